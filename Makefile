@@ -1,0 +1,37 @@
+# Everything lives in .venv; nothing outside the checkout is touched.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# What the installed package is made of: a change in any of these rebuilds it.
+INPUTS := pyproject.toml CMakeLists.txt $(shell find core src -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: verify test lint golden benchmark clean
+
+verify: $(STAMP)
+	@$(BIN)/l1dflush verify
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Rewrites the expected texts in tests/golden; read the diff before committing it.
+golden: $(STAMP)
+	$(BIN)/python -m pytest tests/golden --refresh-golden
+
+benchmark: $(STAMP)
+	$(BIN)/python -m pytest benchmarks -q --benchmark-columns=min,median,max
+
+clean:
+	rm -rf $(VENV) build
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(VENV)/bin/python $(INPUTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	@touch $@

@@ -1,0 +1,156 @@
+"""What a routine is: machine code, the memory image it lies in, and what its source tells besides.
+
+Every front end ends in a :class:`Routine`; everything after it starts from one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+# External symbols (referenced, not defined) each get a region of their own in the low 2 GiB, so that every
+# relocation of the small and the kernel code model can reach it. No two regions touch.
+EXTERNAL_BASE = 0x1000_0000
+EXTERNAL_STRIDE = 0x0100_0000
+EXTERNAL_LIMIT = 0x7000_0000
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning."""
+
+    name: str
+    address: int
+    data: bytes
+    size: int
+    alignment: int
+    writable: bool
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A name in the image. ``size`` is in bytes, ``None`` when the file does not say.
+
+    For an undefined symbol ``address`` is the start of its own region (see :data:`EXTERNAL_BASE`).
+    """
+
+    name: str
+    address: int
+    size: int | None
+    defined: bool
+    function: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A file name as the debug information has it, and a line number from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRelocation:
+    """A relocation that could not be applied: it makes the verdict UNDECIDED, but only if it is reached."""
+
+    address: int
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The memory a routine is found in: sections at their addresses, relocations applied."""
+
+    bits: Literal[32, 64]
+    sections: tuple[Section, ...]
+    symbols: Mapping[str, Symbol] = field(default_factory=dict)
+    lines: Mapping[int, SourceLine] = field(default_factory=dict)
+    bad_relocations: tuple[BadRelocation, ...] = ()
+
+
+class OriginKind(StrEnum):
+    """Which front end a routine came through."""
+
+    BUILT_IN = "built in"
+    PATCH = "patch"
+    C = "C"
+    ASSEMBLY = "assembly"
+    OBJECT = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a routine was found. ``source`` is a path, ``-`` for standard input, or a built-in's name."""
+
+    kind: OriginKind
+    source: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An argument of the function: the register (64-bit name, or 32-bit one on i386) and its C name."""
+
+    register: str
+    name: str
+
+
+class NoteKind(StrEnum):
+    """Facts that only the source shows; :mod:`l1dflush.verdict.rules` makes findings of them."""
+
+    REGISTER_NOT_DECLARED = "register-not-declared"
+    NO_MEMORY_CLOBBER = "no-memory-clobber"
+    NAMED_LABEL = "named-label"
+    BUFFER_NOT_INITIALISED = "buffer-not-initialised"
+    BUFFER_INITIALISED = "buffer-initialised"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceNote:
+    """One such fact: ``text`` completes the rule's sentence, ``where`` is file:line if known."""
+
+    kind: NoteKind
+    text: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """The machine code of one flush, with where it came from and what its inputs are.
+
+    ``entry`` is the address of its first instruction, ``end`` the address behind its last byte (``None``
+    when unknown: it then ends where it returns). ``parameters`` are in the order of the ABI.
+    ``notes`` are facts of the source; ``source_available`` says whether there was source to look at.
+    """
+
+    name: str
+    origin: Origin
+    image: Image
+    entry: int
+    end: int | None
+    parameters: tuple[Parameter, ...] = ()
+    notes: tuple[SourceNote, ...] = ()
+    source_available: bool = False
+
+    @property
+    def code(self) -> bytes:
+        """The routine's bytes as they lie in the image, relocations applied; to its section's end if
+        ``end`` is unknown."""
+        for section in self.image.sections:
+            if section.address <= self.entry < section.address + section.size:
+                end = self.end if self.end is not None else section.address + section.size
+                return section.data[self.entry - section.address : end - section.address]
+        return b""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of :attr:`code` in hexadecimal: what a verdict refers to."""
+        return hashlib.sha256(self.code).hexdigest()

@@ -1,0 +1,94 @@
+"""What one run of a routine did to memory, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from l1dflush.routine.model import Routine, SourceLine
+
+
+class Kind(StrEnum):
+    """Kinds of events (DESIGN's section on routines and traces)."""
+
+    LOAD = "load"
+    STORE = "store"
+    PREFETCH = "prefetch"
+    LINE_FLUSH = "line-flush"
+    FLUSH_ALL = "flush-all"
+    SERIALISE = "serialise"
+    FENCE = "fence"
+    MSR_WRITE = "msr-write"
+    CALL = "call"
+
+
+class ArenaKind(StrEnum):
+    """What a piece of memory is, seen from the routine."""
+
+    INPUT = "input"
+    STACK = "stack"
+    SYMBOL = "symbol"
+    SECTION = "section"
+    ABSOLUTE = "absolute"
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """A piece of memory whose place among the cache's sets is independent of all others'.
+
+    ``name`` is how the report speaks of it ("what `flush_pages` points to", "the stack"). ``key`` tells
+    arenas apart. ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
+    ``symbol`` is the name of the symbol for the arena of a symbol's own storage.
+    """
+
+    key: str
+    kind: ArenaKind
+    name: str
+    alignment: int
+    size: int | None = None
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``pc`` is the instruction's address. For those that touch memory ``arena`` and ``offset``
+    say where, ``size`` how many bytes; ``detail`` is the mnemonic, or what was called or written."""
+
+    kind: Kind
+    pc: int
+    detail: str
+    arena: Arena | None = None
+    offset: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome."""
+
+    pc: int
+    mnemonic: str
+    sources: tuple[str, ...]
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way through the routine: what was decided, and what happened."""
+
+    decisions: tuple[Decision, ...]
+    events: tuple[Event, ...]
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All paths of a routine. ``reads_before_written`` are registers that are no argument and were read
+    before anything was written to them; ``assumptions`` what was taken for granted on the way;
+    ``outside_calls`` the outside symbols called and returned from at once."""
+
+    routine: Routine
+    paths: tuple[Path, ...]
+    reads_before_written: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    lines: dict[int, SourceLine] = field(default_factory=dict)
