@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from l1dflush.errors import InputError, one_line
+from l1dflush.routine import built_in
+from l1dflush.routine.detect import Format, compression, detect
+from l1dflush.routine.model import Origin, OriginKind, Routine
+
+MAX_BYTES = 64 << 20
+STANDARD_INPUT = "-"
+
+_UNDERSTOOD = (
+    "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +34,113 @@ class LoadOptions:
     function: str | None = None
     defines: Mapping[str, str] = field(default_factory=dict)
     optimize: str = "2"
+
+
+def load(source: str, options: LoadOptions) -> list[Routine]:
+    """The routines that ``source`` may mean: at least one, the candidates to trace.
+
+    ``source`` is the name of a built-in routine (``./name`` is the file of that name), ``-`` for standard
+    input, or a path. Raises InputError when it cannot be read, or is nothing known.
+    """
+    if source in built_in.names():
+        if options.function not in (None, source):
+            raise InputError(f"the built-in routine '{source}' is a single function", where="--function")
+        return [built_in.load_built_in(source)]
+    data = _standard_input() if source == STANDARD_INPUT else _file(source)
+    # The name goes into messages, debug information and reports; bytes that are no text must not get there.
+    shown = one_line(os.fsencode(source).decode("utf-8", "backslashreplace"))
+    return load_bytes(data, shown, options)
+
+
+def load_bytes(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
+    """As :func:`load`, for the contents ``data`` of a file that the user knows as ``source``."""
+    # Each front end is imported only when it is its turn: they need parsers that take long to load.
+    match detect(data, source):
+        case Format.ELF:
+            from l1dflush.routine.object_file import load_image, routines_from_image  # noqa: PLC0415
+
+            image = load_image(data, where=source)
+            origin = Origin(OriginKind.OBJECT, source, f"{image.bits} bit ELF")
+            return routines_from_image(image, origin=origin, function=options.function)
+        case Format.PATCH:
+            from l1dflush.routine.patch import load_patch  # noqa: PLC0415
+
+            return load_patch(source, data, options)
+        case Format.C:
+            from l1dflush.routine.c_source import load_c  # noqa: PLC0415
+
+            return load_c(source, _text(data), options)
+        case Format.ASSEMBLY:
+            from l1dflush.routine.assembly import load_assembly  # noqa: PLC0415
+
+            return load_assembly(source, _text(data), options)
+        case Format.EMPTY:
+            raise InputError("it is empty", where=source, hint=_UNDERSTOOD)
+        case Format.BINARY:
+            packed = compression(data)
+            if packed is not None:
+                raise InputError(
+                    f"it is compressed with {packed}, which is not read yet",
+                    where=source,
+                    hint="unpack it first",
+                )
+            raise InputError("binary data of no known kind", where=source, hint=_UNDERSTOOD)
+        case Format.UNKNOWN:
+            raise InputError("text of no known kind", where=source, hint=_UNDERSTOOD)
+
+
+def _text(data: bytes) -> str:
+    """``data`` as text: UTF-8, or else Latin-1, in which every byte means something."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed", where="-")
+    try:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", where="standard input") from error
+    if len(data) > MAX_BYTES:
+        raise InputError(f"more than {MAX_BYTES >> 20} MiB", where="standard input")
+    return data
+
+
+def _file(source: str) -> bytes:
+    if not source:
+        raise InputError("the name of the input is empty", hint=_UNDERSTOOD)
+    try:
+        _check(source, Path(source).stat())
+        # Not blocking, and checked again: what it is may have changed since.
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            _check(source, os.fstat(descriptor))
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        near = difflib.get_close_matches(source, built_in.names(), n=3, cutoff=0.5)
+        names = ", ".join(near or built_in.names())
+        hint = f"did you mean the built-in {names}?" if near else f"built in are {names}"
+        raise InputError(
+            "there is no such file and no such built-in routine", where=source, hint=hint
+        ) from None
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL character in the name.
+        what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"cannot be read: {what}", where=source) from error
+    if len(data) > MAX_BYTES:
+        raise InputError(f"more than {MAX_BYTES >> 20} MiB", where=source)
+    return data
+
+
+def _check(source: str, status: os.stat_result) -> None:
+    """Raises InputError unless this is a regular file that is not too large."""
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError("this is a directory", where=source, hint="give one file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("this is no regular file", where=source, hint="use - to read standard input")
+    if status.st_size > MAX_BYTES:
+        size = status.st_size / (1 << 20)
+        raise InputError(f"{size:.0f} MiB; at most {MAX_BYTES >> 20} MiB are read", where=source)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
-from l1dflush.routine.model import Routine, SourceLine
+from l1dflush.routine.model import Routine
 
 
 class Kind(StrEnum):
@@ -38,7 +39,6 @@ class Arena:
 
     ``name`` is how the report speaks of it ("what `flush_pages` points to", "the stack"). ``key`` tells
     arenas apart. ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
-    ``symbol`` is the name of the symbol for the arena of a symbol's own storage.
     """
 
     key: str
@@ -46,13 +46,14 @@ class Arena:
     name: str
     alignment: int
     size: int | None = None
-    symbol: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event. ``pc`` is the instruction's address. For those that touch memory ``arena`` and ``offset``
-    say where, ``size`` how many bytes; ``detail`` is the mnemonic, or what was called or written."""
+    say where, ``size`` how many bytes; ``detail`` is the mnemonic, or what was called or written.
+
+    A tuple, because a trace has thousands of them.
+    """
 
     kind: Kind
     pc: int
@@ -84,11 +85,9 @@ class Path:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """All paths of a routine. ``reads_before_written`` are registers that are no argument and were read
-    before anything was written to them; ``assumptions`` what was taken for granted on the way;
-    ``outside_calls`` the outside symbols called and returned from at once."""
+    before anything was written to them; ``assumptions`` what was taken for granted on the way."""
 
     routine: Routine
     paths: tuple[Path, ...]
     reads_before_written: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
-    lines: dict[int, SourceLine] = field(default_factory=dict)

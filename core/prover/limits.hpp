@@ -1,0 +1,45 @@
+// How long and how large a search may be, and how it is stopped.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+namespace l1dflush {
+
+// More states than allowed. The question stays open: nothing may be concluded from the part that was searched.
+class StateSpaceTooLarge : public std::runtime_error {
+public:
+    StateSpaceTooLarge(std::size_t states, std::size_t limit)
+        : std::runtime_error("more than " + std::to_string(limit) + " states"), states(states), limit(limit) {}
+    std::size_t states;
+    std::size_t limit;
+};
+
+// Somebody pressed Ctrl-C.
+class Interrupted : public std::runtime_error {
+public:
+    Interrupted() : std::runtime_error("interrupted") {}
+};
+
+struct Limits {
+    // States held in memory at the same time (two layers of a search). One takes about 100 bytes, twice that while
+    // a table grows, so this stays below 1 GiB.
+    static constexpr std::size_t default_max_states = 5'000'000;
+
+    std::size_t max_states = default_max_states;
+    std::function<bool()> interrupted;  // asked now and then; may be empty
+
+    void check(std::size_t states) const {
+        if (states > max_states) throw StateSpaceTooLarge(states, max_states);
+    }
+    void poll() const {
+        if (interrupted && interrupted()) throw Interrupted();
+    }
+    void poll_now_and_then(std::size_t counter) const {
+        if ((counter & 0xFFFU) == 0xFFFU) poll();
+    }
+};
+
+}  // namespace l1dflush

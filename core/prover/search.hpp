@@ -1,0 +1,155 @@
+// Layer by layer through a word: how many old lines can be left?
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/registry.hpp"
+#include "prover/frontier.hpp"
+#include "prover/limits.hpp"
+#include "prover/machine.hpp"
+#include "prover/step.hpp"
+
+namespace l1dflush {
+
+// Two ways are invalid at the same time: positions are not enough (relative.hpp).
+class NeedsAbsoluteWays : public std::runtime_error {
+public:
+    NeedsAbsoluteWays() : std::runtime_error("two invalid ways") {}
+};
+
+inline void check_view(const State &state, int ways, bool absolute) {
+    if (!absolute && std::count(state.key.label.begin(), state.key.label.begin() + ways, invalid) > 1)
+        throw NeedsAbsoluteWays();
+}
+
+// Which machine the search uses. `fastest` is for use; the others exist so that tests can compare.
+enum class View { fastest, absolute };
+
+// Calls use(machine, policy) with the machine that suits the policy, and again with absolute ways if the first finds
+// that it needs them.
+template <class Use>
+auto with_machine(const std::string &name, int ways, View view, const Limits &limits, Use use) {
+    return with_policy(name, ways, [&](const auto &policy) {
+        using P = std::decay_t<decltype(policy)>;
+        if (view == View::fastest) {
+            if constexpr (PermutingPolicy<P>) {
+                try {
+                    return use(RelativeMachine(relative_tables(policy)), policy);
+                } catch (const NeedsAbsoluteWays &) {
+                }
+            } else if constexpr (std::is_same_v<P, BitPlru>) {
+                if (ways >= 2) return use(LazyBitMachine(ways), policy);
+            }
+        }
+        return use(AbsoluteMachine<P>(policy, limits), policy);
+    });
+}
+
+template <class Machine>
+Frontier first_layer(const Machine &machine, const Limits &limits) {
+    Frontier layer;
+    machine.starts([&](const State &state) {
+        layer.insert(state, Cost{}, 0);
+        limits.check(layer.size());
+    });
+    return layer;
+}
+
+// All that `item` makes of `layer`, into `next`. States without an unknown way are left out: nothing of the old
+// content can be left in them any more. Returns the largest number of unknown ways.
+template <class Machine>
+int advance(const Machine &machine, const Item &item, const LiveLines &live, GoneSets &gone, const Frontier &layer,
+            Frontier &next, const Limits &limits) {
+    next.clear();
+    int most = 0;
+    std::size_t steps = 0;
+    Stepper<Machine> stepper(machine, live, gone);
+    layer.for_each([&](const State &from, const Frontier::Node &) {
+        stepper.step(item, from, [&](const State &to, const Move &) {
+            limits.poll_now_and_then(steps++);
+            const int unknown = count_unknown(to, machine.ways());
+            if (unknown == 0) return;
+            if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::absolute);
+            most = std::max(most, unknown);
+            if (next.insert(to, Cost{}, 0)) limits.check(layer.size() + next.size() + gone.size());
+        });
+    });
+    return most;
+}
+
+struct Decision {
+    std::vector<int> curve;    // most leftovers after 0, 1, 2, ... items, up to and with the first 0
+    std::uint64_t states = 0;  // states kept, over all layers
+    bool ended = false;        // for `distinct`: the last entry is 0
+    bool repeats = false;      // for `distinct`: it will never be 0
+};
+
+inline Decision decide(const std::string &name, int ways, const Word &word, View view, const Limits &limits) {
+    return with_machine(name, ways, view, limits, [&](const auto &machine, const auto &) {
+        Decision decision;
+        Frontier layer = first_layer(machine, limits);
+        Frontier next;
+        LiveLines live(word);
+        GoneSets gone;
+        decision.curve.push_back(ways);
+        decision.states = layer.size();
+        for (const std::uint32_t kept : word.kept) {
+            int most = decision.curve.back();
+            if (kept != 0) {
+                const Item &item = word.items[kept - 1];
+                live.before(item);
+                most = advance(machine, item, live, gone, layer, next, limits);
+                live.after(item);
+                std::swap(layer, next);
+                decision.states += layer.size();
+                limits.poll_now_and_then(kept);
+            }
+            decision.curve.push_back(most);
+            if (most == 0) break;
+        }
+        decision.ended = decision.curve.back() == 0;
+        return decision;
+    });
+}
+
+// Pairwise different accesses, until nothing can be left, `limit` of them are made, or the layers go round in a
+// circle. Each access is of a line that occurs once, so a layer is a function of the one before it: once a layer has
+// been there before, nothing new can come. Comparing with a layer remembered at every power of two finds a circle of
+// any length.
+inline Decision distinct(const std::string &name, int ways, std::optional<std::uint64_t> limit, View view,
+                         const Limits &limits) {
+    return with_machine(name, ways, view, limits, [&](const auto &machine, const auto &) {
+        Decision decision;
+        Frontier layer = first_layer(machine, limits);
+        Frontier next;
+        Frontier remembered = layer;
+        const Item item{0, ItemKind::access, other, false, false};
+        const LiveLines live{Word{}};
+        GoneSets gone;
+        decision.curve.push_back(ways);
+        decision.states = layer.size();
+        for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
+            limits.poll_now_and_then(n);
+            const int most = advance(machine, item, live, gone, layer, next, limits);
+            std::swap(layer, next);
+            decision.states += layer.size();
+            decision.curve.push_back(most);
+            if (most == 0) {
+                decision.ended = true;
+                break;
+            }
+            if (layer.same_states(remembered)) {
+                decision.repeats = true;
+                break;
+            }
+            if ((n & (n - 1)) == 0) remembered = layer;
+        }
+        return decision;
+    });
+}
+
+}  // namespace l1dflush

@@ -1,0 +1,140 @@
+// What the prover keeps of a set, and why deciding with it is exact.
+//
+// THE QUESTION. A set of k ways, all valid. Its policy is in any state that a full set can be in. Each way holds an
+// old line or a line of the word, each line in at most one way. The word is then played. How many old lines can be
+// left at the end (`leftovers`)? A routine is complete for this set when the answer is 0.
+//
+// STATE. Asking for every content is hopeless, so a content is settled lazily. A way is
+//
+//   unknown (U)   nobody touched it since the start. It holds an old line, or a line of the word that the word has
+//                 not touched yet: which of the two is decided only when it makes a difference;
+//   labelled      it holds a certain line of the word, one that the word touches again;
+//   settled (D)   it holds a line of the word that the word does not touch again: it never matters which;
+//   invalid (I)   flushed, not filled again.
+//
+// STEP. An item that touches line i:
+//   - i is in a labelled way: a hit there.
+//   - nothing was certain about i so far: the adversary says that i was cached from the start, in any one of the
+//     U ways (a hit there, the way is now labelled or settled), or that it was not cached (a miss).
+//   - otherwise i was pushed out or flushed: a miss.
+// A miss fills the lowest invalid way, else the policy's victim, and that way is labelled or settled. A prefetch
+// (OPTIONAL) may also be dropped, which leaves everything open, i included. `gone` remembers the lines that only
+// OPTIONAL items touched so far, that did come in, and that were pushed out again: they must miss next time. A FLUSH
+// of a line that is (or is said to have been) cached turns its way invalid and leaves the policy alone.
+//
+// WHY LAZY IS EXACT. Every lazy run is a real run: put into each way the line that the run said it found there when
+// the way was still U, and an old line into every other way. Lines are said to be found at most once each and ways
+// stop being U when something is found there, so this is a legal start; the real run from it makes the same hits and
+// misses (a line found in w was in w, untouched, all along; a line that missed was nowhere), and the U ways of the
+// end hold old lines. Conversely a real run is a lazy run: whenever it first touches a line that is still cached from
+// the start, nothing has touched that way, so the way is U. The number of distinct lines not touched yet never limits
+// anything, because each hit names a line of its own. So the largest number of U ways at the end is the answer.
+//
+// WHY DOMINANCE IS EXACT. Let A and B have the same labels, invalid ways, policy state and `gone`, and let every way
+// settled in A be settled in B (A has at least B's unknown ways). Whatever B can do, A can do with the same hits,
+// ways and misses, because every U way of B is one of A and what a policy does depends on hit, way and validity
+// alone. Afterwards A is again ahead in the same sense, so A ends with at least as many U ways: B can be forgotten.
+// In every bucket of states that agree on the rest (Key) only the smallest settled sets (`mask`) are kept: an
+// antichain. A state without U ways is forgotten too: a way never becomes unknown again.
+//
+// POLICY STATE is seen in one of three ways (machine.hpp): absolute (part of Key), relative to the policy's own
+// pointers (no state at all; relative.hpp), or, for bit-PLRU, bits that are themselves settled lazily (part of `mask`).
+//
+// EXAMPLE. tree-PLRU, 2 ways, relative: position 0 is the victim, a touch moves the touched line to position 1.
+// Start: U U. One access x: it hits at 0 (U D: the other way is now the victim), or at 1 (U D again), or misses
+// (victim 0 filled, then moved: U D). The second access y: it may hit the U way (-> D D, no leftover), or miss: the
+// victim is position 0, the U way (-> D D). No U is left: two accesses always suffice for 2 ways.
+// At 4 ways the same search needs five accesses, although there are only 4 ways: a hit may turn the tree away from
+// the way that has to go.
+//
+// WHAT A RESULT DOES NOT MEAN. It speaks about one set, its policy as given and the word as given: it does not say
+// that the CPU has this policy, that the routine makes this word, that nobody else touches the set meanwhile, or
+// anything about a start with invalid ways.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "policy/policy.hpp"
+#include "prover/word.hpp"
+
+namespace l1dflush {
+
+// All that must agree before two states can be compared. Ways (or positions) beyond the set's are 0.
+struct Key {
+    std::array<Label, max_ways> label{};
+    PolicyState policy = 0;
+    std::uint64_t gone = 0;  // see GoneSets
+
+    bool operator==(const Key &) const = default;
+
+    std::uint64_t hash() const {
+        std::uint64_t h = policy * 0x9E3779B97F4A7C15U + gone;
+        for (const std::uint64_t word : std::bit_cast<std::array<std::uint64_t, max_ways / 4>>(label))
+            h = (std::rotl(h, 29) ^ word) * 0xD6E8FEB86659FD93U;
+        return h ^ (h >> 32);
+    }
+};
+
+// A state. `mask`: bits 0-15 the settled ways; for lazily settled policy bits 16-31 the ways whose bit is known to be
+// 0 and 32-47 known to be 1. In every part fewer bits leave more open, so `subset` means `dominates`.
+struct State {
+    Key key;
+    std::uint64_t mask = 0;
+};
+
+constexpr int zeros_shift = 16;
+constexpr int ones_shift = 32;
+
+inline std::uint64_t bit(int index) { return std::uint64_t{1} << index; }
+
+inline bool subset(std::uint64_t small, std::uint64_t large) { return (small & ~large) == 0; }
+
+// The unknown ways as a bit set.
+inline unsigned unknown_ways(const State &state, int ways) {
+    unsigned unlabelled = 0;
+    for (int i = 0; i < ways; ++i) unlabelled |= static_cast<unsigned>(state.key.label[i] == other) << i;
+    return unlabelled & ~static_cast<unsigned>(state.mask & 0xFFFFU);
+}
+
+inline int count_unknown(const State &state, int ways) { return std::popcount(unknown_ways(state, ways)); }
+
+// Numbers for the sets of lines that a prefetch brought in and that were pushed out before any certain access.
+// Number 0 is the empty set. Kept small by forgetting a line as soon as it no longer matters.
+class GoneSets {
+public:
+    bool contains(std::uint64_t id, std::uint32_t line) const {
+        if (id == 0) return false;
+        const auto &set = sets_[id];
+        return std::binary_search(set.begin(), set.end(), line);
+    }
+    std::uint64_t with(std::uint64_t id, std::uint32_t line) {
+        if (contains(id, line)) return id;
+        std::vector<std::uint32_t> set = sets_[id];
+        set.insert(std::lower_bound(set.begin(), set.end(), line), line);
+        return number(std::move(set));
+    }
+    std::uint64_t without(std::uint64_t id, std::uint32_t line) {
+        if (!contains(id, line)) return id;
+        std::vector<std::uint32_t> set = sets_[id];
+        set.erase(std::lower_bound(set.begin(), set.end(), line));
+        return number(std::move(set));
+    }
+    std::size_t size() const { return sets_.size(); }
+
+private:
+    std::uint64_t number(std::vector<std::uint32_t> set) {
+        const auto [entry, fresh] = numbers_.try_emplace(set, sets_.size());
+        if (fresh) sets_.push_back(std::move(set));
+        return entry->second;
+    }
+
+    std::vector<std::vector<std::uint32_t>> sets_{{}};
+    std::map<std::vector<std::uint32_t>, std::uint64_t> numbers_{{{}, 0}};
+};
+
+}  // namespace l1dflush

@@ -1,0 +1,1 @@
+"""Facts that ship with the package, and the reading of them. The CPU files are in ``cpus/``."""

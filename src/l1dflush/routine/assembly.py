@@ -1,0 +1,99 @@
+"""Assembly files for GNU as, in AT&T or Intel syntax, 64 or 32 bit; which of them is found out.
+
+The order matters: GNU as takes much Intel syntax for AT&T without a word (``push rax`` pushes the contents of
+a symbol ``rax``), so what the text looks like decides, and the other syntax is only tried when that fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from l1dflush.errors import InputError
+from l1dflush.routine.load import LoadOptions
+from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.object_file import load_image, routines_from_image
+from l1dflush.routine.toolchain import assemble, preprocess
+
+Bits = Literal[32, 64]
+
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|#[^\n]*", re.S)
+# No space after the '#': with one it is more often a comment ("# if all lines are read").
+_PREPROCESSOR = re.compile(r"^#(?:define|include|ifdef|ifndef|if|undef|elif|else|endif|error|pragma)\b", re.M)
+_SYNTAX_DIRECTIVE = re.compile(r"^\s*\.(?:intel|att)_syntax\b", re.M)
+_REGISTER = r"(?:[re]?(?:ax|bx|cx|dx|si|di|bp|sp)|[abcd][lh]|(?:si|di|bp|sp)l|r(?:8|9|1[0-5])[dwb]?|[xyz]mm\d+|[re]ip)"
+_ATT = re.compile(rf"%{_REGISTER}\b|\$(?:0x)?[0-9a-f]+\b|\b0?x?[0-9a-f]*\(%", re.I)
+_INTEL = re.compile(rf"(?<![%\w.@$]){_REGISTER}(?![\w:@(])|\b[dqo]?word\s+ptr\b|\bbyte\s+ptr\b", re.I)
+_CODE_BITS = re.compile(r"^\s*\.code(16|32|64)(?:gcc)?\b", re.M)
+
+
+def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]:
+    """The routines of the assembly file ``text``, which the user knows as ``source``.
+
+    Raises InputError with the first complaint of the assembler (of the likelier syntax), or when there is no
+    function of the wanted name.
+    """
+    name = "<stdin>" if source == "-" else source
+    if _PREPROCESSOR.search(text):
+        plain = preprocess(_encode(_line_marker(name) + text), where=source, defines=options.defines)
+        text = plain.decode("utf-8", "replace")
+    else:
+        text = _settings(options) + _line_marker(name) + text
+    first: InputError | None = None
+    for intel, bits in _attempts(text, source):
+        prefix = ".intel_syntax noprefix\n" if intel else ""
+        try:
+            data = assemble(_encode(prefix + text), where=source, bits=bits)
+        except InputError as error:
+            first = first or error
+            continue
+        syntax = "Intel" if intel or ".intel_syntax" in text else "AT&T"
+        origin = Origin(OriginKind.ASSEMBLY, source, f"{syntax} syntax, {bits} bit")
+        return routines_from_image(
+            load_image(data, where=source), origin=origin, function=options.function, source_available=True
+        )
+    assert first is not None
+    raise first
+
+
+def looks_intel(text: str) -> bool:
+    """Whether ``text`` has more of Intel's syntax (bare registers, ``dword ptr``) than of AT&T's."""
+    text = _COMMENT.sub(" ", text)
+    return len(_INTEL.findall(text)) > len(_ATT.findall(text))
+
+
+def _attempts(text: str, where: str) -> Iterator[tuple[bool, Bits]]:
+    """What to try, the likeliest first: Intel syntax or not, and how many bits."""
+    modes = set(_CODE_BITS.findall(_COMMENT.sub(" ", text)))
+    if "16" in modes or len(modes) > 1:
+        hint = "either .code32 or .code64 is understood"
+        raise InputError("16-bit code, or a mixture of modes", where=where, hint=hint)
+    widths: tuple[Bits, ...] = (32,) if modes == {"32"} else (64,) if modes == {"64"} else (64, 32)
+    if _SYNTAX_DIRECTIVE.search(text):
+        syntaxes = [False]
+    else:
+        likely = looks_intel(text)
+        syntaxes = [likely, not likely]
+    for intel in syntaxes:
+        for bits in widths:
+            yield intel, bits
+
+
+def _line_marker(name: str) -> str:
+    """Tells assembler and preprocessor that line 1 of file ``name`` follows."""
+    quoted = "".join("\\" + c if c in '"\\' else c if c.isprintable() else "?" for c in name)
+    return f'# 1 "{quoted}"\n'
+
+
+def _settings(options: LoadOptions) -> str:
+    """``--define`` as assignments; they come before the line marker and so count for no line."""
+    lines = [f".set {name}, {value}\n" for name, value in options.defines.items()]
+    for line in lines:
+        if not re.fullmatch(r"\.set [A-Za-z_.$][\w.$]*, [-+~\w()* ]+\n", line, re.ASCII):
+            raise InputError("not a name and a number", where="--define", hint="NAME=VALUE")
+    return "".join(lines)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

@@ -1,0 +1,243 @@
+"""Known flushes, each described by a text file in ``data/routines`` and generated to machine code.
+
+A description says what the flush reads and in what order, in a dozen fields; the code has the shape that all
+known software flushes have: optionally one load per page so that the translations are there, a serialising
+instruction, a walk over the buffer, a fence.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import get_type_hints
+
+from l1dflush.errors import InputError
+from l1dflush.routine.encode import Code
+from l1dflush.routine.model import (
+    Image,
+    NoteKind,
+    Origin,
+    OriginKind,
+    Parameter,
+    Routine,
+    Section,
+    SourceNote,
+    Symbol,
+)
+
+DEFAULT = "linux-4.9.120"
+
+CODE_ADDRESS = 0x0040_0000
+MAX_BUFFER = 16 << 20
+MAX_PASSES = 16
+MAX_UNROLL = 64
+
+_FENCES = ("lfence", "mfence", None)
+_SERIALISE = ("cpuid", None)
+_ORDERS = ("ascending", "descending")
+_COUNTERS = ("from-zero", "to-zero")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """What a description file says.
+
+    ``title`` is one line for a list; ``source`` where the facts are from; ``about`` what is worth knowing.
+    The walk loads ``load_bytes`` at every ``step`` bytes of ``buffer_bytes``, ``passes`` times, in ``order``.
+    ``counter`` is how the loop counts: an offset ``from-zero`` up, or a negative one up ``to-zero`` from the
+    buffer's end. ``unroll`` loads are one round of the loop; the i-th of them is moved by i times ``stagger``
+    bytes. Before the walk, one load at every ``warm_up_step`` bytes (``None``: no warm-up), then the
+    instruction ``serialise``; after it ``fence``. ``pointer`` is the name of the argument.
+    ``initialises_buffer`` and ``memory_clobber`` are what the source shows, ``None`` when it has neither.
+    """
+
+    name: str
+    title: str
+    source: str
+    about: str
+    buffer_bytes: int
+    step: int
+    pointer: str
+    order: str = "ascending"
+    counter: str = "from-zero"
+    passes: int = 1
+    unroll: int = 1
+    stagger: int = 0
+    load_bytes: int = 1
+    warm_up_step: int | None = None
+    serialise: str | None = None
+    fence: str | None = None
+    initialises_buffer: bool | None = None
+    memory_clobber: bool | None = None
+
+    def __post_init__(self) -> None:
+        self._require(0 < self.buffer_bytes <= MAX_BUFFER, f"buffer_bytes is none of 1..{MAX_BUFFER}")
+        self._require(
+            self.step > 0 and self.buffer_bytes % self.step == 0, "step does not divide buffer_bytes"
+        )
+        self._require(0 < self.passes <= MAX_PASSES, f"passes is none of 1..{MAX_PASSES}")
+        self._require(0 < self.unroll <= MAX_UNROLL, f"unroll is none of 1..{MAX_UNROLL}")
+        self._require(self.buffer_bytes % (self.step * self.unroll) == 0, "unroll does not divide the loads")
+        self._require(self.load_bytes in (1, 8), "load_bytes is neither 1 nor 8")
+        last = self.stagger * (self.unroll - 1) + self.load_bytes
+        self._require(self.stagger >= 0 and last <= self.step, "stagger leads out of the line")
+        self._require(self.order in _ORDERS, f"order is none of {', '.join(_ORDERS)}")
+        self._require(self.counter in _COUNTERS, f"counter is none of {', '.join(_COUNTERS)}")
+        self._require(
+            self.order == "ascending" or (self.counter == "from-zero" and self.unroll == 1),
+            "a descending walk has neither another counter nor an unrolled loop",
+        )
+        if self.warm_up_step is not None:
+            self._require(
+                self.warm_up_step > 0 and self.buffer_bytes % self.warm_up_step == 0,
+                "warm_up_step does not divide buffer_bytes",
+            )
+        self._require(self.serialise in _SERIALISE, "serialise is not 'cpuid'")
+        self._require(self.fence in _FENCES, "fence is neither 'lfence' nor 'mfence'")
+
+    def _require(self, condition: bool, what: str) -> None:
+        if not condition:
+            raise InputError(what, where=f"description of {self.name}")
+
+
+def names() -> tuple[str, ...]:
+    """The names of all built-in routines, the default first."""
+    stems = (path.stem for path in _folder().glob("*.toml"))
+    return tuple(sorted(stems, key=lambda name: (name != DEFAULT, name)))
+
+
+def describe(name: str) -> BuiltIn:
+    """The description of the built-in routine ``name``. Raises InputError when there is none."""
+    if name not in names():
+        raise InputError(f"no built-in routine '{name}'", hint=f"there are {', '.join(names())}")
+    return _read(name)
+
+
+def load_built_in(name: str) -> Routine:
+    """The built-in routine ``name`` as machine code. Raises InputError when there is none."""
+    built_in = describe(name)
+    code = generate(built_in)
+    symbol = name.replace("-", "_").replace(".", "_")
+    section = Section(
+        name=".text",
+        address=CODE_ADDRESS,
+        data=code,
+        size=len(code),
+        alignment=16,
+        writable=False,
+        executable=True,
+    )
+    return Routine(
+        name=name,
+        origin=Origin(OriginKind.BUILT_IN, name, built_in.title),
+        image=Image(
+            bits=64,
+            sections=(section,),
+            symbols={symbol: Symbol(symbol, CODE_ADDRESS, len(code), defined=True, function=True)},
+        ),
+        entry=CODE_ADDRESS,
+        end=CODE_ADDRESS + len(code),
+        parameters=(Parameter("rdi", built_in.pointer),),
+        notes=_notes(built_in),
+        # Only what comes from C says anything about clobbers; for the rest there is no source to judge.
+        source_available=built_in.memory_clobber is not None,
+    )
+
+
+def parse(name: str, text: str) -> BuiltIn:
+    """The description in the TOML document ``text``. Raises InputError for anything that is wrong with it."""
+    where = f"description of {name}"
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not TOML: {error}", where=where) from error
+    kinds = get_type_hints(BuiltIn)
+    for key, value in values.items():
+        if key not in kinds or key == "name":
+            raise InputError(f"unknown field '{key}'", where=where)
+        # bool is a kind of int to Python, but "passes = true" is a slip.
+        if not isinstance(value, kinds[key]) or (isinstance(value, bool) and "bool" not in str(kinds[key])):
+            raise InputError(f"{key} is of the wrong type", where=where)
+    missing = [f.name for f in fields(BuiltIn) if f.default is MISSING and f.name not in ("name", *values)]
+    if missing:
+        raise InputError(f"there is no {missing[0]}", where=where)
+    return BuiltIn(name=name, **values)
+
+
+def generate(built_in: BuiltIn) -> bytes:
+    """The machine code of ``built_in``: System V x86-64, the buffer's address in rdi, no other input."""
+    code = Code()
+    if built_in.serialise:
+        # cpuid overwrites rbx, which belongs to the caller. A compiler saves it at both ends, too.
+        code.push_rbx()
+    if built_in.warm_up_step is not None:
+        _walk(code, built_in, step=built_in.warm_up_step, unroll=1, stagger=0, load_bytes=1)
+    if built_in.serialise:
+        code.xor_eax_eax()
+        code.cpuid()
+    for _ in range(built_in.passes):
+        _walk(
+            code,
+            built_in,
+            step=built_in.step,
+            unroll=built_in.unroll,
+            stagger=built_in.stagger,
+            load_bytes=built_in.load_bytes,
+        )
+    if built_in.fence == "lfence":
+        code.lfence()
+    elif built_in.fence == "mfence":
+        code.mfence()
+    if built_in.serialise:
+        code.pop_rbx()
+    code.ret()
+    return bytes(code)
+
+
+def _walk(code: Code, built_in: BuiltIn, *, step: int, unroll: int, stagger: int, load_bytes: int) -> None:
+    size = built_in.buffer_bytes
+    load = code.movzx_ecx_byte if load_bytes == 1 else code.mov_rcx_qword
+    if built_in.order == "descending":
+        code.mov_rax(size - step)
+        loop = code.here
+        load(0)
+        code.sub_rax(step)
+        code.jae(loop)
+        return
+    to_zero = built_in.counter == "to-zero"
+    if to_zero:
+        code.mov_rax(-size)
+    else:
+        code.xor_eax_eax()
+    loop = code.here
+    for number in range(unroll):
+        load((size if to_zero else 0) + number * (step + stagger))
+    code.add_rax(step * unroll)
+    if not to_zero:
+        code.cmp_rax(size)
+    code.jne(loop)
+
+
+def _notes(built_in: BuiltIn) -> tuple[SourceNote, ...]:
+    notes = []
+    if built_in.memory_clobber is False:
+        text = 'the asm statement does not list "memory" among its clobbers'
+        notes.append(SourceNote(NoteKind.NO_MEMORY_CLOBBER, text))
+    if built_in.initialises_buffer is False:
+        text = "the buffer is allocated and nothing is ever written to it"
+        notes.append(SourceNote(NoteKind.BUFFER_NOT_INITIALISED, text))
+    if built_in.initialises_buffer is True:
+        text = "every page of the buffer gets other contents when it is set up"
+        notes.append(SourceNote(NoteKind.BUFFER_INITIALISED, text))
+    return tuple(notes)
+
+
+def _folder() -> Path:
+    return Path(__file__).parents[1] / "data" / "routines"
+
+
+@cache
+def _read(name: str) -> BuiltIn:
+    return parse(name, (_folder() / f"{name}.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,303 @@
+"""A translation unit for one function: the function, what it needs of its own text, and the prelude.
+
+The unit is the user's text with everything blanked that the function does not need, so every line keeps its
+number; ``#line`` gives it the user's file name. Names from elsewhere are declared where that is certain enough
+(a function that is called, a pointer that is read through); the others are listed, all at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from l1dflush.errors import InputError
+from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, ItemFacts, facts_of
+from l1dflush.routine.c_text import WORD, CText, Item, ItemKind, blank_linkage, directive_name, spaces
+from l1dflush.routine.kernel_prelude import prelude
+
+# The prelude stands for the headers; a text must not read other files; an #error guards a build we do not do.
+_DROPPED_DIRECTIVES = frozenset({"include", "include_next", "import", "embed", "error", "warning", "line", ""})
+_DROPPED_PRAGMA = re.compile(r"pragma[ \t]+(?:GCC[ \t]+)?(?:dependency|poison|system_header|once)")
+# Only pasted or looked up by name inside the prelude's macros, so they need no value.
+_NAMES_ONLY = re.compile(r"(?:X86_FEATURE_|X86_BUG_|CONFIG_)\w+\Z")
+_CONSTANT_LIKE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
+_MAX_LISTED = 40
+_MAX_ITEMS = 2000
+
+
+@dataclass(slots=True)
+class CIndex:
+    """Who defines what in a text; facts about an item are found when they are first asked for.
+
+    ``usable`` is the text without the directives that are not for us, every character still in its place.
+    """
+
+    text: CText
+    source: str
+    usable: str
+    by_name: dict[str, list[Item]] = field(default_factory=dict)
+    macros: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    _facts: dict[int, ItemFacts] = field(default_factory=dict)
+    _by_word: dict[str, list[Item]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: CText, source: str) -> CIndex:
+        """The index of ``text``. Declarations are indexed by every word in them: parsing comes later."""
+        pieces: list[str] = []
+        last = 0
+        for start, end in text.directives:
+            pieces += [text.text[last:start], _directive_text(text.text[start:end])]
+            last = end
+        index = cls(text, source, "".join(pieces) + text.text[last:])
+        for item in text.items:
+            if item.kind is ItemKind.FUNCTION:
+                index.by_name.setdefault(item.name, []).append(item)
+            elif item.kind is ItemKind.DECLARATION:
+                for word in set(WORD.findall(text.code, item.start, item.end)):
+                    index._by_word.setdefault(word, []).append(item)
+        for macro in text.macros:
+            index.macros.setdefault(macro.name, []).append(macro.words)
+        return index
+
+    def facts(self, item: Item) -> ItemFacts:
+        """What ``item`` declares and uses."""
+        if item.start not in self._facts:
+            self._facts[item.start] = facts_of(self.text, item, where=self.source)
+        return self._facts[item.start]
+
+    def definitions(self, name: str) -> list[Item]:
+        """The items that declare or define ``name``."""
+        found = list(self.by_name.get(name, ()))
+        for item in self._by_word.get(name.split()[-1], ()):
+            if item.end - item.start <= _LONGEST_DECLARATION and name in self.facts(item).declared:
+                found.append(item)
+        return found
+
+
+_LONGEST_DECLARATION = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class CUnit:
+    """What the compiler gets. ``function`` is the item it is made for, ``called`` the functions that are in it
+    with their bodies, ``unresolved`` the names that nothing here defines (sorted)."""
+
+    text: str
+    function: Item
+    called: tuple[Item, ...]
+    unresolved: tuple[str, ...]
+    words: frozenset[str]
+
+    def check(self, source: str, line: int) -> None:
+        """Raise the :class:`InputError` that lists the unresolved names, if there are any."""
+        if self.unresolved:
+            raise unresolved_error(self.function.name, self.unresolved, f"{source}:{line}")
+
+
+def unresolved_error(function: str, names: Iterable[str], where: str) -> InputError:
+    """The error that lists every name which ``function`` uses and nothing defines."""
+    listed = list(names)
+    shown = ", ".join(listed[:_MAX_LISTED]) + (", ..." if len(listed) > _MAX_LISTED else "")
+    count = f"{len(listed)} names" if len(listed) != 1 else "a name"
+    tags = [name for name in listed if " " in name]
+    hint = f"--define {next((n for n in listed if ' ' not in n), 'NAME')}=VALUE supplies one"
+    if tags:
+        hint = f"{hint}; put the declaration of {tags[0]} into the file" if len(tags) < len(listed) else (
+            f"put the declaration of {tags[0]} into the file"
+        )
+    return InputError(f"function '{function}' uses {count} not defined here: {shown}", where=where, hint=hint)
+
+
+def build_unit(
+    index: CIndex,
+    function: Item,
+    *,
+    defines: Mapping[str, str],
+    bodies: bool = True,
+    insertions: Mapping[int, str] | None = None,
+) -> CUnit:
+    """The unit for ``function``.
+
+    ``bodies`` keeps the bodies of the functions it calls; without it they are only declared. ``insertions``
+    puts text at offsets of the source (on the same line): the marks around asm statements.
+    """
+    closure = _Closure(index, function, defines, bodies=bodies)
+    closure.run()
+    text = index.text
+    known = prelude()
+    words = set(text.conditions) | closure.words
+    for value in defines.values():
+        words.update(WORD.findall(value))
+    own = frozenset(index.macros) | closure.defined | closure.local | closure.defines
+    picked, provided = known.pick(words, own)
+    externs, unresolved = _settle(closure, own | provided | known.always_names)
+    body = _masked_text(index, closure, insertions or {})
+    name = index.source.replace("\\", "\\\\").replace('"', '\\"')
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    whole = f'#line 1 "l1dflush-prelude"\n{known.always}{picked}{externs}#line 1 "{name}"\n{body}\n'
+    called = tuple(item for item in closure.items if item.kind is ItemKind.FUNCTION and item is not function)
+    kept = tuple(item for item in called if item.start not in closure.declared_only)
+    return CUnit(whole, function, kept, tuple(sorted(unresolved)), frozenset(closure.words))
+
+
+def _define_name(name: str) -> str:
+    return name.partition("(")[0]
+
+
+class _Closure:
+    """The items that a function needs, found by following names."""
+
+    def __init__(
+        self, index: CIndex, function: Item, defines: Mapping[str, str], *, bodies: bool
+    ) -> None:
+        self.index = index
+        self.function = function
+        self.defines = frozenset(_define_name(name) for name in defines)
+        self.bodies = bodies
+        self.items: list[Item] = []
+        self.declared_only: set[int] = set()
+        self.used: dict[str, set[str]] = {}
+        self.words: set[str] = set()
+        self.defined: frozenset[str] = frozenset()
+        self.local: set[str] = set()
+
+    def run(self) -> None:
+        defined: set[str] = set()
+        seen: set[int] = set()
+        names_seen: set[str] = set()
+        todo: list[Item] = [
+            item for item in self.index.by_name[self.function.name] if item is not self.function
+        ]
+        todo.append(self.function)
+        names: list[tuple[str, set[str]]] = []
+        while todo or names:
+            while todo:
+                item = todo.pop()
+                if item.start in seen:
+                    continue
+                seen.add(item.start)
+                if len(seen) > _MAX_ITEMS:
+                    raise InputError(
+                        f"function '{self.function.name}' needs more than {_MAX_ITEMS} declarations",
+                        where=self.index.source,
+                    )
+                self.items.append(item)
+                facts = self.index.facts(item)
+                defined |= facts.declared
+                # A local name hides a macro of the prelude; one like __unused is an attribute, not a name.
+                self.local.update(name for name in facts.local if not name.startswith("__"))
+                body = item.name == self.function.name or self.bodies or item.kind is not ItemKind.FUNCTION
+                if not body:
+                    self.declared_only.add(item.start)
+                end = item.end if body else item.body
+                self.words.update(WORD.findall(self.index.text.code, item.start, end))
+                names += ((n, ways) for n, ways in facts.used.items() if body or TYPE in ways)
+            name, ways = names.pop() if names else ("", set())
+            if not name:
+                continue
+            self.used.setdefault(name, set()).update(ways)
+            if name in names_seen or name in self.defines:
+                continue
+            names_seen.add(name)
+            todo += self.index.definitions(name)
+            for macro in self.index.macros.get(name, ()):
+                self.words |= macro
+                names += ((word, {"macro"}) for word in macro if word not in names_seen)
+        self.items.sort(key=lambda item: item.start)
+        self.defined = frozenset(defined)
+
+
+def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
+    """Declarations for the names that can be guessed, and the list of those that cannot."""
+    externs: list[str] = []
+    unresolved: list[str] = []
+    own = closure.index.facts(closure.function).used
+    for name, ways in sorted(closure.used.items()):
+        # What a macro's body or another function mentions may never be expanded or reached; if it is, the
+        # compiler says so.
+        # A tag that nobody defines is fine as long as it is only pointed to.
+        if name in known or " " in name or _NAMES_ONLY.match(name) or _is_keyword(name):
+            continue
+        if CALLED in ways and (not _CONSTANT_LIKE.match(name) or name.startswith("_")):
+            externs.append(f"extern long {name}();")
+        elif TYPE in ways:
+            unresolved.append(name)
+        elif "macro" in ways and name not in own:
+            continue
+        elif _CONSTANT_LIKE.match(name) or MEMBER in ways:
+            unresolved.append(name)
+        elif POINTER in ways:
+            externs.append(f"extern unsigned char *{name};")
+        elif ways == {ADDRESS}:
+            externs.append(f"extern unsigned long {name};")
+        else:
+            unresolved.append(name)
+    return "".join(line + "\n" for line in externs), unresolved
+
+
+def _is_keyword(name: str) -> bool:
+    return name in _C_WORDS or name.startswith("__builtin_") or name.startswith("__") and name.endswith("__")
+
+
+_C_WORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while asm typeof defined".split()
+)
+
+
+def _masked_text(index: CIndex, closure: _Closure, insertions: Mapping[int, str]) -> str:
+    text = index.text
+    pieces: list[tuple[int, int, str]] = []
+    kept: list[tuple[int, int]] = []
+    for item in closure.items:
+        kept.append((item.start, item.end))
+        pieces.append((item.start, item.end, _item_text(index, closure, item, insertions)))
+    place = 0
+    for start, end in text.directives:
+        while place < len(kept) and kept[place][1] <= start:
+            place += 1
+        if place == len(kept) or kept[place][0] > start:
+            pieces.append((start, end, index.usable[start:end]))
+    pieces.sort()
+    result: list[str] = []
+    last = 0
+    for start, end, piece in pieces:
+        result += [spaces(text.text[last:start]), piece]
+        last = end
+    return "".join(result)
+
+
+def _directive_text(piece: str) -> str:
+    name = directive_name(piece)
+    dropped = name in _DROPPED_DIRECTIVES or (name == "pragma" and _DROPPED_PRAGMA.search(piece))
+    return spaces(piece) if dropped else piece
+
+
+def _item_text(index: CIndex, closure: _Closure, item: Item, insertions: Mapping[int, str]) -> str:
+    text = index.text
+    is_function = item.kind is ItemKind.FUNCTION
+    wanted = item.name == closure.function.name
+    head_end = item.body if is_function else _head_end(text.code, item)
+    head = index.usable[item.start : head_end]
+    body_kept = not is_function or item.start not in closure.declared_only
+    facts = index.facts(item)
+    functions = facts.declared & index.by_name.keys() - {closure.function.name}
+    # A called function keeps its "static" and "inline": it is compiled into its caller as in the original.
+    # A variable loses it, else one that is never written is folded to its first value.
+    if wanted or not body_kept or (not is_function and not functions):
+        head = blank_linkage(head, text.code[item.start : head_end], inline=is_function or facts.prototype)
+    if not body_kept:
+        return head + ";" + spaces(index.usable[head_end + 1 : item.end])
+    pieces = [head]
+    last = head_end
+    for offset in sorted(offset for offset in insertions if head_end <= offset < item.end):
+        pieces += [index.usable[last:offset], insertions[offset]]
+        last = offset
+    return "".join(pieces) + index.usable[last : item.end]
+
+
+def _head_end(code: str, item: Item) -> int:
+    ends = [place for place in (code.find(c, item.start, item.end) for c in "{=") if place >= 0]
+    return min(ends, default=item.end)

@@ -1,0 +1,61 @@
+"""The prelude: names that kernel code and C programs take from headers, given to the compiler on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from l1dflush.routine.c_parse import facts_of
+from l1dflush.routine.c_text import WORD, cut
+
+_MARK = "/* On demand */"
+_FILE = "prelude.h"
+
+
+@dataclass(frozen=True, slots=True)
+class Prelude:
+    """``always`` is C text; ``entries`` maps a name (``struct x`` for a tag) to the piece that defines it.
+
+    A piece is its place in the file, its text and the words in it.
+    """
+
+    always: str
+    always_names: frozenset[str]
+    entries: dict[str, tuple[int, str, frozenset[str]]]
+
+    def pick(self, words: Iterable[str], defined: frozenset[str]) -> tuple[str, frozenset[str]]:
+        """The C text that defines those of ``words`` which are here and not in ``defined``, and whatever that
+        needs in turn; and the names that it defines."""
+        todo = list(words)
+        seen: set[str] = set()
+        pieces: dict[int, str] = {}
+        while todo:
+            word = todo.pop()
+            if word in seen or word in defined or word not in self.entries:
+                continue
+            seen.add(word)
+            place, text, inner = self.entries[word]
+            pieces[place] = text
+            todo += inner
+        return "\n".join(pieces[place] for place in sorted(pieces)) + "\n", frozenset(seen)
+
+
+@cache
+def prelude() -> Prelude:
+    """The prelude that comes with the package, read once."""
+    text = resources.files("l1dflush").joinpath("data", _FILE).read_text(encoding="ascii")
+    always, _, rest = text.partition(_MARK)
+    demand = cut(rest, where=_FILE)
+    entries: dict[str, tuple[int, str, frozenset[str]]] = {}
+    for macro in demand.macros:
+        entries[macro.name] = (macro.start, rest[macro.start : macro.end], macro.words)
+    for item in demand.items:
+        piece = rest[item.start : item.end].strip()
+        words = frozenset(WORD.findall(demand.code, item.start, item.end))
+        for name in facts_of(demand, item, where=_FILE).declared:
+            # A tag and what has that tag in it are found by the bare word, which is what a text shows.
+            entries[name.split()[-1]] = (item.start, piece, words)
+    always_names = frozenset(macro.name for macro in cut(always, where=_FILE).macros)
+    return Prelude(always, always_names, entries)

@@ -1,0 +1,135 @@
+"""Linked ELF files (programs, shared objects): their segments as a loader would map them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from l1dflush.errors import InputError
+from l1dflush.routine import elf_reader as elf_format
+from l1dflush.routine.elf_reader import (
+    ET_DYN,
+    SHF_ALLOC,
+    SHT_REL,
+    SHT_RELA,
+    ElfFile,
+    ElfSegment,
+    ElfSymbol,
+    malformed,
+)
+from l1dflush.routine.model import BadRelocation, Section
+from l1dflush.routine.relocate import Place, apply, rule_of, type_name
+from l1dflush.routine.symbol_table import PlacedSymbol
+
+PAGE = 4096
+# Where position-independent code goes; a linked file that says where it belongs goes there.
+LOAD_BIAS = 0x0040_0000
+MAX_CONTENT = 64 << 20
+PF_X, PF_W = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """What :func:`load_linked` returns: the parts of an image."""
+
+    sections: list[Section]
+    symbols: list[PlacedSymbol]
+    bad: list[BadRelocation]
+
+
+def load_linked(elf: ElfFile) -> LinkedFile:
+    """The segments of ``elf`` at their addresses, dynamic relocations against itself applied.
+
+    Raises InputError when nothing is to be loaded, segments overlap, or it is too large.
+    """
+    bias = LOAD_BIAS if elf.type == ET_DYN else 0
+    segments = sorted(elf.segments, key=lambda s: s.address)
+    if not segments:
+        malformed(elf.where, "it has nothing to load")
+    top = (1 << elf.bits) - PAGE
+    behind, total = 0, 0
+    pieces: list[tuple[ElfSegment, int, bytearray]] = []
+    for segment in segments:
+        # A loader maps whole pages, so the file's bytes before the segment are there too.
+        lead = min(segment.address % PAGE, segment.offset)
+        start = segment.address - lead
+        if start // PAGE * PAGE < behind:
+            malformed(elf.where, f"segments overlap at {segment.address:#x}")
+        behind = segment.address + segment.memory_size
+        behind += -behind % PAGE
+        total += lead + segment.memory_size
+        if behind + bias > top:
+            malformed(elf.where, f"the segment at {segment.address:#x} ends outside the address space")
+        if total > MAX_CONTENT:
+            raise InputError(f"more than {MAX_CONTENT >> 20} MiB of code and data", where=elf.where)
+        data = bytearray(elf.data[segment.offset - lead : segment.offset + segment.file_size])
+        pieces.append((segment, start + bias, data))
+    bad = _relocate(elf, pieces, bias)
+    sections = []
+    for segment, address, data in pieces:
+        writable, executable = bool(segment.flags & PF_W), bool(segment.flags & PF_X)
+        rights = "r" + ("w" if writable else "-") + ("x" if executable else "-")
+        lead = segment.address + bias - address
+        sections.append(
+            Section(
+                name=f"segment {segment.address:#x} ({rights})",
+                address=address,
+                data=bytes(data),
+                size=segment.memory_size + lead,
+                alignment=min(PAGE, address & -address) if address else PAGE,
+                writable=writable,
+                executable=executable,
+            )
+        )
+    symbols = [
+        PlacedSymbol(s.name, s.value + bias, s.size, s.kind, s.binding, defined=True)
+        for s in elf.symbols
+        if s.name
+        and s.section > 0
+        and s.kind not in (elf_format.STT_SECTION, elf_format.STT_FILE, elf_format.STT_TLS)
+    ]
+    return LinkedFile(sections, symbols, bad)
+
+
+def _relocate(
+    elf: ElfFile, pieces: list[tuple[ElfSegment, int, bytearray]], bias: int
+) -> list[BadRelocation]:
+    """Apply what refers to the file itself; what refers to other files stays and is recorded."""
+    bad: list[BadRelocation] = []
+    count = 0
+    for table in elf.sections:
+        if table.type not in (SHT_RELA, SHT_REL) or not table.flags & SHF_ALLOC:
+            continue
+        symbols = elf.symbol_table_at(table.link)
+        for relocation in elf.relocations(table):
+            count += 1
+            if count > elf_format.MAX_RELOCATIONS:
+                raise InputError(f"more than {elf_format.MAX_RELOCATIONS} relocations", where=elf.where)
+            if not relocation.type:
+                continue
+            rule = rule_of(elf.bits, relocation.type)
+            symbol = symbols[relocation.symbol] if relocation.symbol < len(symbols) else None
+            reason = _reason(rule is not None, relocation.symbol, symbol)
+            address = relocation.offset + bias
+            if reason is None and rule is not None:
+                reason = "the place is not loaded"
+                for _, base, data in pieces:
+                    if base <= address < base + len(data):
+                        value = symbol.value + bias if symbol is not None and relocation.symbol else 0
+                        place = Place(data, base, address - base)
+                        reason = apply(rule, place, symbol=value, addend=relocation.addend, bias=bias)
+            if reason is not None:
+                name = type_name(elf.bits, relocation.type)
+                bad.append(BadRelocation(address, elf.bits // 8, f"{name}: {reason}"))
+    return bad
+
+
+def _reason(supported: bool, number: int, symbol: ElfSymbol | None) -> str | None:
+    if not supported:
+        return "this type is not supported"
+    if number == 0:
+        return None
+    if symbol is None:
+        return f"there is no symbol number {number}"
+    if symbol.section == elf_format.SHN_UNDEF:
+        return f"'{symbol.name}' lies in another file"
+    return None

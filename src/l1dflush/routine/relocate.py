@@ -1,0 +1,137 @@
+"""Applies relocations to a copy of a section, by the formulas of the x86-64 and i386 psABI.
+
+The letters are the psABI's: S the symbol's address, A the addend, P the place, G the address of the symbol's
+slot in the global offset table, GOT that table's address, B the load bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal, NamedTuple
+
+
+class Fit(Enum):
+    """How the value must fit into the place."""
+
+    WRAP = auto()
+    SIGNED = auto()
+    UNSIGNED = auto()
+
+
+class Rule(NamedTuple):
+    """How one relocation type is computed: bytes of the place, formula, and what counts as overflow."""
+
+    name: str
+    size: int
+    formula: Literal["S+A", "S+A-P", "S", "B+A", "G+A-P", "G+A", "GOT+A-P", "S+A-GOT"]
+    fit: Fit
+
+    @property
+    def needs_slot(self) -> bool:
+        """Whether the symbol needs a slot in the global offset table."""
+        return self.formula.startswith("G+")
+
+
+X86_64 = {
+    1: Rule("R_X86_64_64", 8, "S+A", Fit.WRAP),
+    2: Rule("R_X86_64_PC32", 4, "S+A-P", Fit.SIGNED),
+    4: Rule("R_X86_64_PLT32", 4, "S+A-P", Fit.SIGNED),
+    6: Rule("R_X86_64_GLOB_DAT", 8, "S", Fit.WRAP),
+    7: Rule("R_X86_64_JUMP_SLOT", 8, "S", Fit.WRAP),
+    8: Rule("R_X86_64_RELATIVE", 8, "B+A", Fit.WRAP),
+    9: Rule("R_X86_64_GOTPCREL", 4, "G+A-P", Fit.SIGNED),
+    10: Rule("R_X86_64_32", 4, "S+A", Fit.UNSIGNED),
+    11: Rule("R_X86_64_32S", 4, "S+A", Fit.SIGNED),
+    24: Rule("R_X86_64_PC64", 8, "S+A-P", Fit.WRAP),
+    25: Rule("R_X86_64_GOTOFF64", 8, "S+A-GOT", Fit.WRAP),
+    26: Rule("R_X86_64_GOTPC32", 4, "GOT+A-P", Fit.SIGNED),
+    41: Rule("R_X86_64_GOTPCRELX", 4, "G+A-P", Fit.SIGNED),
+    42: Rule("R_X86_64_REX_GOTPCRELX", 4, "G+A-P", Fit.SIGNED),
+}
+I386 = {
+    1: Rule("R_386_32", 4, "S+A", Fit.WRAP),
+    2: Rule("R_386_PC32", 4, "S+A-P", Fit.WRAP),
+    3: Rule("R_386_GOT32", 4, "G+A", Fit.WRAP),
+    4: Rule("R_386_PLT32", 4, "S+A-P", Fit.WRAP),
+    6: Rule("R_386_GLOB_DAT", 4, "S", Fit.WRAP),
+    7: Rule("R_386_JMP_SLOT", 4, "S", Fit.WRAP),
+    8: Rule("R_386_RELATIVE", 4, "B+A", Fit.WRAP),
+    9: Rule("R_386_GOTOFF", 4, "S+A-GOT", Fit.WRAP),
+    10: Rule("R_386_GOTPC", 4, "GOT+A-P", Fit.WRAP),
+    43: Rule("R_386_GOT32X", 4, "G+A", Fit.WRAP),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a relocation is applied to: ``offset`` in ``data``, which lies at ``base`` in memory."""
+
+    data: bytearray
+    base: int
+    offset: int
+
+    @property
+    def address(self) -> int:
+        return self.base + self.offset
+
+
+def rule_of(bits: int, kind: int) -> Rule | None:
+    """The rule of relocation type ``kind``, ``None`` for one that is not supported."""
+    return (X86_64 if bits == 64 else I386).get(kind)
+
+
+def type_name(bits: int, kind: int) -> str:
+    """The psABI's name of relocation type ``kind``, or its number."""
+    rule = rule_of(bits, kind)
+    if rule is not None:
+        return rule.name
+    # Only now: the full list is long, and nearly every file does without.
+    from elftools.elf.enums import ENUM_RELOC_TYPE_i386, ENUM_RELOC_TYPE_x64  # noqa: PLC0415
+
+    known = ENUM_RELOC_TYPE_x64 if bits == 64 else ENUM_RELOC_TYPE_i386
+    names = {v: k for k, v in known.items() if isinstance(v, int)}
+    return str(names.get(kind, f"relocation type {kind}"))
+
+
+def apply(
+    rule: Rule, place: Place, *, symbol: int, addend: int | None, got: int = 0, slot: int = 0, bias: int = 0
+) -> str | None:
+    """Write the relocated value into ``place``; the reason when that cannot be done, else ``None``.
+
+    An ``addend`` of ``None`` means that it is what the place holds.
+    """
+    start, size = place.offset, rule.size
+    if start + size > len(place.data):
+        return "the place lies outside the section's contents"
+    if addend is None:
+        addend = int.from_bytes(place.data[start : start + size], "little", signed=True)
+    match rule.formula:
+        case "S+A":
+            value = symbol + addend
+        case "S+A-P":
+            value = symbol + addend - place.address
+        case "S":
+            value = symbol
+        case "B+A":
+            value = bias + addend
+        case "G+A-P":
+            value = slot + addend - place.address
+        case "G+A":
+            # i386: relative to the table, unless the instruction has no base register (mod 0, r/m 5).
+            bare = start > 0 and place.data[start - 1] & 0o307 == 0o005
+            value = slot + addend - (0 if bare else got)
+        case "GOT+A-P":
+            value = got + addend - place.address
+        case "S+A-GOT":
+            value = symbol + addend - got
+    bits = size * 8
+    low, high = -(1 << bits - 1), 1 << bits
+    if rule.fit is Fit.SIGNED:
+        high >>= 1
+    elif rule.fit is Fit.UNSIGNED:
+        low = 0
+    if rule.fit is not Fit.WRAP and not low <= value < high:
+        return f"the value {value:#x} does not fit into {bits} bits"
+    place.data[start : start + size] = (value & ((1 << bits) - 1)).to_bytes(size, "little")
+    return None

@@ -1,0 +1,206 @@
+"""The system's assembler and C compiler, run in a child process on text that nobody has vouched for.
+
+The child gets limits (processor time, memory, size of what it writes, wall-clock time), no input, an empty
+environment and a folder of its own that is removed afterwards. Directives that read other files are refused,
+so that a file from elsewhere does not put somebody's files into a report. That is a guard against surprise,
+not a sandbox: a macro can still put such a directive together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from l1dflush.errors import InputError
+
+CPU_SECONDS = 20
+WALL_SECONDS = 30
+MEMORY_KIB = 2 << 20
+FILE_BLOCKS = (64 << 20) // 512
+OPTIMIZE_LEVELS = ("0", "1", "2", "3", "s", "g", "z", "fast")
+
+# The limits are set by a shell, which then becomes the program: doing it between fork and exec in Python is not
+# safe when other threads run.
+_LIMITED = (
+    # The shell's own complaints (a limit that is lower already) go nowhere, the program's to descriptor 3.
+    "exec 3>&2 2>/dev/null; "
+    f"ulimit -c 0; ulimit -t {CPU_SECONDS}; ulimit -v {MEMORY_KIB}; ulimit -f {FILE_BLOCKS}; "
+    'exec 2>&3 3>&-; exec "$@"'
+)
+_ERROR = re.compile(
+    r"^(?:(?P<file>.*?):(?P<line>\d+):(?:\d+:)?|(?P<program>.*?):) *(?:fatal )?error: *(?P<text>.+)$",
+    re.I | re.M,
+)
+_READS_FILES = re.compile(rb"""(?:^|[\s;:"\\{|])\.(incbin|include)\b""", re.I)
+_INCLUDES = re.compile(
+    rb"""^[ \t]*(?:\#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed)\b[ \t]*(.*)$""", re.M
+)
+# Relative, without "..", named outright: such a file is looked for in an empty folder and not found.
+_HARMLESS = re.compile(rb"""(?:<(?!/)(?:(?!\.\.)[^<>\n])*>|"(?!/)(?:(?!\.\.)[^"\n])*")(?:\s*(?:/[/*].*)?)?""")
+_NAME = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)
+
+
+def assemble(text: bytes, *, where: str, bits: Literal[32, 64] = 64) -> bytes:
+    """The ELF object that GNU as makes of ``text``, with line numbers.
+
+    Raises InputError with the first complaint of the assembler, or when there is none.
+    """
+    _refuse_other_files(text, where, preprocessed=False)
+    assembler = shutil.which("as")
+    if assembler is not None:
+        command = [assembler, f"--{bits}", "-g", "-o", "output.o", "input.s"]
+    else:
+        command = [*_compiler(where), f"-m{bits}", "-g", "-c", "-x", "assembler", "-o", "output.o", "input.s"]
+    return _run(command, "input.s", text, "output.o", where=where)
+
+
+def preprocess(text: bytes, *, where: str, defines: Mapping[str, str]) -> bytes:
+    """``text``, an assembly file with C preprocessor lines, after the preprocessor. Raises InputError."""
+    _refuse_other_files(text, where, preprocessed=True)
+    flags = ["-E", "-x", "assembler-with-cpp", "-nostdinc", "-D__ASSEMBLY__=1", "-D__ASSEMBLER__=1"]
+    command = [*_compiler(where), *flags, *_define_flags(defines), "-o", "output.s", "input.S"]
+    return _run(command, "input.S", text, "output.s", where=where)
+
+
+def compile_c(
+    text: bytes,
+    *,
+    where: str,
+    optimize: str = "2",
+    defines: Mapping[str, str] | None = None,
+    extra_flags: Sequence[str] = (),
+) -> bytes:
+    """The ELF object that the C compiler makes of ``text``, with line numbers, no system headers.
+
+    ``extra_flags`` come last and so win. Raises InputError with the first complaint of the compiler, or when
+    there is no compiler.
+    """
+    if optimize not in OPTIMIZE_LEVELS:
+        hint = f"one of {', '.join(OPTIMIZE_LEVELS)}"
+        raise InputError(f"no such level of optimisation: '{optimize}'", where="--optimize", hint=hint)
+    _refuse_other_files(text, where, preprocessed=True)
+    command = [*_compiler(where), "-c", "-x", "c", "-g", f"-O{optimize}", "-nostdinc"]
+    command += [*_define_flags(defines or {}), *extra_flags, "-o", "output.o", "input.c"]
+    return _run(command, "input.c", text, "output.o", where=where)
+
+
+def _compiler(where: str) -> list[str]:
+    chosen = os.environ.get("CC")
+    if chosen:
+        try:
+            words = shlex.split(chosen)
+        except ValueError:
+            words = []
+        program = shutil.which(words[0]) if words else None
+        if program is None:
+            raise InputError(f"CC names no program that exists: '{chosen}'", where="environment variable CC")
+        return [program, *words[1:]]
+    for name in ("cc", "gcc", "clang"):
+        program = shutil.which(name)
+        if program is not None:
+            return [program]
+    raise InputError(
+        "no C compiler found",
+        where=where,
+        hint="install gcc or clang, set CC, or give an object file instead",
+    )
+
+
+def _define_flags(defines: Mapping[str, str]) -> list[str]:
+    flags = []
+    for name, value in defines.items():
+        if not _NAME.fullmatch(name) or not value.isprintable():
+            raise InputError(f"cannot define '{name}'", where="--define", hint="NAME=VALUE, NAME as in C")
+        flags.append(f"-D{name}={value}")
+    return flags
+
+
+def _refuse_other_files(text: bytes, where: str, *, preprocessed: bool) -> None:
+    # As the compiler sees it: lines continued, neighbouring strings (inline assembly) joined.
+    joined = re.sub(rb'"\s*"', b"", text.replace(b"\\\r\n", b"").replace(b"\\\n", b""))
+    found = _READS_FILES.search(joined)
+    if found:
+        directive = found[1].decode("ascii").lower()
+        hint = "put it into one file, or give the object file"
+        raise InputError(f"'.{directive}' reads another file, which is not done here", where=where, hint=hint)
+    for included in _INCLUDES.finditer(joined) if preprocessed else ():
+        if not _HARMLESS.fullmatch(included[1].strip()):
+            name = included[1].decode("utf-8", "replace")
+            hint = "remove the line or give the object file"
+            raise InputError(f"no other file is read, and so not {name}", where=where, hint=hint)
+
+
+def _run(command: list[str], source: str, text: bytes, result: str, *, where: str) -> bytes:
+    try:
+        return _run_in_folder(command, source, text, result, where=where)
+    except OSError as error:
+        what = f"cannot run {Path(command[0]).name}: {error.strerror or error}"
+        raise InputError(what, where=where, hint="is there room for temporary files?") from error
+
+
+def _run_in_folder(command: list[str], source: str, text: bytes, result: str, *, where: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="l1dflush-") as name:
+        folder = Path(name)
+        (folder / source).write_bytes(text)
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": name}
+        status = _wait(["/bin/sh", "-c", _LIMITED, "sh", *command], folder, environment, where)
+        # Through a file, not a pipe: it is under the limit for files, and only its beginning is of interest.
+        with (folder / "messages").open("rb") as messages:
+            said = messages.read(1 << 16).decode("utf-8", "replace")
+        tool = Path(command[0]).name
+        if status in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise InputError(f"{tool} took more than {CPU_SECONDS} s of processor time", where=where)
+        if status == -signal.SIGXFSZ:
+            raise InputError(f"what {tool} makes of it is too large", where=where)
+        output = folder / result
+        if status != 0 or not output.is_file():
+            raise _complaint(said, tool, source, name, where)
+        return output.read_bytes()
+
+
+def _wait(command: list[str], folder: Path, environment: Mapping[str, str], where: str) -> int:
+    with (folder / "messages").open("wb") as messages:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout=WALL_SECONDS)
+        except BaseException as error:
+            # A compiler has children; the session is theirs and ends with them. So it does on Ctrl-C.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                what = f"{Path(command[4]).name} did not finish within {WALL_SECONDS} s"
+                raise InputError(what, where=where) from None
+            raise
+
+
+def _complaint(said: str, tool: str, source: str, folder: str, where: str) -> InputError:
+    """The first error in the tool's messages, with the user's file name instead of ours."""
+    found = _ERROR.search(said)
+    if found is None:
+        lines = [line for line in said.splitlines() if line.strip()]
+        text = lines[0].replace(folder + "/", "").replace(source, where) if lines else "no reason given"
+        return InputError(f"{tool} failed: {text}", where=where)
+    file, line = found["file"], found["line"]
+    if file is None or file.startswith(folder):
+        place = where  # about a file of the compiler's own
+    else:
+        place = f"{where if file == source else file}:{line}"
+    return InputError(found["text"].replace(folder + "/", ""), where=place)

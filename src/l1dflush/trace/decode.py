@@ -1,0 +1,182 @@
+"""Instructions as the trace needs them: operands with their sizes, and the row of the effects table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import capstone
+from capstone import x86_const as cs
+
+from l1dflush.errors import UndecidedError
+from l1dflush.trace.effects import EFFECTS, IMUL, MOVSD_VECTOR, REASONS, Effect, Form
+
+# `rep ret` is the old two-byte return; `notrack` and `bnd` change nothing that is followed here.
+_PREFIXES = ("", "lock", "rep", "repz", "repe", "notrack", "bnd")
+_LONG = {"a": "rax", "b": "rbx", "c": "rcx", "d": "rdx"}
+
+
+def _register_names() -> dict[str, tuple[str, int, int]]:
+    """Every general register name: (64-bit name, size in bytes, byte offset in it)."""
+    names: dict[str, tuple[str, int, int]] = {}
+    for letter, full in _LONG.items():
+        names[full] = (full, 8, 0)
+        names[f"e{letter}x"] = (full, 4, 0)
+        names[f"{letter}x"] = (full, 2, 0)
+        names[f"{letter}l"] = (full, 1, 0)
+        names[f"{letter}h"] = (full, 1, 1)
+    for short in ("si", "di", "bp", "sp"):
+        full = f"r{short}"
+        names[full] = (full, 8, 0)
+        names[f"e{short}"] = (full, 4, 0)
+        names[short] = (full, 2, 0)
+        names[f"{short}l"] = (full, 1, 0)
+    for number in range(8, 16):
+        full = f"r{number}"
+        names[full] = (full, 8, 0)
+        names[f"{full}d"] = (full, 4, 0)
+        names[f"{full}w"] = (full, 2, 0)
+        names[f"{full}b"] = (full, 1, 0)
+    return names
+
+
+REGISTERS = _register_names()
+GENERAL = tuple(sorted({full for full, _, _ in REGISTERS.values()}))
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register operand: ``full`` is its 64-bit name (``v0``.. for a vector), ``size`` in bytes, ``offset``
+    where in the full register it begins."""
+
+    full: str
+    size: int
+    offset: int
+    general: bool
+
+    @property
+    def vector(self) -> bool:
+        """Whether it is one of xmm, ymm, zmm: the other registers that are not general have no ``v`` name."""
+        return not self.general and self.full.startswith("v")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory operand: segment:[base + index*scale + displacement], ``size`` in bytes.
+
+    ``base`` and ``index`` are full register names; an rip-relative operand has no base and its
+    displacement is the address. ``narrow`` means that the address is computed in fewer bits than the mode's.
+    """
+
+    segment: str | None
+    base: str | None
+    index: str | None
+    scale: int
+    displacement: int
+    size: int
+    narrow: bool
+
+
+Operand = Register | Memory | int
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One decoded instruction. ``repeat`` is set for ``rep``; ``text`` is for people."""
+
+    address: int
+    size: int
+    mnemonic: str
+    text: str
+    operands: tuple[Operand, ...]
+    effect: Effect
+    repeat: bool
+
+    @property
+    def next(self) -> int:
+        """Address of the instruction behind it."""
+        return self.address + self.size
+
+
+class Decoder:
+    """Decodes x86 of one mode. Raises UndecidedError for what is no instruction or is not in the table."""
+
+    def __init__(self, bits: Literal[32, 64]) -> None:
+        self._bits = bits
+        self._capstone = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32)
+        self._capstone.detail = True
+
+    def decode(self, code: bytes, address: int) -> Instruction:
+        """The instruction that ``code`` begins with."""
+        insn = next(self._capstone.disasm(code, address, 1), None)
+        if insn is None:
+            raise UndecidedError("not-an-instruction", "bytes that are no instruction", where=f"{address:#x}")
+        prefix, _, mnemonic = insn.mnemonic.rpartition(" ")
+        text = f"{insn.mnemonic} {insn.op_str}".strip()
+        operands = tuple(self._operand(insn, operand) for operand in insn.operands)
+        effect = _effect(mnemonic, operands)
+        if effect is None or not _allowed(effect, operands) or prefix not in _PREFIXES:
+            reason = REASONS.get(mnemonic, "nobody classified it")
+            raise UndecidedError(
+                "unclassified-instruction", f"the instruction `{text}` ({reason})", where=f"{address:#x}"
+            )
+        return Instruction(address, insn.size, mnemonic, text, operands, effect, prefix.startswith("rep"))
+
+    def _operand(self, insn: capstone.CsInsn, operand: capstone.x86.X86Op) -> Operand:
+        if operand.type == cs.X86_OP_IMM:
+            return int(operand.imm)
+        if operand.type == cs.X86_OP_REG:
+            return _register(insn.reg_name(operand.reg))
+        mem = operand.mem
+        base = insn.reg_name(mem.base) if mem.base else None
+        index = insn.reg_name(mem.index) if mem.index else None
+        displacement = int(mem.disp)
+        if base in ("rip", "eip"):
+            base, displacement = None, displacement + insn.address + insn.size
+        if index in ("riz", "eiz"):
+            index = None
+        narrow = any(name is not None and REGISTERS.get(name, (name, 8, 0))[1] * 8 < self._bits for name in (base, index))
+        segment = insn.reg_name(mem.segment) if mem.segment in (cs.X86_REG_FS, cs.X86_REG_GS) else None
+        return Memory(
+            segment,
+            REGISTERS[base][0] if base in REGISTERS else base,
+            REGISTERS[index][0] if index in REGISTERS else index,
+            mem.scale,
+            displacement,
+            operand.size,
+            narrow,
+        )
+
+
+def _register(name: str) -> Register:
+    if name in REGISTERS:
+        full, size, offset = REGISTERS[name]
+        return Register(full, size, offset, general=True)
+    for prefix, size in (("xmm", 16), ("ymm", 32), ("zmm", 64)):
+        if name.startswith(prefix):
+            return Register(f"v{name[3:]}", size, 0, general=False)
+    return Register(name, 8, 0, general=False)
+
+
+def _effect(mnemonic: str, operands: tuple[Operand, ...]) -> Effect | None:
+    if mnemonic == "imul":
+        return IMUL.get(len(operands))
+    if mnemonic == "movsd" and any(isinstance(o, Register) and o.vector for o in operands):
+        return MOVSD_VECTOR
+    return EFFECTS.get(mnemonic)
+
+
+def _allowed(effect: Effect, operands: tuple[Operand, ...]) -> bool:
+    """Restrictions that the mnemonic alone does not show."""
+    registers = [operand for operand in operands if isinstance(operand, Register)]
+    if effect.form is Form.VECTOR_SKIP:
+        # Nothing but a vector register may be written, and a mask register could suppress the access.
+        return all(register.vector for register in registers) and (not operands or operands[0] in registers)
+    if effect.form is Form.VECTOR:
+        return all(register.general or register.vector for register in registers)
+    if not all(register.general for register in registers):
+        return False  # segment, control and debug registers
+    if effect is EFFECTS["bt"] or effect is EFFECTS["bts"]:
+        # With a register as the index the bit may lie outside the operand.
+        return not (isinstance(operands[0], Memory) and isinstance(operands[1], Register))
+    return True

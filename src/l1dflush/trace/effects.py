@@ -1,0 +1,259 @@
+"""What each mnemonic does: our own table, because neither the decoder nor the emulator can be asked.
+
+The decoder's access flags call ``clflush``, ``prefetch`` and ``movnti`` reads, and the emulator reports no
+event at all for cache-line flushes, prefetches and MSR writes. So direction and kind of every memory operand,
+and which registers an instruction reads and writes besides its operands, come from here. An instruction that
+is not in this table makes the verdict UNDECIDED: never a guess.
+
+Source of the facts: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2 (instruction pages).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Role(Enum):
+    """What an instruction does with one operand."""
+
+    READ = auto()
+    WRITE = auto()
+    UPDATE = auto()  # read, then written
+    ADDRESS = auto()  # only the address is computed
+    PREFETCH = auto()
+    LINE_FLUSH = auto()
+
+
+class Form(Enum):
+    """How the trace has to treat an instruction, beyond its operands."""
+
+    PLAIN = auto()  # sources -> destinations, emulated
+    MOVE = auto()  # a copy: what is unknown stays the same unknown value
+    LEA = auto()
+    ADD = auto()
+    SUB = auto()
+    STEP = auto()  # inc, dec
+    SHIFT = auto()  # by zero it keeps the flags
+    AND = auto()
+    OR = auto()
+    XOR = auto()
+    COMPARE = auto()
+    TEST = auto()
+    EXCHANGE = auto()
+    CONDITIONAL_MOVE = auto()
+    PUSH = auto()
+    POP = auto()
+    CALL = auto()
+    RETURN = auto()
+    LEAVE = auto()
+    JUMP = auto()
+    BRANCH = auto()  # jcc, loop, jrcxz
+    STRING = auto()
+    SKIP = auto()  # stepped over: changes no register and no memory that the trace follows
+    RESULTS_UNKNOWN = auto()  # stepped over: its written registers are unknown afterwards
+    VECTOR = auto()  # emulated, works on vector registers
+    VECTOR_SKIP = auto()  # stepped over: writes vector registers only
+
+
+class Event(Enum):
+    """The event an instruction is, besides what its operands do."""
+
+    NONE = auto()
+    SERIALISE = auto()
+    FENCE = auto()
+    MSR_WRITE = auto()
+    FLUSH_ALL = auto()
+
+
+# Flags in two parts: the carry flag, and the rest. `inc` leaves the carry alone, `bt` changes nothing else.
+CARRY, REST = "carry", "rest"
+ALL_FLAGS = frozenset({CARRY, REST})
+NO_FLAGS: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One row of the table. ``roles`` are in operand order; the last is repeated for further operands.
+
+    ``reads`` and ``writes`` are registers (64-bit names) that the instruction uses without naming them.
+    """
+
+    form: Form
+    roles: tuple[Role, ...] = ()
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
+    flags_read: frozenset[str] = NO_FLAGS
+    flags_written: frozenset[str] = NO_FLAGS
+    event: Event = Event.NONE
+
+    def role(self, index: int) -> Role:
+        """Role of operand ``index``."""
+        return self.roles[min(index, len(self.roles) - 1)] if self.roles else Role.READ
+
+
+_R, _W, _U, _A = Role.READ, Role.WRITE, Role.UPDATE, Role.ADDRESS
+_CC_FLAGS = {
+    # carry only, carry and rest, rest only
+    **dict.fromkeys(("b", "ae", "c", "nc", "nae", "nb"), frozenset({CARRY})),
+    **dict.fromkeys(("a", "be", "na", "nbe"), ALL_FLAGS),
+    **dict.fromkeys(
+        ("e", "ne", "z", "nz", "s", "ns", "o", "no", "p", "np", "pe", "po", "l", "ge", "le", "g"),
+        frozenset({REST}),
+    ),
+}
+
+# Each condition and its opposite: a decision taken for one decides the other too.
+OPPOSITE = {
+    "ne": "e", "ae": "b", "a": "be", "ns": "s", "no": "o", "np": "p", "ge": "l", "g": "le",
+    "nz": "e", "nc": "b", "nb": "b", "nbe": "be", "po": "p",
+}  # fmt: skip
+SAME = {"z": "e", "c": "b", "nae": "b", "na": "be", "pe": "p"}
+
+
+def _gpr(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+def _build() -> dict[str, Effect]:
+    table: dict[str, Effect] = {}
+
+    def put(names: str, effect: Effect) -> None:
+        for name in names.split():
+            table[name] = effect
+
+    put("mov movabs", Effect(Form.MOVE, (_W, _R)))
+    put("movzx movsx movsxd movbe", Effect(Form.PLAIN, (_W, _R)))
+    put("lea", Effect(Form.LEA, (_W, _A)))
+    put("add", Effect(Form.ADD, (_U, _R), flags_written=ALL_FLAGS))
+    put("sub", Effect(Form.SUB, (_U, _R), flags_written=ALL_FLAGS))
+    put("adc sbb", Effect(Form.PLAIN, (_U, _R), flags_read=frozenset({CARRY}), flags_written=ALL_FLAGS))
+    put("and", Effect(Form.AND, (_U, _R), flags_written=ALL_FLAGS))
+    put("or", Effect(Form.OR, (_U, _R), flags_written=ALL_FLAGS))
+    put("xor", Effect(Form.XOR, (_U, _R), flags_written=ALL_FLAGS))
+    put("cmp", Effect(Form.COMPARE, (_R, _R), flags_written=ALL_FLAGS))
+    put("test", Effect(Form.TEST, (_R, _R), flags_written=ALL_FLAGS))
+    put("inc dec", Effect(Form.STEP, (_U,), flags_written=frozenset({REST})))
+    put("neg", Effect(Form.PLAIN, (_U,), flags_written=ALL_FLAGS))
+    put("not bswap", Effect(Form.PLAIN, (_U,)))
+    put("shl sal shr sar shld shrd", Effect(Form.SHIFT, (_U, _R, _R), flags_written=ALL_FLAGS))
+    put("rol ror", Effect(Form.SHIFT, (_U, _R), flags_written=frozenset({CARRY})))
+    put("rcl rcr", Effect(Form.SHIFT, (_U, _R), flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})))
+    put("shlx shrx sarx rorx pdep pext", Effect(Form.PLAIN, (_W, _R, _R)))
+    put("andn bextr blsi blsr blsmsk bzhi", Effect(Form.PLAIN, (_W, _R, _R), flags_written=ALL_FLAGS))
+    put("mulx", Effect(Form.PLAIN, (_W, _W, _R), reads=_gpr("rdx")))
+    put("popcnt lzcnt tzcnt", Effect(Form.PLAIN, (_W, _R), flags_written=ALL_FLAGS))
+    # The destination keeps its value when the source is zero.
+    put("bsf bsr", Effect(Form.PLAIN, (_U, _R), flags_written=ALL_FLAGS))
+    put("bt", Effect(Form.PLAIN, (_R, _R), flags_written=frozenset({CARRY})))
+    put("bts btr btc", Effect(Form.PLAIN, (_U, _R), flags_written=frozenset({CARRY})))
+    put("xchg", Effect(Form.EXCHANGE, (_U, _U)))
+    put("xadd", Effect(Form.PLAIN, (_U, _U), flags_written=ALL_FLAGS))
+    put(
+        "cmpxchg",
+        Effect(Form.PLAIN, (_U, _R), reads=_gpr("rax"), writes=_gpr("rax"), flags_written=ALL_FLAGS),
+    )
+    put("cdq cqo cwd", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rdx")))
+    put("cdqe cwde cbw", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rax")))
+    wide = _gpr("rax", "rdx")
+    put("mul div idiv", Effect(Form.PLAIN, (_R,), reads=wide, writes=wide, flags_written=ALL_FLAGS))
+    put("clc stc", Effect(Form.PLAIN, flags_written=frozenset({CARRY})))
+    put("cmc", Effect(Form.PLAIN, flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})))
+    put("cld std", Effect(Form.PLAIN))
+    put("lahf", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rax"), flags_read=ALL_FLAGS))
+
+    put("push", Effect(Form.PUSH, (_R,), reads=_gpr("rsp"), writes=_gpr("rsp")))
+    put("pop", Effect(Form.POP, (_W,), reads=_gpr("rsp"), writes=_gpr("rsp")))
+    put("call", Effect(Form.CALL, (_R,), reads=_gpr("rsp"), writes=_gpr("rsp")))
+    put("ret", Effect(Form.RETURN, (_R,), reads=_gpr("rsp"), writes=_gpr("rsp")))
+    put("leave", Effect(Form.LEAVE, reads=_gpr("rbp"), writes=_gpr("rsp", "rbp")))
+    put("jmp", Effect(Form.JUMP, (_R,)))
+    put("jrcxz jecxz", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx")))
+    put("loop", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx"), writes=_gpr("rcx")))
+    for cc, flags in _CC_FLAGS.items():
+        put(f"j{cc}", Effect(Form.BRANCH, (_R,), flags_read=flags))
+        put(f"set{cc}", Effect(Form.PLAIN, (_W,), flags_read=flags))
+        put(f"cmov{cc}", Effect(Form.CONDITIONAL_MOVE, (_U, _R), flags_read=flags))
+
+    # String instructions name their memory operands; the pointers move on by themselves.
+    put("lodsb lodsw lodsd lodsq", Effect(Form.STRING, (_W, _R)))
+    put("stosb stosw stosd stosq", Effect(Form.STRING, (_W, _R)))
+    put("movsb movsw movsd movsq", Effect(Form.STRING, (_W, _R)))
+
+    put("nop endbr64 endbr32 pause cli sti clac stac", Effect(Form.SKIP, (_A,)))
+    put("lfence mfence sfence", Effect(Form.SKIP, event=Event.FENCE))
+    put("serialize", Effect(Form.SKIP, event=Event.SERIALISE))
+    put("prefetcht0 prefetcht1 prefetcht2 prefetchnta prefetch prefetchw", Effect(Form.SKIP, (Role.PREFETCH,)))
+    put("clflush clflushopt", Effect(Form.SKIP, (Role.LINE_FLUSH,)))
+    put("wbinvd invd", Effect(Form.SKIP, event=Event.FLUSH_ALL))
+    # wbnoinvd writes back and keeps the lines.
+    put("wbnoinvd", Effect(Form.SKIP))
+    put(
+        "cpuid",
+        Effect(
+            Form.RESULTS_UNKNOWN,
+            reads=_gpr("rax", "rcx"),
+            writes=_gpr("rax", "rbx", "rcx", "rdx"),
+            event=Event.SERIALISE,
+        ),
+    )
+    put("rdtsc", Effect(Form.RESULTS_UNKNOWN, writes=_gpr("rax", "rdx")))
+    put("rdtscp", Effect(Form.RESULTS_UNKNOWN, writes=_gpr("rax", "rcx", "rdx")))
+    put("rdmsr rdpmc xgetbv", Effect(Form.RESULTS_UNKNOWN, reads=_gpr("rcx"), writes=_gpr("rax", "rdx")))
+    put("rdrand rdseed", Effect(Form.RESULTS_UNKNOWN, (_W,), flags_written=ALL_FLAGS))
+    put("rdpid", Effect(Form.RESULTS_UNKNOWN, (_W,)))
+    # Writing the flush command is an event; other MSRs are recorded the same way and told apart by number.
+    put("wrmsr", Effect(Form.SKIP, reads=_gpr("rax", "rcx", "rdx"), event=Event.MSR_WRITE))
+
+    _put_vectors(put)
+    return table
+
+
+def _put_vectors(put) -> None:  # type: ignore[no-untyped-def]  # the closure of _build
+    """SSE is emulated; AVX is stepped over, which is sound only while nothing but vectors is written."""
+    copies = "movaps movups movapd movupd movdqa movdqu lddqu movntdqa movss movq movd"
+    put(copies, Effect(Form.VECTOR, (_W, _R)))
+    put("movhps movlps movhpd movlpd", Effect(Form.VECTOR, (_U, _R)))
+    logic = (
+        "pxor por pand pandn xorps xorpd orps orpd andps andpd andnps andnpd paddb paddw paddd paddq psubb psubw "
+        "psubd psubq pcmpeqb pcmpeqw pcmpeqd punpcklbw punpcklwd punpckldq punpcklqdq punpckhbw punpckhwd "
+        "punpckhdq punpckhqdq psrldq pslldq psrlq psllq psrld pslld pminub pmaxub psadbw addps addpd mulps mulpd"
+    )
+    put(logic, Effect(Form.VECTOR, (_U, _R)))
+    put("pshufd pshuflw pshufhw", Effect(Form.VECTOR, (_W, _R, _R)))
+    put("pmovmskb movmskps movmskpd pextrw pextrb pextrd pextrq", Effect(Form.VECTOR, (_W, _R, _R)))
+    put("ptest ucomiss ucomisd comiss comisd", Effect(Form.VECTOR, (_R, _R), flags_written=ALL_FLAGS))
+
+    moves = (
+        "vmovaps vmovups vmovapd vmovupd vmovdqa vmovdqu vmovdqa32 vmovdqa64 vmovdqu8 vmovdqu16 vmovdqu32 "
+        "vmovdqu64 vlddqu vmovntdqa vbroadcastss vbroadcastsd vbroadcastf128 vbroadcasti128 vbroadcastf32x4 "
+        "vbroadcasti32x4 vbroadcastf64x4 vbroadcasti64x4 vpbroadcastb vpbroadcastw vpbroadcastd vpbroadcastq"
+    )
+    arithmetic = (
+        "vpxor vpxord vpxorq vpor vpord vporq vpand vpandd vpandq vpandn vxorps vxorpd vorps vorpd vandps vandpd "
+        "vpaddb vpaddw vpaddd vpaddq vpsubb vpsubw vpsubd vpsubq vaddps vaddpd vpternlogd vpternlogq"
+    )
+    put(moves, Effect(Form.VECTOR_SKIP, (_W, _R)))
+    put(arithmetic, Effect(Form.VECTOR_SKIP, (_U, _R)))
+    put("vzeroupper vzeroall", Effect(Form.VECTOR_SKIP))
+
+
+EFFECTS: dict[str, Effect] = _build()
+
+# `movsd` is a string instruction or a scalar double, told apart by its operands.
+MOVSD_VECTOR = Effect(Form.VECTOR, (_W, _R))
+# `imul` with one operand works on rdx:rax, with two it updates, with three it writes.
+IMUL = {
+    1: EFFECTS["mul"],
+    2: Effect(Form.PLAIN, (_U, _R), flags_written=ALL_FLAGS),
+    3: Effect(Form.PLAIN, (_W, _R, _R), flags_written=ALL_FLAGS),
+}
+
+# Why some well-known instructions are not in the table: what to say instead of just their name.
+REASONS = {
+    "movnti": "a non-temporal store may or may not evict its line",
+    "movntdq": "a non-temporal store may or may not evict its line",
+    "movntps": "a non-temporal store may or may not evict its line",
+    "clwb": "whether it keeps the line depends on the CPU",
+    "cldemote": "it is a hint that may move the line out of the L1D",
+}

@@ -1,0 +1,49 @@
+"""From a routine to its trace: every path, within a budget."""
+
+from __future__ import annotations
+
+import time
+
+from l1dflush.routine.model import Routine
+from l1dflush.trace.decode import Decoder
+from l1dflush.trace.loops import IrregularLoopError
+from l1dflush.trace.model import Path, Trace
+from l1dflush.trace.path import PathRun, too_many_paths
+from l1dflush.trace.state import TraceOptions
+
+
+def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
+    """Runs ``routine`` on the emulated CPU along every path; deterministic.
+
+    A path is run from the beginning each time: its decisions are a script, and each decision that a run
+    makes beyond its script leaves the other outcome to be run later.
+
+    Raises UndecidedError for what cannot be followed (an instruction nobody classified, a jump into nowhere,
+    a loop that does not end within the budget, more than ``max_paths`` paths), InputError for a ``bind`` that
+    names nothing.
+    """
+    options = options or TraceOptions()
+    deadline = time.monotonic() + options.max_seconds
+    decoder = Decoder(routine.image.bits)
+    irregular: set[int] = set()
+    paths: list[Path] = []
+    undefined_used: dict[str, None] = {}
+    assumptions: dict[str, None] = {}
+    scripts: list[tuple[bool, ...]] = [()]
+    while scripts:
+        script = scripts.pop()
+        run = PathRun(routine, options, decoder, script, irregular, deadline)
+        try:
+            path = run.run()
+        except IrregularLoopError as loop:
+            irregular.add(loop.head)
+            scripts.append(script)
+            continue
+        paths.append(path)
+        undefined_used.update(run.state.undefined_used)
+        assumptions.update(run.state.memory.assumptions)
+        scripts.extend((*run.outcomes[:i], True) for i in range(len(run.outcomes) - 1, len(script) - 1, -1))
+        if len(paths) + len(scripts) > options.max_paths:
+            last = path.decisions[-1]
+            raise too_many_paths(options.max_paths, last.sources, last.pc)
+    return Trace(routine, tuple(paths), tuple(undefined_used), tuple(assumptions))

@@ -1,0 +1,226 @@
+"""Loops that only repeat themselves, run in one go.
+
+Instruction by instruction a 64 KiB walk costs a tenth of a second. Most of it is one straight piece of code
+that jumps back to its own beginning, a thousand times. Once such a piece has been followed instruction by
+instruction, the emulator may run the rest of its iterations alone if all of this holds:
+
+* it is plain data flow ending in a branch on known flags: no call, no fork, nothing that is stepped over;
+* what is known and unknown among the registers it reads before it writes them is the same at its beginning
+  and at its end, so that it is the same in every iteration;
+* it computes no new unknown value but by plain loads into registers that it then does not read.
+
+Then only one thing can differ between iterations: whether the memory it loads is defined. That is checked
+afterwards for every single access; where it differs, :class:`IrregularLoopError` makes the explorer start
+over and take this loop step by step. So this module decides speed, never the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from l1dflush.trace.decode import Instruction, Memory, Register
+from l1dflush.trace.effects import Form, Role
+from l1dflush.trace.model import Arena, Event, Kind
+from l1dflush.trace.semantics import is_plain
+from l1dflush.trace.state import Access, State
+from l1dflush.trace.values import Unknown
+
+_WIDTHS = (1, 2, 4, 8)
+_LOADS = (Role.READ, Role.UPDATE)
+_STORES = (Role.WRITE, Role.UPDATE)
+
+
+class IrregularLoopError(Exception):
+    """The loop at ``head`` does not repeat itself after all."""
+
+    def __init__(self, head: int) -> None:
+        super().__init__(f"{head:#x}")
+        self.head = head
+
+
+@dataclass(frozen=True, slots=True)
+class RanAhead:
+    """Where the emulator stopped, and how many instructions it ran."""
+
+    stopped_at: int
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """One memory access of the loop body, as the emulator will report it."""
+
+    pc: int
+    mnemonic: str
+    write: bool
+    size: int
+    undefined: bool
+    arena: Arena
+    base: int
+
+
+class Loops:
+    """Watches the instructions of a path go by and runs regular loops ahead."""
+
+    def __init__(self, state: State, irregular: set[int]) -> None:
+        self._state = state
+        self._irregular = irregular
+        self._head = -1
+        self._body: list[Instruction] = []
+        self._slots: list[_Slot] = []
+        self._unknown_loads: dict[str, tuple[Unknown, int]] = {}
+        self._at_head: dict[str, Unknown | None] = {}
+        self._regular = False
+        self._fresh_before = 0
+        # Of the instruction at hand: its memory operands, and whether what they hold was defined before it ran.
+        self._accesses: list[Access] = []
+        self._defined: dict[int, bool] = {}
+
+    def before(self, insn: Instruction) -> None:
+        """Called before an instruction is run step by step."""
+        if not self._body:
+            self._head = insn.address
+            self._at_head = dict(self._state.registers)
+            self._slots, self._unknown_loads, self._regular = [], {}, insn.address not in self._irregular
+        self._body.append(insn)
+        self._fresh_before = self._state.fresh_made
+        self._accesses = []
+        if not self._regular:
+            return
+        branch = insn.effect.form is Form.BRANCH and not insn.effect.reads and not self._unknown_flags(insn)
+        plain = is_plain(insn.effect) and insn.effect.form is not Form.VECTOR and not insn.repeat
+        self._regular = (plain and len(self._body) <= 256) or branch
+        if self._regular:
+            self._accesses = self._state.accesses(insn)
+            self._regular = all(access.size in _WIDTHS for access in self._accesses)
+            defined = self._state.memory.defined
+            self._defined = {a.operand: defined(a.address, a.size) for a in self._accesses}
+            for access in self._accesses:
+                self._slots.extend(self._slots_of(insn, access))
+
+    def _unknown_flags(self, insn: Instruction) -> bool:
+        return any(self._state.flags[part] is not None for part in insn.effect.flags_read)
+
+    def _slots_of(self, insn: Instruction, access: Access) -> Iterator[_Slot]:
+        undefined = not self._defined[access.operand]
+        base = access.address - access.offset
+        if access.role in _LOADS:
+            yield _Slot(insn.address, insn.mnemonic, False, access.size, undefined, access.arena, base)
+        if access.role in _STORES:
+            yield _Slot(insn.address, insn.mnemonic, True, access.size, False, access.arena, base)
+
+    def after(self, insn: Instruction, pc: int) -> None:
+        """Called when it has run and the next address is known."""
+        if self._regular and self._state.fresh_made != self._fresh_before:
+            # New unknown values are fine only as the result of a plain load, see above.
+            register = insn.operands[0] if insn.operands else None
+            source = insn.operands[1] if len(insn.operands) == 2 else None
+            self._regular = (
+                insn.effect.form in (Form.MOVE, Form.PLAIN)
+                and isinstance(register, Register)
+                and isinstance(source, Memory)
+                and register.size >= 4
+            )
+        self._regular = self._regular and all(self._harmless(insn, access) for access in self._accesses)
+        if pc != insn.next and pc != self._head:
+            self._body = []
+
+    def _harmless(self, insn: Instruction, access: Access) -> bool:
+        """Whether an access did only what the next iterations may repeat: stored something known, loaded
+        something known, or loaded an unknown value into a register as it is."""
+        if access.role in _STORES:
+            return self._state.memory.defined(access.address, access.size)
+        if self._defined[access.operand]:
+            return True
+        register = insn.operands[0] if insn.operands else None
+        if insn.effect.role(0) is not Role.WRITE or not isinstance(register, Register) or register.size < 4:
+            return False
+        value = self._state.registers[register.full]
+        if value is not None:
+            self._unknown_loads[register.full] = (value, insn.address)
+        return True
+
+    def run_ahead(self, pc: int, budget: int) -> RanAhead | None:
+        """Called after a jump to ``pc``: runs the loop to its end if it is regular."""
+        body, self._body = self._body, []
+        if not body or pc != self._head or not self._regular or body[-1].effect.form is not Form.BRANCH:
+            return None
+        if any(insn.effect.form is Form.BRANCH for insn in body[:-1]) or not self._same_as_at_head(body):
+            return None
+        until = body[-1].next
+        stopped_at, reports = self._state.machine.run(pc, until, budget)
+        self._take_over(reports)
+        iterations = len(reports) // len(self._slots) if self._slots else 0
+        for register, (value, address) in self._unknown_loads.items():
+            key = ("loop", pc, address, value.uid, iterations)
+            self._state.set_unknown(register, self._state.fresh(key, [value]))
+        if stopped_at != until:
+            # The budget ran out in the middle: the caller notices by the count.
+            return RanAhead(stopped_at, budget + 1)
+        return RanAhead(until, iterations * len(body))
+
+    def _same_as_at_head(self, body: list[Instruction]) -> bool:
+        registers = self._state.registers
+        for name in read_before_written(body):
+            now, then = registers[name], self._at_head[name]
+            if (now.uid if now else None) != (then.uid if then else None):
+                return False
+        # A loaded unknown value that the rest of the body reads is not covered by the check at the head.
+        for register, (_, address) in self._unknown_loads.items():
+            following = [insn for insn in body if insn.address > address]
+            if register in read_before_written(following):
+                return False
+        return True
+
+    def _take_over(self, reports: list[tuple[int, int, int]]) -> None:
+        """Checks every access against the body's and appends its event."""
+        slots, memory, count = self._slots, self._state.memory, len(self._slots)
+        if not slots:
+            return
+        if len(reports) % count:
+            raise IrregularLoopError(self._head)
+        bulk = not any(slot.write for slot in slots)
+        for index, slot in enumerate(slots):
+            mine = reports[index::count]
+            if any(size != slot.size or write != slot.write for _, size, write in mine):
+                raise IrregularLoopError(self._head)
+            addresses = [address for address, _, _ in mine]
+            if not mine:
+                continue
+            low, high = min(addresses), max(addresses) + slot.size
+            if max(abs(low - slot.base), abs(high - slot.base)) >= self._state.unknowns.reach:
+                raise IrregularLoopError(self._head)
+            bulk = bulk and slot.undefined and memory.untouched(low, high)
+        events = self._state.events
+        for index, (address, size, write) in enumerate(reports):
+            slot = slots[index % count]
+            if not bulk:
+                if write:
+                    memory.store(address, size, None)
+                elif memory.defined(address, size) is slot.undefined or (slot.undefined and any(memory.state(address, size))):
+                    raise IrregularLoopError(self._head)
+            kind = Kind.STORE if write else Kind.LOAD
+            events.append(Event(kind, slot.pc, slot.mnemonic, slot.arena, address - slot.base, size))
+
+
+def read_before_written(body: list[Instruction]) -> set[str]:
+    """General registers whose value at the beginning of ``body`` matters to it."""
+    written: set[str] = set()
+    live: set[str] = set()
+    for insn in body:
+        reads = set(insn.effect.reads)
+        writes = set(insn.effect.writes)
+        for index, operand in enumerate(insn.operands):
+            role = insn.effect.role(index)
+            if isinstance(operand, Memory):
+                reads |= {name for name in (operand.base, operand.index) if name is not None}
+            elif isinstance(operand, Register):
+                # A write of less than 32 bits keeps the rest of the register.
+                if role is not Role.WRITE or operand.size < 4:
+                    reads.add(operand.full)
+                if role in _STORES:
+                    writes.add(operand.full)
+        live |= reads - written
+        written |= writes
+    return live

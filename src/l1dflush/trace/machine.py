@@ -1,0 +1,138 @@
+"""The emulated CPU: Unicorn behind a few plain calls, one instruction or one loop at a time.
+
+Nothing of the routine's own memory accesses is decided here; the emulator's reports are only compared with
+what the effects table predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import unicorn
+from unicorn import x86_const as ux
+
+from l1dflush.errors import UndecidedError
+from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, Image
+from l1dflush.trace.decode import GENERAL
+
+PAGE = 4096
+# Memory is mapped lazily in chunks: one mapping costs as much as forty emulated instructions.
+CHUNK = 0x10000
+
+_NARROW = {
+    **{f"r{letter}x": f"e{letter}x" for letter in "abcd"},
+    **{f"r{name}": f"e{name}" for name in ("si", "di", "bp", "sp")},
+}
+_STOPPED = {
+    unicorn.UC_ERR_INSN_INVALID: "the emulator does not know the instruction",
+    unicorn.UC_ERR_EXCEPTION: "the instruction raises an exception",
+}
+
+
+class Machine:
+    """Registers and memory of the emulated CPU. Register names are the 64-bit ones in both modes."""
+
+    def __init__(self, image: Image) -> None:
+        self.bits: Literal[32, 64] = image.bits
+        self.width = image.bits // 8
+        wide = image.bits == 64
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64 if wide else unicorn.UC_MODE_32)
+        names = GENERAL if wide else tuple(_NARROW)
+        self._ids = {
+            name: getattr(ux, f"UC_X86_REG_{(name if wide else _NARROW[name]).upper()}") for name in names
+        }
+        self._pc_id = ux.UC_X86_REG_RIP if wide else ux.UC_X86_REG_EIP
+        self._mapped: set[int] = set()
+        self._reports: list[tuple[int, int, int]] = []
+        # Installed before anything is translated: code translated without the hook would never report.
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._report)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._unmapped)
+        for section in image.sections:
+            self.map(section.address, max(section.size, 1))
+            if section.data:
+                self._uc.mem_write(section.address, section.data)
+
+    @property
+    def registers(self) -> Iterable[str]:
+        """Names of the general registers of this mode."""
+        return self._ids
+
+    def read(self, register: str) -> int:
+        """Value of a general register."""
+        return int(self._uc.reg_read(self._ids[register]))
+
+    def write(self, register: str, value: int) -> None:
+        """Sets a general register."""
+        self._uc.reg_write(self._ids[register], value)
+
+    def set_segment_base(self, segment: Literal["fs", "gs"], base: int) -> None:
+        """Sets the base of fs or gs (64-bit mode only)."""
+        self._uc.reg_write(ux.UC_X86_REG_FS_BASE if segment == "fs" else ux.UC_X86_REG_GS_BASE, base)
+
+    def flags(self) -> int:
+        """EFLAGS."""
+        return int(self._uc.reg_read(ux.UC_X86_REG_EFLAGS))
+
+    def direction(self) -> int:
+        """+1 or -1: which way string instructions go."""
+        return -1 if self.flags() & 0x400 else 1
+
+    def map(self, address: int, size: int) -> None:
+        """Makes ``size`` bytes at ``address`` accessible; fresh memory is zero."""
+        chunk = address & ~(CHUNK - 1)
+        while chunk < address + size:
+            if chunk not in self._mapped:
+                try:
+                    self._uc.mem_map(chunk, CHUNK)
+                except unicorn.UcError as error:
+                    raise UndecidedError("no-such-address", f"the address {address:#x} cannot be mapped") from error
+                self._mapped.add(chunk)
+            chunk += CHUNK
+
+    def peek(self, address: int, size: int) -> bytes:
+        """The bytes at ``address``."""
+        self.map(address, size)
+        return bytes(self._uc.mem_read(address, size))
+
+    def poke(self, address: int, data: bytes) -> None:
+        """Writes bytes at ``address``."""
+        self.map(address, len(data))
+        self._uc.mem_write(address, data)
+
+    def step(self, pc: int) -> tuple[int, list[tuple[int, int, int]]]:
+        """Runs the one instruction at ``pc``; returns where it went and the memory accesses reported."""
+        self._reports.clear()
+        self._emulate(pc, 0, 1)
+        return int(self._uc.reg_read(self._pc_id)), list(self._reports)
+
+    def run(self, pc: int, until: int, budget: int) -> tuple[int, list[tuple[int, int, int]]]:
+        """Runs from ``pc`` until ``until`` is reached or ``budget`` instructions are spent; returns where it
+        stopped and every access as (address, size, 1 for a write)."""
+        self._reports.clear()
+        self._emulate(pc, until, budget)
+        return int(self._uc.reg_read(self._pc_id)), list(self._reports)
+
+    def _emulate(self, pc: int, until: int, count: int) -> None:
+        try:
+            self._uc.emu_start(pc, until, count=count)
+        except unicorn.UcError as error:
+            reason = _STOPPED.get(error.errno, str(error))
+            raise UndecidedError("emulator-stopped", reason, where=f"{pc:#x}") from error
+
+    def _report(self, _uc: Any, access: int, address: int, size: int, _value: int, _user: Any) -> None:
+        self._reports.append((address, size, access == unicorn.UC_MEM_WRITE))
+
+    def _unmapped(self, _uc: Any, access: int, address: int, size: int, _value: int, _user: Any) -> bool:
+        if access == unicorn.UC_MEM_FETCH_UNMAPPED:
+            return False
+        try:
+            self.map(address, size)
+        except UndecidedError:
+            return False
+        return True
+
+
+def is_external(address: int) -> bool:
+    """Whether an address lies in the region of an undefined symbol."""
+    return EXTERNAL_BASE <= address < EXTERNAL_LIMIT

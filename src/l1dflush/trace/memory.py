@@ -1,0 +1,181 @@
+"""What the routine's memory holds, as far as anybody defined it, and which arena an address belongs to."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from l1dflush.errors import UndecidedError
+from l1dflush.routine.model import EXTERNAL_STRIDE, Image, Section, Symbol
+from l1dflush.trace.machine import PAGE, Machine, is_external
+from l1dflush.trace.model import Arena, ArenaKind
+from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
+
+# State of a byte.
+UNDEFINED, DEFINED, STORED_UNKNOWN = 0, 1, 2
+
+
+class MemoryState:
+    """Per byte: undefined, defined, or written with an unknown value."""
+
+    def __init__(self, image: Image, machine: Machine, unknowns: Unknowns) -> None:
+        self._machine = machine
+        self._unknowns = unknowns
+        self._pages: dict[int, bytearray] = {}
+        self._stored: dict[int, tuple[int, Unknown]] = {}
+        # Counts the moments at which undefined memory may have changed behind our back.
+        self.version = 0
+        self.assumptions: dict[str, None] = {}
+        self._sections = sorted(image.sections, key=lambda section: section.address)
+        self._starts = [section.address for section in self._sections]
+        self._arenas: dict[str, Arena] = {}
+        data_symbols = [s for s in image.symbols.values() if s.defined and not s.function]
+        self._symbols = sorted(data_symbols, key=lambda symbol: (symbol.address, symbol.size or 0))
+        self._symbol_starts = [symbol.address for symbol in self._symbols]
+        self._external = {s.address: s for s in image.symbols.values() if not s.defined}
+
+    def section_at(self, address: int) -> Section | None:
+        """The section of the image that ``address`` lies in."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        section = self._sections[index]
+        return section if address < section.address + section.size else None
+
+    def symbol_at(self, address: int) -> Symbol | None:
+        """The data symbol or undefined symbol that ``address`` is nearest behind, in the same section."""
+        if is_external(address):
+            return self._external.get(address - address % EXTERNAL_STRIDE)
+        index = bisect_right(self._symbol_starts, address) - 1
+        if index < 0:
+            return None
+        symbol = self._symbols[index]
+        section = self.section_at(address)
+        return symbol if section is not None and symbol.address >= section.address else None
+
+    def resolve(self, address: int, unknown: Unknown | None) -> tuple[Arena, int]:
+        """The arena and the offset in it of an address that was computed from ``unknown`` (or from nothing
+        unknown)."""
+        if unknown is not None:
+            offset = address - unknown.marker
+            if abs(offset) >= self._unknowns.reach:
+                raise UndecidedError(
+                    "address-out-of-reach", f"an address {offset:+#x} bytes from {unknown.arena.name}"
+                )
+            return unknown.arena, offset
+        if is_external(address):
+            base = address - address % EXTERNAL_STRIDE
+            symbol = self._external.get(base)
+            if symbol is not None:
+                arena = self._arena(f"external:{symbol.name}", ArenaKind.SYMBOL, f"`{symbol.name}`", POINTER_ALIGNMENT)
+                return arena, address - base
+        section = self.section_at(address)
+        if section is not None:
+            name = f"section {section.name}"
+            arena = self._arena(f"section:{section.address:x}", ArenaKind.SECTION, name, section.alignment)
+            return arena, address - section.address
+        return self._arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", PAGE), address
+
+    def _arena(self, key: str, kind: ArenaKind, name: str, alignment: int) -> Arena:
+        return self._arenas.setdefault(key, Arena(key, kind, name, max(alignment, 1)))
+
+    def describe(self, address: int, arena: Arena, offset: int, origin: Unknown | None) -> str:
+        """A short name for what lies at an address: ``vmx_l1d_flush_pages``, ``[rdi+0x1c]``."""
+        if origin is None:
+            symbol = self.symbol_at(address)
+            if symbol is not None:
+                distance = address - symbol.address
+                return f"{symbol.name}+{distance:#x}" if distance else symbol.name
+            return f"{arena.name}{offset:+#x}"
+        inner = "stack" if arena.kind is ArenaKind.STACK else "+".join(origin.sources)
+        if len(inner) > 60:
+            inner = inner[:57] + "..."
+        return f"[{inner}{offset:+#x}]" if offset else f"[{inner}]"
+
+    def state(self, address: int, size: int) -> bytes:
+        """The states of ``size`` bytes."""
+        page, start = divmod(address, PAGE)
+        states = self._pages.get(page)
+        if start + size <= PAGE:
+            return bytes(size) if states is None else bytes(states[start : start + size])
+        head = PAGE - start
+        return self.state(address, head) + self.state(address + head, size - head)
+
+    def mark(self, address: int, size: int, state: int) -> None:
+        """Sets the state of ``size`` bytes and forgets what was stored there."""
+        if self._stored:
+            for at in range(address - 15, address + size):
+                self._stored.pop(at, None)
+        while size > 0:
+            page, start = divmod(address, PAGE)
+            length = min(size, PAGE - start)
+            states = self._pages.get(page)
+            if states is None:
+                states = self._pages[page] = bytearray(PAGE)
+            states[start : start + length] = bytes([state]) * length
+            address, size = address + length, size - length
+
+    def store(self, address: int, size: int, value: Unknown | None) -> None:
+        """Records a store of a known value or of an unknown one."""
+        self.mark(address, size, DEFINED if value is None else STORED_UNKNOWN)
+        if value is not None:
+            self._stored[address] = (size, value)
+
+    def forget(self, address: int, size: int) -> None:
+        """The bytes hold something, but nobody knows what."""
+        self.mark(address, size, UNDEFINED)
+        self.version += 1
+
+    def defined(self, address: int, size: int) -> bool:
+        """Whether a load of ``size`` bytes gives a known value."""
+        states = self.state(address, size)
+        if states == b"\x01" * size:
+            return True
+        section = self.section_at(address)
+        if section is None or any(states):
+            return False
+        if not section.writable:
+            return True
+        start = address - section.address
+        if any(section.data[start : start + size]):
+            # Set when the file was made, and never changed as far as can be seen.
+            symbol = self.symbol_at(address)
+            name = f"`{symbol.name}`" if symbol is not None else f"{section.name} at {address:#x}"
+            self.assumptions.setdefault(f"{name} still holds its initial value")
+            return True
+        return False
+
+    def load(self, address: int, size: int, arena: Arena, offset: int, origin: Unknown | None) -> Unknown | None:
+        """What a load gives: None if known, else the unknown value.
+
+        A load of the machine's width then finds the marker in memory; after a narrower one the caller
+        writes it into the register.
+        """
+        states = self.state(address, size)
+        if STORED_UNKNOWN in states:
+            stored = self._stored.get(address)
+            if stored is not None and stored[0] == size:
+                return stored[1]
+            pieces = [v for at in range(address - 15, address + size) if (v := self._stored.get(at)) is not None]
+            sources = {name for _, value in pieces for name in value.sources}
+            lost = any(value.lost for _, value in pieces)
+            key = ("pieces", arena.key, offset, size, tuple(value.uid for _, value in pieces), self.version)
+            return self._unknowns.get(key, sources or {arena.name}, lost=lost)
+        if self.defined(address, size):
+            return None
+        text = self.describe(address, arena, offset, origin)
+        points = f"what `{text}` points to"
+        value = self._unknowns.get(("load", arena.key, offset, size, self.version), {text}, name=points)
+        if size == self._machine.width:
+            # The emulator then loads the marker by itself.
+            self._machine.poke(address, value.marker.to_bytes(size, "little"))
+        return value
+
+    def untouched(self, low: int, high: int) -> bool:
+        """Whether nothing at all is known about the bytes from ``low`` up to ``high``: a cheap sufficient test."""
+        if self.section_at(low) is not None or self.section_at(high - 1) is not None or low < 0x8000_0000:
+            return False
+        return not any(low // PAGE <= page <= (high - 1) // PAGE for page in self._pages)
+
+    def held(self) -> list[Unknown]:
+        """Unknown values that memory holds."""
+        return [value for _, value in self._stored.values()]

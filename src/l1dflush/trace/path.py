@@ -1,0 +1,441 @@
+"""One way through a routine: control flow, the stack, string instructions, and the forks.
+
+Data instructions are :mod:`l1dflush.trace.semantics`; loops that only repeat themselves are handed to
+:mod:`l1dflush.trace.loops`. A branch on an unknown value asks the script that the explorer wrote; a path
+that runs past its script takes the branch as not taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Hashable, Iterator
+
+from l1dflush.errors import UndecidedError
+from l1dflush.routine.model import Routine
+from l1dflush.trace.decode import Decoder, Instruction, Memory, Register
+from l1dflush.trace.effects import ALL_FLAGS, OPPOSITE, SAME, Event as EffectEvent, Form, Role
+from l1dflush.trace.loops import Loops
+from l1dflush.trace.machine import is_external
+from l1dflush.trace.model import Decision, Event, Kind, Path
+from l1dflush.trace.semantics import Dataflow, check_reports, is_plain
+from l1dflush.trace.state import CALLER_SAVED, RETURN_ADDRESS, Access, FlagValue, State, TraceOptions, bind_hint, lost_value
+from l1dflush.trace.values import Unknown
+
+FLUSH_COMMAND = 0x10B  # IA32_FLUSH_CMD
+
+
+class PathRun:
+    """Runs one path. ``script`` holds the outcomes of its first decisions, ``irregular`` the loop heads that
+    must be run instruction by instruction, ``deadline`` is a time.monotonic() value."""
+
+    def __init__(
+        self, routine: Routine, options: TraceOptions, decoder: Decoder, script: tuple[bool, ...], irregular: set[int], deadline: float
+    ) -> None:
+        self.state = State(routine, options)
+        self.decisions: list[Decision] = []
+        self.outcomes: list[bool] = []
+        self._routine = routine
+        self._options = options
+        self._decoder = decoder
+        self._script = script
+        self._decided: dict[Hashable, bool] = {}
+        self._forks_at: Counter[int] = Counter()
+        self._deadline = deadline
+        self._dataflow = Dataflow(self.state)
+        self._instructions: dict[int, Instruction] = {}
+        self._loops = Loops(self.state, irregular)
+        self._spent = 0
+        self._steps = 0
+
+    def run(self) -> Path:
+        """Runs to the return. Raises UndecidedError for what cannot be followed."""
+        pc = self._routine.entry
+        while pc != RETURN_ADDRESS:
+            insn = self._fetch(pc)
+            self._spend(insn)
+            self._loops.before(insn)
+            pc = self._execute(insn)
+            self._loops.after(insn, pc)
+            if pc != insn.next and (ran := self._loops.run_ahead(pc, self._options.max_instructions - self._spent)):
+                pc, self._spent = ran.stopped_at, self._spent + ran.instructions
+        return Path(tuple(self.decisions), tuple(self.state.events), self._spent)
+
+    def _fetch(self, pc: int) -> Instruction:
+        insn = self._instructions.get(pc)
+        if insn is not None:
+            return insn
+        section = self.state.memory.section_at(pc)
+        if section is None or not section.executable:
+            raise UndecidedError("jump-into-nowhere", "the routine goes on where there is no code", where=f"{pc:#x}")
+        start = pc - section.address
+        code = section.data[start : start + 15]
+        if not code:
+            raise UndecidedError("jump-into-nowhere", f"the routine runs off the end of {section.name}", where=f"{pc:#x}")
+        insn = self._decoder.decode(code, pc)
+        for bad in self._routine.image.bad_relocations:
+            if bad.address < insn.next and pc < bad.address + bad.size:
+                raise UndecidedError("relocation", bad.reason, where=f"{pc:#x}")
+        self._instructions[pc] = insn
+        return insn
+
+    def _spend(self, insn: Instruction) -> None:
+        self._spent += 1
+        self._steps += 1
+        if self._spent > self._options.max_instructions:
+            raise out_of_budget(f"{self._options.max_instructions} instructions", insn.address)
+        if self._steps % 256 == 0 and time.monotonic() > self._deadline:
+            raise out_of_budget(f"{self._options.max_seconds:g} seconds", insn.address)
+
+    def _execute(self, insn: Instruction) -> int:
+        """Runs one instruction; returns the address of the next."""
+        form = insn.effect.form
+        if is_plain(insn.effect):
+            if insn.repeat:
+                raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+            self._dataflow.run(insn)
+            return insn.next
+        match form:
+            case Form.BRANCH:
+                return self._branch(insn)
+            case Form.JUMP:
+                return self._jump(insn)
+            case Form.CALL:
+                return self._call(insn)
+            case Form.RETURN:
+                return self._return(insn)
+            case Form.PUSH | Form.POP | Form.LEAVE:
+                self._stack(insn)
+            case Form.CONDITIONAL_MOVE:
+                self._conditional_move(insn)
+            case Form.STRING:
+                self._string(insn)
+            case Form.SKIP:
+                self._skip(insn)
+            case Form.RESULTS_UNKNOWN:
+                self._results_unknown(insn)
+            case Form.VECTOR_SKIP:
+                self._vector_skip(insn)
+            case _:
+                raise AssertionError(form)
+        return insn.next
+
+    # --- forks -----------------------------------------------------------------------------------------
+
+    def _decide(self, insn: Instruction, condition: str, value: FlagValue | Unknown) -> bool:
+        """Whether ``condition`` holds for unknown flags: as decided before, as scripted, or not at first."""
+        if isinstance(value, Unknown) and value.lost:
+            raise lost_value(insn)
+        self.state.check_used(value.sources)
+        plain = SAME.get(condition, condition)
+        negated = plain in OPPOSITE
+        key = (value.key if isinstance(value, FlagValue) else value.uid, OPPOSITE.get(plain, plain))
+        holds = self._decided.get(key)
+        if holds is None:
+            index = len(self.outcomes)
+            taken = self._script[index] if index < len(self._script) else False
+            self.outcomes.append(taken)
+            holds = taken != negated
+            self._decided[key] = holds
+            self.decisions.append(Decision(insn.address, insn.text, value.sources, taken))
+            self._forks_at[insn.address] += 1
+            if self._forks_at[insn.address] > self._options.max_paths:
+                raise too_many_paths(self._options.max_paths, value.sources, insn.address)
+        return holds != negated
+
+    def _flags(self, insn: Instruction) -> FlagValue | None:
+        return next((flag for part in insn.effect.flags_read if (flag := self.state.flags[part]) is not None), None)
+
+    def _branch(self, insn: Instruction) -> int:
+        target = insn.operands[0]
+        assert isinstance(target, int)
+        condition = insn.mnemonic[1:]
+        unknown: FlagValue | Unknown | None = self._flags(insn)
+        if "rcx" in insn.effect.reads:
+            condition = "e"
+            unknown = self.state.registers["rcx"]
+        if unknown is None:
+            return self.state.machine.step(insn.address)[0]
+        if insn.mnemonic == "loop":
+            raise UndecidedError("loop-count-unknown", "`loop` with an unknown count", where=f"{insn.address:#x}", hint=bind_hint(unknown.sources))
+        return target if self._decide(insn, condition, unknown) else insn.next
+
+    def _conditional_move(self, insn: Instruction) -> None:
+        """A conditional move between unknown flags is a fork like a branch; the memory operand is read anyway."""
+        state = self.state
+        accesses = state.accesses(insn)
+        for access in accesses:
+            state.emit(insn, access)
+        destination, source = insn.operands
+        assert isinstance(destination, Register)
+        unknown = self._flags(insn)
+        moves = self._decide(insn, insn.mnemonic[4:], unknown) if unknown else condition_holds(insn.mnemonic[4:], state.machine.flags())
+        value = state.registers[destination.full]
+        bits = state.machine.read(destination.full)
+        if moves:
+            value = state.value(insn, source, accesses[0] if accesses else None)
+            if accesses:
+                bits = int.from_bytes(state.machine.peek(accesses[0].address, accesses[0].size), "little")
+            else:
+                assert isinstance(source, Register)
+                bits = state.machine.read(source.full)
+        if value is not None and value.lost:
+            raise lost_value(insn)
+        if destination.size == state.width:
+            state.registers[destination.full] = value
+            state.machine.write(destination.full, bits)
+        elif value is not None:
+            state.set_unknown(destination.full, state.fresh(("narrow", value.uid, bits, destination.size), [value]))
+        else:
+            state.registers[destination.full] = None
+            keep = state.machine.read(destination.full) & ~0xFFFF if destination.size == 2 else 0
+            state.machine.write(destination.full, keep | bits & ((1 << 8 * destination.size) - 1))
+
+    # --- jumps, calls, the stack -----------------------------------------------------------------------
+
+    def _target(self, insn: Instruction) -> tuple[int, Unknown | None]:
+        """Where an indirect or direct jump goes; emits the load of an indirect one."""
+        operand = insn.operands[0]
+        if isinstance(operand, int):
+            return operand, None
+        access = None
+        if isinstance(operand, Memory):
+            access = self.state.access(insn, 0, operand)
+            self.state.emit(insn, access)
+        value = self.state.value(insn, operand, access)
+        if access is not None:
+            return int.from_bytes(self.state.machine.peek(access.address, self.state.width), "little"), value
+        assert isinstance(operand, Register)
+        return self.state.machine.read(operand.full), value
+
+    def _jump(self, insn: Instruction) -> int:
+        target, unknown = self._target(insn)
+        if unknown is not None:
+            raise UndecidedError(
+                "indirect-jump", f"`{insn.text}` goes where {' and '.join(unknown.sources)} says", where=f"{insn.address:#x}"
+            )
+        if is_external(target):
+            self._outside_call(insn, target, None)
+            return self._pop_return(insn)
+        return target
+
+    def _call(self, insn: Instruction) -> int:
+        target, unknown = self._target(insn)
+        pushed = self.state.stack_access(-self.state.width, self.state.width, Role.WRITE)
+        self.state.emit(insn, pushed)
+        if unknown is not None or is_external(target):
+            self.state.memory.forget(pushed.address, pushed.size)
+            self._outside_call(insn, target, unknown)
+            return insn.next
+        self.state.memory.store(pushed.address, pushed.size, None)
+        self.state.machine.poke(pushed.address, insn.next.to_bytes(pushed.size, "little"))
+        self.state.machine.write("rsp", pushed.address)
+        return target
+
+    def _outside_call(self, insn: Instruction, target: int, unknown: Unknown | None) -> None:
+        """A function that is not here is taken to return, having changed what the ABI lets it change."""
+        state = self.state
+        symbol = None if unknown is not None else state.memory.symbol_at(target)
+        name = symbol.name if symbol is not None else "+".join(unknown.sources) if unknown is not None else f"{target:#x}"
+        state.events.append(Event(Kind.CALL, insn.address, name))
+        state.memory.version += 1
+        for register in CALLER_SAVED[state.bits]:
+            what = f"what {name} returned" if register == "rax" else f"{register} after {name}"
+            state.set_unknown(register, state.unknowns.get(("call", name, register, state.memory.version), {what}))
+        for part in ALL_FLAGS:
+            state.flags[part] = FlagValue(("call", name, state.memory.version), (f"flags after {name}",))
+        state.vectors.clear()
+
+    def _return(self, insn: Instruction) -> int:
+        return self._pop_return(insn, extra=insn.operands[0] if insn.operands and isinstance(insn.operands[0], int) else 0)
+
+    def _pop_return(self, insn: Instruction, extra: int = 0) -> int:
+        state = self.state
+        access = state.stack_access(0, state.width, Role.READ)
+        state.emit(insn, access)
+        if state.memory.load(access.address, access.size, access.arena, access.offset, access.origin) is not None:
+            raise UndecidedError("return-address-unknown", "the return address is not the caller's", where=f"{insn.address:#x}")
+        target = int.from_bytes(state.machine.peek(access.address, state.width), "little")
+        state.machine.write("rsp", access.address + state.width + extra)
+        return target
+
+    def _stack(self, insn: Instruction) -> None:
+        state, width = self.state, self.state.width
+        if insn.effect.form is Form.LEAVE:
+            state.registers["rsp"] = state.registers["rbp"]
+            state.machine.write("rsp", state.machine.read("rbp"))
+            self._pop_into(insn, "rbp")
+            return
+        operand = insn.operands[0]
+        if isinstance(operand, Register | Memory) and operand.size != width:
+            raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+        if insn.effect.form is Form.POP:
+            if not isinstance(operand, Register):
+                raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+            self._pop_into(insn, operand.full)
+            return
+        access = None
+        if isinstance(operand, Memory):
+            access = state.access(insn, 0, operand)
+            state.emit(insn, access)
+        value = state.value(insn, operand, access)
+        pushed = state.stack_access(-width, width, Role.WRITE)
+        state.emit(insn, pushed)
+        _, reports = state.machine.step(insn.address)
+        check_reports(insn, reports, [a for a in (access, pushed) if a is not None])
+        state.memory.store(pushed.address, width, value)
+
+    def _pop_into(self, insn: Instruction, register: str) -> None:
+        state, width = self.state, self.state.width
+        access = state.stack_access(0, width, Role.READ)
+        state.emit(insn, access)
+        value = state.memory.load(access.address, width, access.arena, access.offset, access.origin)
+        state.machine.write("rsp", access.address + width)
+        state.machine.write(register, int.from_bytes(state.machine.peek(access.address, width), "little"))
+        state.registers[register] = value
+
+    # --- string instructions ---------------------------------------------------------------------------
+
+    def _string(self, insn: Instruction) -> None:
+        """lods, stos, movs, with or without ``rep``: the pointers move on and stay the same values."""
+        state = self.state
+        count = 1
+        if insn.repeat:
+            unknown = state.registers["rcx"]
+            if unknown is not None:
+                raise UndecidedError(
+                    "loop-count-unknown",
+                    f"how often `{insn.text}` repeats depends on {' and '.join(unknown.sources)}",
+                    where=f"{insn.address:#x}",
+                    hint=bind_hint(unknown.sources),
+                )
+            count = state.machine.read("rcx")
+        if self._spent + count > self._options.max_instructions:
+            raise out_of_budget(f"{self._options.max_instructions} instructions", insn.address)
+        self._spent += max(count - 1, 0)
+        if count:
+            self._repeat(insn, state.accesses(insn), count)
+        if insn.repeat:
+            state.machine.write("rcx", 0)
+
+    def _repeat(self, insn: Instruction, accesses: list[Access], count: int) -> None:
+        state = self.state
+        step = accesses[0].size * state.machine.direction()
+        for index in range(count):
+            for access in accesses:
+                kind = Kind.STORE if access.role is Role.WRITE else Kind.LOAD
+                state.events.append(
+                    Event(kind, insn.address, insn.mnemonic, access.arena, access.offset + index * step, access.size)
+                )
+        loads = next((a for a in accesses if a.role is Role.READ), None)
+        stores = next((a for a in accesses if a.role is Role.WRITE), None)
+        last = (count - 1) * step
+        if loads is not None and stores is None:
+            at = loads.address + last
+            value = state.memory.load(at, loads.size, loads.arena, loads.offset + last, loads.origin)
+            content = int.from_bytes(state.machine.peek(at, loads.size), "little")
+            self._load_accumulator(insn, value, content, loads.size)
+        if stores is not None:
+            low = min(stores.address, stores.address + last)
+            length = count * stores.size
+            if loads is None and state.registers["rax"] is None:
+                unit = state.machine.read("rax").to_bytes(8, "little")[: stores.size]
+                state.machine.poke(low, unit * count)
+                state.memory.store(low, length, None)
+            else:
+                state.memory.forget(low, length)
+        for register, access in (("rsi", loads), ("rdi", stores)):
+            if access is not None:
+                state.machine.write(register, (state.machine.read(register) + count * step) & ((1 << state.bits) - 1))
+
+    def _load_accumulator(self, insn: Instruction, value: Unknown | None, content: int, size: int) -> None:
+        state = self.state
+        if value is None and state.registers["rax"] is None:
+            keep = state.machine.read("rax") & ~((1 << 8 * size) - 1) if size < 4 else 0
+            state.machine.write("rax", keep | content)
+        elif value is not None and value.lost:
+            raise lost_value(insn)
+        elif value is not None and size == state.width:
+            state.registers["rax"] = value
+            state.machine.write("rax", content)
+        else:
+            before = state.registers["rax"]
+            key = ("accumulator", value.uid if value else content, before.uid if before else None, size)
+            state.set_unknown("rax", state.fresh(key, [value, before]))
+
+    # --- instructions that are stepped over ------------------------------------------------------------
+
+    def _skip(self, insn: Instruction) -> None:
+        state = self.state
+        for access in state.accesses(insn):
+            state.emit(insn, access)
+        match insn.effect.event:
+            case EffectEvent.FENCE:
+                state.events.append(Event(Kind.FENCE, insn.address, insn.mnemonic))
+            case EffectEvent.SERIALISE:
+                state.events.append(Event(Kind.SERIALISE, insn.address, insn.mnemonic))
+            case EffectEvent.FLUSH_ALL:
+                state.events.append(Event(Kind.FLUSH_ALL, insn.address, insn.mnemonic))
+            case EffectEvent.MSR_WRITE:
+                state.events.append(Event(Kind.MSR_WRITE, insn.address, self._msr()))
+
+    def _msr(self) -> str:
+        """The MSR that is written and the low half of the value, as far as they are known."""
+        state = self.state
+        number, value = (
+            None if state.registers[r] is not None else state.machine.read(r) & 0xFFFF_FFFF for r in ("rcx", "rax")
+        )
+        shown = "an unknown MSR" if number is None else f"MSR {number:#x}"
+        return f"{shown} = {'an unknown value' if value is None else hex(value)}"
+
+    def _results_unknown(self, insn: Instruction) -> None:
+        state = self.state
+        if insn.effect.event is EffectEvent.SERIALISE:
+            state.events.append(Event(Kind.SERIALISE, insn.address, insn.mnemonic))
+        leaf = tuple(state.machine.read(register) for register in sorted(insn.effect.reads))
+        # cpuid gives the same answer to the same question; the others need not.
+        key = (insn.mnemonic, leaf, 0 if insn.mnemonic == "cpuid" else self._spent)
+        written = [o.full for o in insn.operands if isinstance(o, Register)]
+        for register in (*insn.effect.writes, *written):
+            state.set_unknown(register, state.unknowns.get((*key, register), {f"{insn.mnemonic} {register}"}))
+        for part in insn.effect.flags_written:
+            state.flags[part] = FlagValue(key, (f"{insn.mnemonic} flags",))
+
+    def _vector_skip(self, insn: Instruction) -> None:
+        state = self.state
+        for access in state.accesses(insn):
+            state.emit(insn, access)
+        for name in self._vectors_written(insn):
+            state.vectors[name] = state.unknowns.get(("lost", name), {f"{insn.mnemonic} result"}, lost=True)
+
+    def _vectors_written(self, insn: Instruction) -> Iterator[str]:
+        if insn.operands:
+            first = insn.operands[0]
+            assert isinstance(first, Register)
+            yield first.full
+        else:  # vzeroupper, vzeroall
+            yield from list(self.state.vectors)
+
+
+def condition_holds(condition: str, flags: int) -> bool:
+    """Whether a condition code holds for a known EFLAGS value (SDM volume 1, appendix B)."""
+    carry, parity, zero, sign, overflow = (bool(flags & bit) for bit in (0x1, 0x4, 0x40, 0x80, 0x800))
+    plain = SAME.get(condition, condition)
+    positive = OPPOSITE.get(plain, plain)
+    holds = {
+        "e": zero, "b": carry, "be": carry or zero, "s": sign, "o": overflow, "p": parity,
+        "l": sign != overflow, "le": zero or sign != overflow,
+    }[positive]  # fmt: skip
+    return holds != (plain in OPPOSITE)
+
+
+def out_of_budget(what: str, pc: int) -> UndecidedError:
+    """The error of a routine that does not end within its budget."""
+    return UndecidedError("budget", f"the routine has not returned after {what}", where=f"{pc:#x}", hint="an endless loop, or raise the budget")
+
+
+def too_many_paths(limit: int, sources: tuple[str, ...], pc: int) -> UndecidedError:
+    """The error of a routine that forks too often."""
+    return UndecidedError(
+        "too-many-paths", f"more than {limit} paths; the last fork depends on {' and '.join(sources)}", where=f"{pc:#x}", hint=bind_hint(sources)
+    )

@@ -1,0 +1,270 @@
+"""The state of one path: the emulated CPU, and beside it which of its values are unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from l1dflush.errors import InputError, UndecidedError
+from l1dflush.routine.model import Routine
+from l1dflush.trace.decode import REGISTERS, Instruction, Memory, Register
+from l1dflush.trace.effects import CARRY, REST, Role
+from l1dflush.trace.machine import Machine
+from l1dflush.trace.memory import MemoryState
+from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.values import Unknown, Unknowns
+
+# Where the routine returns to: an address that nothing else uses.
+RETURN_ADDRESS = 0x7FFF_0000
+ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("rax", "rdx", "rcx")}
+CALLER_SAVED = {
+    64: ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"),
+    32: ("rax", "rcx", "rdx"),
+}
+# The stack pointer's alignment at entry, in bytes, before the return address was pushed (psABI).
+STACK_ALIGNMENT = {64: 16, 32: 4}
+
+BUFFER = "buffer"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """``bind``: values for registers, parameters or symbols, a number or ``buffer``. The budgets end loops:
+    ``max_instructions`` per path, ``max_seconds`` for all paths together, ``max_paths``."""
+
+    bind: Mapping[str, str] = field(default_factory=dict)
+    max_instructions: int = 5_000_000
+    max_seconds: float = 10.0
+    max_paths: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FlagValue:
+    """Flags that depend on unknown values. ``key`` is the same whenever they are the same."""
+
+    key: Hashable
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One memory operand of an instruction about to run. ``origin`` is the unknown value its address comes from."""
+
+    operand: int
+    role: Role
+    address: int
+    size: int
+    arena: Arena
+    offset: int
+    origin: Unknown | None
+
+
+class State:
+    """Registers, flags, vectors and memory of one path, each value known or unknown."""
+
+    def __init__(self, routine: Routine, options: TraceOptions) -> None:
+        self.routine = routine
+        self.bits = routine.image.bits
+        self.machine = Machine(routine.image)
+        self.width = self.machine.width
+        self.unknowns = Unknowns(self.bits)
+        self.memory = MemoryState(routine.image, self.machine, self.unknowns)
+        self.unknowns.in_use = self._held
+        self.registers: dict[str, Unknown | None] = {}
+        self.flags: dict[str, FlagValue | None] = {CARRY: None, REST: None}
+        self.vectors: dict[str, Unknown | None] = {}
+        self.events: list[Event] = []
+        self.fresh_made = 0
+        # Registers that are no argument and that an address or a branch came to depend on.
+        self.undefined_used: dict[str, None] = {}
+        self._names = {p.register: p.name for p in routine.parameters}
+        self._not_arguments = self._define_registers()
+        self._bind(options.bind)
+
+    def _define_registers(self) -> frozenset[str]:
+        not_arguments = set()
+        arguments = self._names or ARGUMENTS[self.bits]
+        for register in self.machine.registers:
+            if register == "rsp":
+                continue
+            shown = register if self.bits == 64 else f"e{register[1:]}"
+            name = self._names.get(register, shown)
+            if register not in arguments:
+                not_arguments.add(name)
+            self._set_entry(register, name)
+        slot = self.width
+        alignment = STACK_ALIGNMENT[self.bits]
+        stack = self.unknowns.get(
+            ("stack",), {"the stack pointer"}, name="the stack", kind=ArenaKind.STACK, alignment=alignment
+        )
+        self.registers["rsp"] = stack
+        self.machine.write("rsp", stack.marker - slot)
+        self.memory.store(stack.marker - slot, slot, None)
+        self.machine.poke(stack.marker - slot, RETURN_ADDRESS.to_bytes(slot, "little"))
+        return frozenset(not_arguments)
+
+    def _set_entry(self, register: str, name: str) -> None:
+        value = self.unknowns.get(("register", register), {name}, name=f"what `{name}` points to")
+        self.registers[register] = value
+        self.machine.write(register, value.marker)
+
+    def _bind(self, bindings: Mapping[str, str]) -> None:
+        by_name = {name: register for register, name in self._names.items()}
+        for name, text in bindings.items():
+            register = by_name.get(name) or REGISTERS.get(name, (None,))[0]
+            symbol = self.routine.image.symbols.get(name)
+            if register is None and symbol is None:
+                known = [*by_name, *(r for r in ARGUMENTS[self.bits] if not by_name), *self.routine.image.symbols]
+                raise InputError(
+                    f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",
+                    where="--bind",
+                    hint="known names: " + ", ".join(known[:12]),
+                )
+            if text == BUFFER:
+                continue  # what it means is settled when the trace is read
+            try:
+                value = int(text, 0)
+            except ValueError as error:
+                raise InputError(f"'{text}' is no number", where=f"--bind {name}", hint="a number, or buffer") from error
+            if register is not None:
+                self.registers[register] = None
+                self.machine.write(register, value & ((1 << self.bits) - 1))
+            elif symbol is not None:
+                size = min(symbol.size or self.width, self.width)
+                self.machine.poke(symbol.address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+                self.memory.store(symbol.address, size, None)
+
+    def _held(self) -> Iterable[Unknown]:
+        yield from (v for v in (*self.registers.values(), *self.vectors.values()) if v is not None)
+        yield from self.memory.held()
+        yield self.unknowns.get(("stack",), ())
+
+    def fresh(self, key: Hashable, values: Iterable[Unknown | FlagValue | None], *, name: str | None = None,
+              alignment: int | None = None) -> Unknown:  # fmt: skip
+        """The unknown value that an operation on ``values`` gives."""
+        self.fresh_made += 1
+        sources = {source for value in values if value is not None for source in value.sources}
+        if alignment is not None:
+            return self.unknowns.get(key, sources, name=name, alignment=alignment)
+        return self.unknowns.get(key, sources, name=name)
+
+    def set_unknown(self, register: str, value: Unknown) -> None:
+        """Makes a general register hold ``value``'s marker."""
+        self.registers[register] = value
+        self.machine.write(register, value.marker)
+
+    def accesses(self, insn: Instruction) -> list[Access]:
+        """The memory operands of ``insn`` with their addresses as of now, before it runs."""
+        return [
+            self.access(insn, index, operand)
+            for index, operand in enumerate(insn.operands)
+            if isinstance(operand, Memory) and insn.effect.role(index) is not Role.ADDRESS
+        ]
+
+    def access(self, insn: Instruction, index: int, memory: Memory) -> Access:
+        """One memory operand."""
+        address, origin = self.address(insn, memory)
+        arena, offset = self.memory.resolve(address, origin)
+        return Access(index, insn.effect.role(index), address, memory.size, arena, offset, origin)
+
+    def stack_access(self, distance: int, size: int, role: Role) -> Access:
+        """An access ``distance`` bytes from the stack pointer, not named by an operand."""
+        address = self.machine.read("rsp") + distance
+        origin = self.registers["rsp"]
+        arena, offset = self.memory.resolve(address, origin)
+        return Access(-1, role, address, size, arena, offset, origin)
+
+    def address(self, insn: Instruction, memory: Memory) -> tuple[int, Unknown | None]:
+        """The address of a memory operand, and the one unknown value it comes from, if any."""
+        address = memory.displacement
+        unknown: list[tuple[Unknown, int]] = []
+        for register, scale in ((memory.base, 1), (memory.index, memory.scale)):
+            if register is None:
+                continue
+            if register not in self.registers:
+                raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+            address += self.machine.read(register) * scale
+            value = self.registers[register]
+            if value is not None:
+                unknown.append((value, scale))
+        if memory.segment is not None:
+            base = self._segment_base(insn, memory.segment)
+            address += base.marker
+            unknown.append((base, 1))
+        address &= (1 << self.bits) - 1
+        if not unknown:
+            return address & 0xFFFF_FFFF if memory.narrow else address, None
+        if len(unknown) > 1 or unknown[0][1] != 1 or memory.narrow:
+            names = sorted({name for value, _ in unknown for name in value.sources})
+            raise UndecidedError(
+                "address-unknown",
+                f"the address in `{insn.text}` depends on {' and '.join(names)} in a way that gives no base",
+                where=f"{insn.address:#x}",
+                hint=bind_hint(names),
+            )
+        self.check_used(unknown[0][0].sources)
+        if unknown[0][0].lost:
+            raise lost_value(insn)
+        return address, unknown[0][0]
+
+    def _segment_base(self, insn: Instruction, segment: str) -> Unknown:
+        if self.bits == 32:
+            raise UndecidedError(
+                "unclassified-instruction", f"memory relative to {segment} in 32-bit code", where=f"{insn.address:#x}"
+            )
+        value = self.unknowns.get(("segment", segment), {segment}, name=f"memory at {segment}")
+        self.machine.set_segment_base("fs" if segment == "fs" else "gs", value.marker)
+        return value
+
+    def check_used(self, sources: Iterable[str]) -> None:
+        """Notes registers that are no argument: something came to depend on what nobody put there."""
+        for name in sources:
+            if name in self._not_arguments:
+                self.undefined_used.setdefault(name)
+
+    def emit(self, insn: Instruction, access: Access) -> None:
+        """Appends the events of a memory operand."""
+        for kind in EVENTS_OF[access.role]:
+            self.events.append(Event(kind, insn.address, insn.mnemonic, access.arena, access.offset, access.size))
+
+    def value(self, insn: Instruction, operand: object, access: Access | None) -> Unknown | None:
+        """The value of a source operand: None if known. Raises UndecidedError for a lost value."""
+        value: Unknown | None = None
+        if isinstance(operand, Register):
+            value = self.registers[operand.full] if operand.general else self.vector(operand.full)
+        elif access is not None and access.role in (Role.READ, Role.UPDATE):
+            value = self.memory.load(access.address, access.size, access.arena, access.offset, access.origin)
+        return value
+
+    def vector(self, register: str) -> Unknown | None:
+        """The value of a vector register."""
+        if register not in self.vectors:
+            self.vectors[register] = self.unknowns.get(("vector", register), {f"xmm{register[1:]}"})
+        return self.vectors[register]
+
+
+EVENTS_OF: dict[Role, tuple[Kind, ...]] = {
+    Role.READ: (Kind.LOAD,),
+    Role.WRITE: (Kind.STORE,),
+    Role.UPDATE: (Kind.LOAD, Kind.STORE),
+    Role.ADDRESS: (),
+    Role.PREFETCH: (Kind.PREFETCH,),
+    Role.LINE_FLUSH: (Kind.LINE_FLUSH,),
+}
+
+
+def lost_value(insn: Instruction) -> UndecidedError:
+    """What is said when something depends on a vector register that a skipped instruction would have written."""
+    return UndecidedError(
+        "depends-on-skipped-value",
+        f"`{insn.text}` depends on a vector that the emulator cannot compute",
+        where=f"{insn.address:#x}",
+    )
+
+
+def bind_hint(names: Iterable[str]) -> str | None:
+    """How to supply the values of ``names``, if they can be named on the command line."""
+    plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
+    return " ".join(f"--bind {name}=VALUE" for name in plain) or None
+
+

@@ -1,0 +1,253 @@
+"""The one result object. Every output is a rendering of it, so outputs cannot disagree.
+
+Field descriptions end up in the published JSON Schema; they are the documentation of ``--json``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """What a proof can come to."""
+
+    PROVED = "PROVED"
+    REFUTED = "REFUTED"
+    UNDECIDED = "UNDECIDED"
+    ERROR = "ERROR"
+
+
+class Severity(StrEnum):
+    """How much a finding matters. Findings never change a verdict."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """For comparing severities."""
+        return list(Severity).index(self)
+
+
+class ExitStatus(IntEnum):
+    """Exit status of the command line, the same in every mode; precedence 130, 1, 2, 3, 0."""
+
+    FINE = 0
+    ERROR = 1
+    REFUTED = 2
+    UNDECIDED = 3
+    INTERRUPTED = 130
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RoutineInfo(_Model):
+    """What was read."""
+
+    name: str = Field(description="name of the function or of the built-in routine")
+    kind: str = Field(description="front end it came through: built in, patch, C, assembly or object")
+    source: str = Field(description="path, '-' for standard input, or the name of the built-in routine")
+    detail: str = Field(description="what the front end adds, for example the subject of a mail; may be empty")
+    bits: Literal[32, 64]
+    sha256: str = Field(description="SHA-256 of the routine's machine code, in hexadecimal")
+    code_bytes: int = Field(description="length of the machine code in bytes")
+
+
+class BufferInfo(_Model):
+    """The memory that a displacement flush reads."""
+
+    name: str = Field(description="which input leads to it, for example: what `flush_pages` points to")
+    first: int = Field(description="lowest offset read, in bytes from the input's value")
+    last: int = Field(description="highest offset read, in bytes")
+    bytes_spanned: int = Field(description="from the first byte read to the last, inclusive")
+    size: int | None = Field(description="size in bytes if it is known, else null")
+
+
+class Run(_Model):
+    """A run of equal events, folded: count events of one kind at a constant step."""
+
+    kind: str
+    instruction: str = Field(description="the mnemonic, the function called, or the MSR written")
+    place: str = Field(description="what the memory belongs to; empty for events that touch none")
+    count: int
+    first: int = Field(description="offset of the first event in bytes")
+    last: int = Field(description="offset of the last event in bytes")
+    step: int = Field(description="distance of consecutive events in bytes; 0 for a single event")
+    size: int = Field(description="bytes per event")
+    where: str = Field(description="file:line, or the address of the instruction")
+
+
+class PathInfo(_Model):
+    """One way through the routine."""
+
+    outcome: Literal["software walk", "MSR write", "skipped"]
+    decided_by: tuple[str, ...] = Field(description="the decisions that lead here, one sentence each")
+    loads: int = Field(description="loads from the buffer")
+    instructions: int
+    runs: tuple[Run, ...] = Field(description="what happened, in order, folded")
+
+
+class Finding(_Model):
+    """Something that experience says goes wrong."""
+
+    id: str = Field(description="stable id of the rule; see `l1dflush explain ID`")
+    severity: Severity
+    message: str = Field(description="what was found, in one line")
+    advice: str = Field(description="what to do, in one line")
+    where: str = Field(default="", description="file:line or address, if there is one place")
+
+
+class Step(_Model):
+    """One step of a counterexample."""
+
+    access: str = Field(description="what is accessed, for example buffer+0x1040")
+    result: Literal["hit", "miss", "fill", "dropped", "flushed", "not cached"]
+    way: int | None = Field(description="the way hit, filled or invalidated; null if none")
+    evicted: str | None = Field(description="the line that had to go, null if none")
+    leftovers: int = Field(description="old lines in the set after this step")
+
+
+class CounterexampleInfo(_Model):
+    """A start and what follows from it: an old line survives."""
+
+    policy: str
+    set_index: int = Field(description="the cache set, counted from the one that the buffer's first byte lies in")
+    start_state: str = Field(description="state of the replacement policy at the start")
+    start: tuple[str, ...] = Field(description="content of each way at the start; old lines are a, b, c, ...")
+    steps: tuple[Step, ...]
+    end: tuple[str, ...] = Field(description="content of each way at the end")
+    end_state: str
+    leftovers: int = Field(description="old lines left at the end of this counterexample")
+    smallest: bool = Field(description="whether no counterexample has fewer buffer lines cached at the start, or as many and fewer hits")
+
+
+class Candidate(_Model):
+    """The outcome under one of the policies that an unknown policy could be."""
+
+    policy: str
+    verdict: Verdict
+    needs: int | None
+    leftovers: int | None = Field(description="most old lines left in a set; null if undecided")
+
+
+class GeometryInfo(_Model):
+    """Size and shape of a cache."""
+
+    size: int = Field(description="bytes")
+    ways: int
+    sets: int
+    line: int = Field(description="bytes")
+
+
+class Row(_Model):
+    """The verdict for one group of CPUs with the same cache and the same outcome."""
+
+    cpus: tuple[str, ...] = Field(description="names in the catalogue; empty for --policy")
+    titles: tuple[str, ...]
+    l1tf_affected: bool
+    decides: bool = Field(description="whether this row counts for the overall verdict and the exit status")
+    geometry: GeometryInfo
+    policy: str = Field(description="replacement policy, or 'unknown'")
+    policy_certainty: str = Field(description="learned from silicon, measured, documented, inferred, unknown or given")
+    needs: int | None = Field(description="fewest pairwise different accesses that always suffice; null if none do or the policy is unknown")
+    has: int | None = Field(description="fewest different buffer lines read in any set; null without a walk")
+    margin: int | None = Field(description="has - needs; null where the exact words decide otherwise")
+    verdict: Verdict
+    cause: str | None = Field(description="named cause of UNDECIDED, else null")
+    reason: str = Field(description="one line about the verdict; may be empty")
+    leftovers: int | None = Field(description="most old lines left in a set over all starts; null if undecided")
+    sets_without_walk: int = Field(description="sets in which no buffer line is read")
+    curve: tuple[int, ...] | None = Field(description="most old lines left after 0, 1, 2, ... pairwise different accesses, down to 0; null if unknown")
+    candidates: tuple[Candidate, ...] = Field(default=(), description="for an unknown policy, the known ones")
+    counterexample: CounterexampleInfo | None = None
+
+
+class Scope(_Model):
+    """What the verdict is about, and what it is not."""
+
+    start: Literal["any"] = Field(description="which states the cache may be in at the start")
+    all_ways_valid: bool = Field(description="whether the start excludes invalid ways")
+    touches: int = Field(description="accesses by others during the flush that are allowed for")
+    taken_for_granted: tuple[str, ...]
+    not_modelled: tuple[str, ...]
+
+
+class VerifyResult(_Model):
+    """The result of `l1dflush verify`."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    tool_version: str
+    command: Literal["verify"] = "verify"
+    routine: RoutineInfo
+    buffer: BufferInfo | None
+    paths: tuple[PathInfo, ...]
+    findings: tuple[Finding, ...]
+    rows: tuple[Row, ...]
+    scope: Scope
+    verdict: Verdict
+    cause: str | None = Field(description="named cause of an UNDECIDED that concerns the routine as a whole")
+    reason: str = Field(description="one line about the verdict; may be empty")
+    exit_status: int
+
+
+class ErrorInfo(_Model):
+    """What is wrong, where, and what to do about it."""
+
+    what: str
+    where: str | None
+    hint: str | None
+
+
+class ErrorResult(_Model):
+    """What any command prints with --json when it fails."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    tool_version: str
+    command: str
+    verdict: Literal[Verdict.ERROR] = Verdict.ERROR
+    error: ErrorInfo
+    exit_status: int
+
+
+class EventInfo(_Model):
+    """One event of a trace."""
+
+    kind: str
+    pc: int = Field(description="address of the instruction")
+    where: str = Field(description="file:line if known, else the address in hexadecimal")
+    instruction: str
+    place: str
+    offset: int | None = Field(description="offset in bytes in what the memory belongs to; null if none is touched")
+    size: int
+
+
+class TracePath(_Model):
+    """One way through the routine with all its events."""
+
+    decided_by: tuple[str, ...]
+    instructions: int
+    runs: tuple[Run, ...]
+    events: tuple[EventInfo, ...]
+
+
+class TraceResult(_Model):
+    """The result of `l1dflush trace`."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    tool_version: str
+    command: Literal["trace"] = "trace"
+    routine: RoutineInfo
+    buffer: BufferInfo | None
+    paths: tuple[TracePath, ...]
+    exit_status: int
+
+
+Result = Annotated[VerifyResult | TraceResult | ErrorResult, Field(union_mode="smart")]
