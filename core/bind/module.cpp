@@ -39,7 +39,7 @@ using Numbers = std::vector<int>;
 auto core_decide(const std::string &policy, int ways, const Lines &lines, const Kinds &kinds,
                  std::optional<std::size_t> max_states, bool absolute, bool merge_repeats) {
     const Decision d = run(max_states, [&](const Limits &limits) {
-        return decide(policy, ways, prepare(lines, kinds, merge_repeats), view(absolute), limits);
+        return decide(policy, ways, lines, kinds, view(absolute), merge_repeats, limits);
     });
     return std::make_tuple(d.curve, d.states);
 }

@@ -1,17 +1,23 @@
-// Three ways to carry the policy along in a search. Each "machine" offers
+// Ways to carry the policy along in a search. Each "machine" offers
 //
 //   int ways()
-//   starts(out)                out(State): the start states, all ways unknown
-//   hit(state, p, out)         out(State): after a hit at p
-//   fill(state, p, out)        out(State): after filling the invalid way p
-//   evict(state, settle, out)  out(victim, State): after a miss in a full set, for each victim that is possible;
-//                              settle(State&, victim) puts the new line there, before the policy is updated
-//   absolute                   whether p is a way number (true) or a position (false)
+//   starts(out)                       out(State): the start states, all ways unknown
+//   hit(state, p, out)                out(State): after a hit at p
+//   fill(state, p, out)               out(State): after filling the invalid way p
+//   evict(state, open, settle, out)   out(victim, State): after a miss in a full set, for each victim that is possible;
+//                                     settle(State&, victim) puts the new line there, before the policy is updated.
+//                                     `open`: the line might as well have been cached from the start. A machine
+//                                     may then leave out what a hit of the line does just as well
+//   hit_unknown(state, more, settle, out)   out(p, State): after a hit in an unknown way, for every unknown way
+//   flush_unknown(state, out)         out(p, State): after flushing an unknown way, for every unknown way
+//   unknown(state)                    how many ways are unknown
+//   in_ways                           whether p is a way number (true) or a position (false)
+//
+// Here are the two that suit any policy; bit-PLRU has two of its own (lazy_bits.hpp, nameless.hpp).
 #pragma once
 
 #include <concepts>
 
-#include "policy/bit_plru.hpp"
 #include "policy/reachable.hpp"
 #include "policy/relative.hpp"
 #include "prover/limits.hpp"
@@ -19,11 +25,35 @@
 
 namespace l1dflush {
 
+// For machines that know of every way what is in it: one after the other.
+template <class Machine>
+class NamedWays {
+public:
+    template <class Settle, class Out>
+    void hit_unknown(const State &state, bool /*more*/, Settle settle, Out out) const {
+        for (int p = 0; p < self().ways(); ++p) {
+            if (!is_unknown(state, p)) continue;
+            State found = state;
+            settle(found, p);
+            self().hit(found, p, [&](const State &next) { out(p, next); });
+        }
+    }
+    template <class Out>
+    void flush_unknown(const State &state, Out out) const {
+        for (int p = 0; p < self().ways(); ++p)
+            if (is_unknown(state, p)) out(p, flushed(state, p));
+    }
+    int unknown(const State &state) const { return count_unknown(state, self().ways()); }
+
+private:
+    const Machine &self() const { return static_cast<const Machine &>(*this); }
+};
+
 // The policy state as it is: always possible, for as many start states as there are.
 template <class P>
-class AbsoluteMachine {
+class AbsoluteMachine : public NamedWays<AbsoluteMachine<P>> {
 public:
-    static constexpr bool absolute = true;
+    static constexpr bool in_ways = true;
 
     AbsoluteMachine(const P &policy, const Limits &limits) : policy_(policy), starts_(full_set_states(policy, limits)) {}
 
@@ -48,7 +78,7 @@ public:
         out(state);
     }
     template <class Settle, class Out>
-    void evict(State state, Settle settle, Out out) const {
+    void evict(State state, bool /*open*/, Settle settle, Out out) const {
         const int victim = policy_.victim(state.key.policy);
         settle(state, victim);
         state.key.policy = policy_.fill(state.key.policy, victim);
@@ -62,9 +92,9 @@ private:
 
 // No policy state: contents are kept by position (relative.hpp). Wrong as soon as two ways are invalid at once; the
 // search looks for that and starts again with the absolute machine.
-class RelativeMachine {
+class RelativeMachine : public NamedWays<RelativeMachine> {
 public:
-    static constexpr bool absolute = false;
+    static constexpr bool in_ways = false;
 
     explicit RelativeMachine(const RelativeTables &tables) : tables_(tables) {}
 
@@ -83,7 +113,7 @@ public:
         out(moved(state, tables_.fill_from[position]));
     }
     template <class Settle, class Out>
-    void evict(State state, Settle settle, Out out) const {
+    void evict(State state, bool /*open*/, Settle settle, Out out) const {
         settle(state, tables_.victim);
         out(tables_.victim, moved(state, tables_.fill_from[tables_.victim]));
     }
@@ -100,92 +130,6 @@ private:
     }
 
     RelativeTables tables_;
-};
-
-// bit-PLRU with bits that are settled lazily. A bit is 0, 1 or open; a state stands for every way to close the open
-// bits that leaves NOT ALL bits 1 (a full set never has that), and, before the first touch, not all 0 either.
-//
-// Touching way w, seen over all those closings:
-//   - some other bit is 0: bit w becomes 1, the rest stays. What comes out is exactly "w is 1, the others as before,
-//     not all 1"; possible unless all others are known to be 1.
-//   - all other bits are 1 (possible unless one is known to be 0), and then bit w must have been 0: the reset. All
-//     bits are known after it.
-// A miss in a full set takes the lowest way whose bit is 0: way v can be it if its bit is not 1 and no bit below is 0;
-// it settles the bits below to 1 and its own to 0, and then v is touched.
-//
-// "Not all 0" matters before the first touch only, when all bits are open, and is lost without loss there. The start
-// all 0 could only add: a hit (or the fill of an invalid way) at w giving "w is 1, the others 0", which the legal
-// start with just that bit set gives as well; and a miss at way 0 giving "way 0 is 1, the others 0", which the legal
-// start 0 1 1 ... 1 gives by a reset, with the same content. After a touch some bit is always 1.
-//
-// An open bit dominates a known one: it stands for more starts.
-class LazyBitMachine {
-public:
-    static constexpr bool absolute = true;
-
-    explicit LazyBitMachine(int ways) : ways_(ways), all_((1U << ways) - 1U) {
-        require(ways >= 2 && ways <= max_ways, "lazily settled bits need 2 to 16 ways");
-    }
-
-    int ways() const { return ways_; }
-
-    template <class Out>
-    void starts(Out out) const {
-        out(State{});
-    }
-    template <class Out>
-    void hit(const State &state, int way, Out out) const {
-        touch(state, way, out);
-    }
-    template <class Out>
-    void fill(const State &state, int way, Out out) const {
-        touch(state, way, out);
-    }
-    template <class Settle, class Out>
-    void evict(State state, Settle settle, Out out) const {
-        for (int way = 0; way < ways_; ++way) {
-            if (ones(state) & (1U << way)) continue;
-            const bool certain = (zeros(state) >> way) & 1U;
-            State chosen = state;
-            set_bits(chosen, zeros(state) | (1U << way), ones(state));
-            settle(chosen, way);
-            touch(chosen, way, [&](const State &next) { out(way, next); });
-            if (certain) return;
-            set_bits(state, zeros(state), ones(state) | (1U << way));  // it is 1: look further up
-        }
-    }
-
-private:
-    static unsigned zeros(const State &state) { return (state.mask >> zeros_shift) & 0xFFFFU; }
-    static unsigned ones(const State &state) { return (state.mask >> ones_shift) & 0xFFFFU; }
-    static void set_bits(State &state, unsigned zeros, unsigned ones) {
-        state.mask = (state.mask & 0xFFFFU) | (static_cast<std::uint64_t>(zeros) << zeros_shift) |
-                     (static_cast<std::uint64_t>(ones) << ones_shift);
-    }
-
-    template <class Out>
-    void touch(State state, int way, Out out) const {
-        const unsigned self = 1U << way;
-        const unsigned other_ways = all_ & ~self;
-        const bool could_be_0 = !(ones(state) & self);
-        unsigned zero = zeros(state) & ~self;
-        const unsigned one = ones(state) | self;
-        if (zero == 0 && could_be_0) {
-            State reset = state;
-            set_bits(reset, other_ways, self);
-            out(reset);
-        }
-        const unsigned open = all_ & ~zero & ~one;
-        if (zero | open) {
-            // Not all 1: the last open bit must be the 0. Written down so that equal states look equal.
-            if (zero == 0 && std::has_single_bit(open)) zero = open;
-            set_bits(state, zero, one);
-            out(state);
-        }
-    }
-
-    int ways_;
-    unsigned all_;
 };
 
 }  // namespace l1dflush

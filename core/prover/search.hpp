@@ -11,6 +11,7 @@
 #include "prover/frontier.hpp"
 #include "prover/limits.hpp"
 #include "prover/machine.hpp"
+#include "prover/nameless.hpp"
 #include "prover/step.hpp"
 
 namespace l1dflush {
@@ -21,17 +22,17 @@ public:
     NeedsAbsoluteWays() : std::runtime_error("two invalid ways") {}
 };
 
-inline void check_view(const State &state, int ways, bool absolute) {
-    if (!absolute && std::count(state.key.label.begin(), state.key.label.begin() + ways, invalid) > 1)
+inline void check_view(const State &state, int ways, bool in_ways) {
+    if (!in_ways && std::count(state.key.label.begin(), state.key.label.begin() + ways, invalid) > 1)
         throw NeedsAbsoluteWays();
 }
 
-// Which machine the search uses. `fastest` is for use; the others exist so that tests can compare.
+// Which machine the search uses. `fastest` is for use; `absolute` exists so that tests can compare.
 enum class View { fastest, absolute };
 
 // Calls use(machine, policy) with the machine that suits the policy, and again with absolute ways if the first finds
-// that it needs them.
-template <class Use>
+// that it needs them. BitMachine is the one to use for bit-PLRU.
+template <class BitMachine, class Use>
 auto with_machine(const std::string &name, int ways, View view, const Limits &limits, Use use) {
     return with_policy(name, ways, [&](const auto &policy) {
         using P = std::decay_t<decltype(policy)>;
@@ -42,7 +43,7 @@ auto with_machine(const std::string &name, int ways, View view, const Limits &li
                 } catch (const NeedsAbsoluteWays &) {
                 }
             } else if constexpr (std::is_same_v<P, BitPlru>) {
-                if (ways >= 2) return use(LazyBitMachine(ways), policy);
+                if (ways >= 2) return use(BitMachine(ways), policy);
             }
         }
         return use(AbsoluteMachine<P>(policy, limits), policy);
@@ -71,9 +72,9 @@ int advance(const Machine &machine, const Item &item, const LiveLines &live, Gon
     layer.for_each([&](const State &from, const Frontier::Node &) {
         stepper.step(item, from, [&](const State &to, const Move &) {
             limits.poll_now_and_then(steps++);
-            const int unknown = count_unknown(to, machine.ways());
+            const int unknown = machine.unknown(to);
             if (unknown == 0) return;
-            if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::absolute);
+            if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::in_ways);
             most = std::max(most, unknown);
             if (next.insert(to, Cost{}, 0)) limits.check(layer.size() + next.size() + gone.size());
         });
@@ -88,30 +89,56 @@ struct Decision {
     bool repeats = false;      // for `distinct`: it will never be 0
 };
 
-inline Decision decide(const std::string &name, int ways, const Word &word, View view, const Limits &limits) {
-    return with_machine(name, ways, view, limits, [&](const auto &machine, const auto &) {
-        Decision decision;
-        Frontier layer = first_layer(machine, limits);
-        Frontier next;
-        LiveLines live(word);
-        GoneSets gone;
-        decision.curve.push_back(ways);
-        decision.states = layer.size();
-        for (const std::uint32_t kept : word.kept) {
-            int most = decision.curve.back();
-            if (kept != 0) {
-                const Item &item = word.items[kept - 1];
-                live.before(item);
-                most = advance(machine, item, live, gone, layer, next, limits);
-                live.after(item);
-                std::swap(layer, next);
-                decision.states += layer.size();
-                limits.poll_now_and_then(kept);
-            }
-            decision.curve.push_back(most);
-            if (most == 0) break;
+template <class Machine>
+Decision decide_word(const Machine &machine, const Word &word, const Limits &limits) {
+    Decision decision;
+    Frontier layer = first_layer(machine, limits);
+    Frontier next;
+    LiveLines live(word);
+    GoneSets gone;
+    decision.curve.push_back(machine.ways());
+    decision.states = layer.size();
+    for (const std::uint32_t kept : word.kept) {
+        int most = decision.curve.back();
+        if (kept != 0) {
+            const Item &item = word.items[kept - 1];
+            live.before(item);
+            most = advance(machine, item, live, gone, layer, next, limits);
+            live.after(item);
+            std::swap(layer, next);
+            decision.states += layer.size();
+            limits.poll_now_and_then(kept);
         }
-        decision.ended = decision.curve.back() == 0;
+        decision.curve.push_back(most);
+        if (most == 0) break;
+    }
+    decision.ended = decision.curve.back() == 0;
+    return decision;
+}
+
+// A line needs a label only while the word goes on to touch it again, and most complete words have done their work
+// long before their end. So beginnings of the word are tried first, as words of their own: up to the first repeated
+// line, then a quarter more, and again. What they leave is exactly what the word leaves up to there (the curve says
+// nothing about later items), and when it is nothing, it stays nothing.
+inline Decision decide(const std::string &name, int ways, const std::vector<std::uint32_t> &lines,
+                       const std::vector<std::uint8_t> &kinds, View view, bool merge_repeats, const Limits &limits) {
+    const Word word = prepare(lines, kinds, merge_repeats);
+    std::vector<std::size_t> ends;
+    std::size_t end = items_before_repeat(word);
+    for (int tries = 0; tries < 3 && end < lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
+    return with_machine<NamelessMachine>(name, ways, view, limits, [&](const auto &machine, const auto &) {
+        std::uint64_t states = 0;
+        for (const std::size_t length : ends) {
+            const auto cut = static_cast<std::ptrdiff_t>(length);
+            const Word beginning =
+                prepare({lines.begin(), lines.begin() + cut}, {kinds.begin(), kinds.begin() + cut}, merge_repeats);
+            Decision decision = decide_word(machine, beginning, limits);
+            states += decision.states;
+            decision.states = states;
+            if (decision.ended) return decision;
+        }
+        Decision decision = decide_word(machine, word, limits);
+        decision.states += states;
         return decision;
     });
 }
@@ -122,7 +149,7 @@ inline Decision decide(const std::string &name, int ways, const Word &word, View
 // any length.
 inline Decision distinct(const std::string &name, int ways, std::optional<std::uint64_t> limit, View view,
                          const Limits &limits) {
-    return with_machine(name, ways, view, limits, [&](const auto &machine, const auto &) {
+    return with_machine<NamelessMachine>(name, ways, view, limits, [&](const auto &machine, const auto &) {
         Decision decision;
         Frontier layer = first_layer(machine, limits);
         Frontier next;

@@ -37,8 +37,9 @@
 // In every bucket of states that agree on the rest (Key) only the smallest settled sets (`mask`) are kept: an
 // antichain. A state without U ways is forgotten too: a way never becomes unknown again.
 //
-// POLICY STATE is seen in one of three ways (machine.hpp): absolute (part of Key), relative to the policy's own
-// pointers (no state at all; relative.hpp), or, for bit-PLRU, bits that are themselves settled lazily (part of `mask`).
+// POLICY STATE is seen in one of several ways: absolute (part of Key) or relative to the policy's own pointers (no
+// state at all), both in machine.hpp; bit-PLRU's bits are themselves settled lazily (lazy_bits.hpp), and so is even
+// the place of a hit (nameless.hpp).
 //
 // EXAMPLE. tree-PLRU, 2 ways, relative: position 0 is the victim, a touch moves the touched line to position 1.
 // Start: U U. One access x: it hits at 0 (U D: the other way is now the victim), or at 1 (U D again), or misses
@@ -102,6 +103,14 @@ inline unsigned unknown_ways(const State &state, int ways) {
 }
 
 inline int count_unknown(const State &state, int ways) { return std::popcount(unknown_ways(state, ways)); }
+
+inline bool is_unknown(const State &state, int p) { return state.key.label[p] == other && !((state.mask >> p) & 1U); }
+
+inline State flushed(State state, int p) {
+    state.key.label[p] = invalid;
+    state.mask &= ~bit(p);
+    return state;
+}
 
 // Numbers for the sets of lines that a prefetch brought in and that were pushed out before any certain access.
 // Number 0 is the empty set. Kept small by forgetting a line as soon as it no longer matters.

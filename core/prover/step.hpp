@@ -61,26 +61,31 @@ public:
         decided.key.gone = gone_.without(state.key.gone, item.line);
 
         if (item.kind == ItemKind::flush) {
-            if (labelled >= 0) out(flushed(decided, labelled), Move{Outcome::flushed, false, place(labelled)});
+            if (labelled >= 0) {
+                out(flushed(decided, labelled), Move{Outcome::flushed, false, place(labelled)});
+                return;
+            }
             if (open)
-                for (int p = 0; p < ways; ++p)
-                    if (is_unknown(state, p)) out(flushed(decided, p), Move{Outcome::flushed, true, place(p)});
-            if (labelled < 0) out(decided, Move{Outcome::not_cached, false, 0});
+                machine_.flush_unknown(
+                    decided, [&](int p, const State &next) { out(next, Move{Outcome::flushed, true, place(p)}); });
+            out(decided, Move{Outcome::not_cached, false, 0});
             return;
         }
         if (labelled >= 0) {
-            hit(item, decided, labelled, false, out);
+            settle(item, decided, labelled);
+            machine_.hit(decided, labelled,
+                         [&](const State &next) { out(next, Move{Outcome::hit, false, place(labelled)}); });
             return;
         }
         if (open)
-            for (int p = 0; p < ways; ++p)
-                if (is_unknown(state, p)) hit(item, decided, p, true, out);
-        miss(item, decided, out);
+            machine_.hit_unknown(
+                decided, item.more, [&](State &found, int p) { settle(item, found, p); },
+                [&](int p, const State &next) { out(next, Move{Outcome::hit, true, place(p)}); });
+        miss(item, decided, open, out);
     }
 
 private:
     static std::uint8_t place(int p) { return static_cast<std::uint8_t>(p); }
-    static bool is_unknown(const State &state, int p) { return state.key.label[p] == other && !((state.mask >> p) & 1U); }
 
     static int find(Label slot, const State &state, int ways) {
         if (slot == other) return -1;
@@ -95,12 +100,6 @@ private:
         state.mask = item.more ? state.mask & ~bit(p) : state.mask | bit(p);
     }
 
-    static State flushed(State state, int p) {
-        state.key.label[p] = invalid;
-        state.mask &= ~bit(p);
-        return state;
-    }
-
     template <class Out>
     void drop(const Item &item, const State &state, int labelled, Out &out) {
         State next = state;
@@ -112,13 +111,7 @@ private:
     }
 
     template <class Out>
-    void hit(const Item &item, State state, int p, bool from_start, Out &out) {
-        settle(item, state, p);
-        machine_.hit(state, p, [&](const State &next) { out(next, Move{Outcome::hit, from_start, place(p)}); });
-    }
-
-    template <class Out>
-    void miss(const Item &item, State state, Out &out) {
+    void miss(const Item &item, State state, bool open, Out &out) {
         // In positions there is at most one invalid way, in ways the first found is the lowest.
         for (int p = 0; p < machine_.ways(); ++p) {
             if (state.key.label[p] != invalid) continue;
@@ -127,7 +120,7 @@ private:
             return;
         }
         machine_.evict(
-            state, [&](State &next, int victim) { replace(item, next, victim); },
+            state, open, [&](State &next, int victim) { replace(item, next, victim); },
             [&](int victim, const State &next) { out(next, Move{Outcome::miss, false, place(victim)}); });
     }
 

@@ -14,6 +14,7 @@
 #include <optional>
 #include <utility>
 
+#include "prover/lazy_bits.hpp"
 #include "prover/search.hpp"
 
 namespace l1dflush {
@@ -62,8 +63,8 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
                 const Cost cost = costs ? Cost{node.cost.cached + (move.from_start ? 1U : 0U),
                                                node.cost.hits + (move.outcome == Outcome::hit ? 1U : 0U)}
                                         : Cost{};
-                if (cost.cached > cached_limit || count_unknown(to, machine.ways()) == 0) return;
-                if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::absolute);
+                if (cost.cached > cached_limit || machine.unknown(to) == 0) return;
+                if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::in_ways);
                 const auto trace = static_cast<std::uint32_t>(first_trace + traces.size());
                 if (!next.insert(to, cost, trace)) return;
                 traces.push_back({node.trace, move});
@@ -80,7 +81,7 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
     Cost best_cost;
     int best_left = 0;
     layer.for_each([&](const State &state, const Frontier::Node &node) {
-        const int left = count_unknown(state, machine.ways());
+        const int left = machine.unknown(state);
         if (best && (best_cost < node.cost || (best_cost == node.cost && best_left >= left))) return;
         best = node.trace;
         best_cost = node.cost;
@@ -93,6 +94,52 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
         path.moves.push_back(traces[trace - first_trace].move);
     std::reverse(path.moves.begin(), path.moves.end());
     path.root = roots[trace];
+    return path;
+}
+
+// Whether the items from `first` on can leave an old line, starting in `state`. The lines and sets are those of a run
+// that has come to `first`; they are copied, because what is tried here did not happen.
+template <class Machine>
+bool leaves_something(const Machine &machine, const State &state, const Word &word, std::size_t first, LiveLines live,
+                      GoneSets gone, const Limits &limits) {
+    Frontier layer;
+    Frontier next;
+    if (machine.unknown(state) > 0) layer.insert(state, Cost{}, 0);
+    for (std::size_t i = first; i < word.items.size() && layer.size() > 0; ++i) {
+        live.before(word.items[i]);
+        advance(machine, word.items[i], live, gone, layer, next, limits);
+        live.after(word.items[i]);
+        std::swap(layer, next);
+    }
+    return layer.size() > 0;
+}
+
+// bit-PLRU with many ways: too many states to keep, but few for deciding (nameless.hpp). So the path is walked without
+// looking back: of what may happen at an item, the first after which something can still be left is taken. Misses
+// come last among a state's successors and are tried first, because they leave fewer word lines cached at the start.
+inline std::optional<Path> walk_path(const LazyBitMachine &machine, const Word &word, const Limits &limits) {
+    const NamelessMachine judge(machine.ways());
+    LiveLines live(word);
+    GoneSets gone;
+    Stepper<LazyBitMachine> stepper(machine, live, gone);
+    State state;
+    machine.starts([&](const State &start) { state = start; });
+    Path path;
+    for (std::size_t i = 0; i < word.items.size(); ++i) {
+        live.before(word.items[i]);
+        std::vector<std::pair<State, Move>> successors;
+        stepper.step(word.items[i], state, [&](const State &to, const Move &move) { successors.emplace_back(to, move); });
+        live.after(word.items[i]);
+        const auto chosen = std::find_if(successors.rbegin(), successors.rend(), [&](const auto &successor) {
+            const State &to = successor.first;
+            const State from =
+                judge.from_lazy(to, LazyBitMachine::zeros(to), LazyBitMachine::ones(to));
+            return leaves_something(judge, from, word, i + 1, live, gone, limits);
+        });
+        if (chosen == successors.rend()) return std::nullopt;
+        state = chosen->first;
+        path.moves.push_back(chosen->second);
+    }
     return path;
 }
 
@@ -159,11 +206,14 @@ inline Concrete concrete(const LazyBitMachine &machine, const BitPlru &policy, c
 // Nothing if no old line can be left. With `smallest` off: any counterexample, found without keeping costs.
 inline std::optional<Witness> witness(const std::string &name, int ways, const Word &word, View view, bool smallest,
                                       const Limits &limits) {
-    return with_machine(name, ways, view, limits, [&](const auto &machine, const auto &policy) {
+    return with_machine<LazyBitMachine>(name, ways, view, limits, [&](const auto &machine, const auto &policy) {
+        using Machine = std::decay_t<decltype(machine)>;
         std::optional<Path> path;
         if (smallest) {
             for (int cached = 0; cached < ways && !path; ++cached)
                 path = find_path(machine, word, static_cast<std::uint32_t>(cached), true, limits);
+        } else if constexpr (std::is_same_v<Machine, LazyBitMachine>) {
+            path = walk_path(machine, word, limits);
         } else {
             path = find_path(machine, word, static_cast<std::uint32_t>(ways), false, limits);
         }

@@ -78,4 +78,16 @@ inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<s
     return word;
 }
 
+// How many of the given items come before the first that touches a line again (repeats that were left out aside).
+inline std::size_t items_before_repeat(const Word &word) {
+    std::vector<bool> seen(word.lines, false);
+    for (std::size_t i = 0; i < word.kept.size(); ++i) {
+        if (word.kept[i] == 0) continue;
+        const Item &item = word.items[word.kept[i] - 1];
+        if (seen[item.line]) return i;
+        seen[item.line] = true;
+    }
+    return word.kept.size();
+}
+
 }  // namespace l1dflush

@@ -141,6 +141,7 @@ def _error(*layers: dict[str, str]) -> InputError:
         ("ways = 8", "", "l1d.ways is missing", "ways = 8, or name a parent"),
         ('size = "32K"', 'size = "big"', "l1d.size 'big' is not a size", "32K"),
         ('size = "32K"', "size = true", "l1d.size cannot be true", "32K"),
+        ('size = "32K"', 'size = "32M"', "l1d.size cannot be '32M'", 'size = "32K"'),
         ('size = "32K"', "size = -1", "l1d: -1 bytes", "size ="),
         ("affected = true", 'affected = "yes"', "l1tf.affected cannot be 'yes'", "true or false"),
         ('source = "tested"', "", "l1tf.source is missing", "who says so"),

@@ -91,7 +91,10 @@ def _range(top: int, single: bool) -> BeforeValidator:
 _TWO_NUMBERS = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
 _Line = Annotated[str, BeforeValidator(_line_of_text), Field(max_length=120)]
 _Text = Annotated[str, BeforeValidator(_line_of_text), Field(max_length=600)]
-_Size = Annotated[int, BeforeValidator(_bytes), WithJsonSchema({"type": ["integer", "string"]})]
+# No first-level cache comes near 16 MiB; what is larger is a slip of the pen that a proof would choke on.
+_Size = Annotated[
+    int, BeforeValidator(_bytes), Field(le=16 << 20), WithJsonSchema({"type": ["integer", "string"]})
+]
 _Models = Annotated[
     tuple[int, int], _range(255, single=True), WithJsonSchema({"anyOf": [{"type": "integer"}, _TWO_NUMBERS]})
 ]

@@ -214,6 +214,11 @@ struct static_key_false { struct static_key key; };
 #define MiB 1048576UL
 #define HZ 1000
 
+#define ENOMEM 12
+#define EINVAL 22
+#define GFP_KERNEL 0xcc0U
+#define __GFP_ZERO 0x100U
+
 #define BIT(n) (1UL << (n))
 #define BIT_ULL(n) (1ULL << (n))
 #define GENMASK(h, l) ((~0UL << (l)) & (~0UL >> (63 - (h))))

@@ -2,15 +2,15 @@
 
 What an asm statement changes is read from its machine code and never from its text: implicit operands count
 (``cpuid``, ``loop``, ``rep lodsb``), and macros in the template are expanded. To find the code and the
-registers that the compiler chose, the function is compiled a second time with marks in the templates: a symbol
-at either end, and a line in a section of its own that spells the operands out.
+registers that the compiler chose, the function is compiled a second time with marks in the templates: a
+symbol at either end, and a line in a section of its own that spells the operands out.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import capstone
@@ -77,8 +77,8 @@ def insertions(marked: Iterable[Marked]) -> dict[int, str]:
     return result
 
 
-def notes_from_text(marked: Iterable[Marked], line_of: Mapping[int, str]) -> Iterator[SourceNote]:
-    """The notes that need no machine code. ``line_of`` gives file:line for an offset of a template string."""
+def notes_from_text(marked: Iterable[Marked], where: Callable[[int], str]) -> Iterator[SourceNote]:
+    """The notes that need no machine code. ``where`` gives file:line for an offset of the text."""
     for mark in marked:
         statement = mark.statement
         if "memory" not in statement.clobbers:
@@ -90,9 +90,9 @@ def notes_from_text(marked: Iterable[Marked], line_of: Mapping[int, str]) -> Ite
         for offset, label in named_labels(statement):
             yield SourceNote(
                 NoteKind.NAMED_LABEL,
-                f"the asm statement defines the label '{label}': where the function is inlined or cloned twice,"
-                " it is defined twice and does not assemble",
-                line_of.get(offset, mark.where),
+                f"the asm statement defines the label '{label}': where the function is inlined or cloned "
+                "twice, the label is there twice and does not assemble",
+                where(offset),
             )
 
 
@@ -233,7 +233,9 @@ def _copies(elf: bytes) -> Iterator[_Copy]:
                 for symbol in table.iter_symbols():
                     if (match := _MARK_NAME.match(symbol.name)) and isinstance(symbol["st_shndx"], int):
                         place = (symbol["st_shndx"], symbol["st_value"])
-                        ends.setdefault((int(match.group(2)), int(match.group(3))), {})[match.group(1)] = place
+                        ends.setdefault((int(match.group(2)), int(match.group(3))), {})[match.group(1)] = (
+                            place
+                        )
         for line in lines:
             head, *operands = line.split(" ")
             number, _, copy = head.partition("_")

@@ -14,16 +14,20 @@ from l1dflush.errors import InputError
 from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
-from l1dflush.routine.toolchain import assemble, preprocess
+from l1dflush.routine.toolchain import TooMuchError, assemble, preprocess
 
 Bits = Literal[32, 64]
 
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|#[^\n]*", re.S)
+# Far more than anybody writes by hand.
+MAX_TEXT = 4 << 20
+
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*|#[^\n]*", re.S)
 # No space after the '#': with one it is more often a comment ("# if all lines are read").
 _PREPROCESSOR = re.compile(r"^#(?:define|include|ifdef|ifndef|if|undef|elif|else|endif|error|pragma)\b", re.M)
 _SYNTAX_DIRECTIVE = re.compile(r"^\s*\.(?:intel|att)_syntax\b", re.M)
-_REGISTER = r"(?:[re]?(?:ax|bx|cx|dx|si|di|bp|sp)|[abcd][lh]|(?:si|di|bp|sp)l|r(?:8|9|1[0-5])[dwb]?|[xyz]mm\d+|[re]ip)"
-_ATT = re.compile(rf"%{_REGISTER}\b|\$(?:0x)?[0-9a-f]+\b|\b0?x?[0-9a-f]*\(%", re.I)
+_GENERAL = r"[re]?(?:ax|bx|cx|dx|si|di|bp|sp)|[abcd][lh]|(?:si|di|bp|sp)l|r(?:8|9|1[0-5])[dwb]?"
+_REGISTER = rf"(?:{_GENERAL}|[xyz]mm\d+|[re]ip)"
+_ATT = re.compile(rf"%{_REGISTER}\b", re.I)
 _INTEL = re.compile(rf"(?<![%\w.@$]){_REGISTER}(?![\w:@(])|\b[dqo]?word\s+ptr\b|\bbyte\s+ptr\b", re.I)
 _CODE_BITS = re.compile(r"^\s*\.code(16|32|64)(?:gcc)?\b", re.M)
 
@@ -34,9 +38,11 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
     Raises InputError with the first complaint of the assembler (of the likelier syntax), or when there is no
     function of the wanted name.
     """
+    if len(text) > MAX_TEXT:
+        raise InputError(f"more than {MAX_TEXT >> 20} Mi characters of assembly", where=source)
     name = "<stdin>" if source == "-" else source
     if _PREPROCESSOR.search(text):
-        plain = preprocess(_encode(_line_marker(name) + text), where=source, defines=options.defines)
+        plain = preprocess(_encode(_line_marker(name, "#line") + text), where=source, defines=options.defines)
         text = plain.decode("utf-8", "replace")
     else:
         text = _settings(options) + _line_marker(name) + text
@@ -45,6 +51,8 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
         prefix = ".intel_syntax noprefix\n" if intel else ""
         try:
             data = assemble(_encode(prefix + text), where=source, bits=bits)
+        except TooMuchError:
+            raise
         except InputError as error:
             first = first or error
             continue
@@ -58,9 +66,9 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
 
 
 def looks_intel(text: str) -> bool:
-    """Whether ``text`` has more of Intel's syntax (bare registers, ``dword ptr``) than of AT&T's."""
+    """Whether ``text`` has operands in Intel's way (bare registers, ``dword ptr``), none with a ``%``."""
     text = _COMMENT.sub(" ", text)
-    return len(_INTEL.findall(text)) > len(_ATT.findall(text))
+    return _ATT.search(text) is None and _INTEL.search(text) is not None
 
 
 def _attempts(text: str, where: str) -> Iterator[tuple[bool, Bits]]:
@@ -80,10 +88,10 @@ def _attempts(text: str, where: str) -> Iterator[tuple[bool, Bits]]:
             yield intel, bits
 
 
-def _line_marker(name: str) -> str:
+def _line_marker(name: str, directive: str = "#") -> str:
     """Tells assembler and preprocessor that line 1 of file ``name`` follows."""
     quoted = "".join("\\" + c if c in '"\\' else c if c.isprintable() else "?" for c in name)
-    return f'# 1 "{quoted}"\n'
+    return f'{directive} 1 "{quoted}"\n'
 
 
 def _settings(options: LoadOptions) -> str:

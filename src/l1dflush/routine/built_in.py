@@ -50,7 +50,9 @@ class BuiltIn:
     buffer's end. ``unroll`` loads are one round of the loop; the i-th of them is moved by i times ``stagger``
     bytes. Before the walk, one load at every ``warm_up_step`` bytes (``None``: no warm-up), then the
     instruction ``serialise``; after it ``fence``. ``pointer`` is the name of the argument.
-    ``initialises_buffer`` and ``memory_clobber`` are what the source shows, ``None`` when it has neither.
+    ``initialises_buffer`` is whether the source gives every page contents of its own, ``None`` when it has no
+    buffer or does not say. ``notes`` are the facts that a look at the source would give (see
+    :class:`SourceNote`); ``source_available`` says that it has been looked at.
     """
 
     name: str
@@ -70,7 +72,8 @@ class BuiltIn:
     serialise: str | None = None
     fence: str | None = None
     initialises_buffer: bool | None = None
-    memory_clobber: bool | None = None
+    source_available: bool = False
+    notes: tuple[SourceNote, ...] = ()
 
     def __post_init__(self) -> None:
         self._require(0 < self.buffer_bytes <= MAX_BUFFER, f"buffer_bytes is none of 1..{MAX_BUFFER}")
@@ -140,9 +143,8 @@ def load_built_in(name: str) -> Routine:
         entry=CODE_ADDRESS,
         end=CODE_ADDRESS + len(code),
         parameters=(Parameter("rdi", built_in.pointer),),
-        notes=_notes(built_in),
-        # Only what comes from C says anything about clobbers; for the rest there is no source to judge.
-        source_available=built_in.memory_clobber is not None,
+        notes=built_in.notes,
+        source_available=built_in.source_available,
     )
 
 
@@ -153,6 +155,7 @@ def parse(name: str, text: str) -> BuiltIn:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"not TOML: {error}", where=where) from error
+    notes = _notes(values.pop("notes", []), where)
     kinds = get_type_hints(BuiltIn)
     for key, value in values.items():
         if key not in kinds or key == "name":
@@ -163,7 +166,7 @@ def parse(name: str, text: str) -> BuiltIn:
     missing = [f.name for f in fields(BuiltIn) if f.default is MISSING and f.name not in ("name", *values)]
     if missing:
         raise InputError(f"there is no {missing[0]}", where=where)
-    return BuiltIn(name=name, **values)
+    return BuiltIn(name=name, notes=notes, **values)
 
 
 def generate(built_in: BuiltIn) -> bytes:
@@ -220,18 +223,12 @@ def _walk(code: Code, built_in: BuiltIn, *, step: int, unroll: int, stagger: int
     code.jne(loop)
 
 
-def _notes(built_in: BuiltIn) -> tuple[SourceNote, ...]:
-    notes = []
-    if built_in.memory_clobber is False:
-        text = 'the asm statement does not list "memory" among its clobbers'
-        notes.append(SourceNote(NoteKind.NO_MEMORY_CLOBBER, text))
-    if built_in.initialises_buffer is False:
-        text = "the buffer is allocated and nothing is ever written to it"
-        notes.append(SourceNote(NoteKind.BUFFER_NOT_INITIALISED, text))
-    if built_in.initialises_buffer is True:
-        text = "every page of the buffer gets other contents when it is set up"
-        notes.append(SourceNote(NoteKind.BUFFER_INITIALISED, text))
-    return tuple(notes)
+def _notes(tables: object, where: str) -> tuple[SourceNote, ...]:
+    try:
+        rows = [dict(table) for table in tables]  # type: ignore[attr-defined]
+        return tuple(SourceNote(NoteKind(r.pop("kind")), str(r.pop("text")), **r) for r in rows)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError("a note needs a known kind and a text, and may say where", where=where) from error
 
 
 def _folder() -> Path:

@@ -1,12 +1,13 @@
 """What one item of a C text says: the names it declares and uses, its parameters, its asm statements.
 
-The parser (tree-sitter) sees one item at a time, so what it cannot make sense of stays in that item. Trees are
-walked with a stack of our own: hostile text nests deeper than Python recurses.
+The parser (tree-sitter) sees one item at a time, so what it cannot make sense of stays in that item. Trees
+are walked with a stack of our own: hostile text nests deeper than Python recurses.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,10 +16,12 @@ import tree_sitter_c
 from tree_sitter import Language, Node, Parser
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_text import CText, Item, ItemKind
+from l1dflush.routine.c_text import CText, Item, ItemKind, directive_name, spaces, word_set
 
-# A parser that repairs errors takes seconds for a megabyte of nonsense; no function anybody wrote is this long.
+# A parser that repairs errors takes seconds for a megabyte of nonsense; no function anybody wrote is this
+# long.
 MAX_ITEM = 192 << 10
+MAX_DEPTH = 250
 
 # How an undeclared name is used decides whether it can be declared for the user.
 CALLED = "called"
@@ -27,22 +30,30 @@ ADDRESS = "address"
 MEMBER = "member"
 VALUE = "value"
 TYPE = "type"
+UNSURE = "unsure"  # behind an #if, or in the body of a macro: perhaps the compiler never sees it
 
 _LOOPS = frozenset({"for_statement", "while_statement", "do_statement", "goto_statement"})
+_CONDITIONALS = frozenset({"preproc_if", "preproc_ifdef", "preproc_elif", "preproc_elifdef", "preproc_else"})
 _TAGGED = {"struct_specifier": "struct", "union_specifier": "union", "enum_specifier": "enum"}
-_DECLARING = frozenset(
-    "declaration init_declarator pointer_declarator array_declarator function_declarator parameter_declaration "
-    "parenthesized_declarator attributed_declarator field_declaration variadic_parameter".split()
+_DECLARING = word_set(
+    """
+    declaration init_declarator pointer_declarator array_declarator function_declarator parameter_declaration
+    parenthesized_declarator attributed_declarator field_declaration variadic_parameter
+    """
 )
 _DEFINING_MACRO = re.compile(r"\b(?:DEFINE|DECLARE)_\w*[ \t]*\(([^()]*)\)")
+_BRACKET = re.compile(r"[(\[{}\])]")
+_UNARY_RUN = re.compile(rf"(?:[*&!~+-]\s*){{{MAX_DEPTH}}}")
 _WORDS = re.compile(r"[A-Za-z_]\w*")
 # Statement-like keywords of GNU C that the grammar lets pass as identifiers.
-_KEYWORDS = frozenset(
-    "__extension__ __func__ __FUNCTION__ __PRETTY_FUNCTION__ __typeof__ typeof __typeof asm __asm__ __asm "
-    "__volatile__ __volatile __const__ __const __restrict __restrict__ restrict __inline __inline__ inline "
-    "__attribute__ __attribute __signed__ __thread __auto_type __int128 __label__ __alignof__ __alignof "
-    "_Static_assert _Bool _Atomic _Generic _Thread_local _Noreturn _Alignof _Alignas __VA_ARGS__ "
-    "__LINE__ __FILE__ __COUNTER__ __DATE__ __TIME__ __x86_64__ __i386__ __SIZEOF_POINTER__ __LP64__".split()
+_KEYWORDS = word_set(
+    """
+    __extension__ __func__ __FUNCTION__ __PRETTY_FUNCTION__ __typeof__ typeof __typeof asm __asm__ __asm
+    __volatile__ __volatile __const__ __const __restrict __restrict__ restrict __inline __inline__ inline
+    __attribute__ __attribute __signed__ __thread __auto_type __int128 __label__ __alignof__ __alignof
+    _Static_assert _Bool _Atomic _Generic _Thread_local _Noreturn _Alignof _Alignas __VA_ARGS__
+    __LINE__ __FILE__ __COUNTER__ __DATE__ __TIME__ __x86_64__ __i386__ __SIZEOF_POINTER__ __LP64__
+    """
 )
 
 
@@ -59,8 +70,9 @@ class Operand:
 class AsmStatement:
     """One asm statement. Offsets count characters of the whole text.
 
-    ``template`` has a ``(offset, text)`` for every string literal of the template, escapes decoded; macro names
-    between them are left out and counted in ``template_macros``. ``start`` and ``end`` enclose the template.
+    ``template`` has a ``(offset, text)`` for every string literal of the template, escapes decoded; macro
+    names between them are left out and counted in ``template_macros``. ``start`` and ``end`` enclose the
+    template.
     """
 
     offset: int
@@ -76,11 +88,16 @@ class AsmStatement:
 
 @dataclass(slots=True)
 class ItemFacts:
-    """What an item declares and uses. Tags are named ``struct x``; ``used`` maps a name to how it is used."""
+    """What an item declares and uses. Tags are named ``struct x``.
+
+    ``used`` maps a name to how it is used, ``members_of`` are the variables whose members are used, declared
+    here or not. ``parameters`` are ``(type, name)``.
+    """
 
     declared: set[str] = field(default_factory=set)
     local: set[str] = field(default_factory=set)
     used: dict[str, set[str]] = field(default_factory=dict)
+    members_of: set[str] = field(default_factory=set)
     parameters: list[tuple[str, str]] = field(default_factory=list)
     asm: list[AsmStatement] = field(default_factory=list)
     loops: bool = False
@@ -103,13 +120,20 @@ def facts_of(text: CText, item: Item, *, where: str) -> ItemFacts:
         line = text.line(item.start)
         what = f"a {item.kind.value} of more than {MAX_ITEM >> 10} KiB"
         raise InputError(what, where=f"{where}:{line}")
+    code = text.code[item.start : item.end]
+    if _depth(code) > MAX_DEPTH or _UNARY_RUN.search(code):
+        # Compilers recurse, too, and take their whole time limit to fall over.
+        raise InputError(f"nested more than {MAX_DEPTH} deep", where=f"{where}:{text.line(item.start)}")
     source = text.parsable[item.start : item.end]
     tree = _parser().parse(source.encode("ascii"))
     facts = ItemFacts()
-    if tree is None:
-        return facts
-    walk = _Walk(source, item.start, facts, inside_function=item.kind is ItemKind.FUNCTION)
-    walk.run(tree.root_node)
+    # The grammar has no rule for a brace that both branches of an #if open. Without the other branches it
+    # has, but which branch counts only the compiler knows: then no name is certain.
+    broken = tree.root_node.has_error and "#" in text.code[item.start : item.end]
+    if broken:
+        source = _first_branches(text, item)
+        tree = _parser().parse(source.encode("ascii"))
+    _Walk(source, item.start, facts, unsure=broken).run(tree.root_node)
     for match in _DEFINING_MACRO.finditer(text.code, item.start, item.end):
         if item.kind is ItemKind.DECLARATION:
             facts.declared.update(_WORDS.findall(match.group(1)))
@@ -123,33 +147,70 @@ def facts_of(text: CText, item: Item, *, where: str) -> ItemFacts:
     return facts
 
 
+def _first_branches(text: CText, item: Item) -> str:
+    """The item for the parser, its directives blanked, and of every #if all branches but the first."""
+    pieces: list[str] = []
+    last = item.start
+    depth = hidden = 0  # in how many #ifs, and from which of them on nothing is shown
+    for start, end in text.directives[bisect_left(text.directives, (item.start, 0)) :]:
+        if end > item.end:
+            break
+        shown = text.parsable[last:start]
+        pieces += [spaces(shown) if hidden else shown, spaces(text.parsable[start:end])]
+        last = end
+        name = directive_name(text.code[start:end])
+        if name.startswith("if"):
+            depth += 1
+        elif name.startswith("el") and not hidden:
+            hidden = depth
+        elif name == "endif":
+            hidden = 0 if hidden == depth else hidden
+            depth = max(0, depth - 1)
+    return "".join(pieces) + text.parsable[last : item.end]
+
+
+def _depth(code: str) -> int:
+    deepest = depth = 0
+    for match in _BRACKET.finditer(code):
+        depth += 1 if match.group() in "([{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 class _Walk:
     """One pass over the tree of an item."""
 
-    def __init__(self, source: str, base: int, facts: ItemFacts, *, inside_function: bool) -> None:
+    def __init__(self, source: str, base: int, facts: ItemFacts, *, unsure: bool) -> None:
         self.source = source
         self.base = base
         self.facts = facts
-        self.inside_function = inside_function
         self.function_seen = False
+        self.unsure = unsure
 
     def run(self, root: Node) -> None:
-        # (node, field name in its parent, parent, grandparent's type): asking a node for its parent walks the tree.
-        stack: list[tuple[Node, str | None, Node | None, str]] = [(root, None, None, "")]
+        # (node, field name in its parent, parent, grandparent's type, behind an #if): asking a node for its
+        # parent would search the tree from the root.
+        stack: list[tuple[Node, str | None, Node | None, str, bool]] = [(root, None, None, "", self.unsure)]
         while stack:
-            node, role, parent, above = stack.pop()
+            node, role, parent, above, self.unsure = stack.pop()
             self._visit(node, role, parent, above)
             parent_type = parent.type if parent is not None else ""
+            if node.type in ("attribute_specifier", "attribute_declaration"):
+                continue  # the words in it are the compiler's own
+            unsure = self.unsure or node.type in _CONDITIONALS
             for index in range(node.child_count - 1, -1, -1):
                 child = node.child(index)
-                if child is not None and (child.is_named or child.type in _LOOPS):
-                    stack.append((child, node.field_name_for_child(index), node, parent_type))
+                inner = node.field_name_for_child(index)
+                # What an #if asks for needs no definition.
+                skipped = inner == "condition" and node.type in _CONDITIONALS
+                if child is not None and (child.is_named or child.type in _LOOPS) and not skipped:
+                    stack.append((child, inner, node, parent_type, unsure))
 
     def _text(self, node: Node) -> str:
         return self.source[node.start_byte : node.end_byte]
 
     def _use(self, name: str, how: str) -> None:
-        self.facts.used.setdefault(name, set()).add(how)
+        self.facts.used.setdefault(name, set()).add(UNSURE if self.unsure and how != CALLED else how)
 
     def _visit(self, node: Node, role: str | None, parent: Node | None, above: str) -> None:
         kind = node.type
@@ -176,11 +237,15 @@ class _Walk:
         name = self._text(node)
         if parent_kind.startswith("preproc_") or role == "symbol":
             return
-        if parent_kind in _DECLARING and role == "declarator" or parent_kind == "enumerator" and role == "name":
+        if (parent_kind in _DECLARING and role == "declarator") or (
+            parent_kind == "enumerator" and role == "name"
+        ):
             self.facts.declared.add(name)
             return
-        if parent_kind == "function_declarator" or parent_kind == "gnu_asm_goto_list":
+        if parent_kind in ("function_declarator", "gnu_asm_goto_list"):
             return
+        if parent_kind == "field_expression":
+            self.facts.members_of.add(name)
         self._use(name, _way(self.source, role, parent, parent_kind, above))
 
     def _type(self, node: Node, role: str | None, parent: Node | None, parent_kind: str) -> None:
@@ -230,7 +295,7 @@ def _parameters(node: Node, source: str) -> Iterator[tuple[str, str]]:
             continue
         pointer = "*" if "*" in whole or "[" in whole else ""
         kind = source[child.start_byte : declarator.start_byte].strip() + pointer
-        found = [word for word in _declared_word(declarator, source)]
+        found = list(_declared_word(declarator, source))
         yield kind, found[0] if found else ""
 
 

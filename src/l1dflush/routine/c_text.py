@@ -16,29 +16,41 @@ from enum import Enum
 
 from l1dflush.errors import InputError
 
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of ``text``: how a long list of names is written down here."""
+    return frozenset(text.split())
+
+
 MAX_TEXT = 4 << 20  # characters; the largest C file of Linux that is written by hand has a tenth of it
 
-# Say something about linkage, placement or checking, nothing about what the code does, and are no C to a parser.
-ATTRIBUTE_NAMES = (
-    "__maybe_unused __always_unused __used __init __exit __initdata __exitdata __initconst __devinit __meminit "
-    "__ref __refdata noinstr __always_inline __forceinline __inline __inline__ noinline __noinline asmlinkage "
-    "__visible notrace __read_mostly __ro_after_init __cold __hot __pure __weak __must_check __noreturn "
-    "__cpuidle __kprobes nokprobe_inline __latent_entropy __malloc __user __iomem __percpu __rcu __force "
-    "__kernel __bitwise __packed __cacheline_aligned __cacheline_aligned_in_smp ____cacheline_aligned "
-    "____cacheline_aligned_in_smp __page_aligned_data __page_aligned_bss __randomize_layout __noclone "
-    "__no_sanitize_address __no_kcsan __no_stack_protector __nocfi __flatten __deprecated __private __hidden "
-    "__lockfunc __sched __entry_text __cpuinit __net_init __net_exit fastcall __fastcall __cdecl"
-).split()
+# Say something about linkage, placement or checking, nothing about what the code does, and are no C to a
+# parser.
+ATTRIBUTE_NAMES = word_set(
+    """
+    __maybe_unused __always_unused __used __init __exit __initdata __exitdata __initconst __devinit __meminit
+    __ref __refdata noinstr __always_inline __forceinline __inline __inline__ noinline __noinline asmlinkage
+    __visible notrace __read_mostly __ro_after_init __cold __hot __pure __weak __must_check __noreturn
+    __cpuidle __kprobes nokprobe_inline __latent_entropy __malloc __user __iomem __percpu __rcu __force
+    __kernel __bitwise __packed __cacheline_aligned __cacheline_aligned_in_smp ____cacheline_aligned
+    ____cacheline_aligned_in_smp __page_aligned_data __page_aligned_bss __randomize_layout __noclone
+    __no_sanitize_address __no_kcsan __no_stack_protector __nocfi __flatten __deprecated __private __hidden
+    __lockfunc __sched __entry_text __cpuinit __net_init __net_exit fastcall __fastcall __cdecl
+    """
+)
 # These mean something to the compiler and take an argument; only the parser must not see them.
 _ARGUMENT_ATTRIBUTES = (
     "__aligned|__section|__printf|__acquires|__releases|__must_hold|__alias|__malloc|__counted_by"
 )
 
-_ATTRIBUTE = re.compile(r"\b(?:" + "|".join(ATTRIBUTE_NAMES) + r")\b")
+_ATTRIBUTE = re.compile(r"\b(?:" + "|".join(sorted(ATTRIBUTE_NAMES)) + r")\b")
 _PARSER_BLIND = re.compile(
     rf"\b(?:{_ARGUMENT_ATTRIBUTES})[ \t]*\((?:[^()\n]|\([^()\n]*\))*\)|{_ATTRIBUTE.pattern}"
 )
-_INLINE = re.compile(r"\b(?:inline|__inline|__inline__|__always_inline|__forceinline)\b")
+_INLINE = re.compile(
+    r"\b(?:inline|__inline|__inline__|__always_inline|__forceinline)\b|"
+    r"__attribute__\s*\(\(\s*_*always_inline_*\s*\)\)"
+)
 _STATIC = re.compile(r"\bstatic\b")
 
 _OPAQUE = re.compile(
@@ -58,9 +70,11 @@ _EXTERN_C = re.compile(r'\s*extern\s+"\s*"\s*')
 _MOST_BLOCKS = 8
 _LONGEST_HEADER = 65536
 _HEADER_TOKEN = re.compile(r"[A-Za-z_]\w*|[()]|\S")
-_NOT_FUNCTIONS = frozenset(
-    "if while for switch do else return sizeof typeof __typeof__ __attribute__ __attribute asm __asm__ "
-    "__aligned __section __declspec _Alignas struct union enum case default goto".split()
+_NOT_FUNCTIONS = word_set(
+    """
+    if while for switch do else return sizeof typeof __typeof__ __attribute__ __attribute asm __asm__
+    __aligned __section __declspec _Alignas struct union enum case default goto
+    """
 )
 WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -80,7 +94,8 @@ _WHOLE = frozenset({ItemKind.FUNCTION, ItemKind.DECLARATION})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A piece of file scope: characters ``start`` to ``end``; a function's ``name`` and its ``{`` at ``body``."""
+    """A piece of file scope: characters ``start`` to ``end``; a function's ``name`` and its ``{`` at
+    ``body``."""
 
     kind: ItemKind
     start: int
@@ -156,8 +171,9 @@ def blank_matches(pattern: re.Pattern[str], text: str, code: str) -> str:
     return "".join(pieces) + text[last:]
 
 
-def blank_linkage(text: str, code: str, *, inline: bool) -> str:
+def blank_linkage(text: str, *, inline: bool) -> str:
     """``text`` (the head of one item) without ``static``, and without ``inline`` if that is asked for."""
+    code = blank_opaque(text)
     text = blank_matches(_STATIC, text, code)
     return blank_matches(_INLINE, text, code) if inline else text
 
@@ -288,9 +304,8 @@ class _Cutter:
         elif name in ("else", "elif", "elifdef", "elifndef"):
             if self.branches and self.braces:
                 self.braces, self.parens = max(1, self.branches[-1][0]), self.branches[-1][1]
-        elif name == "endif":
-            if self.branches:
-                self.branches.pop()
+        elif name == "endif" and self.branches:
+            self.branches.pop()
         if self.braces == 0 and _first_ink(self.code, self.start) >= match.start():
             self.start = match.end()
 
@@ -309,6 +324,7 @@ def function_name(header: str) -> str | None:
     names: list[str] = []
     depth = 0
     word = ""
+    behind = False  # a word that is no attribute stands between the parameters and the body
     for match in _HEADER_TOKEN.finditer(header):
         token = match.group()
         if token == "(":
@@ -319,15 +335,17 @@ def function_name(header: str) -> str | None:
             depth += 1
         elif token == ")":
             depth -= 1
+            behind = False
             if depth < 0:
                 return None
         elif depth == 0:
-            if not (token == "*" or token == '"' or token[0].isalpha() or token[0] == "_"):
+            if not (token in ("*", '"') or token[0].isalpha() or token[0] == "_"):
                 return None
+            behind = behind or not token.startswith("_")
         elif token in "%@$;":
             return None
         word = token if token[0].isalpha() or token[0] == "_" else ""
-    if depth or not names:
+    if depth or behind or not names:
         return None
     plain = [name for name in names if not name.startswith("__")]
     return plain[-1] if plain else names[-1]

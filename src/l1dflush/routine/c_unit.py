@@ -1,8 +1,8 @@
 """A translation unit for one function: the function, what it needs of its own text, and the prelude.
 
 The unit is the user's text with everything blanked that the function does not need, so every line keeps its
-number; ``#line`` gives it the user's file name. Names from elsewhere are declared where that is certain enough
-(a function that is called, a pointer that is read through); the others are listed, all at once.
+number; ``#line`` gives it the user's file name. Names from elsewhere are declared where that is certain
+enough (a function that is called, a pointer that is read through); the others are listed, all at once.
 """
 
 from __future__ import annotations
@@ -12,18 +12,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, ItemFacts, facts_of
-from l1dflush.routine.c_text import WORD, CText, Item, ItemKind, blank_linkage, directive_name, spaces
+from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, ItemFacts, facts_of
+from l1dflush.routine.c_text import (
+    WORD,
+    CText,
+    Item,
+    ItemKind,
+    blank_linkage,
+    directive_name,
+    spaces,
+    word_set,
+)
 from l1dflush.routine.kernel_prelude import prelude
 
 # The prelude stands for the headers; a text must not read other files; an #error guards a build we do not do.
-_DROPPED_DIRECTIVES = frozenset({"include", "include_next", "import", "embed", "error", "warning", "line", ""})
+_DROPPED_DIRECTIVES = frozenset(
+    {"include", "include_next", "import", "embed", "error", "warning", "line", ""}
+)
 _DROPPED_PRAGMA = re.compile(r"pragma[ \t]+(?:GCC[ \t]+)?(?:dependency|poison|system_header|once)")
 # Only pasted or looked up by name inside the prelude's macros, so they need no value.
 _NAMES_ONLY = re.compile(r"(?:X86_FEATURE_|X86_BUG_|CONFIG_)\w+\Z")
 _CONSTANT_LIKE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
+_TAG = re.compile(r"\b(?:struct|union)\s+\w+")
 _MAX_LISTED = 40
 _MAX_ITEMS = 2000
+_MAX_PARSED = 20_000
 
 
 @dataclass(slots=True)
@@ -63,13 +76,15 @@ class CIndex:
     def facts(self, item: Item) -> ItemFacts:
         """What ``item`` declares and uses."""
         if item.start not in self._facts:
+            if len(self._facts) >= _MAX_PARSED:
+                raise InputError(f"more than {_MAX_PARSED} declarations to look at", where=self.source)
             self._facts[item.start] = facts_of(self.text, item, where=self.source)
         return self._facts[item.start]
 
     def definitions(self, name: str) -> list[Item]:
         """The items that declare or define ``name``."""
         found = list(self.by_name.get(name, ()))
-        for item in self._by_word.get(name.split()[-1], ()):
+        for item in self._by_word.get(name.rpartition(" ")[2], ()):
             if item.end - item.start <= _LONGEST_DECLARATION and name in self.facts(item).declared:
                 found.append(item)
         return found
@@ -80,19 +95,14 @@ _LONGEST_DECLARATION = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class CUnit:
-    """What the compiler gets. ``function`` is the item it is made for, ``called`` the functions that are in it
-    with their bodies, ``unresolved`` the names that nothing here defines (sorted)."""
+    """What the compiler gets. ``function`` is the item it is made for, ``called`` the functions that are in
+    it with their bodies, ``unresolved`` the names that nothing here defines (sorted)."""
 
     text: str
     function: Item
     called: tuple[Item, ...]
     unresolved: tuple[str, ...]
     words: frozenset[str]
-
-    def check(self, source: str, line: int) -> None:
-        """Raise the :class:`InputError` that lists the unresolved names, if there are any."""
-        if self.unresolved:
-            raise unresolved_error(self.function.name, self.unresolved, f"{source}:{line}")
 
 
 def unresolved_error(function: str, names: Iterable[str], where: str) -> InputError:
@@ -103,8 +113,10 @@ def unresolved_error(function: str, names: Iterable[str], where: str) -> InputEr
     tags = [name for name in listed if " " in name]
     hint = f"--define {next((n for n in listed if ' ' not in n), 'NAME')}=VALUE supplies one"
     if tags:
-        hint = f"{hint}; put the declaration of {tags[0]} into the file" if len(tags) < len(listed) else (
-            f"put the declaration of {tags[0]} into the file"
+        hint = (
+            f"{hint}; put the declaration of {tags[0]} into the file"
+            if len(tags) < len(listed)
+            else (f"put the declaration of {tags[0]} into the file")
         )
     return InputError(f"function '{function}' uses {count} not defined here: {shown}", where=where, hint=hint)
 
@@ -114,15 +126,15 @@ def build_unit(
     function: Item,
     *,
     defines: Mapping[str, str],
-    bodies: bool = True,
+    declared_only: frozenset[str] = frozenset(),
     insertions: Mapping[int, str] | None = None,
 ) -> CUnit:
     """The unit for ``function``.
 
-    ``bodies`` keeps the bodies of the functions it calls; without it they are only declared. ``insertions``
-    puts text at offsets of the source (on the same line): the marks around asm statements.
+    The functions it calls come with their bodies, but for those in ``declared_only``. ``insertions`` puts
+    text at offsets of the source (on the same line): the marks around asm statements.
     """
-    closure = _Closure(index, function, defines, bodies=bodies)
+    closure = _Closure(index, function, defines, declared_only)
     closure.run()
     text = index.text
     known = prelude()
@@ -138,7 +150,7 @@ def build_unit(
     whole = f'#line 1 "l1dflush-prelude"\n{known.always}{picked}{externs}#line 1 "{name}"\n{body}\n'
     called = tuple(item for item in closure.items if item.kind is ItemKind.FUNCTION and item is not function)
     kept = tuple(item for item in called if item.start not in closure.declared_only)
-    return CUnit(whole, function, kept, tuple(sorted(unresolved)), frozenset(closure.words))
+    return CUnit(whole, function, kept, tuple(sorted(set(unresolved))), frozenset(closure.words))
 
 
 def _define_name(name: str) -> str:
@@ -149,12 +161,12 @@ class _Closure:
     """The items that a function needs, found by following names."""
 
     def __init__(
-        self, index: CIndex, function: Item, defines: Mapping[str, str], *, bodies: bool
+        self, index: CIndex, function: Item, defines: Mapping[str, str], declared_only: frozenset[str]
     ) -> None:
         self.index = index
         self.function = function
         self.defines = frozenset(_define_name(name) for name in defines)
-        self.bodies = bodies
+        self.only = declared_only - {function.name}
         self.items: list[Item] = []
         self.declared_only: set[int] = set()
         self.used: dict[str, set[str]] = {}
@@ -187,7 +199,7 @@ class _Closure:
                 defined |= facts.declared
                 # A local name hides a macro of the prelude; one like __unused is an attribute, not a name.
                 self.local.update(name for name in facts.local if not name.startswith("__"))
-                body = item.name == self.function.name or self.bodies or item.kind is not ItemKind.FUNCTION
+                body = item.kind is not ItemKind.FUNCTION or item.name not in self.only
                 if not body:
                     self.declared_only.add(item.start)
                 end = item.end if body else item.body
@@ -203,7 +215,7 @@ class _Closure:
             todo += self.index.definitions(name)
             for macro in self.index.macros.get(name, ()):
                 self.words |= macro
-                names += ((word, {"macro"}) for word in macro if word not in names_seen)
+                names += ((word, {UNSURE}) for word in macro if word not in names_seen)
         self.items.sort(key=lambda item: item.start)
         self.defined = frozenset(defined)
 
@@ -212,10 +224,12 @@ def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
     """Declarations for the names that can be guessed, and the list of those that cannot."""
     externs: list[str] = []
     unresolved: list[str] = []
-    own = closure.index.facts(closure.function).used
+    facts = closure.index.facts(closure.function)
+    for kind, name in facts.parameters:
+        tag = _TAG.search(kind)
+        if tag and name in facts.members_of and " ".join(tag.group().split()) not in closure.defined:
+            unresolved.append(" ".join(tag.group().split()))
     for name, ways in sorted(closure.used.items()):
-        # What a macro's body or another function mentions may never be expanded or reached; if it is, the
-        # compiler says so.
         # A tag that nobody defines is fine as long as it is only pointed to.
         if name in known or " " in name or _NAMES_ONLY.match(name) or _is_keyword(name):
             continue
@@ -223,8 +237,8 @@ def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
             externs.append(f"extern long {name}();")
         elif TYPE in ways:
             unresolved.append(name)
-        elif "macro" in ways and name not in own:
-            continue
+        elif ways == {UNSURE}:
+            continue  # if it is expanded or compiled after all, the compiler says so
         elif _CONSTANT_LIKE.match(name) or MEMBER in ways:
             unresolved.append(name)
         elif POINTER in ways:
@@ -237,13 +251,17 @@ def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
 
 
 def _is_keyword(name: str) -> bool:
-    return name in _C_WORDS or name.startswith("__builtin_") or name.startswith("__") and name.endswith("__")
+    return (
+        name in _C_WORDS or name.startswith("__builtin_") or (name.startswith("__") and name.endswith("__"))
+    )
 
 
-_C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
-    "while asm typeof defined".split()
+_C_WORDS = word_set(
+    """
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile
+    while asm typeof defined
+    """
 )
 
 
@@ -264,7 +282,7 @@ def _masked_text(index: CIndex, closure: _Closure, insertions: Mapping[int, str]
     result: list[str] = []
     last = 0
     for start, end, piece in pieces:
-        result += [spaces(text.text[last:start]), piece]
+        result += ["\n" * text.text.count("\n", last, start), piece]
         last = end
     return "".join(result)
 
@@ -287,7 +305,7 @@ def _item_text(index: CIndex, closure: _Closure, item: Item, insertions: Mapping
     # A called function keeps its "static" and "inline": it is compiled into its caller as in the original.
     # A variable loses it, else one that is never written is folded to its first value.
     if wanted or not body_kept or (not is_function and not functions):
-        head = blank_linkage(head, text.code[item.start : head_end], inline=is_function or facts.prototype)
+        head = blank_linkage(head, inline=is_function or facts.prototype)
     if not body_kept:
         return head + ";" + spaces(index.usable[head_end + 1 : item.end])
     pieces = [head]

@@ -35,11 +35,12 @@ _DIRECTIVE = re.compile(
 _INSTRUCTION = re.compile(
     r"^\s*(?:[\w.$]+:\s*)?(?:rep\w*\s+)?(?:mov\w*|add[bwlq]?|sub[bwlq]?|cmp[bwlq]?|xor[bwlq]?|lea[lq]?|push\w*|pop\w*"
     r"|inc[bwlq]?|dec[bwlq]?|j[a-z]{1,3}|loop|call\w*|ret[q]?|clflush\w*|prefetch\w*|[lms]fence|cpuid|wrmsr|wbinvd"
-    r"|v\w+|test[bwlq]?|and[bwlq]?|or[bwlq]?|nop|lods\w*)\b(?:\s+[%$\[*\w(.-][^;{}=]*|\s*)$",
+    r"|v\w+|test[bwlq]?|and[bwlq]?|or[bwlq]?|nop|lods\w*)\b(?:\s+(?:[\w.$%*@+-]+|[^;{}=]*[%$\[(,\d][^;{}=]*)|\s*)$",
     re.M | re.I,
 )
 _LABEL = re.compile(r"^\s*[A-Za-z_.$][\w.$]*:", re.M)
-_C_COMMENT = re.compile(r"/\*.*?\*/", re.S)
+# An unfinished comment goes to the end: were it no match, many of them would take quadratic time.
+_C_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.S)
 _LINE_COMMENT = re.compile(r"(?://|#|;).*$", re.M)
 
 

@@ -28,6 +28,7 @@ MAX_RELOCATIONS = 50_000
 # What a minimum-length row costs is a byte, so this is never the tighter bound on an honest table.
 MAX_ROWS = 400_000
 MAX_FILES = 20_000
+MAX_NAME = 1024
 
 
 class LineTable(Mapping[int, SourceLine]):
@@ -134,24 +135,26 @@ class _Program:
         self._strings = strings
         self.rows: list[tuple[int, int, int]] = []
         self.files: list[str] = []
+        self._names = 0
         self._data = b""
         self._at = 0
 
     def read(self, data: bytes) -> None:
         """Decode all programs in ``data``; raises ValueError or IndexError where it is damaged."""
-        self._data = data
         start = 0
         while start + 12 <= len(data) and len(self.rows) < MAX_ROWS:
-            self._at = start
-            length = self._fixed(4)
+            length = int.from_bytes(data[start : start + 4], "little")
             wide = length == 0xFFFF_FFFF
+            start += 4
             if wide:
-                length = self._fixed(8)
-            end = self._at + length
-            if length == 0 or end > len(data):
+                length = int.from_bytes(data[start : start + 8], "little")
+                start += 8
+            if length == 0 or start + length > len(data):
                 return
-            self._unit(end, wide)
-            start = end
+            # A copy of just this unit, so that its header cannot read on through all the others.
+            self._data, self._at = data[start : start + length], 0
+            self._unit(wide)
+            start += length
 
     def _fixed(self, size: int) -> int:
         start, self._at = self._at, self._at + size
@@ -180,14 +183,14 @@ class _Program:
     def _string(self, data: bytes | None = None, offset: int = 0) -> str:
         table = self._data if data is None else data
         start = self._at if data is None else offset
-        end = table.find(b"\0", start, start + 4096)
+        end = table.find(b"\0", start, start + MAX_NAME)
         if end < 0:
             raise ValueError("a name does not end")
         if data is None:
             self._at = end + 1
         return table[start:end].decode("utf-8", "backslashreplace")
 
-    def _unit(self, end: int, wide: bool) -> None:
+    def _unit(self, wide: bool) -> None:
         version = self._fixed(2)
         if not 2 <= version <= 5:
             return
@@ -212,18 +215,23 @@ class _Program:
         files = self._files_v5(wide) if version >= 5 else self._files_v2()
         base = len(self.files)
         self.files.extend(files)
-        if len(self.files) > MAX_FILES:
-            raise ValueError("too many files")
         self._at = program
         # Versions up to 4 count files from 1.
-        self._run(end, header, base - (version < 5), base, base + len(files))
+        self._run(header, base - (version < 5), base, base + len(files))
+
+    def _count(self, names: int) -> None:
+        self._names += names
+        if self._names > MAX_FILES:
+            raise ValueError("too many files")
 
     def _files_v2(self) -> list[str]:
         directories = [""]
         while name := self._string():
+            self._count(1)
             directories.append(name)
         files = []
         while name := self._string():
+            self._count(1)
             directory = self._uleb()
             self._uleb()
             self._uleb()
@@ -240,8 +248,9 @@ class _Program:
         formats = [(self._uleb(), self._uleb()) for _ in range(self._fixed(1))]
         count = self._uleb()
         # An entry of no fields would take no bytes, so that any number of them fits.
-        if count > MAX_FILES or (count and not formats):
-            raise ValueError("too many files")
+        if count and not formats:
+            raise ValueError("entries of no fields")
+        self._count(count)
         entries = []
         for _ in range(count):
             name, directory = "", 0
@@ -272,11 +281,11 @@ class _Program:
             case _:
                 raise ValueError(f"form {form:#x}")
 
-    def _run(self, end: int, header: _Header, base: int, low: int, high: int) -> None:
+    def _run(self, header: _Header, base: int, low: int, high: int) -> None:
         """One program: ``base`` is what a file number is relative to; valid results are low..high-1."""
         address, file, line = 0, 1, 1
         constant = (255 - len(header.opcode_lengths) - 1) // header.line_range * header.minimum_length
-        while self._at < end and len(self.rows) < MAX_ROWS:
+        while self._at < len(self._data) and len(self.rows) < MAX_ROWS:
             opcode = self._fixed(1)
             row = False
             if opcode > len(header.opcode_lengths):

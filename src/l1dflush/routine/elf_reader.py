@@ -29,8 +29,8 @@ PT_LOAD = 1
 
 # Far above any kernel module, far below what would take noticeable time or memory.
 MAX_SECTIONS = 100_000
-MAX_SYMBOLS = 400_000
-MAX_RELOCATIONS = 500_000
+MAX_SYMBOLS = 120_000
+MAX_RELOCATIONS = 300_000
 MAX_SEGMENTS = 1_000
 MAX_NAME = 4096
 MAX_NAMES_TOTAL = 32 << 20

@@ -116,7 +116,7 @@ def _file(source: str) -> bytes:
         _check(source, Path(source).stat())
         # Not blocking, and checked again: what it is may have changed since.
         descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             _check(source, os.fstat(descriptor))
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -50,6 +50,8 @@ PAGE = 4096
 MAX_CONTENT = 64 << 20
 MAX_ALIGNMENT = 2 << 20
 MAX_EXTERNALS = (EXTERNAL_LIMIT - EXTERNAL_BASE) // EXTERNAL_STRIDE
+# More than anybody would want to see listed, or to wait for.
+MAX_CANDIDATES = 2000
 GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"
 
 _FLUSH_WORDS = ("l1d", "l1tf", "flush")
@@ -79,7 +81,7 @@ def load_image(data: bytes, *, where: str) -> ObjectImage:
         return _Layout(elf).image()
     except InputError:
         raise
-    except (ArithmeticError, IndexError, LookupError, MemoryError, ValueError, RecursionError) as error:
+    except Exception as error:
         # The checks above are meant to be complete. Should one be missing, a hostile file still must not
         # end in a traceback; the type is named so that the hole can be found.
         raise InputError(f"damaged ELF file ({type(error).__name__})", where=where) from error
@@ -110,6 +112,9 @@ def routines_from_image(
         } or entries
     if not chosen:
         raise InputError("there is no machine code in it", where=origin.source)
+    if len(chosen) > MAX_CANDIDATES:
+        what = f"it has {len(chosen)} functions that may be a flush"
+        raise InputError(what, where=origin.source, hint="name one with --function")
     parameters = tuple(
         Parameter(register, f"argument {number}")
         for number, register in enumerate(_ARGUMENTS[image.bits], start=1)

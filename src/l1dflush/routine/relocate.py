@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from typing import Literal, NamedTuple
 
 
@@ -81,6 +82,7 @@ def rule_of(bits: int, kind: int) -> Rule | None:
     return (X86_64 if bits == 64 else I386).get(kind)
 
 
+@cache
 def type_name(bits: int, kind: int) -> str:
     """The psABI's name of relocation type ``kind``, or its number."""
     rule = rule_of(bits, kind)

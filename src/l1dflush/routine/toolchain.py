@@ -28,8 +28,8 @@ MEMORY_KIB = 2 << 20
 FILE_BLOCKS = (64 << 20) // 512
 OPTIMIZE_LEVELS = ("0", "1", "2", "3", "s", "g", "z", "fast")
 
-# The limits are set by a shell, which then becomes the program: doing it between fork and exec in Python is not
-# safe when other threads run.
+# The limits are set by a shell, which then becomes the program: doing it between fork and exec in Python is
+# not safe when other threads run.
 _LIMITED = (
     # The shell's own complaints (a limit that is lower already) go nowhere, the program's to descriptor 3.
     "exec 3>&2 2>/dev/null; "
@@ -47,6 +47,10 @@ _INCLUDES = re.compile(
 # Relative, without "..", named outright: such a file is looked for in an empty folder and not found.
 _HARMLESS = re.compile(rb"""(?:<(?!/)(?:(?!\.\.)[^<>\n])*>|"(?!/)(?:(?!\.\.)[^"\n])*")(?:\s*(?:/[/*].*)?)?""")
 _NAME = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)
+
+
+class TooMuchError(InputError):
+    """A tool ran into one of its limits: no other way of asking will help."""
 
 
 def assemble(text: bytes, *, where: str, bits: Literal[32, 64] = 64) -> bytes:
@@ -158,9 +162,9 @@ def _run_in_folder(command: list[str], source: str, text: bytes, result: str, *,
             said = messages.read(1 << 16).decode("utf-8", "replace")
         tool = Path(command[0]).name
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
-            raise InputError(f"{tool} took more than {CPU_SECONDS} s of processor time", where=where)
+            raise TooMuchError(f"{tool} took more than {CPU_SECONDS} s of processor time", where=where)
         if status == -signal.SIGXFSZ:
-            raise InputError(f"what {tool} makes of it is too large", where=where)
+            raise TooMuchError(f"what {tool} makes of it is too large", where=where)
         output = folder / result
         if status != 0 or not output.is_file():
             raise _complaint(said, tool, source, name, where)
@@ -187,7 +191,7 @@ def _wait(command: list[str], folder: Path, environment: Mapping[str, str], wher
             process.wait()
             if isinstance(error, subprocess.TimeoutExpired):
                 what = f"{Path(command[4]).name} did not finish within {WALL_SECONDS} s"
-                raise InputError(what, where=where) from None
+                raise TooMuchError(what, where=where) from None
             raise
 
 
@@ -196,7 +200,8 @@ def _complaint(said: str, tool: str, source: str, folder: str, where: str) -> In
     found = _ERROR.search(said)
     if found is None:
         lines = [line for line in said.splitlines() if line.strip()]
-        text = lines[0].replace(folder + "/", "").replace(source, where) if lines else "no reason given"
+        text = lines[0].replace(folder + "/", "") if lines else "no reason given"
+        text = text.split(f"{tool}: ", 1)[-1].replace(source, where)
         return InputError(f"{tool} failed: {text}", where=where)
     file, line = found["file"], found["line"]
     if file is None or file.startswith(folder):

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from l1dflush.verdict.severity import Severity
+
 FORMAT_VERSION = 1
 
 
@@ -20,19 +22,6 @@ class Verdict(StrEnum):
     REFUTED = "REFUTED"
     UNDECIDED = "UNDECIDED"
     ERROR = "ERROR"
-
-
-class Severity(StrEnum):
-    """How much a finding matters. Findings never change a verdict."""
-
-    NOTE = "note"
-    WARNING = "warning"
-    ERROR = "error"
-
-    @property
-    def rank(self) -> int:
-        """For comparing severities."""
-        return list(Severity).index(self)
 
 
 class ExitStatus(IntEnum):
@@ -83,6 +72,7 @@ class Run(_Model):
     step: int = Field(description="distance of consecutive events in bytes; 0 for a single event")
     size: int = Field(description="bytes per event")
     where: str = Field(description="file:line, or the address of the instruction")
+    together: int = Field(default=0, description="runs with the same number alternate, event by event")
 
 
 class PathInfo(_Model):

@@ -1,0 +1,46 @@
+"""``l1dflush cpus``: what is known of which CPU."""
+
+from __future__ import annotations
+
+import typer
+
+from l1dflush.cli import options
+from l1dflush.cli.listing import as_json, as_table
+from l1dflush.cli.output import Outcome
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("cpus", short_help="List the CPUs and what is known of them.")(cpus)
+
+
+def cpus(
+    cpu_folder: options.CpuFolder = None, json: options.Json = False, no_color: options.NoColor = False
+) -> Outcome:
+    """List the CPUs: L1D, replacement policy, and how certain that is. --json has the sources."""
+    from l1dflush.data.catalogue import load_catalogue  # noqa: PLC0415
+
+    catalogue = load_catalogue(tuple(cpu_folder or ()))
+    if json:
+        return as_json("cpus", [_with_sets(cpu.model_dump(mode="json")) for cpu in catalogue])
+    rows = [
+        [
+            cpu.name,
+            cpu.title,
+            f"{cpu.geometry.size >> 10}K {cpu.geometry.ways}x{cpu.geometry.line}",
+            cpu.policy or "unknown",
+            cpu.policy_certainty.value if cpu.policy else "",
+            "yes" if cpu.l1tf_affected else "no",
+        ]
+        for cpu in catalogue
+    ]
+    note = "L1D is size, ways x line. 'l1dflush verify --cpu NAME' proves for one of them."
+    titles = ["name", "title", "L1D", "policy", "certainty", "L1TF"]
+    return as_table(titles, rows, flexible=1, no_color=no_color, note=note)
+
+
+def _with_sets(cpu: dict[str, object]) -> dict[str, object]:
+    shape = cpu["geometry"]
+    if isinstance(shape, dict):
+        cpu["geometry"] = shape | {"sets": shape["size"] // (shape["ways"] * shape["line"])}
+    return cpu

@@ -1,0 +1,42 @@
+"""Lists: the same rows as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from l1dflush import __version__
+from l1dflush.cli.output import Outcome, Page
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+FORMAT_VERSION = 1
+
+
+def as_json(command: str, items: Sequence[Mapping[str, Any]]) -> Outcome:
+    """The items under the name of the verb that lists them."""
+    import json  # noqa: PLC0415
+
+    document = {
+        "format_version": FORMAT_VERSION,
+        "tool_version": __version__,
+        "command": command,
+        command: list(items),
+    }
+    return Outcome(0, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def as_table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int, no_color: bool, note: str = ""
+) -> Outcome:
+    """The rows aligned; the ``flexible`` column is wrapped where the line is too short."""
+    from l1dflush.report.layout import paragraph, table  # noqa: PLC0415
+
+    def lines(width: int) -> list[Text]:
+        from rich.text import Text  # noqa: PLC0415
+
+        below = [Text(), *paragraph(note, width)] if note else []
+        return table(titles, rows, width, flexible=flexible) + below
+
+    return Outcome(0, Page(lines, no_color))

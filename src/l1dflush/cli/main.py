@@ -1,0 +1,54 @@
+"""The door: runs a verb, writes what it returns, and turns errors into one line of text.
+
+A verb returns an :class:`~l1dflush.cli.output.Outcome` and neither prints nor exits. This module imports
+nothing that takes time before it can handle Ctrl-C, and a verb imports only what it needs, so that ``--help``
+is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Sequence
+
+from l1dflush.cli import failure
+from l1dflush.cli.output import Outcome, fitted, write
+
+
+def run() -> int:
+    """The entry point of the console script."""
+    return main(sys.argv[1:])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit status."""
+    try:
+        try:
+            outcome = fitted(_outcome(arguments))
+        except Exception as error:  # whatever it is, a person gets one line
+            outcome = failure.outcome(error, arguments)
+        return write(outcome)
+    except KeyboardInterrupt:
+        return write(failure.INTERRUPTED)
+
+
+def _outcome(arguments: Sequence[str]) -> Outcome:
+    from l1dflush.cli.app import command, exits  # noqa: PLC0415 (takes long: see above)
+
+    # Help texts are printed by the library that parses; caught here they take the same way out as all else,
+    # and nothing that a library may say by the way gets between the lines of a result.
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            with command().make_context("l1dflush", list(arguments)) as context:
+                result = context.command.invoke(context)
+        except exits() as stopped:
+            return Outcome(stopped.exit_code, said.getvalue())
+    if not isinstance(result, Outcome):
+        raise TypeError(f"a verb returned {type(result).__name__}")
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,136 @@
+"""The options that verbs share, and how their texts become values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush.errors import InputError
+
+if TYPE_CHECKING:
+    from l1dflush.verdict.options import VerifyOptions
+
+DEFAULT_ROUTINE = "linux-4.9.120"
+
+
+class Level(StrEnum):
+    """Optimisation levels of the C compiler."""
+
+    NONE = "0"
+    SOME = "1"
+    USUAL = "2"
+    MORE = "3"
+    SIZE = "s"
+
+
+_ROUTINE_HELP = (
+    "A patch or mail, C, assembly, an object file or kernel module, - for standard input, or a built-in"
+    " routine (see 'l1dflush routines')."
+)
+
+Source = Annotated[str, typer.Argument(metavar="ROUTINE", help=_ROUTINE_HELP)]
+Function = Annotated[
+    str | None, typer.Option("--function", metavar="NAME", help="Which function, if there are several.")
+]
+Define = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--define", "-D", metavar="NAME[=VALUE]", help="Define a name that the C code uses. Repeatable."
+    ),
+]
+Optimize = Annotated[Level, typer.Option("--optimize", help="Optimisation level that C is compiled at.")]
+Bind = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bind",
+        metavar="NAME=VALUE",
+        help="What a register, parameter or variable holds at entry: a number, or 'buffer'. Repeatable.",
+    ),
+]
+BufferSize = Annotated[
+    str | None,
+    typer.Option(
+        "--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."
+    ),
+]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--max-seconds", metavar="N", help="Give up after so long.  [default: 10]", show_default=False
+    ),
+]
+CpuFolder = Annotated[
+    list[Path] | None,
+    typer.Option("--cpu-folder", metavar="DIR", help="A folder with CPU files of your own. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON (see 'l1dflush schema').")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colour, as with NO_COLOR=1.")]
+
+
+def pairs(option: str, texts: Sequence[str] | None, default: str | None = None) -> dict[str, str]:
+    """``NAME=VALUE`` texts as a mapping. Without ``default`` the value must be there. Raises InputError."""
+    out: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name.strip() or not (equals or default is not None):
+            form = "NAME=VALUE" if default is None else "NAME or NAME=VALUE"
+            raise InputError(f"'{text}' is not {form}", where=option)
+        if name.strip() in out:
+            raise InputError(f"'{name.strip()}' is given twice", where=option)
+        out[name.strip()] = value.strip() if equals else default or ""
+    return out
+
+
+def seconds(value: float | None) -> float:
+    """The time limit. Raises InputError unless it is a positive number."""
+    limit = 10.0 if value is None else value
+    if not 0 < limit < float("inf"):
+        raise InputError(
+            f"'{limit:g}' is no time limit", where="--max-seconds", hint="a positive number of seconds"
+        )
+    return limit
+
+
+def size(option: str, text: str | None) -> int | None:
+    """A positive number of bytes. Raises InputError."""
+    if text is None:
+        return None
+    from l1dflush.cache.geometry import parse_size  # noqa: PLC0415
+
+    try:
+        value = parse_size(text)
+    except InputError as error:
+        raise InputError(error.what, where=option, hint=error.hint) from None
+    if value <= 0:
+        raise InputError("a size of 0", where=option, hint="write it like 65536, 0x10000 or 64K")
+    return value
+
+
+def input_options(
+    *,
+    function: str | None,
+    define: Sequence[str] | None,
+    optimize: Level,
+    bind: Sequence[str] | None,
+    buffer_size: str | None,
+    max_seconds: float | None,
+) -> VerifyOptions:
+    """The options that concern the routine, checked. Raises InputError."""
+    # Checked before the import, which takes long, so that a slip is answered at once.
+    defines, bindings = pairs("--define", define, "1"), pairs("--bind", bind)
+    limit, buffer_bytes = seconds(max_seconds), size("--buffer-size", buffer_size)
+
+    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
+
+    return VerifyOptions(
+        function=function,
+        defines=defines,
+        optimize=optimize.value,
+        bind=bindings,
+        buffer_size=buffer_bytes,
+        max_seconds=limit,
+    )

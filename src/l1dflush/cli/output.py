@@ -1,0 +1,151 @@
+"""The only place that writes: standard output gets the result and nothing else, standard error the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from l1dflush.errors import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+DEFAULT_WIDTH = 80
+# Longer lines are no longer easy to read; whoever sets COLUMNS may have them.
+_WIDEST_TERMINAL = 120
+_ASCII = str.maketrans(
+    {"…": "...", "─": "-", "│": "|", "└": "+", "┌": "+", "┐": "+", "┘": "+", "┬": "+", "┴": "+"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines for people: ``make`` gives them for a width."""
+
+    make: Callable[[int], list[Text]]
+    no_color: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a verb hands to :mod:`l1dflush.cli.main`: the exit status, the result for standard output (text,
+    or a page that is still to be fitted to it), and one line for standard error."""
+
+    status: int
+    text: str | Page = ""
+    message: str = ""
+
+
+def fitted(outcome: Outcome) -> Outcome:
+    """The outcome with its page made into text, for standard output as it is."""
+    if isinstance(outcome.text, str):
+        return outcome
+    return Outcome(outcome.status, _rendered(outcome.text), outcome.message)
+
+
+def write(outcome: Outcome) -> int:
+    """Writes an outcome; returns the exit status, which is 1 when the result could not be written."""
+    status = outcome.status
+    text = outcome.text if isinstance(outcome.text, str) else _rendered(outcome.text)
+    if text:
+        problem = _write(sys.stdout, text)
+        if problem is not None:
+            status = 1
+            _write(sys.stderr, f"l1dflush: cannot write the result: {one_line(problem)}\n")
+    if outcome.message:
+        _write(sys.stderr, f"l1dflush: {outcome.message}\n")
+    return status
+
+
+def _write(stream: TextIO | None, text: str) -> str | None:
+    """Writes all of ``text``; what went wrong, or None. A reader that went away is nothing wrong."""
+    if stream is None:
+        return "it is closed"
+    try:
+        stream.write(_encodable(stream, text))
+        stream.flush()
+    except BrokenPipeError:
+        _give_up(stream)
+    except OSError as error:
+        _give_up(stream)
+        return error.strerror or str(error)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _encodable(stream: TextIO, text: str) -> str:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
+
+
+def _give_up(stream: TextIO) -> None:
+    """Makes the interpreter's own flush at its end succeed: it would complain about the same error again."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _rendered(page: Page) -> str:
+    width = output_width()
+    lines = page.make(width)
+    if not wants_color(page.no_color):
+        return "".join(f"{line.plain.rstrip()}\n" for line in lines)
+    from io import StringIO  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415 (not needed in a pipe)
+
+    file = StringIO()
+    console = Console(
+        file=file,
+        force_terminal=True,
+        color_system="standard",
+        width=width,
+        no_color=False,
+        legacy_windows=False,
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+    return file.getvalue()
+
+
+def wants_color(no_color: bool) -> bool:
+    """Colour is for terminals, and for people who have not said no (https://no-color.org)."""
+    if no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
+    return _is_terminal(sys.stdout)
+
+
+def output_width() -> int:
+    """COLUMNS if it is set, else the terminal's width, else 80."""
+    from l1dflush.report.layout import MIN_WIDTH  # noqa: PLC0415
+
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and 0 < int(columns) < 10_000:
+        return max(int(columns), MIN_WIDTH)
+    width = DEFAULT_WIDTH
+    if sys.stdout is not None and _is_terminal(sys.stdout):
+        with contextlib.suppress(OSError, ValueError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns or DEFAULT_WIDTH
+    return min(max(width, MIN_WIDTH), _WIDEST_TERMINAL)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def stderr_is_terminal() -> bool:
+    """Whether somebody may be watching."""
+    return _is_terminal(sys.stderr)

@@ -1,0 +1,48 @@
+"""A sign of life on standard error while something takes longer than a moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from l1dflush.cli.output import stderr_is_terminal
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+DELAY_SECONDS = 1.0
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Shows ``what`` and a spinner after a second, if standard error is a terminal; removes it in the end."""
+    if not stderr_is_terminal():
+        yield
+        return
+    lock = threading.Lock()
+    shown: list[Status] = []
+    over = False
+
+    def show() -> None:
+        from rich.console import Console  # noqa: PLC0415 (only when it takes long anyway)
+        from rich.text import Text  # noqa: PLC0415
+
+        status = Console(stderr=True).status(Text(what), spinner="line")
+        with lock:
+            if not over:
+                status.start()
+                shown.append(status)
+
+    timer = threading.Timer(DELAY_SECONDS, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            over = True
+            for status in shown:
+                status.stop()

@@ -1,0 +1,40 @@
+"""``l1dflush routines``: the flushes that are built in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from l1dflush.cli import options
+from l1dflush.cli.listing import as_json, as_table
+from l1dflush.cli.output import Outcome
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("routines")(routines)
+
+
+def routines(json: options.Json = False, no_color: options.NoColor = False) -> Outcome:
+    """List the built-in routines."""
+    from l1dflush.routine import built_in  # noqa: PLC0415
+
+    known = [built_in.describe(name) for name in built_in.names()]
+    if json:
+        return as_json("routines", [asdict(one) for one in known])
+    rows = [
+        [
+            one.name,
+            one.title,
+            f"{one.buffer_bytes // 1024} KiB",
+            f"{one.order}, step {one.step}" + _passes(one.passes),
+        ]
+        for one in known
+    ]
+    note = f"'l1dflush verify NAME' proves one of them; without a name it is {built_in.DEFAULT}."
+    return as_table(["name", "what", "size", "order"], rows, flexible=1, no_color=no_color, note=note)
+
+
+def _passes(passes: int) -> str:
+    return "" if passes == 1 else f", {passes} passes"

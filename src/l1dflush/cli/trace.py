@@ -1,0 +1,54 @@
+"""``l1dflush trace``: what a routine does to memory, in order."""
+
+from __future__ import annotations
+
+import typer
+
+from l1dflush.cli import options
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.progress import progress
+
+_EXAMPLES = """\b
+Examples:
+  l1dflush trace linux-4.9.120
+  l1dflush trace kvm-intel.ko --function vmx_l1d_flush --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("trace", epilog=_EXAMPLES, short_help="Show what a routine does to memory, in order.")(trace)
+
+
+def trace(
+    *,
+    routine: options.Source,
+    function: options.Function = None,
+    define: options.Define = None,
+    optimize: options.Optimize = options.Level.USUAL,
+    bind: options.Bind = None,
+    buffer_size: options.BufferSize = None,
+    max_seconds: options.MaxSeconds = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+) -> Outcome:
+    """Show what a routine reads, writes and executes, path by path. --json has every single event."""
+    asked = options.input_options(
+        function=function,
+        define=define,
+        optimize=optimize,
+        bind=bind,
+        buffer_size=buffer_size,
+        max_seconds=max_seconds,
+    )
+    with progress(f"running {routine} ..."):
+        from l1dflush.verdict.judge import trace_of  # noqa: PLC0415
+
+        result = trace_of(routine, asked)
+    if json:
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+
+        return Outcome(result.exit_status, json_text(result))
+    from l1dflush.report.trace_text import trace_lines  # noqa: PLC0415
+
+    return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color))

@@ -1,0 +1,179 @@
+"""``l1dflush verify``: does this routine empty the L1D?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush.cli import options
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.progress import progress
+from l1dflush.errors import InputError
+
+if TYPE_CHECKING:
+    from l1dflush.cache.geometry import Geometry
+    from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.severity import Severity
+
+_EXAMPLES = """\b
+Examples:
+  l1dflush verify                                  the flush of Linux 4.9.120
+  l1dflush verify two-passes --cpu "Ice Lake"      another flush, one CPU
+  l1dflush verify flush.c -D SIZE=65536            C with a name to supply
+  l1dflush verify kvm-intel.ko --function vmx_l1d_flush
+  l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
+  l1dflush verify broken.S --expect refuted        a regression test
+
+\b
+Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
+"""
+
+
+class FailOn(StrEnum):
+    """Severities that ``--fail-on`` takes."""
+
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Expect(StrEnum):
+    """Verdicts that ``--expect`` takes."""
+
+    PROVED = "proved"
+    REFUTED = "refuted"
+    UNDECIDED = "undecided"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("verify", epilog=_EXAMPLES, short_help="Prove that a flush routine empties the L1D.")(verify)
+
+
+def verify(
+    *,
+    routine: options.Source = options.DEFAULT_ROUTINE,
+    function: options.Function = None,
+    define: options.Define = None,
+    optimize: options.Optimize = options.Level.USUAL,
+    bind: options.Bind = None,
+    buffer_size: options.BufferSize = None,
+    cpu: Annotated[
+        list[str] | None,
+        typer.Option("--cpu", metavar="NAME", help="Only this CPU (see 'l1dflush cpus'). Repeatable."),
+    ] = None,
+    cpu_folder: options.CpuFolder = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="NAME", help="A replacement policy; goes with --geometry."),
+    ] = None,
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            "--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64; goes with --policy."
+        ),
+    ] = None,
+    every_cpu: Annotated[
+        bool, typer.Option("--every-cpu", help="CPUs without L1TF decide the exit status as well.")
+    ] = False,
+    every_path: Annotated[
+        bool, typer.Option("--every-path", help="Paths that skip the flush count as well.")
+    ] = False,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option("--fail-on", help="A finding of this severity or worse gives exit status 2."),
+    ] = None,
+    expect: Annotated[
+        Expect | None, typer.Option("--expect", help="Exit status 0 if this is the verdict, else 2.")
+    ] = None,
+    max_seconds: options.MaxSeconds = None,
+    json: options.Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")
+    ] = False,
+    no_color: options.NoColor = False,
+) -> Outcome:
+    """Prove that a flush routine empties the L1D, for every state that the cache can be in, or show how a
+    line survives."""
+    shape = _cache(policy, geometry, cpu)
+    if json and quiet:
+        raise InputError("--json and --quiet exclude each other", hint="drop one")
+    asked = options.input_options(
+        function=function,
+        define=define,
+        optimize=optimize,
+        bind=bind,
+        buffer_size=buffer_size,
+        max_seconds=max_seconds,
+    )
+
+    with progress(f"running and proving {routine} ..."):
+        # Importing is part of the wait.
+        from l1dflush.verdict.judge import verify as judge  # noqa: PLC0415
+
+        result = judge(
+            routine,
+            replace(
+                asked,
+                cpus=tuple(cpu or ()),
+                cpu_folders=tuple(cpu_folder or ()),
+                policy=policy,
+                geometry=shape,
+                every_cpu=every_cpu,
+                every_path=every_path,
+                fail_on=_severity(fail_on),
+            ),
+        )
+    if expect is not None:
+        result = judged_by(result, expect, _severity(fail_on))
+    return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color))
+
+
+def _text(result: VerifyResult, json: bool, no_color: bool) -> str | Page:
+    if json:
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+
+        return json_text(result)
+    from l1dflush.report.terminal import verify_lines  # noqa: PLC0415
+
+    return Page(lambda width: verify_lines(result, width), no_color)
+
+
+def _cache(policy: str | None, geometry: str | None, cpus: list[str] | None) -> Geometry | None:
+    """The cache that ``--policy`` and ``--geometry`` describe together. Raises InputError."""
+    if (policy is None) != (geometry is None):
+        missing = "--geometry" if geometry is None else "--policy"
+        raise InputError(
+            f"{missing} is missing",
+            hint="--policy and --geometry go together: --policy FIFO --geometry 32K,8,64",
+        )
+    if geometry is None:
+        return None
+    if cpus:
+        raise InputError("--cpu and --policy exclude each other", hint="a CPU has its own cache and policy")
+    from l1dflush.cache.geometry import Geometry  # noqa: PLC0415
+
+    try:
+        return Geometry.parse(geometry)
+    except InputError as error:
+        raise InputError(error.what, where="--geometry", hint=error.hint) from None
+
+
+def _severity(fail_on: FailOn | None) -> Severity | None:
+    if fail_on is None:
+        return None
+    from l1dflush.verdict.severity import Severity  # noqa: PLC0415
+
+    return Severity(fail_on.value)
+
+
+def judged_by(result: VerifyResult, expect: Expect, fail_on: Severity | None) -> VerifyResult:
+    """The same result with the exit status that ``--expect`` asks for: 0 or 2, whatever the verdict is.
+
+    Findings that ``--fail-on`` is about are not expected.
+    """
+    expected = result.verdict.value.lower() == expect.value
+    clean = fail_on is None or all(finding.severity.rank < fail_on.rank for finding in result.findings)
+    return result.model_copy(update={"exit_status": 0 if expected and clean else 2})

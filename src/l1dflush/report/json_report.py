@@ -1,0 +1,35 @@
+"""The result as JSON, and the JSON Schema that describes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from l1dflush.verdict.model import ErrorResult, Result, TraceResult, VerifyResult
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_MODELS: dict[str, Any] = {"verify": VerifyResult, "trace": TraceResult, "error": ErrorResult}
+SCHEMAS = tuple(_MODELS)
+
+
+def json_text(result: VerifyResult | TraceResult | ErrorResult) -> str:
+    """``result`` as one JSON document; keys in the order of the model."""
+    return result.model_dump_json(indent=2) + "\n"
+
+
+def schema(which: str | None = None) -> dict[str, Any]:
+    """The JSON Schema of one kind of result (``verify``, ``trace``, ``error``), or of any."""
+    model: Any = Result if which is None else _MODELS[which]
+    described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
+    title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"
+    if which == "error":
+        title = "what any command of l1dflush prints with --json when it fails"
+    return {"$schema": DIALECT} | described | {"title": title}
+
+
+def schema_text(which: str | None = None) -> str:
+    """:func:`schema` as text."""
+    return json.dumps(schema(which), indent=2, ensure_ascii=False) + "\n"

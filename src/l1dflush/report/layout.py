@@ -1,0 +1,115 @@
+"""Lines of styled text: safe, wrapped, and aligned in columns.
+
+Reports are lists of such lines. They are made for a width, so that nothing behind them has to wrap or cut,
+and every text that comes from outside passes through :func:`safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from rich.cells import cell_len, chop_cells
+from rich.text import Text
+
+from l1dflush.errors import one_line
+
+MIN_WIDTH = 60
+GAP = 2
+
+
+def safe(text: str) -> str:
+    """``text`` without anything that a terminal would obey, or that would break the line."""
+    return one_line(text)
+
+
+def wrap(text: str, width: int, *, cut: bool = False) -> list[str]:
+    """``text`` in lines of at most ``width`` columns, broken between words.
+
+    A word that is longer than a line stays whole, so that a path can still be copied, unless ``cut``.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in safe(text).split(" "):
+        longer = f"{line} {word}" if line else word
+        if cell_len(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        if cut and cell_len(word) > width:
+            *whole, line = chop_cells(word, max(width, 1))
+            lines.extend(whole)
+    lines.append(line)
+    return lines
+
+
+def paragraph(text: str, width: int, *, first: str = "", indent: str = "", style: str = "") -> list[Text]:
+    """``text`` wrapped behind ``indent``; the first line starts with ``first`` instead, if there is one."""
+    first = first or indent
+    margin = max(cell_len(first), cell_len(indent))
+    lines = wrap(text, max(width - margin, 20))
+    starts = [first] + [indent] * (len(lines) - 1)
+    return [Text(start).append(line, style) for start, line in zip(starts, lines, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. ``width`` in terminal columns; numbers go to the ``right``."""
+
+    title: str
+    width: int
+    right: bool = False
+    style: str = ""
+
+
+def fitted(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, flexible: int) -> list[Column]:
+    """Columns as wide as their contents; the ``flexible`` one gives way when ``width`` is too small."""
+    widths = [
+        max([cell_len(title), *(cell_len(safe(row[i])) for row in rows)]) for i, title in enumerate(titles)
+    ]
+    over = sum(widths) + GAP * (len(widths) - 1) - width
+    if over > 0:
+        widths[flexible] = max(widths[flexible] - over, 12)
+    return [Column(title, w) for title, w in zip(titles, widths, strict=True)]
+
+
+def header(columns: Sequence[Column]) -> Text:
+    """The line of titles."""
+    return row(columns, [column.title for column in columns], styles=["bold"] * len(columns))[0]
+
+
+def row(
+    columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str] | None = None
+) -> list[Text]:
+    """One row of a table: each cell wrapped in its column."""
+    styles = styles or [column.style for column in columns]
+    wrapped = [wrap(cell, column.width, cut=True) for column, cell in zip(columns, cells, strict=True)]
+    lines = []
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        line = Text()
+        for number, (column, part, style) in enumerate(zip(columns, parts, styles, strict=True)):
+            blank = " " * (column.width - cell_len(part))
+            if number:
+                line.append(" " * GAP)
+            if column.right:
+                line.append(blank)
+            line.append(part, style if part else "")
+            if not column.right:
+                line.append(blank)
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, flexible: int) -> list[Text]:
+    """A whole table of plain cells."""
+    columns = fitted(titles, rows, width, flexible)
+    return [header(columns), *(line for cells in rows for line in row(columns, cells))]
+
+
+def plain(lines: Iterable[Text]) -> str:
+    """The lines without styles, for tests and for files."""
+    return "".join(f"{line.plain}\n" for line in lines)

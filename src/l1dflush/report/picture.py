@@ -1,0 +1,137 @@
+"""A counterexample for people: what happens step by step, and the set as boxes before and after.
+
+The lines are named as short as a box allows: old lines are letters as in the result, buffer lines are
+numbered in the order in which they are read, and whatever else is read gets ``x`` and a number. The list of
+steps says which number is which line.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from l1dflush.report.layout import paragraph, safe
+from l1dflush.verdict.model import CounterexampleInfo, Step
+
+FIRST_STEPS = 24
+LAST_STEPS = 8
+MAX_STEPS = 40
+
+_BUFFER = re.compile(r"buffer([+-].*)?")
+
+
+def is_old(line: str) -> bool:
+    """Whether a line belongs to whoever ran before: these are a, b, c, ..."""
+    return line.isascii() and line.isalpha() and line.islower() and len(line) <= 2
+
+
+def labels(counterexample: CounterexampleInfo) -> dict[str, str]:
+    """A short name for each line that takes part, by its full name."""
+    names = dict.fromkeys(step.access for step in counterexample.steps)
+    names |= dict.fromkeys((*counterexample.start, *counterexample.end))
+    short: dict[str, str] = {}
+    buffer_lines = others = 0
+    for name in names:
+        if is_old(name):
+            short[name] = name
+        elif not name.strip("- ") or name == "invalid":
+            short[name] = ""
+        elif _BUFFER.fullmatch(name):
+            short[name] = str(buffer_lines)
+            buffer_lines += 1
+        else:
+            short[name] = f"x{others}"
+            others += 1
+    return short
+
+
+def picture(counterexample: CounterexampleInfo, width: int) -> list[Text]:
+    """The set before and after, one box per way; leftovers are marked."""
+    short = labels(counterexample)
+    before = [short[line] for line in counterexample.start]
+    after = [short[line] for line in counterexample.end]
+    ways = len(before)
+    inner = max([3, *(cell_len(label) for label in (*before, *after)), len(str(ways - 1))])
+    indent = 9
+    per_row = max((width - indent - 1) // (inner + 1), 1)
+    lines: list[Text] = []
+    for first in range(0, ways, per_row):
+        part = slice(first, min(first + per_row, ways))
+        numbers = " ".join(str(way).center(inner) for way in range(part.start, part.stop))
+        lines.append(Text(f"  {'way':<6}  {numbers.rstrip()}", "dim"))
+        lines += _boxes("before", before[part], inner)
+        lines += _boxes("after", after[part], inner)
+        marks = " ".join(("^" * len(x) if is_old(x) else "").center(inner) for x in after[part])
+        if marks.strip():
+            lines.append(Text(f"{'':{indent + 1}}").append(marks.rstrip(), "red").append(" left", "red"))
+    return lines
+
+
+def _boxes(title: str, contents: list[str], inner: int) -> list[Text]:
+    def border(left: str, middle: str, right: str) -> Text:
+        return Text(f"{'':9}{left}{middle.join('─' * inner for _ in contents)}{right}")
+
+    line = Text(f"  {title:<7}│")
+    for label in contents:
+        line.append(label.center(inner), "bold red" if is_old(label) else "").append("│")
+    return [border("┌", "┬", "┐"), line, border("└", "┴", "┘")]
+
+
+def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
+    """One line per step. Of many only the first and the last are listed."""
+    short = labels(counterexample)
+    numbered = list(enumerate(counterexample.steps, 1))
+    left_out = 0
+    if len(numbered) > MAX_STEPS:
+        left_out = len(numbered) - FIRST_STEPS - LAST_STEPS
+    digits = len(str(len(numbered)))
+    access_width = min(
+        max((cell_len(safe(step.access)) for _, step in numbered), default=0), max(width - 48, 16)
+    )
+    label_width = max((len(short[step.access]) for _, step in numbered), default=0)
+    lines = []
+    for number, step in numbered:
+        if left_out and number == FIRST_STEPS + 1:
+            lines.append(Text(f"  {'...':>{digits}}  {left_out} steps left out (--json has all)", "dim"))
+        if left_out and FIRST_STEPS < number <= len(numbered) - LAST_STEPS:
+            continue
+        name = safe(step.access)
+        blank = " " * max(access_width - cell_len(name), 0)
+        head = f"  {number:>{digits}}  {short[step.access]:>{label_width}} = {name}{blank}  "
+        lines.append(Text(head).append(_event(step, short)))
+    return lines
+
+
+def _event(step: Step, short: dict[str, str]) -> Text:
+    place = "" if step.way is None else f"way {step.way}"
+    text = Text(f"{step.result:<4}  {place:<6}  ")
+    if step.evicted is not None:
+        gone = short.get(step.evicted, safe(step.evicted))
+        text.append(f"evicts {gone:<3}  " if gone else "")
+    else:
+        text.append(" " * 12)
+    text.append(f"{step.leftovers} old left")
+    return text
+
+
+def counterexample_lines(counterexample: CounterexampleInfo, width: int) -> list[Text]:
+    """Everything about one counterexample: the start, the steps, the set before and after."""
+    smallest = (
+        "the smallest start in which a line survives"
+        if counterexample.smallest
+        else "a start in which a line survives"
+    )
+    head = (
+        f"{smallest}, with {counterexample.policy}, in set {counterexample.set_index}"
+        " counted from the buffer's first line:"
+    )
+    lines = paragraph(head, width, indent="  ")
+    if counterexample.start_state:
+        lines += paragraph(
+            counterexample.start_state, width, first="  policy state at the start: ", indent="    "
+        )
+    lines += steps(counterexample, width)
+    lines += picture(counterexample, width)
+    return lines

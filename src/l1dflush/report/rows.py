@@ -1,0 +1,114 @@
+"""The verdicts as a table: one row per group of CPUs with the same cache and the same outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
+from l1dflush.verdict.model import Candidate, Row, Verdict
+
+VERDICT_STYLES = {
+    Verdict.PROVED: "bold green",
+    Verdict.REFUTED: "bold red",
+    Verdict.UNDECIDED: "bold yellow",
+    Verdict.ERROR: "bold red",
+}
+UNKNOWN = "unknown"
+
+
+def columns(rows: Sequence[Row], width: int) -> list[Column]:
+    """Columns for all rows, so that the tables of one report are aligned with each other."""
+    policy = min(max([12, *(cell_len(safe(one.policy)) for one in rows)]), 18)
+    fixed = [
+        Column("L1D", max([3, *(len(cache(one)) for one in rows)])),
+        Column("policy", policy),
+        Column("needs", 5, right=True),
+        Column("has", max([3, *(len(_number(one.has)) for one in rows)]), right=True),
+        Column("margin", 6, right=True),
+        Column("verdict", 9),
+    ]
+    rest = width - sum(column.width + GAP for column in fixed)
+    longest = max([4, *(cell_len(safe(names(one))) for one in rows)])
+    return [Column("CPU", max(min(rest, longest), 12)), *fixed]
+
+
+def rows_table(title: str, rows: Sequence[Row], shape: Sequence[Column], width: int) -> list[Text]:
+    """The rows under a title; below a row what its numbers do not say."""
+    lines = [Text(title, "bold"), header(shape)]
+    for one in rows:
+        lines += row(shape, _cells(one), styles=["", "", "", "", "", "", VERDICT_STYLES[one.verdict]])
+        for remark in remarks(one):
+            lines += paragraph(remark, width, indent="    ")
+    return lines
+
+
+def names(one: Row) -> str:
+    """The CPUs of a row."""
+    return ", ".join(one.titles or one.cpus) or "(given)"
+
+
+def cache(one: Row) -> str:
+    """``32K 8x64``: size, ways and line, as the tables of this field have it."""
+    shape = one.geometry
+    size = f"{shape.size >> 10}K" if shape.size % 1024 == 0 else f"{shape.size}B"
+    return f"{size} {shape.ways}x{shape.line}"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def needs(one: Row) -> str:
+    """The fewest accesses that suffice. Of a known policy that is decided, no number means that none do."""
+    if one.needs is not None:
+        return str(one.needs)
+    return "never" if one.policy != UNKNOWN and one.verdict is Verdict.REFUTED else "?"
+
+
+def _cells(one: Row) -> list[str]:
+    # An unknown policy is of unknown certainty: once is enough.
+    policy = one.policy if one.policy_certainty == one.policy else f"{one.policy} ({one.policy_certainty})"
+    margin = "" if one.margin is None else f"{one.margin:+d}" if one.margin else "0"
+    return [names(one), cache(one), policy, needs(one), _number(one.has), margin, one.verdict.value]
+
+
+def remarks(one: Row) -> list[str]:
+    """Sentences that belong below a row."""
+    reason = one.reason
+    if one.verdict is Verdict.UNDECIDED and one.cause and not one.candidates:
+        reason = f"{one.cause}: {reason}" if reason else one.cause
+    if one.verdict is Verdict.REFUTED and not reason and one.leftovers:
+        reason = f"{old_lines(one.leftovers)} may stay in a set"
+    # That the policy is unknown is said by the policy column already.
+    out = [reason] if reason and not (one.candidates and one.verdict is Verdict.UNDECIDED) else []
+    if one.candidates:
+        out.append(candidates(one.candidates))
+    if one.sets_without_walk:
+        out.append(f"no buffer line is read in {one.sets_without_walk} of {one.geometry.sets} sets")
+    return out
+
+
+def old_lines(count: int) -> str:
+    """``1 old line``, ``3 old lines``."""
+    return f"{count} old line{'' if count == 1 else 's'}"
+
+
+def candidates(found: Sequence[Candidate]) -> str:
+    """What would hold under each known policy, the policies of one outcome together."""
+    parts = []
+    for verdict in (Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED):
+        policies = [_candidate(one) for one in found if one.verdict is verdict]
+        if policies:
+            parts.append(f"{verdict} if it is {', '.join(policies)}")
+    return "; ".join(parts)
+
+
+def _candidate(one: Candidate) -> str:
+    return (
+        f"{one.policy} ({one.leftovers} left)"
+        if one.verdict is Verdict.REFUTED and one.leftovers
+        else one.policy
+    )

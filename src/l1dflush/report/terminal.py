@@ -1,0 +1,219 @@
+"""The result of ``verify`` for a person at a terminal: what was read, what is wrong, the verdicts, and why.
+
+Every function makes lines of one part; nothing here prints. 80 columns without colour are enough to read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from l1dflush.report.layout import paragraph, safe
+from l1dflush.report.picture import counterexample_lines
+from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
+from l1dflush.report.runs import hex_or_decimal, summary
+from l1dflush.verdict.model import (
+    BufferInfo,
+    CounterexampleInfo,
+    ExitStatus,
+    Finding,
+    PathInfo,
+    RoutineInfo,
+    Row,
+    Verdict,
+    VerifyResult,
+)
+from l1dflush.verdict.severity import Severity
+
+MAX_PATHS = 8
+_SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+_STATUS_OF = {
+    Verdict.PROVED: ExitStatus.FINE,
+    Verdict.REFUTED: ExitStatus.REFUTED,
+    Verdict.UNDECIDED: ExitStatus.UNDECIDED,
+    Verdict.ERROR: ExitStatus.ERROR,
+}
+
+
+def verify_lines(result: VerifyResult, width: int) -> list[Text]:
+    """The whole report, its parts separated by empty lines."""
+    parts = [
+        routine_lines(result.routine, width)
+        + buffer_lines(result.buffer, width)
+        + path_lines(result.paths, result.buffer, width),
+        finding_lines(result.findings, width),
+        *_verdict_tables(result, width),
+        *_counterexamples(result.rows, width),
+        conclusion(result, width),
+    ]
+    lines: list[Text] = []
+    for part in parts:
+        if part:
+            lines += [Text(), *part] if lines else part
+    return lines
+
+
+def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
+    """What was read."""
+    name = safe(routine.name)
+    origin = routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
+    rest = f"({origin}), {routine.bits} bit, {routine.code_bytes} bytes, sha256 {routine.sha256[:12]}"
+    lines = paragraph(f"{name} {rest}", width, indent="")
+    lines[0].stylize("bold", 0, len(name))
+    if routine.detail:
+        lines += paragraph(routine.detail, width, indent="  ", style="dim")
+    return lines
+
+
+def buffer_lines(buffer: BufferInfo | None, width: int) -> list[Text]:
+    """Which input is the buffer, and how much of it is read."""
+    if buffer is None:
+        return []
+    size = f" of {buffer.size}" if buffer.size is not None and buffer.size != buffer.bytes_spanned else ""
+    read = (
+        f"{hex_or_decimal(buffer.first)} … {hex_or_decimal(buffer.last)}, {buffer.bytes_spanned}{size} bytes"
+    )
+    return paragraph(f"{buffer.name}; read: {read}", width, first="buffer  = ", indent=" " * 10)
+
+
+def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int) -> list[Text]:
+    """What each path does; paths that do the same are told once."""
+    if not paths:
+        return []
+    if len(paths) == 1:
+        (path,) = paths
+        what = "" if path.outcome == "software walk" else f"{path.outcome}: "
+        return paragraph(f"{what}{summary(path.runs, buffer)}", width, first="trace   = ", indent=" " * 10)
+    alike: dict[tuple[str, str], list[PathInfo]] = {}
+    for path in paths:
+        alike.setdefault((path.outcome, summary(path.runs, buffer)), []).append(path)
+    lines = [Text(f"{len(paths)} paths:")]
+    for (outcome, what), members in list(alike.items())[:MAX_PATHS]:
+        times = f"{len(members)} x " if len(members) > 1 else ""
+        lines += paragraph(f"{times}{outcome}: {what}", width, first="  - ", indent="    ")
+        for path in members[:MAX_PATHS]:
+            if path.decided_by:
+                lines += paragraph(
+                    f"if {' and '.join(path.decided_by)}",
+                    width,
+                    first="      ",
+                    indent="        ",
+                    style="dim",
+                )
+        if len(members) > MAX_PATHS:
+            lines.append(Text(f"      and {len(members) - MAX_PATHS} more of the same", "dim"))
+    if len(alike) > MAX_PATHS:
+        lines.append(
+            Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim")
+        )
+    return lines
+
+
+def finding_lines(findings: Sequence[Finding], width: int) -> list[Text]:
+    """The findings, the worst first, each with what to do."""
+    lines: list[Text] = []
+    for finding in sorted(findings, key=lambda one: -one.severity.rank):
+        severity, rule = f"{finding.severity:<7}", safe(finding.id)
+        where = f" ({finding.where})" if finding.where else ""
+        told = paragraph(f"{rule}: {finding.message}{where}", width, first=f"{severity}  ", indent=" " * 9)
+        told[0].stylize(_SEVERITY_STYLES[finding.severity], 0, len(severity))
+        told[0].stylize("bold", 9, 9 + len(rule))
+        lines += told
+        if finding.advice:
+            lines += paragraph(finding.advice, width, first=" " * 9 + "-> ", indent=" " * 12)
+    return lines
+
+
+def _verdict_tables(result: VerifyResult, width: int) -> list[list[Text]]:
+    shape = columns(result.rows, width)
+    decide = [one for one in result.rows if one.decides]
+    others = [one for one in result.rows if not one.decides]
+    affected = bool(decide) and all(one.l1tf_affected for one in decide)
+    title = "CPUs with L1TF" if affected and others else "verdicts"
+    tables = []
+    if decide:
+        tables.append(rows_table(title, decide, shape, width))
+    if others:
+        without = "" if any(one.l1tf_affected for one in others) else " (CPUs without L1TF)"
+        tables.append(rows_table(f"for information{without}", others, shape, width))
+    return tables
+
+
+def _counterexamples(rows: Sequence[Row], width: int) -> list[list[Text]]:
+    """One for each different counterexample among the rows that count."""
+    told: dict[CounterexampleInfo, list[Row]] = {}
+    for one in rows:
+        if one.decides and one.counterexample is not None:
+            told.setdefault(one.counterexample, []).append(one)
+    several = sum(one.decides and one.verdict is Verdict.REFUTED for one in rows) > 1
+    parts = []
+    for counterexample, members in told.items():
+        title = "how an old line survives" + (f" on {_first_of(members)}" if several else "")
+        head = paragraph(title, width, indent="", style="bold")
+        parts.append(head + counterexample_lines(counterexample, width))
+    return parts
+
+
+def _first_of(rows: Sequence[Row]) -> str:
+    """``Nehalem and 10 others``."""
+    titles = [title for one in rows for title in (one.titles or one.cpus)] or ["the given cache"]
+    others = len(titles) - 1
+    return titles[0] + (f" and {others} other{'' if others == 1 else 's'}" if others else "")
+
+
+def conclusion(result: VerifyResult, width: int) -> list[Text]:
+    """The verdict, what it is about, what it takes for granted, and the exit status."""
+    scope = result.scope
+    verdict = result.verdict.value
+    text = f"{verdict}{_on(result)}"
+    if result.verdict is Verdict.PROVED:
+        text += ": no old line is left in any set"
+    elif result.verdict is Verdict.REFUTED and not result.reason:
+        text += ": an old line can survive"
+    reason = (
+        f"{result.cause}: {result.reason}"
+        if result.cause and result.reason
+        else result.cause or result.reason
+    )
+    if reason:
+        text += f" ({reason})" if result.verdict is Verdict.PROVED else f": {reason}"
+    lines = paragraph(text, width, indent="")
+    lines[0].stylize(VERDICT_STYLES[result.verdict], 0, len(verdict))
+    ways = ", all ways valid" if scope.all_ways_valid else ""
+    touches = f"{scope.touches} touches by others" if scope.touches else "no touches by others"
+    facts = [
+        ("start", f"{scope.start}{ways}; {touches}"),
+        ("granted", "; ".join(scope.taken_for_granted)),
+        ("not modelled", "; ".join(scope.not_modelled)),
+        ("exit status", _exit_status(result)),
+    ]
+    for name, value in facts:
+        if value:
+            lines += paragraph(value, width, first=f"  {name:<13} ", indent=" " * 16)
+    return lines
+
+
+def _on(result: VerifyResult) -> str:
+    """`` on 3 of 19 L1TF-affected CPUs``: how many of those that count have this verdict."""
+    decide = [one for one in result.rows if one.decides]
+    total = sum(len(one.cpus) for one in decide)
+    agree = [one for one in decide if one.verdict is result.verdict]
+    count = sum(len(one.cpus) for one in agree)
+    if not agree:
+        return ""
+    if not total:
+        policies = dict.fromkeys(one.policy for one in agree)
+        return f" for {', '.join(policies)}"
+    if total == 1:
+        return f" on {names(agree[0])}"
+    affected = "L1TF-affected " if all(one.l1tf_affected for one in decide) else ""
+    return f" on {f'all {total}' if count == total else f'{count} of {total}'} {affected}CPUs"
+
+
+def _exit_status(result: VerifyResult) -> str:
+    if result.exit_status == _STATUS_OF[result.verdict]:
+        return str(result.exit_status)
+    if result.exit_status == ExitStatus.FINE:
+        return f"{result.exit_status} (as expected)"
+    return f"{result.exit_status} (because of --fail-on or --expect)"

@@ -1,0 +1,30 @@
+"""The result of ``trace`` for a person at a terminal: the numbers in the head, then each path, folded."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from l1dflush.report.layout import paragraph
+from l1dflush.report.runs import run_lines
+from l1dflush.report.terminal import buffer_lines, routine_lines
+from l1dflush.verdict.model import TracePath, TraceResult
+
+
+def trace_lines(result: TraceResult, width: int) -> list[Text]:
+    """The whole report."""
+    lines = routine_lines(result.routine, width) + buffer_lines(result.buffer, width)
+    for number, path in enumerate(result.paths, 1):
+        lines += [Text(), *_path_lines(path, result, number, width)]
+    return lines
+
+
+def _path_lines(path: TracePath, result: TraceResult, number: int, width: int) -> list[Text]:
+    of = f" {number} of {len(result.paths)}" if len(result.paths) > 1 else ""
+    events = sum(run.count for run in path.runs)
+    head = f"path{of}: {events} events in {len(path.runs)} runs, {path.instructions} instructions"
+    lines = paragraph(head, width, style="bold")
+    if path.decided_by:
+        lines += paragraph(
+            f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim"
+        )
+    return lines + run_lines(path.runs, result.buffer, width)

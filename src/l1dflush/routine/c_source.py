@@ -1,0 +1,136 @@
+"""C source: functions with inline assembly, or plain loops, become routines.
+
+What is given need not compile by itself. A function that may be a flush is cut out together with what it
+needs of the text, put behind a prelude of usual names, and compiled by the system's compiler; the machine
+code is what the rest works on. What only the source shows goes along as notes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from l1dflush.errors import InputError
+from l1dflush.routine.c_compile import compile_function
+from l1dflush.routine.c_text import Item, blank_opaque, cut
+from l1dflush.routine.c_unit import CIndex
+from l1dflush.routine.load import LoadOptions
+from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.toolchain import TooMuchError
+
+FLUSH_WORDS = ("l1d", "l1tf", "flush")
+# Each costs two runs of the compiler.
+_MAX_TRIED = 16
+_PATIENCE = 20.0  # seconds
+_MAX_RANKED = 2000
+_CALL_DEPTH = 4
+_LOOKED_AT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A function that may be a flush. ``rank``: 2 with an asm statement, 1 with a loop, 0 with neither, the
+    functions it calls included. ``named``: its name speaks of a flush, or the user asked for it."""
+
+    function: Item
+    rank: int
+    named: bool
+
+
+def looks_like_c(text: str) -> bool:
+    """Whether ``text`` holds the definition of a C function."""
+    if "{" not in text or "\0" in text:
+        return False
+    return next(cut(text[:_LOOKED_AT], where="").functions, None) is not None
+
+
+def load_c(source: str, text: str, options: LoadOptions) -> list[Routine]:
+    """The routines of the C text that the user knows as ``source``: the function ``options.function``, or
+    those that may be a flush, in the order of the text.
+
+    Raises :class:`InputError`: nothing that could be a flush; names that the text does not define, all of
+    them; the compiler's first error, at the user's line; no compiler.
+    """
+    file = "<stdin>" if source == "-" else source
+    try:
+        index = CIndex.of(cut(text.replace("\r\n", "\n"), where=file), file)
+        candidates = find_candidates(index, list(index.text.functions), options.function)
+        context = blank_opaque(index.text.text)
+        return compile_candidates(index, candidates, options, Origin(OriginKind.C, source), context)
+    except RecursionError:
+        raise InputError("nested too deeply", where=file) from None
+
+
+def find_candidates(index: CIndex, functions: list[Item], wanted: str | None) -> list[Candidate]:
+    """Those of ``functions`` that may be a flush, or the one called ``wanted``.
+
+    Names that speak of a flush come first: of these the ones with a loop or an asm statement, else all.
+    Without such names, all functions with a loop or an asm statement, else all. Raises :class:`InputError`
+    when there is none, or none called ``wanted``.
+    """
+    by_name = {item.name: item for item in reversed(functions)}
+    if wanted is not None:
+        if wanted not in by_name:
+            names = ", ".join(sorted(by_name)[:20])
+            hint = f"the functions here: {names}" if names else "no function is defined here"
+            raise InputError(f"no function '{wanted}'", where=index.source, hint=hint)
+        return [Candidate(by_name[wanted], _rank(index, by_name[wanted]), named=True)]
+    if not by_name:
+        raise InputError("no C function is defined here", where=index.source)
+    items = sorted(by_name.values(), key=lambda item: item.start)
+    named = [item for item in items if any(word in item.name.lower() for word in FLUSH_WORDS)]
+    ranked = [
+        Candidate(item, _rank(index, item), named=bool(named)) for item in (named or items)[:_MAX_RANKED]
+    ]
+    return [candidate for candidate in ranked if candidate.rank] or ranked
+
+
+def _rank(index: CIndex, function: Item) -> int:
+    """See :class:`Candidate`."""
+    best = 0
+    todo = [(function, 0)]
+    seen: set[str] = set()
+    while todo and best < 2:
+        item, depth = todo.pop()
+        if item.name in seen:
+            continue
+        seen.add(item.name)
+        facts = index.facts(item)
+        best = max(best, 2 if facts.asm else 1 if facts.loops else 0)
+        if depth < _CALL_DEPTH:
+            todo += ((called, depth + 1) for name in facts.calls for called in index.by_name.get(name, ()))
+    return best
+
+
+def compile_candidates(
+    index: CIndex, candidates: list[Candidate], options: LoadOptions, origin: Origin, context: str
+) -> list[Routine]:
+    """The routines of those ``candidates`` that compile; ``context`` is the blanked text that shows what
+    happens to the buffer.
+
+    Raises the first :class:`InputError` of the likeliest candidates if none of them compiles: that a less
+    likely one does would only hide what is missing.
+    """
+    routines: list[Routine] = []
+    reached = -1
+    failures: list[tuple[int, InputError]] = []
+    started = time.monotonic()
+    for candidate in _worth_trying(candidates):
+        try:
+            routines.append(compile_function(index, candidate.function, options, origin, context))
+            reached = max(reached, candidate.rank)
+        except InputError as error:
+            failures.append((candidate.rank, error))
+            if isinstance(error, TooMuchError) or time.monotonic() - started > _PATIENCE:
+                raise
+    best = max((rank for rank, _ in failures), default=-1)
+    if best > reached:
+        raise next(error for rank, error in failures if rank == best)
+    return routines
+
+
+def _worth_trying(candidates: list[Candidate]) -> Iterator[Candidate]:
+    """The likeliest candidates, in the order of the text."""
+    likeliest = sorted(candidates, key=lambda candidate: -candidate.rank)[:_MAX_TRIED]
+    yield from (candidate for candidate in candidates if candidate in likeliest)

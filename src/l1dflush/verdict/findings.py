@@ -1,0 +1,174 @@
+"""Checks a trace against the rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from l1dflush.routine.model import NoteKind
+from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace
+from l1dflush.verdict.model import Finding
+from l1dflush.verdict.rules import BY_ID
+from l1dflush.verdict.walk import LINE, PAGE, READS, TOUCHES, Buffer, Places, fill_start, storage, walk_of
+
+_NOTES = {
+    NoteKind.REGISTER_NOT_DECLARED: "undeclared-register",
+    NoteKind.NO_MEMORY_CLOBBER: "no-memory-clobber",
+    NoteKind.NAMED_LABEL: "named-label",
+    NoteKind.BUFFER_NOT_INITIALISED: "buffer-not-initialised",
+}
+_ENDS_LOADS = frozenset({Kind.FENCE, Kind.SERIALISE})
+# Symbols up to this size in bytes are variables, not buffers.
+POINTER_SIZE = 8
+
+
+def finding(rule_id: str, message: str, where: str = "") -> Finding:
+    """A finding of a rule; severity and advice are the rule's."""
+    rule = BY_ID[rule_id]
+    return Finding(id=rule.id, severity=rule.severity, message=message, advice=rule.advice, where=where)
+
+
+def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, declared: bool, line: int) -> list[Finding]:
+    """All findings, most severe first. ``declared`` says that --bind named the buffer; ``line`` is the line
+    size in bytes of the caches in question."""
+    places = Places(trace.routine.image, buffer)
+    found = list(_of_source(trace))
+    found.extend(
+        finding("undefined-register", f"{name} is no argument, and what the routine does depends on it")
+        for name in trace.reads_before_written
+    )
+    for path in trace.paths:
+        walk = walk_of(path, buffer) if buffer is not None else []
+        if buffer is not None and walk:
+            found.extend(_of_walk(path, buffer, walk, places))
+            found.extend(_of_extent(trace, buffer, walk, buffer_size, declared, places, line))
+        found.extend(_of_path(path, bool(walk), buffer is not None))
+    unique = {(f.id, f.message, f.where): f for f in found}
+    return sorted(unique.values(), key=lambda f: -f.severity.rank)
+
+
+def _of_source(trace: Trace) -> Iterator[Finding]:
+    for note in trace.routine.notes:
+        if note.kind in _NOTES:
+            yield finding(_NOTES[note.kind], note.text, note.where)
+
+
+def _of_path(path: Path, walks: bool, any_walk: bool) -> Iterator[Finding]:
+    decided = "; ".join(decision_texts(path)) or "always"
+    for event in path.events:
+        if event.kind is Kind.MSR_WRITE:
+            yield finding("msr-path", f"{event.detail} when: {decided}")
+    if any_walk and not walks and not any(e.kind is Kind.MSR_WRITE for e in path.events):
+        yield finding("flush-skipped", f"no flush when: {decided}")
+
+
+def decision_texts(path: Path) -> list[str]:
+    """What decided a path, one sentence each."""
+    return [
+        f"{' and '.join(d.sources)}: `{d.mnemonic}` {'taken' if d.taken else 'not taken'} at {d.pc:#x}"
+        for d in path.decisions
+    ]
+
+
+def _of_walk(path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], places: Places) -> Iterator[Finding]:
+    first, last = walk[0][0], walk[-1][0]
+    inside = [e for e in path.events[first:last] if e.arena is None or e.arena.key not in buffer.arenas]
+    own = Counter(places.text(event) for event in inside if event.kind in TOUCHES)
+    if own:
+        text = _list(f"{name} ({count} times)" for name, count in own.most_common())
+        where = next(places.where(e.pc) for e in inside if e.kind in TOUCHES)
+        yield finding("own-line-in-walk", f"between two buffer accesses the routine touches {text}", where)
+    for event in inside:
+        if event.kind is Kind.CALL:
+            yield finding("outside-call", f"{event.detail} is called during the walk", places.where(event.pc))
+    stores = [event for _, event in walk if event.kind is Kind.STORE]
+    if stores:
+        yield finding("buffer-written", f"{len(stores)} stores into the buffer, the first at {places.text(stores[0])}", places.where(stores[0].pc))
+    if not any(event.kind in _ENDS_LOADS for event in path.events[last + 1 :]):
+        yield finding("no-fence", "nothing waits for the last load", places.where(walk[-1][1].pc))
+    yield from _of_warm_up(path, walk, places)
+    after = path.events[last + 1 :]
+    gone = {(e.arena, e.offset // LINE) for e in after if e.kind is Kind.LINE_FLUSH}
+    left = [e for e in after if e.kind in TOUCHES - {Kind.LINE_FLUSH} and (e.arena, e.offset // LINE) not in gone]
+    # The return address is read by every function: not worth a finding.
+    named = list(dict.fromkeys(places.text(e) for e in left if e.detail != "ret"))
+    if named:
+        yield finding("own-lines-left", f"touched after the last buffer access: {_list(named)}")
+
+
+def _of_warm_up(path: Path, walk: Sequence[tuple[int, Event]], places: Places) -> Iterator[Finding]:
+    start = fill_start(walk)
+    warmed = {event.offset // PAGE for _, event in walk[:start]}
+    cold = sorted({event.offset // PAGE for _, event in walk[start:]} - warmed)
+    where = places.where(walk[start][1].pc)
+    if cold:
+        what = "no page is" if not warmed else f"{len(cold)} of {len(cold) + len(warmed)} pages are not"
+        yield finding("no-warm-up", f"{what} touched before the fill", where)
+    elif not any(e.kind in _ENDS_LOADS for e in path.events[walk[start - 1][0] : walk[start][0]]):
+        yield finding("no-serialisation", "the fill follows the warm-up at once", where)
+
+
+def _of_extent(
+    trace: Trace, buffer: Buffer, walk: Sequence[tuple[int, Event]], buffer_size: int | None, declared: bool, places: Places, line: int
+) -> Iterator[Finding]:
+    """Where the walk goes: beyond the end, over a variable's storage, past lines that it leaves out."""
+    reads = [event for _, event in walk if event.kind in READS and event.arena == buffer.primary]
+    if not reads:
+        return
+    lowest = min(reads, key=lambda event: event.offset)
+    beyond = [] if buffer_size is None else [e for e in reads if e.offset < 0 or e.offset + e.size > buffer_size]
+    symbol = storage(trace.routine.image, lowest)
+    if symbol is not None and not declared:
+        span = max(e.offset + e.size for e in reads) - lowest.offset
+        known = symbol.size is not None and symbol.size > 0
+        if not known or (symbol.size or 0) <= POINTER_SIZE:
+            size = f"has {symbol.size} bytes" if known else "has no size in this input"
+            yield finding("own-storage", f"`{symbol.name}` {size}, and {span} bytes from its address on are read", places.where(lowest.pc))
+        elif span > (symbol.size or 0):
+            yield finding("outside-buffer", f"{span - (symbol.size or 0)} bytes beyond the {symbol.size} of `{symbol.name}` are read", places.where(lowest.pc))
+    if beyond:
+        yield finding("outside-buffer", f"{len(beyond)} accesses outside the {buffer_size} bytes of the buffer, the first at {places.text(beyond[0])}", places.where(beyond[0].pc))
+    yield from _of_gaps(walk, places, line)
+
+
+def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> Iterator[Finding]:
+    """Lines left out within the pages of the walk."""
+    touched = {
+        number
+        for _, event in walk
+        if event.kind in READS
+        for number in range(event.offset // line, (event.offset + max(event.size, 1) - 1) // line + 1)
+    }
+    per_page = max(PAGE // line, 1)
+    first, last = min(touched) // per_page, max(touched) // per_page
+    if first > 0 and walk[0][1].arena is not None and walk[0][1].arena.kind is ArenaKind.INPUT:
+        first = 0
+    expected = range(first * per_page, (last + 1) * per_page)
+    missing = sorted(set(expected) - touched)
+    if not missing:
+        return
+    where = places.where(walk[-1][1].pc)
+    name = places.of(walk[0][1])[0]
+    steps = Counter(b - a for a, b in zip(sorted(touched), sorted(touched)[1:], strict=False))
+    usual = steps.most_common(1)[0][0] if steps else 1
+    if usual > 1:
+        yield finding("skipped-line", f"the walk goes in steps of {usual * line} bytes: {usual - 1} of {usual} lines are left out", where)
+        return
+    spans = _list(f"{name}+{low * line:#x}" if low == high else f"{name}+{low * line:#x} … +{high * line:#x}" for low, high in _ranges(missing))
+    yield finding("skipped-line", f"{len(missing)} line{'s' * (len(missing) > 1)} left out: {spans}", where)
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start = previous = numbers[0]
+    for number in numbers[1:]:
+        if number != previous + 1:
+            yield start, previous
+            start = number
+        previous = number
+    yield start, previous
+
+
+def _list(items: Iterable[str], limit: int = 4) -> str:
+    texts = list(items)
+    shown = ", ".join(texts[:limit])
+    return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"

@@ -1,0 +1,322 @@
+"""From what the user named to the result: load, trace, find the buffer, prove per cache, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from l1dflush import __version__
+from l1dflush.cache.cpus import Catalogue, Cpu
+from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import get_policy, known_policies
+from l1dflush.data.catalogue import load_catalogue
+from l1dflush.errors import InputError, UndecidedError
+from l1dflush.routine.load import load
+from l1dflush.routine.model import OriginKind, Routine
+from l1dflush.trace.explore import trace as run_trace
+from l1dflush.trace.model import Kind, Path, Trace
+from l1dflush.trace.runs import FoldedRun, fold
+from l1dflush.verdict.findings import decision_texts, find, finding
+from l1dflush.verdict.model import (
+    BufferInfo,
+    EventInfo,
+    ExitStatus,
+    Finding,
+    GeometryInfo,
+    PathInfo,
+    RoutineInfo,
+    Row,
+    Run,
+    Scope,
+    TracePath,
+    TraceResult,
+    Verdict,
+    VerifyResult,
+)
+from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.rows import Outcome, Question, judge_cache
+from l1dflush.verdict.select import select
+from l1dflush.verdict.walk import Buffer, Places, find_buffer, storage, walk_of
+
+TAKEN_FOR_GRANTED = (
+    "accesses to one set take effect in program order",
+    "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset",
+    "the set index is (address / line size) mod sets",
+    "different inputs point to different memory",
+)
+NOT_MODELLED = (
+    "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads",
+    "ways that are invalid at the start",
+    "fill buffers, store buffers and other levels of the cache",
+)
+
+
+def verify(source: str, options: VerifyOptions) -> VerifyResult:
+    """Judges the routine that ``source`` names on the CPUs that ``options`` name.
+
+    Raises InputError for input that cannot be used. What the tool cannot follow becomes UNDECIDED.
+    """
+    caches = _caches(options)
+    routines = load(source, options.load_options())
+    try:
+        trace = select(routines, options)
+    except UndecidedError as error:
+        return _undecided(routines[0], error, options)
+    result = _judge(trace, caches, options)
+    if trace.routine.origin.kind in (OriginKind.C, OriginKind.PATCH) and options.optimize != "0":
+        result = _compare_unoptimised(source, caches, options, result)
+    return result
+
+
+def trace_of(source: str, options: VerifyOptions) -> TraceResult:
+    """The trace of the routine that ``source`` names. Raises InputError and UndecidedError."""
+    trace = select(load(source, options.load_options()), options)
+    buffer = find_buffer(trace, options.bind.items())
+    places = Places(trace.routine.image, buffer)
+    return TraceResult(
+        tool_version=__version__,
+        routine=_routine_info(trace.routine),
+        buffer=_buffer_info(trace, buffer, options),
+        paths=tuple(_trace_path(path, places) for path in trace.paths),
+        exit_status=ExitStatus.FINE,
+    )
+
+
+def _caches(options: VerifyOptions) -> list[tuple[Cpu | None, Geometry, str | None, bool]]:
+    """What to judge: (CPU or None for --policy, geometry, policy, whether it decides)."""
+    if (options.policy is None) != (options.geometry is None):
+        raise InputError("--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64")
+    if options.policy is not None and options.geometry is not None:
+        if options.cpus:
+            raise InputError("--cpu and --policy exclude each other", hint="a CPU has a policy already")
+        name = get_policy(options.policy, options.geometry.ways).name
+        return [(None, options.geometry, name, True)]
+    catalogue: Catalogue = load_catalogue(options.cpu_folders)
+    if options.cpus:
+        named = {cpu.name: cpu for cpu in (catalogue.get(name) for name in options.cpus)}
+        return [(cpu, cpu.geometry, cpu.policy, True) for cpu in named.values()]
+    return [
+        (cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()
+    ]
+
+
+def _judge(trace: Trace, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]], options: VerifyOptions) -> VerifyResult:
+    buffer = find_buffer(trace, options.bind.items())
+    size = options.buffer_size
+    places = Places(trace.routine.image, buffer)
+    declared = any(value == "buffer" for value in options.bind.values())
+    line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
+    findings = find(trace, buffer, size, declared, line)
+    walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
+    paths = tuple(_path_info(path, places, path in walking) for path in trace.paths)
+    rows: list[Row] = []
+    verdict, cause, reason = Verdict.UNDECIDED, None, ""
+    if buffer is None or not walking:
+        cause, reason = "no-software-walk", _no_walk(trace)
+    else:
+        skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
+        question = Question(walking, buffer, size, places, skipped, options.max_states)
+        rows = _rows(question, caches)
+        verdict, reason = _overall(rows)
+    status = _exit_status(verdict, findings, options)
+    return VerifyResult(
+        tool_version=__version__,
+        routine=_routine_info(trace.routine),
+        buffer=_buffer_info(trace, buffer, options),
+        paths=paths,
+        findings=tuple(findings),
+        rows=tuple(rows),
+        scope=_scope(trace),
+        verdict=verdict,
+        cause=cause,
+        reason=reason,
+        exit_status=status,
+    )
+
+
+def _rows(question: Question, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]]) -> list[Row]:
+    """One row per group of CPUs with the same cache; those that decide first."""
+    groups: dict[tuple[bool, bool, Geometry, str | None], list[Cpu]] = {}
+    for cpu, geometry, policy, decides in caches:
+        affected = cpu is not None and cpu.l1tf_affected
+        groups.setdefault((not decides, not affected, geometry, policy), []).extend([cpu] if cpu is not None else [])
+    outcomes: dict[tuple[Geometry, str | None], Outcome] = {}
+    rows = []
+    for (informs, unaffected, geometry, policy), cpus in sorted(groups.items(), key=lambda item: item[0][:2]):
+        key = (geometry, policy)
+        if key not in outcomes:
+            outcomes[key] = _outcome(question, geometry, policy)
+        outcome = outcomes[key]
+        rows.append(
+            Row(
+                cpus=tuple(cpu.name for cpu in cpus),
+                titles=tuple(cpu.title for cpu in cpus),
+                l1tf_affected=not unaffected,
+                decides=not informs,
+                geometry=GeometryInfo(size=geometry.size, ways=geometry.ways, sets=geometry.sets, line=geometry.line),
+                policy=policy or "unknown",
+                policy_certainty=", ".join(dict.fromkeys(str(cpu.policy_certainty) for cpu in cpus)) or "given",
+                needs=outcome.needs,
+                has=outcome.has,
+                margin=outcome.margin,
+                verdict=outcome.verdict,
+                cause=outcome.cause,
+                reason=outcome.reason,
+                leftovers=outcome.leftovers,
+                sets_without_walk=outcome.sets_without_walk,
+                curve=outcome.curve,
+                candidates=outcome.candidates,
+                counterexample=outcome.counterexample,
+            )
+        )
+    return rows
+
+
+def _outcome(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
+    if policy is not None and policy not in known_policies(geometry.ways):
+        reason = f"the policy {policy} is not one that this version proves"
+        return Outcome(Verdict.UNDECIDED, None, None, None, 0, "policy-not-supported", reason)
+    return judge_cache(question, geometry, policy)
+
+
+def _overall(rows: Iterable[Row]) -> tuple[Verdict, str]:
+    """The worst verdict of the rows that decide."""
+    deciding = [row for row in rows if row.decides]
+    for verdict in (Verdict.REFUTED, Verdict.UNDECIDED):
+        worst = [row for row in deciding if row.verdict is verdict]
+        if worst:
+            return verdict, worst[0].reason
+    if not deciding:
+        return Verdict.UNDECIDED, "no CPU was named that could decide"
+    return Verdict.PROVED, ""
+
+
+def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyOptions) -> int:
+    failing = options.fail_on is not None and any(f.severity.rank >= options.fail_on.rank for f in findings)
+    if verdict is Verdict.REFUTED or failing:
+        return ExitStatus.REFUTED
+    return ExitStatus.UNDECIDED if verdict is Verdict.UNDECIDED else ExitStatus.FINE
+
+
+def _compare_unoptimised(
+    source: str, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]], options: VerifyOptions, result: VerifyResult
+) -> VerifyResult:
+    """Adds a finding where C compiled at -O0 has another verdict."""
+    plain = options.unoptimised()
+    try:
+        other = _judge(select(load(source, plain.load_options()), plain), caches, plain).verdict
+    except UndecidedError:
+        other = Verdict.UNDECIDED
+    except InputError:
+        return result
+    if other is result.verdict:
+        return result
+    found = finding("optimisation-dependent", f"{result.verdict} at -O{options.optimize}, {other} at -O0")
+    findings = tuple(sorted((*result.findings, found), key=lambda f: -f.severity.rank))
+    return result.model_copy(
+        update={"findings": findings, "exit_status": int(_exit_status(result.verdict, findings, options))}
+    )
+
+
+def _no_walk(trace: Trace) -> str:
+    if any(event.kind is Kind.MSR_WRITE for path in trace.paths for event in path.events):
+        return "no path reads a buffer; what an MSR write does cannot be proved from outside"
+    return "no path reads as much as a page at a constant stride"
+
+
+def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) -> VerifyResult:
+    return VerifyResult(
+        tool_version=__version__,
+        routine=_routine_info(routine),
+        buffer=None,
+        paths=(),
+        findings=(),
+        rows=(),
+        scope=Scope(start="any", all_ways_valid=True, touches=0, taken_for_granted=TAKEN_FOR_GRANTED, not_modelled=NOT_MODELLED),
+        verdict=Verdict.UNDECIDED,
+        cause=error.cause,
+        reason=str(error),
+        exit_status=_exit_status(Verdict.UNDECIDED, (), options),
+    )
+
+
+def _scope(trace: Trace) -> Scope:
+    return Scope(
+        start="any",
+        all_ways_valid=True,
+        touches=0,
+        taken_for_granted=(*TAKEN_FOR_GRANTED, *trace.assumptions),
+        not_modelled=NOT_MODELLED,
+    )
+
+
+def _routine_info(routine: Routine) -> RoutineInfo:
+    return RoutineInfo(
+        name=routine.name,
+        kind=routine.origin.kind.value,
+        source=routine.origin.source,
+        detail=routine.origin.detail,
+        bits=routine.image.bits,
+        sha256=routine.digest,
+        code_bytes=len(routine.code),
+    )
+
+
+def _buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> BufferInfo | None:
+    if buffer is None:
+        return None
+    name, size = buffer.primary.name, options.buffer_size
+    event = next(e for path in trace.paths for e in path.events if e.arena == buffer.primary and e.offset == buffer.first)
+    symbol = storage(trace.routine.image, event)
+    if symbol is not None:
+        name, size = f"the storage of `{symbol.name}`", size or symbol.size
+    return BufferInfo(
+        name=name, first=buffer.first, last=buffer.last, bytes_spanned=buffer.end - buffer.first, size=size
+    )
+
+
+def _path_info(path: Path, places: Places, walks: bool) -> PathInfo:
+    msr = any(event.kind is Kind.MSR_WRITE for event in path.events)
+    loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
+    return PathInfo(
+        outcome="software walk" if walks else "MSR write" if msr else "skipped",
+        decided_by=tuple(decision_texts(path)),
+        loads=loads,
+        instructions=path.instructions,
+        runs=tuple(_run(run, places) for run in fold(path.events)),
+    )
+
+
+def _trace_path(path: Path, places: Places) -> TracePath:
+    return TracePath(
+        decided_by=tuple(decision_texts(path)),
+        instructions=path.instructions,
+        runs=tuple(_run(run, places) for run in fold(path.events)),
+        events=tuple(
+            EventInfo(
+                kind=event.kind.value,
+                pc=event.pc,
+                where=places.where(event.pc),
+                instruction=event.detail,
+                place=places.of(event)[0],
+                offset=places.of(event)[1] if event.arena is not None else None,
+                size=event.size,
+            )
+            for event in path.events
+        ),
+    )
+
+
+def _run(run: FoldedRun, places: Places) -> Run:
+    name, offset = places.of(run.event)
+    return Run(
+        kind=run.event.kind.value,
+        instruction=run.event.detail,
+        place=name,
+        count=run.count,
+        first=offset,
+        last=offset + run.last - run.event.offset,
+        step=run.step,
+        size=run.event.size,
+        where=places.where(run.event.pc),
+        together=run.together,
+    )

@@ -1,0 +1,49 @@
+"""What the user asks, besides the routine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from l1dflush.cache.geometry import Geometry
+from l1dflush.routine.load import LoadOptions
+from l1dflush.trace.state import TraceOptions
+from l1dflush.verdict.severity import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """Options of ``l1dflush verify``; ``trace`` uses those that concern the input.
+
+    ``policy`` goes with ``geometry`` and excludes ``cpus``. Sizes are in bytes. ``max_states`` bounds the
+    prover's memory.
+    """
+
+    function: str | None = None
+    defines: Mapping[str, str] = field(default_factory=dict)
+    optimize: str = "2"
+    bind: Mapping[str, str] = field(default_factory=dict)
+    buffer_size: int | None = None
+    cpus: tuple[str, ...] = ()
+    cpu_folders: tuple[Path, ...] = ()
+    policy: str | None = None
+    geometry: Geometry | None = None
+    every_cpu: bool = False
+    every_path: bool = False
+    fail_on: Severity | None = None
+    max_seconds: float = 10.0
+    max_instructions: int = 5_000_000
+    max_states: int | None = None
+
+    def load_options(self) -> LoadOptions:
+        """The part that concerns reading the input."""
+        return LoadOptions(self.function, self.defines, self.optimize)
+
+    def trace_options(self) -> TraceOptions:
+        """The part that concerns running it."""
+        return TraceOptions(self.bind, self.max_instructions, self.max_seconds)
+
+    def unoptimised(self) -> VerifyOptions:
+        """The same question for C compiled at -O0."""
+        return replace(self, optimize="0")

@@ -1,0 +1,210 @@
+"""One verdict per cache: the words of every set, the prover, and what an unknown policy could be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import get_policy, known_policies
+from l1dflush.errors import UndecidedError
+from l1dflush.proof import prover
+from l1dflush.proof.counterexample import Line, Outcomes
+from l1dflush.proof.prover import ItemKind, Word
+from l1dflush.proof.words import SetWord, set_words
+from l1dflush.trace.model import Event, Kind, Path
+from l1dflush.verdict.model import Candidate, CounterexampleInfo, Step, Verdict
+from l1dflush.verdict.walk import Buffer, Places, walk_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict for one cache. ``leftovers`` is the most old lines left in any set (None if undecided)."""
+
+    verdict: Verdict
+    needs: int | None
+    has: int | None
+    leftovers: int | None
+    sets_without_walk: int
+    cause: str | None = None
+    reason: str = ""
+    curve: tuple[int, ...] | None = None
+    candidates: tuple[Candidate, ...] = ()
+    counterexample: CounterexampleInfo | None = None
+
+    @property
+    def margin(self) -> int | None:
+        """has - needs, unless the exact words say something else than the two numbers."""
+        if self.needs is None or self.has is None:
+            return None
+        expected = Verdict.PROVED if self.has >= self.needs else Verdict.REFUTED
+        return self.has - self.needs if self.verdict is expected else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of every cache: the walking paths of a trace, and what its buffer is."""
+
+    paths: tuple[Path, ...]
+    buffer: Buffer
+    buffer_size: int | None
+    places: Places
+    skipped_path: bool
+    max_states: int | None
+
+
+def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
+    """The verdict for one geometry and one policy; with None, what all known policies agree on."""
+    try:
+        words = _words(question, geometry)
+    except UndecidedError as error:
+        return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
+    if policy is not None:
+        return _judge(question, words, geometry, policy)
+    names = known_policies(geometry.ways)
+    outcomes = [_judge(question, words, geometry, name) for name in names]
+    candidates = tuple(
+        Candidate(policy=name, verdict=o.verdict, needs=o.needs, leftovers=o.leftovers)
+        for name, o in zip(names, outcomes, strict=True)
+    )
+    first = outcomes[0]
+    if outcomes and all(o.verdict is Verdict.REFUTED for o in outcomes):
+        least = min(o.leftovers or 0 for o in outcomes)
+        return Outcome(
+            Verdict.REFUTED, None, first.has, least, first.sets_without_walk,
+            reason="under every known policy", candidates=candidates, counterexample=first.counterexample,
+        )  # fmt: skip
+    # Even where all of them agree that nothing is left, the policy may be one that never empties a set (LIP, random).
+    return Outcome(
+        Verdict.UNDECIDED, None, first.has, None, first.sets_without_walk,
+        "unknown-policy", "the replacement policy of this cache is not known", candidates=candidates,
+    )  # fmt: skip
+
+
+def _words(question: Question, geometry: Geometry) -> list[tuple[Path, list[SetWord], bool]]:
+    """Per walking path its words, and whether an outside call cut off accesses before them."""
+    found = []
+    for path in question.paths:
+        events, cut = _after_last_call(path, question.buffer)
+        found.append((path, set_words(events, question.buffer.arenas, geometry, question.buffer_size), cut))
+    return found
+
+
+def _after_last_call(path: Path, buffer: Buffer) -> tuple[Sequence[Event], bool]:
+    """The events behind the last outside call before the walk's end.
+
+    Nobody knows what the function does, so the proof starts anew behind it: any state again.
+    """
+    walk = walk_of(path, buffer)
+    last = walk[-1][0]
+    calls = [at for at, event in enumerate(path.events[:last]) if event.kind is Kind.CALL]
+    if not calls:
+        return path.events, False
+    return path.events[calls[-1] + 1 :], walk[0][0] < calls[-1]
+
+
+def _judge(question: Question, words: list[tuple[Path, list[SetWord], bool]], geometry: Geometry, policy: str) -> Outcome:
+    ways = geometry.ways
+    try:
+        needs, curve = _needs(policy, ways), _curve(policy, ways)
+    except UndecidedError as error:
+        return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
+    leftovers, refuted, undecided = 0, None, None
+    has = None
+    for _, per_set, cut in words:
+        for found in per_set:
+            has = found.has if has is None else min(has, found.has)
+            if _bound(curve, found.word) <= leftovers:
+                continue  # this set can be no worse than what is known already
+            try:
+                left = prover.decide(policy, ways, found.word, max_states=question.max_states).leftovers
+            except UndecidedError as error:
+                undecided = undecided or error
+                continue
+            if left and cut:
+                undecided = undecided or UndecidedError("outside-call", "what is called during the walk is not known")
+            elif left > leftovers:
+                leftovers, refuted = left, refuted or found
+    empty = sum(found.sets for _, per_set, _ in words for found in per_set if not found.has)
+    if question.skipped_path and not refuted:
+        return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
+    if refuted is not None:
+        example = _counterexample(question, policy, ways, refuted)
+        reason = f"{empty} sets get no access" if empty else ""
+        return Outcome(Verdict.REFUTED, needs, has, leftovers, empty, None, reason, curve, (), example)
+    if undecided is not None:
+        return Outcome(Verdict.UNDECIDED, needs, has, None, empty, undecided.cause, str(undecided), curve)
+    return Outcome(Verdict.PROVED, needs, has, 0, empty, curve=curve)
+
+
+def _bound(curve: Sequence[int], word: Word) -> int:
+    """An upper bound of what a word leaves: old lines never come back, and a stretch of pairwise different
+    accesses anywhere in it starts from some state, with some content, that `any` covers."""
+    if any(kind is ItemKind.FLUSH for _, kind in word):
+        return curve[0]
+    longest, start = 0, 0
+    seen: dict[int, int] = {}
+    for at, (line, kind) in enumerate(word):
+        if kind is not ItemKind.ACCESS:
+            start, seen = at + 1, {}
+            continue
+        if line in seen:
+            start = max(start, seen[line] + 1)
+        seen[line] = at
+        longest = max(longest, at - start + 1)
+    return curve[min(longest, len(curve) - 1)]
+
+
+@cache
+def _needs(policy: str, ways: int) -> int | None:
+    return prover.needs(policy, ways)
+
+
+@cache
+def _curve(policy: str, ways: int) -> tuple[int, ...]:
+    return prover.survivors(policy, ways)
+
+
+def _counterexample(question: Question, policy: str, ways: int, found: SetWord) -> CounterexampleInfo:
+    example = prover.counterexample(policy, ways, found.word)
+    twin = get_policy(policy, ways)
+    places = question.places
+
+    def name(line: Line | None) -> str:
+        if isinstance(line, int):
+            place = found.lines[line]
+            return places.line(place.arena, place.offset)
+        return INVALID if line is None else line
+
+    steps, left = [], sum(isinstance(line, str) for line in example.content)
+    for step in example.steps:
+        left = sum(isinstance(line, str) for line in step.content)
+        evicted = None if step.evicted is None else name(step.evicted)
+        result = _RESULTS[step.outcome]
+        if step.outcome is Outcomes.MISS and evicted is None:
+            result = "fill"
+        steps.append(Step(access=name(step.line), result=result, way=step.way, evicted=evicted, leftovers=left))
+    last = example.steps[-1] if example.steps else None
+    return CounterexampleInfo(
+        policy=example.policy,
+        set_index=found.set_index,
+        start_state=example.start_text,
+        start=tuple(name(line) for line in example.content),
+        steps=tuple(steps),
+        end=tuple(name(line) for line in (last.content if last else example.content)),
+        end_state=twin.render(last.policy_state) if last else example.start_text,
+        leftovers=left,
+        smallest=example.smallest,
+    )
+
+
+INVALID = "invalid"
+_RESULTS: dict[Outcomes, Literal["hit", "miss", "fill", "dropped", "flushed", "not cached"]] = {
+    Outcomes.MISS: "miss",
+    Outcomes.HIT: "hit",
+    Outcomes.DROPPED: "dropped",
+    Outcomes.FLUSHED: "flushed",
+    Outcomes.NOT_CACHED: "not cached",
+}

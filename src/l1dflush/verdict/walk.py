@@ -1,0 +1,174 @@
+"""Reading a trace: which memory is the buffer, what is warm-up and what is fill, and how places are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from l1dflush.errors import InputError
+from l1dflush.routine.model import Image, Symbol
+from l1dflush.trace.model import Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.runs import fold
+from l1dflush.trace.state import BUFFER
+
+PAGE = 4096
+# Lines for finding the walk; the proof uses each cache's own line size.
+LINE = 64
+READS = frozenset({Kind.LOAD, Kind.PREFETCH, Kind.LINE_FLUSH})
+TOUCHES = READS | {Kind.STORE}
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """The memory that the routine walks. ``arenas`` are keys; the first one named is the largest."""
+
+    arenas: frozenset[str]
+    primary: Arena
+    first: int
+    last: int
+    end: int
+
+
+def walked_arenas(path: Path) -> list[Arena]:
+    """Arenas in which the path reads at least a page at a constant stride, in order of appearance."""
+    found: dict[str, Arena] = {}
+    for run in fold([event for event in path.events if event.kind in READS and event.arena is not None]):
+        if run.step and run.span >= PAGE and run.event.arena is not None:
+            found.setdefault(run.event.arena.key, run.event.arena)
+    return list(found.values())
+
+
+def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
+    """The buffer of a trace: what --bind names, else every arena that some path walks. None without a walk.
+
+    Raises InputError if --bind names a buffer that no path reads.
+    """
+    declared = [name for name, value in bind if value == BUFFER]
+    arenas: dict[str, Arena] = {}
+    if declared:
+        for event in _events(trace.paths):
+            if event.arena is not None and any(_belongs(trace, event, name) for name in declared):
+                arenas.setdefault(event.arena.key, event.arena)
+        if not arenas:
+            raise InputError(f"no path reads what {declared[0]} points to", where=f"--bind {declared[0]}=buffer")
+    else:
+        for path in trace.paths:
+            arenas.update((arena.key, arena) for arena in walked_arenas(path))
+        if not arenas:
+            return None
+    touched: dict[str, set[int]] = {key: set() for key in arenas}
+    extent: dict[str, list[int]] = {key: [] for key in arenas}
+    for event in _events(trace.paths):
+        if event.arena is not None and event.arena.key in touched and event.kind in TOUCHES:
+            touched[event.arena.key].add(event.offset // LINE)
+            extent[event.arena.key] += (event.offset, event.offset + event.size)
+    primary = max(arenas, key=lambda key: len(touched[key]))
+    lines = extent[primary]
+    starts = lines[::2]
+    return Buffer(frozenset(arenas), arenas[primary], min(starts), max(starts), max(lines))
+
+
+def _events(paths: Sequence[Path]) -> Iterable[Event]:
+    return (event for path in paths for event in path.events)
+
+
+def _belongs(trace: Trace, event: Event, name: str) -> bool:
+    assert event.arena is not None
+    if event.arena.name in (f"what `{name}` points to", f"`{name}`"):
+        return True
+    symbol = storage(trace.routine.image, event)
+    if symbol is not None and symbol.name == name:
+        return True
+    parameter = next((p.name for p in trace.routine.parameters if p.register == name), None)
+    return parameter is not None and event.arena.name == f"what `{parameter}` points to"
+
+
+def storage(image: Image, event: Event) -> Symbol | None:
+    """The symbol whose own storage an event touches, or that it lies behind."""
+    if event.arena is None or event.arena.kind not in (ArenaKind.SECTION, ArenaKind.SYMBOL):
+        return None
+    if event.arena.kind is ArenaKind.SYMBOL:
+        return image.symbols.get(event.arena.key.removeprefix("external:"))
+    base = int(event.arena.key.removeprefix("section:"), 16)
+    section = next(s for s in image.sections if s.address == base)
+    address = base + event.offset
+    symbols = [
+        symbol
+        for symbol in image.symbols.values()
+        if symbol.defined and not symbol.function and section.address <= symbol.address <= address
+    ]
+    return max(symbols, key=lambda symbol: symbol.address, default=None)
+
+
+def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
+    """The path's accesses to the buffer with their positions; empty if the path does not walk it."""
+    found = [
+        (at, event)
+        for at, event in enumerate(path.events)
+        if event.arena is not None and event.arena.key in buffer.arenas and event.kind in TOUCHES
+    ]
+    reads = [event for _, event in found if event.kind in READS]
+    if not reads:
+        return []
+    low, high = min(e.offset for e in reads), max(e.offset + e.size for e in reads)
+    # A stray read of the buffer is not a walk.
+    return found if high - low > PAGE - LINE and len({e.offset // LINE for e in reads}) > 1 else []
+
+
+def fill_start(walk: Sequence[tuple[int, Event]]) -> int:
+    """Index in ``walk`` of the first access of the fill.
+
+    The warm-up touches each page once: it ends where an access goes to a page that was touched before. Where
+    that is the second access already, there was no warm-up.
+    """
+    pages: set[int] = set()
+    for index, (_, event) in enumerate(walk):
+        page = event.offset // PAGE
+        if page in pages:
+            return 0 if index == 1 else index
+        pages.add(page)
+    return 0
+
+
+class Places:
+    """Names for places, the same in every part of a report."""
+
+    def __init__(self, image: Image, buffer: Buffer | None) -> None:
+        self._image = image
+        self._buffer = buffer
+        self._symbols: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def of(self, event: Event) -> tuple[str, int]:
+        """What an event touches: a name, and the offset in bytes in it."""
+        arena = event.arena
+        if arena is None:
+            return "", 0
+        if self._buffer is not None and arena.key in self._buffer.arenas:
+            return (BUFFER, event.offset) if arena.key == self._buffer.primary.key else (arena.name, event.offset)
+        if arena.kind is ArenaKind.STACK:
+            return "stack", event.offset
+        known = self._symbols.get((arena.key, event.offset))
+        if known is None:
+            symbol = storage(self._image, event)
+            known = arena.name, event.offset
+            if symbol is not None and arena.kind is ArenaKind.SECTION:
+                base = int(arena.key.removeprefix("section:"), 16)
+                known = symbol.name, base + event.offset - symbol.address
+            elif symbol is not None:
+                known = symbol.name, event.offset
+            self._symbols[arena.key, event.offset] = known
+        return known
+
+    def text(self, event: Event) -> str:
+        """The same as one word: ``buffer+0x1040``."""
+        name, offset = self.of(event)
+        return f"{name}{offset:+#x}" if offset else name
+
+    def line(self, arena: Arena, offset: int) -> str:
+        """A place given by arena and offset."""
+        return self.text(Event(Kind.LOAD, 0, "", arena, offset, 1))
+
+    def where(self, pc: int) -> str:
+        """file:line of an instruction if known, else its address."""
+        line = self._image.lines.get(pc)
+        return str(line) if line is not None else f"{pc:#x}"
