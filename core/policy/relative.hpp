@@ -14,7 +14,7 @@
 // The unit tests check that equation on every state of every such policy up to 8 ways, and on LRU3PLRU4's 3072.
 //
 // The one thing that is not symmetric is "the LOWEST-NUMBERED invalid way is filled first". With at most one invalid
-// way the lowest is the only one and positions suffice; the prover leaves this view as soon as there are two.
+// way the lowest is the only one and positions suffice; the prover leaves this view when a miss finds two.
 #pragma once
 
 #include <array>

@@ -90,8 +90,8 @@ private:
     std::vector<PolicyState> starts_;
 };
 
-// No policy state: contents are kept by position (relative.hpp). Wrong as soon as two ways are invalid at once; the
-// search looks for that and starts again with the absolute machine.
+// No policy state: contents are kept by position (relative.hpp). Positions do not tell which of two invalid ways a
+// miss fills; where that is asked the search starts again with the absolute machine (NeedsAbsoluteWays).
 class RelativeMachine : public NamedWays<RelativeMachine> {
 public:
     static constexpr bool in_ways = false;

@@ -16,17 +16,6 @@
 
 namespace l1dflush {
 
-// Two ways are invalid at the same time: positions are not enough (relative.hpp).
-class NeedsAbsoluteWays : public std::runtime_error {
-public:
-    NeedsAbsoluteWays() : std::runtime_error("two invalid ways") {}
-};
-
-inline void check_view(const State &state, int ways, bool in_ways) {
-    if (!in_ways && std::count(state.key.label.begin(), state.key.label.begin() + ways, invalid) > 1)
-        throw NeedsAbsoluteWays();
-}
-
 // Which machine the search uses. `fastest` is for use; `absolute` exists so that tests can compare.
 enum class View { fastest, absolute };
 
@@ -74,7 +63,6 @@ int advance(const Machine &machine, const Item &item, const LiveLines &live, Gon
             limits.poll_now_and_then(steps++);
             const int unknown = machine.unknown(to);
             if (unknown == 0) return;
-            if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::in_ways);
             most = std::max(most, unknown);
             if (next.insert(to, Cost{}, 0)) limits.check(layer.size() + next.size() + gone.size());
         });

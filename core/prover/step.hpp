@@ -1,7 +1,9 @@
 // One item of the word, in one state: everything that may happen.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <stdexcept>
 #include <vector>
 
 #include "prover/state.hpp"
@@ -22,6 +24,12 @@ struct Move {
     Outcome outcome;
     bool from_start;
     std::uint8_t place;  // the way, or for relative machines the position at that moment, hit, filled or flushed
+};
+
+// A miss finds two invalid ways and has to know which has the lower number: positions are not enough (relative.hpp).
+class NeedsAbsoluteWays : public std::runtime_error {
+public:
+    NeedsAbsoluteWays() : std::runtime_error("two invalid ways") {}
 };
 
 // Which line has which slot at this point of the word, and of which lines it is certain where they are.
@@ -112,9 +120,12 @@ private:
 
     template <class Out>
     void miss(const Item &item, State state, bool open, Out &out) {
-        // In positions there is at most one invalid way, in ways the first found is the lowest.
-        for (int p = 0; p < machine_.ways(); ++p) {
-            if (state.key.label[p] != invalid) continue;
+        const auto first = state.key.label.begin();
+        const auto last = first + machine_.ways();
+        const auto lowest = std::find(first, last, invalid);
+        if (lowest != last) {
+            if (!Machine::in_ways && std::find(lowest + 1, last, invalid) != last) throw NeedsAbsoluteWays();
+            const int p = static_cast<int>(lowest - first);
             settle(item, state, p);
             machine_.fill(state, p, [&](const State &next) { out(next, Move{Outcome::miss, false, place(p)}); });
             return;

@@ -64,7 +64,6 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
                                                node.cost.hits + (move.outcome == Outcome::hit ? 1U : 0U)}
                                         : Cost{};
                 if (cost.cached > cached_limit || machine.unknown(to) == 0) return;
-                if (item.kind == ItemKind::flush) check_view(to, machine.ways(), Machine::in_ways);
                 const auto trace = static_cast<std::uint32_t>(first_trace + traces.size());
                 if (!next.insert(to, cost, trace)) return;
                 traces.push_back({node.trace, move});
@@ -132,8 +131,7 @@ inline std::optional<Path> walk_path(const LazyBitMachine &machine, const Word &
         live.after(word.items[i]);
         const auto chosen = std::find_if(successors.rbegin(), successors.rend(), [&](const auto &successor) {
             const State &to = successor.first;
-            const State from =
-                judge.from_lazy(to, LazyBitMachine::zeros(to), LazyBitMachine::ones(to));
+            const State from = judge.from_lazy(to, LazyBitMachine::zeros(to), LazyBitMachine::ones(to));
             return leaves_something(judge, from, word, i + 1, live, gone, limits);
         });
         if (chosen == successors.rend()) return std::nullopt;
@@ -224,8 +222,10 @@ inline std::optional<Witness> witness(const std::string &name, int ways, const W
         result->start = policy.numbers(run.start);
         result->content.assign(static_cast<std::size_t>(ways), -1);
         for (std::size_t i = 0; i < word.kept.size(); ++i) {
-            if (word.kept[i] == 0) {  // a repeat: hits what the item before it touched
-                result->steps.emplace_back(Outcome::hit, result->steps.back().second);
+            if (word.kept[i] == 0) {
+                // A repeat hits what the item before it touched; one that need not happen does not (fewest hits).
+                const bool dropped = word.kinds[i] == ItemKind::optional;
+                result->steps.emplace_back(dropped ? Outcome::dropped : Outcome::hit, result->steps.back().second);
                 continue;
             }
             const std::size_t item = word.kept[i] - 1;

@@ -27,6 +27,7 @@ struct Item {
 struct Word {
     std::vector<Item> items;
     std::vector<std::uint32_t> kept;  // for each given item: 1 + its number in `items`, or 0 where it was left out
+    std::vector<ItemKind> kinds;      // of the given items
     std::uint32_t lines = 0;
     std::size_t slots = 0;
 };
@@ -47,6 +48,7 @@ inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<s
         const bool repeat = merge_repeats && !word.items.empty() && word.items.back().line == line &&
                             word.items.back().kind == ItemKind::access && kind != ItemKind::flush;
         if (!repeat) word.items.push_back({line, kind, other, false, false});
+        word.kinds.push_back(kind);
         word.kept.push_back(repeat ? 0 : static_cast<std::uint32_t>(word.items.size()));
     }
     word.lines = static_cast<std::uint32_t>(number.size());

@@ -117,7 +117,7 @@ def test_an_input_that_is_changed_is_no_output(optimize: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'asm volatile("1: movb (%0), %%al\\n add $64, %0\\n loop 1b" : "+r" (p), "+c" (n) : : "rax", "memory");',
+        'asm volatile("1: movb (%0), %%al\\n add $64, %0\\n loop 1b" : "+r" (p), "+c" (n) :: "rax");',
         'asm volatile("add $64, %0" : "=r" (p) : "0" (p) : "memory");',
         'asm volatile("cpuid" : "=a" (n) : "a" (0) : "rbx", "%rcx", "dx");',
         'asm volatile("push %%rbx; cpuid; pop %%rbx" : : : "rax", "rcx", "rdx", "memory");',

@@ -92,9 +92,7 @@ _TWO_NUMBERS = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "m
 _Line = Annotated[str, BeforeValidator(_line_of_text), Field(max_length=120)]
 _Text = Annotated[str, BeforeValidator(_line_of_text), Field(max_length=600)]
 # No first-level cache comes near 16 MiB; what is larger is a slip of the pen that a proof would choke on.
-_Size = Annotated[
-    int, BeforeValidator(_bytes), Field(le=16 << 20), WithJsonSchema({"type": ["integer", "string"]})
-]
+_Size = Annotated[int, BeforeValidator(_bytes), Field(le=16 << 20), WithJsonSchema({"type": ["integer", "string"]})]
 _Models = Annotated[
     tuple[int, int], _range(255, single=True), WithJsonSchema({"anyOf": [{"type": "integer"}, _TWO_NUMBERS]})
 ]
@@ -175,9 +173,7 @@ def parse_cpu_files(*layers: Mapping[str, str]) -> Catalogue:
         for where, text in layer.items():
             name = _name_of(where)
             if name in files:
-                raise InputError(
-                    f"'{name}' is also {files[name][0]}", where=where, hint="keep one of the two"
-                )
+                raise InputError(f"'{name}' is also {files[name][0]}", where=where, hint="keep one of the two")
             files[name] = where, parse_cpu_file(where, text)
         seen.append(files)
         finished.append([_finish(name, seen) for name in files])
@@ -287,9 +283,7 @@ def _ancestry(name: str, seen: Sequence[Mapping[str, tuple[str, CpuFile]]]) -> l
             ring = " -> ".join([step for _, step in visited] + [parent])
             raise InputError(f"parent: goes round in a circle: {ring}", where=where, hint="drop one parent")
         if len(chain) > _MAX_PARENTS:
-            raise InputError(
-                f"parent: more than {_MAX_PARENTS} one above the other", where=where, hint="use fewer"
-            )
+            raise InputError(f"parent: more than {_MAX_PARENTS} one above the other", where=where, hint="use fewer")
         depth, name = found, parent
         where, file = seen[depth][name]
 

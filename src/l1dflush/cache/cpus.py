@@ -148,9 +148,7 @@ class Catalogue:
         cpu = self._index.get(lookup_key(name))
         if cpu is not None:
             return cpu
-        near = [
-            self._index[key].name for key in get_close_matches(lookup_key(name), self._index, n=3, cutoff=0.6)
-        ]
+        near = [self._index[key].name for key in get_close_matches(lookup_key(name), self._index, n=3, cutoff=0.6)]
         meant = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
         raise InputError(f"no CPU is called '{name[:80]}'", hint=f"{meant}'l1dflush cpus' lists them")
 

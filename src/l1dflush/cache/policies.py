@@ -157,9 +157,7 @@ class BitPlru:
     """State: one bit per way."""
 
     name: ClassVar[str] = "bit-PLRU"
-    rule: ClassVar[str] = (
-        "a touch sets the way's bit, the last one clears all others; the lowest clear bit is replaced"
-    )
+    rule: ClassVar[str] = "a touch sets the way's bit, the last one clears all others; the lowest clear bit is replaced"
 
     def __init__(self, ways: int) -> None:
         self.ways = ways

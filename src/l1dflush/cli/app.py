@@ -10,9 +10,7 @@ from l1dflush import __version__
 from l1dflush.cli import cpus, explain, routines, rules, schema, trace, verify
 from l1dflush.cli.output import Outcome
 
-_HELP = (
-    "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
-)
+_HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
 _EXAMPLES = """\b
 Examples:
   l1dflush verify                         the flush of Linux 4.9.120, on all CPUs

@@ -62,9 +62,7 @@ def _usage(error: Exception) -> str | None:
     complaints = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     if not isinstance(error, complaints):
         return None
-    text = (
-        one_line(getattr(error, "format_message", error.__str__)()).rstrip(".").replace("Value error, ", "")
-    )
+    text = one_line(getattr(error, "format_message", error.__str__)()).rstrip(".").replace("Value error, ", "")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 

@@ -38,9 +38,7 @@ Function = Annotated[
 ]
 Define = Annotated[
     list[str] | None,
-    typer.Option(
-        "--define", "-D", metavar="NAME[=VALUE]", help="Define a name that the C code uses. Repeatable."
-    ),
+    typer.Option("--define", "-D", metavar="NAME[=VALUE]", help="Define a name that the C code uses. Repeatable."),
 ]
 Optimize = Annotated[Level, typer.Option("--optimize", help="Optimisation level that C is compiled at.")]
 Bind = Annotated[
@@ -53,15 +51,11 @@ Bind = Annotated[
 ]
 BufferSize = Annotated[
     str | None,
-    typer.Option(
-        "--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."
-    ),
+    typer.Option("--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."),
 ]
 MaxSeconds = Annotated[
     float | None,
-    typer.Option(
-        "--max-seconds", metavar="N", help="Give up after so long.  [default: 10]", show_default=False
-    ),
+    typer.Option("--max-seconds", metavar="N", help="Give up after so long.  [default: 10]", show_default=False),
 ]
 CpuFolder = Annotated[
     list[Path] | None,
@@ -89,9 +83,7 @@ def seconds(value: float | None) -> float:
     """The time limit. Raises InputError unless it is a positive number."""
     limit = 10.0 if value is None else value
     if not 0 < limit < float("inf"):
-        raise InputError(
-            f"'{limit:g}' is no time limit", where="--max-seconds", hint="a positive number of seconds"
-        )
+        raise InputError(f"'{limit:g}' is no time limit", where="--max-seconds", hint="a positive number of seconds")
     return limit
 
 

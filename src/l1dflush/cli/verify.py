@@ -71,16 +71,12 @@ def verify(
     ] = None,
     geometry: Annotated[
         str | None,
-        typer.Option(
-            "--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64; goes with --policy."
-        ),
+        typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64; goes with --policy."),
     ] = None,
     every_cpu: Annotated[
         bool, typer.Option("--every-cpu", help="CPUs without L1TF decide the exit status as well.")
     ] = False,
-    every_path: Annotated[
-        bool, typer.Option("--every-path", help="Paths that skip the flush count as well.")
-    ] = False,
+    every_path: Annotated[bool, typer.Option("--every-path", help="Paths that skip the flush count as well.")] = False,
     fail_on: Annotated[
         FailOn | None,
         typer.Option("--fail-on", help="A finding of this severity or worse gives exit status 2."),
@@ -90,9 +86,7 @@ def verify(
     ] = None,
     max_seconds: options.MaxSeconds = None,
     json: options.Json = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")] = False,
     no_color: options.NoColor = False,
 ) -> Outcome:
     """Prove that a flush routine empties the L1D, for every state that the cache can be in, or show how a

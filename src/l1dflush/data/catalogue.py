@@ -67,15 +67,11 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise _unreadable(str(path), error, "make it readable or move it out of the folder") from None
     if len(data) > MAX_FILE_BYTES:
-        raise InputError(
-            "is too long for a CPU file", where=str(path), hint=f"at most {MAX_FILE_BYTES} bytes"
-        )
+        raise InputError("is too long for a CPU file", where=str(path), hint=f"at most {MAX_FILE_BYTES} bytes")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"is not UTF-8 at byte {error.start}", where=str(path), hint="save it as UTF-8 text"
-        ) from None
+        raise InputError(f"is not UTF-8 at byte {error.start}", where=str(path), hint="save it as UTF-8 text") from None
 
 
 def _unreadable(where: str, error: Exception, hint: str) -> InputError:

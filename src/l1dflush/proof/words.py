@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
@@ -144,9 +144,7 @@ class _Builder:
                     lines.append(Line(arena, number * size - base))
                 yield number % sets, _Touch(at, line, _ITEM[event.kind])
 
-    def _placements(
-        self, arena: Arena, events: list[tuple[int, Event]], lines: list[Line]
-    ) -> list[tuple[_Touch, ...]]:
+    def _placements(self, arena: Arena, events: list[tuple[int, Event]], lines: list[Line]) -> list[tuple[_Touch, ...]]:
         """What of an own arena may fall into one set: nothing, or the lines of any one residue."""
         found: dict[tuple[tuple[int, int, ItemKind], ...], tuple[_Touch, ...]] = {(): ()}
         for phase in range(0, self._geometry.line, min(arena.alignment, self._geometry.line)):
@@ -176,9 +174,7 @@ class _Builder:
         known = self.found.get(word)
         if known is not None:
             if known.set_index != index and not any(choice):
-                self.found[word] = SetWord(
-                    word, known.lines, known.set_index, known.sets + 1, known.own, known.has
-                )
+                self.found[word] = SetWord(word, known.lines, known.set_index, known.sets + 1, known.own, known.has)
             return
         mine = {touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS}
         order = list(dict.fromkeys(line for line, _ in items))
@@ -192,16 +188,12 @@ def _merge(buffer_touches: list[_Touch], own: list[tuple[_Touch, ...]]) -> list[
         return buffer_touches
     merged = [buffer_touches[0]]
     positions = [[touch.at for touch in touches] for touches in own]
-    for before, after in zip(buffer_touches, buffer_touches[1:], strict=False):
+    for before, after in pairwise(buffer_touches):
         between: list[_Touch] = []
         for touches, places in zip(own, positions, strict=True):
             piece = touches[bisect_right(places, before.at) : bisect_left(places, after.at)]
             # One line, touched only by plain accesses, is one access however often it is touched.
-            if (
-                piece
-                and all(t.line == piece[0].line and t.kind is ItemKind.ACCESS for t in piece)
-                and len(own) == 1
-            ):
+            if piece and all(t.line == piece[0].line and t.kind is ItemKind.ACCESS for t in piece) and len(own) == 1:
                 piece = piece[:1]
             between.extend(piece)
         merged.extend(sorted(between, key=lambda touch: touch.at))

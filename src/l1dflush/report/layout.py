@@ -67,9 +67,7 @@ class Column:
 
 def fitted(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, flexible: int) -> list[Column]:
     """Columns as wide as their contents; the ``flexible`` one gives way when ``width`` is too small."""
-    widths = [
-        max([cell_len(title), *(cell_len(safe(row[i])) for row in rows)]) for i, title in enumerate(titles)
-    ]
+    widths = [max([cell_len(title), *(cell_len(safe(row[i])) for row in rows)]) for i, title in enumerate(titles)]
     over = sum(widths) + GAP * (len(widths) - 1) - width
     if over > 0:
         widths[flexible] = max(widths[flexible] - over, 12)
@@ -81,9 +79,7 @@ def header(columns: Sequence[Column]) -> Text:
     return row(columns, [column.title for column in columns], styles=["bold"] * len(columns))[0]
 
 
-def row(
-    columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str] | None = None
-) -> list[Text]:
+def row(columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str] | None = None) -> list[Text]:
     """One row of a table: each cell wrapped in its column."""
     styles = styles or [column.style for column in columns]
     wrapped = [wrap(cell, column.width, cut=True) for column, cell in zip(columns, cells, strict=True)]

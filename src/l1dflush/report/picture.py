@@ -87,9 +87,7 @@ def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     if len(numbered) > MAX_STEPS:
         left_out = len(numbered) - FIRST_STEPS - LAST_STEPS
     digits = len(str(len(numbered)))
-    access_width = min(
-        max((cell_len(safe(step.access)) for _, step in numbered), default=0), max(width - 48, 16)
-    )
+    access_width = min(max((cell_len(safe(step.access)) for _, step in numbered), default=0), max(width - 48, 16))
     label_width = max((len(short[step.access]) for _, step in numbered), default=0)
     lines = []
     for number, step in numbered:
@@ -119,9 +117,7 @@ def _event(step: Step, short: dict[str, str]) -> Text:
 def counterexample_lines(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     """Everything about one counterexample: the start, the steps, the set before and after."""
     smallest = (
-        "the smallest start in which a line survives"
-        if counterexample.smallest
-        else "a start in which a line survives"
+        "the smallest start in which a line survives" if counterexample.smallest else "a start in which a line survives"
     )
     head = (
         f"{smallest}, with {counterexample.policy}, in set {counterexample.set_index}"
@@ -129,9 +125,7 @@ def counterexample_lines(counterexample: CounterexampleInfo, width: int) -> list
     )
     lines = paragraph(head, width, indent="  ")
     if counterexample.start_state:
-        lines += paragraph(
-            counterexample.start_state, width, first="  policy state at the start: ", indent="    "
-        )
+        lines += paragraph(counterexample.start_state, width, first="  policy state at the start: ", indent="    ")
     lines += steps(counterexample, width)
     lines += picture(counterexample, width)
     return lines

@@ -69,8 +69,8 @@ def needs(one: Row) -> str:
 
 
 def _cells(one: Row) -> list[str]:
-    # An unknown policy is of unknown certainty: once is enough.
-    policy = one.policy if one.policy_certainty == one.policy else f"{one.policy} ({one.policy_certainty})"
+    # An unknown policy is of unknown certainty, and one that was given needs no remark.
+    policy = one.policy if one.policy_certainty in (one.policy, "given") else f"{one.policy} ({one.policy_certainty})"
     margin = "" if one.margin is None else f"{one.margin:+d}" if one.margin else "0"
     return [names(one), cache(one), policy, needs(one), _number(one.has), margin, one.verdict.value]
 
@@ -86,8 +86,8 @@ def remarks(one: Row) -> list[str]:
     out = [reason] if reason and not (one.candidates and one.verdict is Verdict.UNDECIDED) else []
     if one.candidates:
         out.append(candidates(one.candidates))
-    if one.sets_without_walk:
-        out.append(f"no buffer line is read in {one.sets_without_walk} of {one.geometry.sets} sets")
+    if one.sets_without_walk and not one.reason:
+        out.append(f"no buffer line is read in {one.sets_without_walk} sets")
     return out
 
 
@@ -107,8 +107,4 @@ def candidates(found: Sequence[Candidate]) -> str:
 
 
 def _candidate(one: Candidate) -> str:
-    return (
-        f"{one.policy} ({one.leftovers} left)"
-        if one.verdict is Verdict.REFUTED and one.leftovers
-        else one.policy
-    )
+    return f"{one.policy} ({one.leftovers} left)" if one.verdict is Verdict.REFUTED and one.leftovers else one.policy

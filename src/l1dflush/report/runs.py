@@ -104,15 +104,7 @@ def run_lines(runs: Sequence[Run], buffer: BufferInfo | None, width: int) -> lis
     for group in groups(runs):
         for position, run in enumerate(group):
             number += 1
-            mark = (
-                " "
-                if len(group) == 1
-                else "┌"
-                if position == 0
-                else "└"
-                if position == len(group) - 1
-                else "│"
-            )
+            mark = " " if len(group) == 1 else "┌" if position == 0 else "└" if position == len(group) - 1 else "│"
             first = f"  {number:>{digits}} {mark} "
             instruction = "" if run.kind not in _NOUNS or not run.instruction else f", {run.instruction}"
             where = f" at {run.where}" if run.where else ""

@@ -71,9 +71,7 @@ def buffer_lines(buffer: BufferInfo | None, width: int) -> list[Text]:
     if buffer is None:
         return []
     size = f" of {buffer.size}" if buffer.size is not None and buffer.size != buffer.bytes_spanned else ""
-    read = (
-        f"{hex_or_decimal(buffer.first)} … {hex_or_decimal(buffer.last)}, {buffer.bytes_spanned}{size} bytes"
-    )
+    read = f"{hex_or_decimal(buffer.first)} … {hex_or_decimal(buffer.last)}, {buffer.bytes_spanned}{size} bytes"
     return paragraph(f"{buffer.name}; read: {read}", width, first="buffer  = ", indent=" " * 10)
 
 
@@ -104,9 +102,7 @@ def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int)
         if len(members) > MAX_PATHS:
             lines.append(Text(f"      and {len(members) - MAX_PATHS} more of the same", "dim"))
     if len(alike) > MAX_PATHS:
-        lines.append(
-            Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim")
-        )
+        lines.append(Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim"))
     return lines
 
 
@@ -171,11 +167,7 @@ def conclusion(result: VerifyResult, width: int) -> list[Text]:
         text += ": no old line is left in any set"
     elif result.verdict is Verdict.REFUTED and not result.reason:
         text += ": an old line can survive"
-    reason = (
-        f"{result.cause}: {result.reason}"
-        if result.cause and result.reason
-        else result.cause or result.reason
-    )
+    reason = f"{result.cause}: {result.reason}" if result.cause and result.reason else result.cause or result.reason
     if reason:
         text += f" ({reason})" if result.verdict is Verdict.PROVED else f": {reason}"
     lines = paragraph(text, width, indent="")

@@ -24,7 +24,5 @@ def _path_lines(path: TracePath, result: TraceResult, number: int, width: int) -
     head = f"path{of}: {events} events in {len(path.runs)} runs, {path.instructions} instructions"
     lines = paragraph(head, width, style="bold")
     if path.decided_by:
-        lines += paragraph(
-            f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim"
-        )
+        lines += paragraph(f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim")
     return lines + run_lines(path.runs, result.buffer, width)

@@ -233,9 +233,7 @@ def _copies(elf: bytes) -> Iterator[_Copy]:
                 for symbol in table.iter_symbols():
                     if (match := _MARK_NAME.match(symbol.name)) and isinstance(symbol["st_shndx"], int):
                         place = (symbol["st_shndx"], symbol["st_value"])
-                        ends.setdefault((int(match.group(2)), int(match.group(3))), {})[match.group(1)] = (
-                            place
-                        )
+                        ends.setdefault((int(match.group(2)), int(match.group(3))), {})[match.group(1)] = place
         for line in lines:
             head, *operands = line.split(" ")
             number, _, copy = head.partition("_")

@@ -196,17 +196,12 @@ def _initialised(name: str, where: str) -> SourceNote:
     return SourceNote(NoteKind.BUFFER_INITIALISED, text, where)
 
 
-def _not_initialised(
-    name: str, allocation: _Allocation, same: int | None, where: Callable[[int], str]
-) -> SourceNote:
+def _not_initialised(name: str, allocation: _Allocation, same: int | None, where: Callable[[int], str]) -> SourceNote:
     if same is not None:
         why = "every page of it is filled with the same content, and equal pages can be merged"
         place = where(same)
     elif allocation.zeroed:
-        why = (
-            f"{allocation.allocator} gives zeroed pages, nothing is stored into them, and equal pages "
-            "can be merged"
-        )
+        why = f"{allocation.allocator} gives zeroed pages, nothing is stored into them, and equal pages can be merged"
         place = where(allocation.position)
     else:
         why = (

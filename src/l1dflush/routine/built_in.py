@@ -77,9 +77,7 @@ class BuiltIn:
 
     def __post_init__(self) -> None:
         self._require(0 < self.buffer_bytes <= MAX_BUFFER, f"buffer_bytes is none of 1..{MAX_BUFFER}")
-        self._require(
-            self.step > 0 and self.buffer_bytes % self.step == 0, "step does not divide buffer_bytes"
-        )
+        self._require(self.step > 0 and self.buffer_bytes % self.step == 0, "step does not divide buffer_bytes")
         self._require(0 < self.passes <= MAX_PASSES, f"passes is none of 1..{MAX_PASSES}")
         self._require(0 < self.unroll <= MAX_UNROLL, f"unroll is none of 1..{MAX_UNROLL}")
         self._require(self.buffer_bytes % (self.step * self.unroll) == 0, "unroll does not divide the loads")

@@ -65,9 +65,7 @@ _INCOMPLETE = re.compile(
 )
 
 
-def compile_function(
-    index: CIndex, function: Item, options: LoadOptions, origin: Origin, context: str
-) -> Routine:
+def compile_function(index: CIndex, function: Item, options: LoadOptions, origin: Origin, context: str) -> Routine:
     """The routine that ``function`` of the text in ``index`` becomes, with its parameters and notes.
 
     ``context`` is the blanked text in which the treatment of the buffer is looked for. Raises
@@ -83,9 +81,7 @@ def compile_function(
     notes += _notes_from_code(index, function, options, declared_only, marked)
     functions = frozenset(item.name for item in (function, *unit.called))
     notes += buffer_notes(context, unit.words, functions, where)
-    return replace(
-        found[0], parameters=_parameters(index.facts(function), index, function), notes=tuple(notes)
-    )
+    return replace(found[0], parameters=_parameters(index.facts(function), index, function), notes=tuple(notes))
 
 
 def _compiled(index: CIndex, function: Item, options: LoadOptions) -> tuple[CUnit, frozenset[str], bytes]:
@@ -144,11 +140,7 @@ def _blamed(index: CIndex, unit: CUnit, error: InputError) -> set[str]:
     if not tail.isdecimal() or len(tail) > 9:
         return everyone
     line = int(tail)
-    inside = {
-        item.name
-        for item in unit.called
-        if index.text.line(item.start) <= line <= index.text.line(item.end - 1)
-    }
+    inside = {item.name for item in unit.called if index.text.line(item.start) <= line <= index.text.line(item.end - 1)}
     own = index.text.line(unit.function.start) <= line <= index.text.line(unit.function.end - 1)
     return inside if inside and not own else everyone
 

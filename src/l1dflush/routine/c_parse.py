@@ -231,15 +231,11 @@ class _Walk:
             self.function_seen = True
             self.facts.parameters = list(_parameters(node, self.source))
 
-    def _identifier(
-        self, node: Node, role: str | None, parent: Node | None, parent_kind: str, above: str
-    ) -> None:
+    def _identifier(self, node: Node, role: str | None, parent: Node | None, parent_kind: str, above: str) -> None:
         name = self._text(node)
         if parent_kind.startswith("preproc_") or role == "symbol":
             return
-        if (parent_kind in _DECLARING and role == "declarator") or (
-            parent_kind == "enumerator" and role == "name"
-        ):
+        if (parent_kind in _DECLARING and role == "declarator") or (parent_kind == "enumerator" and role == "name"):
             self.facts.declared.add(name)
             return
         if parent_kind in ("function_declarator", "gnu_asm_goto_list"):

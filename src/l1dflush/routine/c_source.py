@@ -80,9 +80,7 @@ def find_candidates(index: CIndex, functions: list[Item], wanted: str | None) ->
         raise InputError("no C function is defined here", where=index.source)
     items = sorted(by_name.values(), key=lambda item: item.start)
     named = [item for item in items if any(word in item.name.lower() for word in FLUSH_WORDS)]
-    ranked = [
-        Candidate(item, _rank(index, item), named=bool(named)) for item in (named or items)[:_MAX_RANKED]
-    ]
+    ranked = [Candidate(item, _rank(index, item), named=bool(named)) for item in (named or items)[:_MAX_RANKED]]
     return [candidate for candidate in ranked if candidate.rank] or ranked
 
 

@@ -39,14 +39,10 @@ ATTRIBUTE_NAMES = word_set(
     """
 )
 # These mean something to the compiler and take an argument; only the parser must not see them.
-_ARGUMENT_ATTRIBUTES = (
-    "__aligned|__section|__printf|__acquires|__releases|__must_hold|__alias|__malloc|__counted_by"
-)
+_ARGUMENT_ATTRIBUTES = "__aligned|__section|__printf|__acquires|__releases|__must_hold|__alias|__malloc|__counted_by"
 
 _ATTRIBUTE = re.compile(r"\b(?:" + "|".join(sorted(ATTRIBUTE_NAMES)) + r")\b")
-_PARSER_BLIND = re.compile(
-    rf"\b(?:{_ARGUMENT_ATTRIBUTES})[ \t]*\((?:[^()\n]|\([^()\n]*\))*\)|{_ATTRIBUTE.pattern}"
-)
+_PARSER_BLIND = re.compile(rf"\b(?:{_ARGUMENT_ATTRIBUTES})[ \t]*\((?:[^()\n]|\([^()\n]*\))*\)|{_ATTRIBUTE.pattern}")
 _INLINE = re.compile(
     r"\b(?:inline|__inline|__inline__|__always_inline|__forceinline)\b|"
     r"__attribute__\s*\(\(\s*_*always_inline_*\s*\)\)"

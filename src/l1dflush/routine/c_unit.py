@@ -26,9 +26,7 @@ from l1dflush.routine.c_text import (
 from l1dflush.routine.kernel_prelude import prelude
 
 # The prelude stands for the headers; a text must not read other files; an #error guards a build we do not do.
-_DROPPED_DIRECTIVES = frozenset(
-    {"include", "include_next", "import", "embed", "error", "warning", "line", ""}
-)
+_DROPPED_DIRECTIVES = frozenset({"include", "include_next", "import", "embed", "error", "warning", "line", ""})
 _DROPPED_PRAGMA = re.compile(r"pragma[ \t]+(?:GCC[ \t]+)?(?:dependency|poison|system_header|once)")
 # Only pasted or looked up by name inside the prelude's macros, so they need no value.
 _NAMES_ONLY = re.compile(r"(?:X86_FEATURE_|X86_BUG_|CONFIG_)\w+\Z")
@@ -178,9 +176,7 @@ class _Closure:
         defined: set[str] = set()
         seen: set[int] = set()
         names_seen: set[str] = set()
-        todo: list[Item] = [
-            item for item in self.index.by_name[self.function.name] if item is not self.function
-        ]
+        todo: list[Item] = [item for item in self.index.by_name[self.function.name] if item is not self.function]
         todo.append(self.function)
         names: list[tuple[str, set[str]]] = []
         while todo or names:
@@ -251,9 +247,7 @@ def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
 
 
 def _is_keyword(name: str) -> bool:
-    return (
-        name in _C_WORDS or name.startswith("__builtin_") or (name.startswith("__") and name.endswith("__"))
-    )
+    return name in _C_WORDS or name.startswith("__builtin_") or (name.startswith("__") and name.endswith("__"))
 
 
 _C_WORDS = word_set(

@@ -92,9 +92,7 @@ def looks_like_assembly(text: str) -> bool:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return False
-    known = sum(
-        1 for line in lines if _DIRECTIVE.match(line) or _INSTRUCTION.match(line) or _LABEL.match(line)
-    )
+    known = sum(1 for line in lines if _DIRECTIVE.match(line) or _INSTRUCTION.match(line) or _LABEL.match(line))
     solid = sum(1 for line in lines if _DIRECTIVE.match(line) or _INSTRUCTION.match(line))
     return solid > 0 and known * 2 >= len(lines)
 

@@ -35,9 +35,7 @@ class LineTable(Mapping[int, SourceLine]):
     """Instruction addresses to source lines. Iterates over the addresses at which a line begins, and answers
     for every address up to the next one."""
 
-    def __init__(
-        self, rows: list[tuple[int, int, int]] | None = None, files: list[str] | None = None
-    ) -> None:
+    def __init__(self, rows: list[tuple[int, int, int]] | None = None, files: list[str] | None = None) -> None:
         """``rows`` are (address, index into ``files`` or -1 behind the end of a sequence, line)."""
         # A later row for one address replaces the earlier; an end only counts where nothing begins.
         last: dict[int, tuple[int, int]] = {}
@@ -209,9 +207,7 @@ class _Program:
             raise ValueError("a program that cannot be decoded")
         lengths = self._data[self._at : self._at + opcode_base - 1]
         self._at += opcode_base - 1
-        header = _Header(
-            version, minimum_length, line_base - (line_base >> 7 << 8), line_range, lengths, wide
-        )
+        header = _Header(version, minimum_length, line_base - (line_base >> 7 << 8), line_range, lengths, wide)
         files = self._files_v5(wide) if version >= 5 else self._files_v2()
         base = len(self.files)
         self.files.extend(files)

@@ -153,9 +153,7 @@ def read_elf(data: bytes, *, where: str) -> ElfFile:
     if len(data) < 24 + header.size:
         malformed(where, "the header is cut off")
     (_, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, shstrndx) = header.unpack_from(data, 24)
-    sections = _read_sections(
-        data, where, bits=bits, shoff=shoff, shentsize=shentsize, shnum=shnum, shstrndx=shstrndx
-    )
+    sections = _read_sections(data, where, bits=bits, shoff=shoff, shentsize=shentsize, shnum=shnum, shstrndx=shstrndx)
     segments: tuple[ElfSegment, ...] = ()
     if file_type != ET_REL:
         segments = _read_segments(data, where, bits=bits, phoff=phoff, phentsize=phentsize, phnum=phnum)
@@ -188,9 +186,7 @@ def _read_ident(data: bytes, where: str) -> tuple[Literal[32, 64], int, int]:
     if machine not in (EM_386, EM_X86_64) or order == 2:
         _refuse_architecture(where, machine, order)
     if wide == 1 and machine == EM_X86_64:
-        raise InputError(
-            "this is x32 code (64-bit instructions, 32-bit pointers)", where=where, hint=_SUPPORTED
-        )
+        raise InputError("this is x32 code (64-bit instructions, 32-bit pointers)", where=where, hint=_SUPPORTED)
     if wide == 2 and machine == EM_386:
         malformed(where, "a 64-bit file of 32-bit x86 code")
     if file_type not in (ET_REL, ET_EXEC, ET_DYN):
@@ -243,8 +239,7 @@ def _read_sections(
         names = data[rows[names_index][4] : rows[names_index][4] + rows[names_index][5]]
     lookup = _Names(names, where)
     return tuple(
-        ElfSection(index, lookup(fields[0]) or f"section {index}", *fields[1:])
-        for index, fields in enumerate(rows)
+        ElfSection(index, lookup(fields[0]) or f"section {index}", *fields[1:]) for index, fields in enumerate(rows)
     )
 
 

@@ -83,16 +83,12 @@ def load_linked(elf: ElfFile) -> LinkedFile:
     symbols = [
         PlacedSymbol(s.name, s.value + bias, s.size, s.kind, s.binding, defined=True)
         for s in elf.symbols
-        if s.name
-        and s.section > 0
-        and s.kind not in (elf_format.STT_SECTION, elf_format.STT_FILE, elf_format.STT_TLS)
+        if s.name and s.section > 0 and s.kind not in (elf_format.STT_SECTION, elf_format.STT_FILE, elf_format.STT_TLS)
     ]
     return LinkedFile(sections, symbols, bad)
 
 
-def _relocate(
-    elf: ElfFile, pieces: list[tuple[ElfSegment, int, bytearray]], bias: int
-) -> list[BadRelocation]:
+def _relocate(elf: ElfFile, pieces: list[tuple[ElfSegment, int, bytearray]], bias: int) -> list[BadRelocation]:
     """Apply what refers to the file itself; what refers to other files stays and is recorded."""
     bad: list[BadRelocation] = []
     count = 0

@@ -18,9 +18,7 @@ from l1dflush.routine.model import Origin, OriginKind, Routine
 MAX_BYTES = 64 << 20
 STANDARD_INPUT = "-"
 
-_UNDERSTOOD = (
-    "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
-)
+_UNDERSTOOD = "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +121,7 @@ def _file(source: str) -> bytes:
         near = difflib.get_close_matches(source, built_in.names(), n=3, cutoff=0.5)
         names = ", ".join(near or built_in.names())
         hint = f"did you mean the built-in {names}?" if near else f"built in are {names}"
-        raise InputError(
-            "there is no such file and no such built-in routine", where=source, hint=hint
-        ) from None
+        raise InputError("there is no such file and no such built-in routine", where=source, hint=hint) from None
     except (OSError, ValueError) as error:
         # ValueError: a NUL character in the name.
         what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

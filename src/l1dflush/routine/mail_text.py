@@ -26,9 +26,7 @@ _HEAD = 16 << 10
 _LONGEST_SUBJECT = 2000  # decoding takes quadratic time
 
 # The separator that mailbox.mbox goes by; that class wants a file, and this data may come from a pipe.
-_FROM_LINE = re.compile(
-    rb"^From \S[^\n]{0,200}\d{1,2}:\d\d[^\n]{0,40}\d{4}[^\n]{0,20}\n(?=[A-Za-z][\w-]*:)", re.M
-)
+_FROM_LINE = re.compile(rb"^From \S[^\n]{0,200}\d{1,2}:\d\d[^\n]{0,40}\d{4}[^\n]{0,20}\n(?=[A-Za-z][\w-]*:)", re.M)
 _HEADER = re.compile(
     rb"^(?:Return-Path|Received|From|To|Cc|Subject|Date|Message-ID|MIME-Version|Content-Type|In-Reply-To):",
     re.M | re.I,

@@ -107,17 +107,14 @@ def routines_from_image(
     if function is not None:
         chosen = {function: _find(image, entries, function, origin.source)}
     else:
-        chosen = {
-            n: a for n, a in entries.items() if any(word in n.lower() for word in _FLUSH_WORDS)
-        } or entries
+        chosen = {n: a for n, a in entries.items() if any(word in n.lower() for word in _FLUSH_WORDS)} or entries
     if not chosen:
         raise InputError("there is no machine code in it", where=origin.source)
     if len(chosen) > MAX_CANDIDATES:
         what = f"it has {len(chosen)} functions that may be a flush"
         raise InputError(what, where=origin.source, hint="name one with --function")
     parameters = tuple(
-        Parameter(register, f"argument {number}")
-        for number, register in enumerate(_ARGUMENTS[image.bits], start=1)
+        Parameter(register, f"argument {number}") for number, register in enumerate(_ARGUMENTS[image.bits], start=1)
     )
     routines = []
     for name, address in chosen.items():
@@ -156,11 +153,7 @@ def _find(image: Image, entries: dict[str, int], function: str, where: str) -> i
         names = [n for n in names if n[:2] == function[:2] or function in n][:3000]
     near = difflib.get_close_matches(function, names, n=5, cutoff=0.4)
     count = len(entries)
-    hint = (
-        f"nearest of {count}: {', '.join(near)}"
-        if near
-        else f"it has {count} functions, none of a similar name"
-    )
+    hint = f"nearest of {count}: {', '.join(near)}" if near else f"it has {count} functions, none of a similar name"
     raise InputError(f"no function '{function}'", where=where, hint=hint)
 
 
@@ -215,9 +208,7 @@ class _Layout:
         self._content += size
         if self._content > MAX_CONTENT:
             hint = f"'{name}' takes {size} bytes"
-            raise InputError(
-                f"more than {MAX_CONTENT >> 20} MiB of code and data", where=self.elf.where, hint=hint
-            )
+            raise InputError(f"more than {MAX_CONTENT >> 20} MiB of code and data", where=self.elf.where, hint=hint)
         step = max(alignment, PAGE)
         address = -(-self._cursor // step) * step
         self._cursor = -(-(address + size) // PAGE) * PAGE + PAGE
@@ -239,9 +230,7 @@ class _Layout:
             if table.type not in (SHT_RELA, SHT_REL):
                 continue
             if table.info >= len(self.elf.sections):
-                malformed(
-                    self.elf.where, f"{table.name} relocates section {table.info}, which does not exist"
-                )
+                malformed(self.elf.where, f"{table.name} relocates section {table.info}, which does not exist")
             if table.info in self.bases:
                 tables.append((self.elf.sections[table.info], table))
         tables.sort(key=lambda pair: not pair[0].flags & SHF_EXECINSTR)
@@ -252,9 +241,7 @@ class _Layout:
             for relocation in self.elf.relocations(table):
                 count += 1
                 if count > elf_format.MAX_RELOCATIONS:
-                    raise InputError(
-                        f"more than {elf_format.MAX_RELOCATIONS} relocations", where=self.elf.where
-                    )
+                    raise InputError(f"more than {elf_format.MAX_RELOCATIONS} relocations", where=self.elf.where)
                 if relocation.type:
                     yield section, relocation
 
@@ -306,9 +293,7 @@ class _Layout:
         if symbol.kind == elf_format.STT_TLS:
             return f"'{symbol.name}' is thread-local"
         base = self.bases.get(symbol.section)
-        return (
-            f"'{symbol.name}' lies in a section that is not loaded" if base is None else base + symbol.value
-        )
+        return f"'{symbol.name}' lies in a section that is not loaded" if base is None else base + symbol.value
 
     def _relocate(self, section: ElfSection, relocation: ElfRelocation) -> None:
         base = self.bases[section.number]
@@ -350,9 +335,7 @@ class _Layout:
             symbol = self.elf.symbols[index]
             if symbol.size:
                 sections.append(
-                    Section(
-                        f"COMMON {symbol.name}", address, b"", symbol.size, max(symbol.value, 1), True, False
-                    )
+                    Section(f"COMMON {symbol.name}", address, b"", symbol.size, max(symbol.value, 1), True, False)
                 )
         if self._slots:
             sections.append(self._got_section())

@@ -28,9 +28,7 @@ _MAX_FILES = 5000
 _C_SUFFIXES = (".c", ".h", ".inc", ".cc", ".cpp", ".hpp", ".i")
 _ASSEMBLY_SUFFIXES = (".S", ".s", ".asm")
 _LABEL = re.compile(r"^\s*(?:(?:SYM_\w*START\w*|ENTRY)\s*\(\s*(\w+)|([A-Za-z_]\w*):)", re.M)
-_DIFF = re.compile(
-    rb"^(?:<[^<>\n]{1,200}>)*@@ -\d{1,9}(?:,\d{1,9})? (?:\+|&#43;)\d{1,9}(?:,\d{1,9})? @@", re.M
-)
+_DIFF = re.compile(rb"^(?:<[^<>\n]{1,200}>)*@@ -\d{1,9}(?:,\d{1,9})? (?:\+|&#43;)\d{1,9}(?:,\d{1,9})? @@", re.M)
 _FILE_HEADER = re.compile(rb"^(?:<[^<>\n]{1,200}>)*(?:\+\+\+ |diff --git )", re.M)
 
 
@@ -119,9 +117,7 @@ class _Search:
         shown = ", ".join(names[:_MAX_SEEN]) + (", ..." if len(names) > _MAX_SEEN else "")
         hint = f"functions seen: {shown}" if names else "no function is seen whole in it"
         if self.options.function is not None:
-            raise InputError(
-                f"no function '{self.options.function}' in the patch", where=self.where, hint=hint
-            )
+            raise InputError(f"no function '{self.options.function}' in the patch", where=self.where, hint=hint)
         raise InputError("no function with a flush among the added lines", where=self.where, hint=hint)
 
     def _c_file(self, file: NewFile, origin: Origin) -> None:

@@ -41,9 +41,7 @@ _ERROR = re.compile(
     re.I | re.M,
 )
 _READS_FILES = re.compile(rb"""(?:^|[\s;:"\\{|])\.(incbin|include)\b""", re.I)
-_INCLUDES = re.compile(
-    rb"""^[ \t]*(?:\#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed)\b[ \t]*(.*)$""", re.M
-)
+_INCLUDES = re.compile(rb"""^[ \t]*(?:\#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed)\b[ \t]*(.*)$""", re.M)
 # Relative, without "..", named outright: such a file is looked for in an empty folder and not found.
 _HARMLESS = re.compile(rb"""(?:<(?!/)(?:(?!\.\.)[^<>\n])*>|"(?!/)(?:(?!\.\.)[^"\n])*")(?:\s*(?:/[/*].*)?)?""")
 _NAME = re.compile(r"[A-Za-z_]\w*(\([\w, .]*\))?", re.ASCII)

@@ -135,7 +135,9 @@ class Decoder:
             base, displacement = None, displacement + insn.address + insn.size
         if index in ("riz", "eiz"):
             index = None
-        narrow = any(name is not None and REGISTERS.get(name, (name, 8, 0))[1] * 8 < self._bits for name in (base, index))
+        narrow = any(
+            name is not None and REGISTERS.get(name, (name, 8, 0))[1] * 8 < self._bits for name in (base, index)
+        )
         segment = insn.reg_name(mem.segment) if mem.segment in (cs.X86_REG_FS, cs.X86_REG_GS) else None
         return Memory(
             segment,

@@ -138,7 +138,10 @@ def _build() -> dict[str, Effect]:
     put("not bswap", Effect(Form.PLAIN, (_U,)))
     put("shl sal shr sar shld shrd", Effect(Form.SHIFT, (_U, _R, _R), flags_written=ALL_FLAGS))
     put("rol ror", Effect(Form.SHIFT, (_U, _R), flags_written=frozenset({CARRY})))
-    put("rcl rcr", Effect(Form.SHIFT, (_U, _R), flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})))
+    put(
+        "rcl rcr",
+        Effect(Form.SHIFT, (_U, _R), flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})),
+    )
     put("shlx shrx sarx rorx pdep pext", Effect(Form.PLAIN, (_W, _R, _R)))
     put("andn bextr blsi blsr blsmsk bzhi", Effect(Form.PLAIN, (_W, _R, _R), flags_written=ALL_FLAGS))
     put("mulx", Effect(Form.PLAIN, (_W, _W, _R), reads=_gpr("rdx")))

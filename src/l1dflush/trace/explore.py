@@ -45,5 +45,5 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
         scripts.extend((*run.outcomes[:i], True) for i in range(len(run.outcomes) - 1, len(script) - 1, -1))
         if len(paths) + len(scripts) > options.max_paths:
             last = path.decisions[-1]
-            raise too_many_paths(options.max_paths, last.sources, last.pc)
+            raise too_many_paths(options.max_paths, last.sources, last.pc, run.state.pointers)
     return Trace(routine, tuple(paths), tuple(undefined_used), tuple(assumptions))

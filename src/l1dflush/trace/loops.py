@@ -123,7 +123,7 @@ class Loops:
                 and register.size >= 4
             )
         self._regular = self._regular and all(self._harmless(insn, access) for access in self._accesses)
-        if pc != insn.next and pc != self._head:
+        if pc not in (insn.next, self._head):
             self._body = []
 
     def _harmless(self, insn: Instruction, access: Access) -> bool:
@@ -198,7 +198,9 @@ class Loops:
             if not bulk:
                 if write:
                     memory.store(address, size, None)
-                elif memory.defined(address, size) is slot.undefined or (slot.undefined and any(memory.state(address, size))):
+                elif memory.defined(address, size) is slot.undefined or (
+                    slot.undefined and any(memory.state(address, size))
+                ):
                     raise IrregularLoopError(self._head)
             kind = Kind.STORE if write else Kind.LOAD
             events.append(Event(kind, slot.pc, slot.mnemonic, slot.arena, address - slot.base, size))

@@ -39,9 +39,7 @@ class Machine:
         wide = image.bits == 64
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64 if wide else unicorn.UC_MODE_32)
         names = GENERAL if wide else tuple(_NARROW)
-        self._ids = {
-            name: getattr(ux, f"UC_X86_REG_{(name if wide else _NARROW[name]).upper()}") for name in names
-        }
+        self._ids = {name: getattr(ux, f"UC_X86_REG_{(name if wide else _NARROW[name]).upper()}") for name in names}
         self._pc_id = ux.UC_X86_REG_RIP if wide else ux.UC_X86_REG_EIP
         self._mapped: set[int] = set()
         self._reports: list[tuple[int, int, int]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from l1dflush.errors import UndecidedError
-from l1dflush.routine.model import EXTERNAL_STRIDE, Image, Section, Symbol
+from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_STRIDE, Image, Section, Symbol
 from l1dflush.trace.machine import PAGE, Machine, is_external
 from l1dflush.trace.model import Arena, ArenaKind
 from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
@@ -41,6 +41,12 @@ class MemoryState:
         section = self._sections[index]
         return section if address < section.address + section.size else None
 
+    def _owner(self, address: int) -> Section | None:
+        """The section that ``address`` lies in or, up to the next one, behind: whoever walks on from a variable
+        walks what lies behind it."""
+        index = bisect_right(self._starts, address) - 1
+        return self._sections[index] if index >= 0 and address < EXTERNAL_BASE else None
+
     def symbol_at(self, address: int) -> Symbol | None:
         """The data symbol or undefined symbol that ``address`` is nearest behind, in the same section."""
         if is_external(address):
@@ -49,7 +55,7 @@ class MemoryState:
         if index < 0:
             return None
         symbol = self._symbols[index]
-        section = self.section_at(address)
+        section = self._owner(address)
         return symbol if section is not None and symbol.address >= section.address else None
 
     def resolve(self, address: int, unknown: Unknown | None) -> tuple[Arena, int]:
@@ -58,9 +64,7 @@ class MemoryState:
         if unknown is not None:
             offset = address - unknown.marker
             if abs(offset) >= self._unknowns.reach:
-                raise UndecidedError(
-                    "address-out-of-reach", f"an address {offset:+#x} bytes from {unknown.arena.name}"
-                )
+                raise UndecidedError("address-out-of-reach", f"an address {offset:+#x} bytes from {unknown.arena.name}")
             return unknown.arena, offset
         if is_external(address):
             base = address - address % EXTERNAL_STRIDE
@@ -68,7 +72,7 @@ class MemoryState:
             if symbol is not None:
                 arena = self._arena(f"external:{symbol.name}", ArenaKind.SYMBOL, f"`{symbol.name}`", POINTER_ALIGNMENT)
                 return arena, address - base
-        section = self.section_at(address)
+        section = self._owner(address)
         if section is not None:
             name = f"section {section.name}"
             arena = self._arena(f"section:{section.address:x}", ArenaKind.SECTION, name, section.alignment)

@@ -1,6 +1,7 @@
-"""One way through a routine: control flow, the stack, string instructions, and the forks.
+"""One way through a routine: control flow, the stack, and the forks.
 
-Data instructions are :mod:`l1dflush.trace.semantics`; loops that only repeat themselves are handed to
+Data instructions are :mod:`l1dflush.trace.semantics`, string instructions :mod:`l1dflush.trace.strings`,
+those that are stepped over :mod:`l1dflush.trace.skipped`; loops that only repeat themselves are handed to
 :mod:`l1dflush.trace.loops`. A branch on an unknown value asks the script that the explorer wrote; a path
 that runs past its script takes the branch as not taken.
 """
@@ -9,20 +10,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register
-from l1dflush.trace.effects import ALL_FLAGS, OPPOSITE, SAME, Event as EffectEvent, Form, Role
+from l1dflush.trace.effects import ALL_FLAGS, OPPOSITE, SAME, Form, Role
 from l1dflush.trace.loops import Loops
 from l1dflush.trace.machine import is_external
 from l1dflush.trace.model import Decision, Event, Kind, Path
 from l1dflush.trace.semantics import Dataflow, check_reports, is_plain
-from l1dflush.trace.state import CALLER_SAVED, RETURN_ADDRESS, Access, FlagValue, State, TraceOptions, bind_hint, lost_value
+from l1dflush.trace.skipped import step_over
+from l1dflush.trace.state import (
+    CALLER_SAVED,
+    RETURN_ADDRESS,
+    FlagValue,
+    State,
+    TraceOptions,
+    bind_hint,
+    lost_value,
+)
+from l1dflush.trace.strings import element_count, run_string
 from l1dflush.trace.values import Unknown
-
-FLUSH_COMMAND = 0x10B  # IA32_FLUSH_CMD
 
 
 class PathRun:
@@ -30,7 +39,13 @@ class PathRun:
     must be run instruction by instruction, ``deadline`` is a time.monotonic() value."""
 
     def __init__(
-        self, routine: Routine, options: TraceOptions, decoder: Decoder, script: tuple[bool, ...], irregular: set[int], deadline: float
+        self,
+        routine: Routine,
+        options: TraceOptions,
+        decoder: Decoder,
+        script: tuple[bool, ...],
+        irregular: set[int],
+        deadline: float,
     ) -> None:
         self.state = State(routine, options)
         self.decisions: list[Decision] = []
@@ -71,7 +86,9 @@ class PathRun:
         start = pc - section.address
         code = section.data[start : start + 15]
         if not code:
-            raise UndecidedError("jump-into-nowhere", f"the routine runs off the end of {section.name}", where=f"{pc:#x}")
+            raise UndecidedError(
+                "jump-into-nowhere", f"the routine runs off the end of {section.name}", where=f"{pc:#x}"
+            )
         insn = self._decoder.decode(code, pc)
         for bad in self._routine.image.bad_relocations:
             if bad.address < insn.next and pc < bad.address + bad.size:
@@ -79,11 +96,14 @@ class PathRun:
         self._instructions[pc] = insn
         return insn
 
-    def _spend(self, insn: Instruction) -> None:
-        self._spent += 1
-        self._steps += 1
+    def _check_budget(self, more: int, insn: Instruction) -> None:
+        self._spent += more
         if self._spent > self._options.max_instructions:
             raise out_of_budget(f"{self._options.max_instructions} instructions", insn.address)
+
+    def _spend(self, insn: Instruction) -> None:
+        self._steps += 1
+        self._check_budget(1, insn)
         if self._steps % 256 == 0 and time.monotonic() > self._deadline:
             raise out_of_budget(f"{self._options.max_seconds:g} seconds", insn.address)
 
@@ -92,7 +112,9 @@ class PathRun:
         form = insn.effect.form
         if is_plain(insn.effect):
             if insn.repeat:
-                raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+                raise UndecidedError(
+                    "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
+                )
             self._dataflow.run(insn)
             return insn.next
         match form:
@@ -109,13 +131,11 @@ class PathRun:
             case Form.CONDITIONAL_MOVE:
                 self._conditional_move(insn)
             case Form.STRING:
-                self._string(insn)
-            case Form.SKIP:
-                self._skip(insn)
-            case Form.RESULTS_UNKNOWN:
-                self._results_unknown(insn)
-            case Form.VECTOR_SKIP:
-                self._vector_skip(insn)
+                count = element_count(self.state, insn)
+                self._check_budget(max(count - 1, 0), insn)
+                run_string(self.state, insn, count)
+            case Form.SKIP | Form.RESULTS_UNKNOWN | Form.VECTOR_SKIP:
+                step_over(self.state, insn, self._spent)
             case _:
                 raise AssertionError(form)
         return insn.next
@@ -140,7 +160,7 @@ class PathRun:
             self.decisions.append(Decision(insn.address, insn.text, value.sources, taken))
             self._forks_at[insn.address] += 1
             if self._forks_at[insn.address] > self._options.max_paths:
-                raise too_many_paths(self._options.max_paths, value.sources, insn.address)
+                raise too_many_paths(self._options.max_paths, value.sources, insn.address, self.state.pointers)
         return holds != negated
 
     def _flags(self, insn: Instruction) -> FlagValue | None:
@@ -157,7 +177,12 @@ class PathRun:
         if unknown is None:
             return self.state.machine.step(insn.address)[0]
         if insn.mnemonic == "loop":
-            raise UndecidedError("loop-count-unknown", "`loop` with an unknown count", where=f"{insn.address:#x}", hint=bind_hint(unknown.sources))
+            raise UndecidedError(
+                "loop-count-unknown",
+                "`loop` with an unknown count",
+                where=f"{insn.address:#x}",
+                hint=bind_hint(unknown.sources),
+            )
         return target if self._decide(insn, condition, unknown) else insn.next
 
     def _conditional_move(self, insn: Instruction) -> None:
@@ -169,7 +194,11 @@ class PathRun:
         destination, source = insn.operands
         assert isinstance(destination, Register)
         unknown = self._flags(insn)
-        moves = self._decide(insn, insn.mnemonic[4:], unknown) if unknown else condition_holds(insn.mnemonic[4:], state.machine.flags())
+        moves = (
+            self._decide(insn, insn.mnemonic[4:], unknown)
+            if unknown
+            else condition_holds(insn.mnemonic[4:], state.machine.flags())
+        )
         value = state.registers[destination.full]
         bits = state.machine.read(destination.full)
         if moves:
@@ -212,7 +241,9 @@ class PathRun:
         target, unknown = self._target(insn)
         if unknown is not None:
             raise UndecidedError(
-                "indirect-jump", f"`{insn.text}` goes where {' and '.join(unknown.sources)} says", where=f"{insn.address:#x}"
+                "indirect-jump",
+                f"`{insn.text}` goes where {' and '.join(unknown.sources)} says",
+                where=f"{insn.address:#x}",
             )
         if is_external(target):
             self._outside_call(insn, target, None)
@@ -236,7 +267,9 @@ class PathRun:
         """A function that is not here is taken to return, having changed what the ABI lets it change."""
         state = self.state
         symbol = None if unknown is not None else state.memory.symbol_at(target)
-        name = symbol.name if symbol is not None else "+".join(unknown.sources) if unknown is not None else f"{target:#x}"
+        name = (
+            symbol.name if symbol is not None else "+".join(unknown.sources) if unknown is not None else f"{target:#x}"
+        )
         state.events.append(Event(Kind.CALL, insn.address, name))
         state.memory.version += 1
         for register in CALLER_SAVED[state.bits]:
@@ -247,14 +280,18 @@ class PathRun:
         state.vectors.clear()
 
     def _return(self, insn: Instruction) -> int:
-        return self._pop_return(insn, extra=insn.operands[0] if insn.operands and isinstance(insn.operands[0], int) else 0)
+        return self._pop_return(
+            insn, extra=insn.operands[0] if insn.operands and isinstance(insn.operands[0], int) else 0
+        )
 
     def _pop_return(self, insn: Instruction, extra: int = 0) -> int:
         state = self.state
         access = state.stack_access(0, state.width, Role.READ)
         state.emit(insn, access)
         if state.memory.load(access.address, access.size, access.arena, access.offset, access.origin) is not None:
-            raise UndecidedError("return-address-unknown", "the return address is not the caller's", where=f"{insn.address:#x}")
+            raise UndecidedError(
+                "return-address-unknown", "the return address is not the caller's", where=f"{insn.address:#x}"
+            )
         target = int.from_bytes(state.machine.peek(access.address, state.width), "little")
         state.machine.write("rsp", access.address + state.width + extra)
         return target
@@ -268,10 +305,14 @@ class PathRun:
             return
         operand = insn.operands[0]
         if isinstance(operand, Register | Memory) and operand.size != width:
-            raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+            raise UndecidedError(
+                "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
+            )
         if insn.effect.form is Form.POP:
             if not isinstance(operand, Register):
-                raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+                raise UndecidedError(
+                    "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
+                )
             self._pop_into(insn, operand.full)
             return
         access = None
@@ -294,128 +335,6 @@ class PathRun:
         state.machine.write(register, int.from_bytes(state.machine.peek(access.address, width), "little"))
         state.registers[register] = value
 
-    # --- string instructions ---------------------------------------------------------------------------
-
-    def _string(self, insn: Instruction) -> None:
-        """lods, stos, movs, with or without ``rep``: the pointers move on and stay the same values."""
-        state = self.state
-        count = 1
-        if insn.repeat:
-            unknown = state.registers["rcx"]
-            if unknown is not None:
-                raise UndecidedError(
-                    "loop-count-unknown",
-                    f"how often `{insn.text}` repeats depends on {' and '.join(unknown.sources)}",
-                    where=f"{insn.address:#x}",
-                    hint=bind_hint(unknown.sources),
-                )
-            count = state.machine.read("rcx")
-        if self._spent + count > self._options.max_instructions:
-            raise out_of_budget(f"{self._options.max_instructions} instructions", insn.address)
-        self._spent += max(count - 1, 0)
-        if count:
-            self._repeat(insn, state.accesses(insn), count)
-        if insn.repeat:
-            state.machine.write("rcx", 0)
-
-    def _repeat(self, insn: Instruction, accesses: list[Access], count: int) -> None:
-        state = self.state
-        step = accesses[0].size * state.machine.direction()
-        for index in range(count):
-            for access in accesses:
-                kind = Kind.STORE if access.role is Role.WRITE else Kind.LOAD
-                state.events.append(
-                    Event(kind, insn.address, insn.mnemonic, access.arena, access.offset + index * step, access.size)
-                )
-        loads = next((a for a in accesses if a.role is Role.READ), None)
-        stores = next((a for a in accesses if a.role is Role.WRITE), None)
-        last = (count - 1) * step
-        if loads is not None and stores is None:
-            at = loads.address + last
-            value = state.memory.load(at, loads.size, loads.arena, loads.offset + last, loads.origin)
-            content = int.from_bytes(state.machine.peek(at, loads.size), "little")
-            self._load_accumulator(insn, value, content, loads.size)
-        if stores is not None:
-            low = min(stores.address, stores.address + last)
-            length = count * stores.size
-            if loads is None and state.registers["rax"] is None:
-                unit = state.machine.read("rax").to_bytes(8, "little")[: stores.size]
-                state.machine.poke(low, unit * count)
-                state.memory.store(low, length, None)
-            else:
-                state.memory.forget(low, length)
-        for register, access in (("rsi", loads), ("rdi", stores)):
-            if access is not None:
-                state.machine.write(register, (state.machine.read(register) + count * step) & ((1 << state.bits) - 1))
-
-    def _load_accumulator(self, insn: Instruction, value: Unknown | None, content: int, size: int) -> None:
-        state = self.state
-        if value is None and state.registers["rax"] is None:
-            keep = state.machine.read("rax") & ~((1 << 8 * size) - 1) if size < 4 else 0
-            state.machine.write("rax", keep | content)
-        elif value is not None and value.lost:
-            raise lost_value(insn)
-        elif value is not None and size == state.width:
-            state.registers["rax"] = value
-            state.machine.write("rax", content)
-        else:
-            before = state.registers["rax"]
-            key = ("accumulator", value.uid if value else content, before.uid if before else None, size)
-            state.set_unknown("rax", state.fresh(key, [value, before]))
-
-    # --- instructions that are stepped over ------------------------------------------------------------
-
-    def _skip(self, insn: Instruction) -> None:
-        state = self.state
-        for access in state.accesses(insn):
-            state.emit(insn, access)
-        match insn.effect.event:
-            case EffectEvent.FENCE:
-                state.events.append(Event(Kind.FENCE, insn.address, insn.mnemonic))
-            case EffectEvent.SERIALISE:
-                state.events.append(Event(Kind.SERIALISE, insn.address, insn.mnemonic))
-            case EffectEvent.FLUSH_ALL:
-                state.events.append(Event(Kind.FLUSH_ALL, insn.address, insn.mnemonic))
-            case EffectEvent.MSR_WRITE:
-                state.events.append(Event(Kind.MSR_WRITE, insn.address, self._msr()))
-
-    def _msr(self) -> str:
-        """The MSR that is written and the low half of the value, as far as they are known."""
-        state = self.state
-        number, value = (
-            None if state.registers[r] is not None else state.machine.read(r) & 0xFFFF_FFFF for r in ("rcx", "rax")
-        )
-        shown = "an unknown MSR" if number is None else f"MSR {number:#x}"
-        return f"{shown} = {'an unknown value' if value is None else hex(value)}"
-
-    def _results_unknown(self, insn: Instruction) -> None:
-        state = self.state
-        if insn.effect.event is EffectEvent.SERIALISE:
-            state.events.append(Event(Kind.SERIALISE, insn.address, insn.mnemonic))
-        leaf = tuple(state.machine.read(register) for register in sorted(insn.effect.reads))
-        # cpuid gives the same answer to the same question; the others need not.
-        key = (insn.mnemonic, leaf, 0 if insn.mnemonic == "cpuid" else self._spent)
-        written = [o.full for o in insn.operands if isinstance(o, Register)]
-        for register in (*insn.effect.writes, *written):
-            state.set_unknown(register, state.unknowns.get((*key, register), {f"{insn.mnemonic} {register}"}))
-        for part in insn.effect.flags_written:
-            state.flags[part] = FlagValue(key, (f"{insn.mnemonic} flags",))
-
-    def _vector_skip(self, insn: Instruction) -> None:
-        state = self.state
-        for access in state.accesses(insn):
-            state.emit(insn, access)
-        for name in self._vectors_written(insn):
-            state.vectors[name] = state.unknowns.get(("lost", name), {f"{insn.mnemonic} result"}, lost=True)
-
-    def _vectors_written(self, insn: Instruction) -> Iterator[str]:
-        if insn.operands:
-            first = insn.operands[0]
-            assert isinstance(first, Register)
-            yield first.full
-        else:  # vzeroupper, vzeroall
-            yield from list(self.state.vectors)
-
 
 def condition_holds(condition: str, flags: int) -> bool:
     """Whether a condition code holds for a known EFLAGS value (SDM volume 1, appendix B)."""
@@ -431,11 +350,20 @@ def condition_holds(condition: str, flags: int) -> bool:
 
 def out_of_budget(what: str, pc: int) -> UndecidedError:
     """The error of a routine that does not end within its budget."""
-    return UndecidedError("budget", f"the routine has not returned after {what}", where=f"{pc:#x}", hint="an endless loop, or raise the budget")
-
-
-def too_many_paths(limit: int, sources: tuple[str, ...], pc: int) -> UndecidedError:
-    """The error of a routine that forks too often."""
     return UndecidedError(
-        "too-many-paths", f"more than {limit} paths; the last fork depends on {' and '.join(sources)}", where=f"{pc:#x}", hint=bind_hint(sources)
+        "budget",
+        f"the routine has not returned after {what}",
+        where=f"{pc:#x}",
+        hint="an endless loop, or raise the budget",
+    )
+
+
+def too_many_paths(limit: int, sources: tuple[str, ...], pc: int, pointers: set[str]) -> UndecidedError:
+    """The error of a routine that forks too often: a loop whose end depends on something unknown, mostly."""
+    missing = [name for name in sources if name not in pointers]
+    return UndecidedError(
+        "too-many-paths",
+        f"more than {limit} paths; the last fork depends on {' and '.join(sources)}",
+        where=f"{pc:#x}",
+        hint=bind_hint(missing),
     )

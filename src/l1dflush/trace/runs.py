@@ -52,12 +52,14 @@ def fold(events: Sequence[Event]) -> list[FoldedRun]:
 
 def _best(events: Sequence[Event], at: int) -> tuple[int, int]:
     """The period and the number of repetitions that cover the most events from ``at`` on."""
-    best = (1, _repetitions(events, at, 1))
-    if best[1] >= 3:
+    plain = _repetitions(events, at, 1)
+    best = (1, plain)
+    if plain > LONGEST_PERIOD:
         return best
     for period in range(2, LONGEST_PERIOD + 1):
         count = _repetitions(events, at, period)
-        if count >= 3 and count * period > best[0] * best[1]:
+        # A plain run is easier to read: a longer period has to explain much more.
+        if count >= 3 and count * period > max(best[0] * best[1], 2 * plain):
             best = (period, count)
     return best
 
@@ -70,7 +72,8 @@ def _repetitions(events: Sequence[Event], at: int, period: int) -> int:
         if not all(_alike(events[base + i], events[base + period + i]) for i in range(period)):
             break
         if count > 1 and any(
-            events[base + period + i].offset - events[base + i].offset != events[at + period + i].offset - events[at + i].offset
+            events[base + period + i].offset - events[base + i].offset
+            != events[at + period + i].offset - events[at + i].offset
             for i in range(period)
         ):
             break
@@ -79,6 +82,4 @@ def _repetitions(events: Sequence[Event], at: int, period: int) -> int:
 
 
 def _alike(one: Event, other: Event) -> bool:
-    return (
-        one.kind is other.kind and one.detail == other.detail and one.arena == other.arena and one.size == other.size
-    )
+    return one.kind is other.kind and one.detail == other.detail and one.arena == other.arena and one.size == other.size

@@ -60,7 +60,9 @@ class Dataflow:
         state = self._state
         went, reports = state.machine.step(insn.address)
         if went != insn.next:
-            raise UndecidedError("emulator-disagrees", f"`{insn.text}` did not go on behind itself", where=f"{insn.address:#x}")
+            raise UndecidedError(
+                "emulator-disagrees", f"`{insn.text}` did not go on behind itself", where=f"{insn.address:#x}"
+            )
         check_reports(insn, reports, accesses)
 
     def _sources(self, insn: Instruction, accesses: dict[int, Access]) -> dict[int, Value]:
@@ -75,7 +77,11 @@ class Dataflow:
                 sources[index] = value
         for register in effect.reads:
             if (value := state.registers[register]) is not None:
-                sources[-2] = value if sources.get(-2) is None else state.fresh(("both", sources[-2], value), [sources[-2], value])
+                sources[-2] = (
+                    value
+                    if sources.get(-2) is None
+                    else state.fresh(("both", sources[-2], value), [sources[-2], value])
+                )
         for part in effect.flags_read:
             if (flag := state.flags[part]) is not None:
                 sources[-3] = flag
@@ -83,9 +89,12 @@ class Dataflow:
 
     def _only_vectors(self, insn: Instruction) -> bool:
         """Whether all that ``insn`` writes is vectors or memory, so that a lost value only travels."""
-        return insn.effect.form is Form.VECTOR and isinstance(insn.operands[0], Register | Memory) and not (
-            isinstance(insn.operands[0], Register) and insn.operands[0].general
-        ) and not insn.effect.flags_written
+        return (
+            insn.effect.form is Form.VECTOR
+            and isinstance(insn.operands[0], Register | Memory)
+            and not (isinstance(insn.operands[0], Register) and insn.operands[0].general)
+            and not insn.effect.flags_written
+        )
 
     def _key(self, insn: Instruction, sources: dict[int, Value]) -> Hashable:
         """Names the operation with its operands' values: equal keys, equal results."""
@@ -128,7 +137,9 @@ class Dataflow:
         flags = FlagValue(("flags", key), names) if effect.flags_written else None
         first, second = sources.get(0), sources.get(1)
         whole = bool(insn.operands) and _size(insn.operands[0]) == state.width
-        same = len(insn.operands) == 2 and insn.operands[0] == insn.operands[1] and isinstance(insn.operands[0], Register)
+        same = (
+            len(insn.operands) == 2 and insn.operands[0] == insn.operands[1] and isinstance(insn.operands[0], Register)
+        )
         related = isinstance(first, Unknown) and isinstance(second, Unknown) and first.uid == second.uid and whole
         match effect.form:
             case Form.MOVE:
@@ -199,9 +210,10 @@ class Dataflow:
             if not kept:
                 state.machine.write(register.full, value.marker)
             return
-        kept = [before] if partial else []
+        merged = [before] if partial else []
         state.set_unknown(
-            register.full, state.fresh(("narrow", key, register.size, register.offset, _identity(value)), [value, *kept])
+            register.full,
+            state.fresh(("narrow", key, register.size, register.offset, _identity(value)), [value, *merged]),
         )
 
     def _store(self, access: Access, value: Value, key: Hashable) -> None:
@@ -246,12 +258,15 @@ def check_reports(insn: Instruction, reports: list[tuple[int, int, int]], access
     else:
         touched = {(address, bool(write)) for address, _, write in reports}
         if all(
-            (a.role is Role.WRITE or (a.address, False) in touched) and (a.role is Role.READ or (a.address, True) in touched)
+            (a.role is Role.WRITE or (a.address, False) in touched)
+            and (a.role is Role.READ or (a.address, True) in touched)
             for a in accesses
         ):
             return
     raise UndecidedError(
-        "emulator-disagrees", f"the emulator and the effects table disagree about `{insn.text}`", where=f"{insn.address:#x}"
+        "emulator-disagrees",
+        f"the emulator and the effects table disagree about `{insn.text}`",
+        where=f"{insn.address:#x}",
     )
 
 

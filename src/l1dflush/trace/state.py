@@ -77,6 +77,8 @@ class State:
         self.fresh_made = 0
         # Registers that are no argument and that an address or a branch came to depend on.
         self.undefined_used: dict[str, None] = {}
+        # Names of the values that were used as addresses: a number for them is not what is missing.
+        self.pointers: set[str] = set()
         self._names = {p.register: p.name for p in routine.parameters}
         self._not_arguments = self._define_registers()
         self._bind(options.bind)
@@ -114,7 +116,11 @@ class State:
             register = by_name.get(name) or REGISTERS.get(name, (None,))[0]
             symbol = self.routine.image.symbols.get(name)
             if register is None and symbol is None:
-                known = [*by_name, *(r for r in ARGUMENTS[self.bits] if not by_name), *self.routine.image.symbols]
+                known = [
+                    *by_name,
+                    *(r for r in ARGUMENTS[self.bits] if not by_name),
+                    *self.routine.image.symbols,
+                ]
                 raise InputError(
                     f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",
                     where="--bind",
@@ -125,7 +131,9 @@ class State:
             try:
                 value = int(text, 0)
             except ValueError as error:
-                raise InputError(f"'{text}' is no number", where=f"--bind {name}", hint="a number, or buffer") from error
+                raise InputError(
+                    f"'{text}' is no number", where=f"--bind {name}", hint="a number, or buffer"
+                ) from error
             if register is not None:
                 self.registers[register] = None
                 self.machine.write(register, value & ((1 << self.bits) - 1))
@@ -182,7 +190,9 @@ class State:
             if register is None:
                 continue
             if register not in self.registers:
-                raise UndecidedError("unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}")
+                raise UndecidedError(
+                    "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
+                )
             address += self.machine.read(register) * scale
             value = self.registers[register]
             if value is not None:
@@ -203,6 +213,7 @@ class State:
                 hint=bind_hint(names),
             )
         self.check_used(unknown[0][0].sources)
+        self.pointers.update(unknown[0][0].sources)
         if unknown[0][0].lost:
             raise lost_value(insn)
         return address, unknown[0][0]
@@ -210,7 +221,9 @@ class State:
     def _segment_base(self, insn: Instruction, segment: str) -> Unknown:
         if self.bits == 32:
             raise UndecidedError(
-                "unclassified-instruction", f"memory relative to {segment} in 32-bit code", where=f"{insn.address:#x}"
+                "unclassified-instruction",
+                f"memory relative to {segment} in 32-bit code",
+                where=f"{insn.address:#x}",
             )
         value = self.unknowns.get(("segment", segment), {segment}, name=f"memory at {segment}")
         self.machine.set_segment_base("fs" if segment == "fs" else "gs", value.marker)
@@ -266,5 +279,3 @@ def bind_hint(names: Iterable[str]) -> str | None:
     """How to supply the values of ``names``, if they can be named on the command line."""
     plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
     return " ".join(f"--bind {name}=VALUE" for name in plain) or None
-
-

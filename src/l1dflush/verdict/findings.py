@@ -71,7 +71,8 @@ def decision_texts(path: Path) -> list[str]:
 
 
 def _of_walk(path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], places: Places) -> Iterator[Finding]:
-    first, last = walk[0][0], walk[-1][0]
+    # From the fill on: what the routine touches between warm-up and fill is in no set's way.
+    first, last = walk[fill_start(walk)][0], walk[-1][0]
     inside = [e for e in path.events[first:last] if e.arena is None or e.arena.key not in buffer.arenas]
     own = Counter(places.text(event) for event in inside if event.kind in TOUCHES)
     if own:
@@ -83,7 +84,11 @@ def _of_walk(path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], plac
             yield finding("outside-call", f"{event.detail} is called during the walk", places.where(event.pc))
     stores = [event for _, event in walk if event.kind is Kind.STORE]
     if stores:
-        yield finding("buffer-written", f"{len(stores)} stores into the buffer, the first at {places.text(stores[0])}", places.where(stores[0].pc))
+        yield finding(
+            "buffer-written",
+            f"{len(stores)} stores into the buffer, the first at {places.text(stores[0])}",
+            places.where(stores[0].pc),
+        )
     if not any(event.kind in _ENDS_LOADS for event in path.events[last + 1 :]):
         yield finding("no-fence", "nothing waits for the last load", places.where(walk[-1][1].pc))
     yield from _of_warm_up(path, walk, places)
@@ -109,7 +114,13 @@ def _of_warm_up(path: Path, walk: Sequence[tuple[int, Event]], places: Places) -
 
 
 def _of_extent(
-    trace: Trace, buffer: Buffer, walk: Sequence[tuple[int, Event]], buffer_size: int | None, declared: bool, places: Places, line: int
+    trace: Trace,
+    buffer: Buffer,
+    walk: Sequence[tuple[int, Event]],
+    buffer_size: int | None,
+    declared: bool,
+    places: Places,
+    line: int,
 ) -> Iterator[Finding]:
     """Where the walk goes: beyond the end, over a variable's storage, past lines that it leaves out."""
     reads = [event for _, event in walk if event.kind in READS and event.arena == buffer.primary]
@@ -123,11 +134,23 @@ def _of_extent(
         known = symbol.size is not None and symbol.size > 0
         if not known or (symbol.size or 0) <= POINTER_SIZE:
             size = f"has {symbol.size} bytes" if known else "has no size in this input"
-            yield finding("own-storage", f"`{symbol.name}` {size}, and {span} bytes from its address on are read", places.where(lowest.pc))
+            yield finding(
+                "own-storage",
+                f"`{symbol.name}` {size}, and {span} bytes from its address on are read",
+                places.where(lowest.pc),
+            )
         elif span > (symbol.size or 0):
-            yield finding("outside-buffer", f"{span - (symbol.size or 0)} bytes beyond the {symbol.size} of `{symbol.name}` are read", places.where(lowest.pc))
+            yield finding(
+                "outside-buffer",
+                f"{span - (symbol.size or 0)} bytes beyond the {symbol.size} of `{symbol.name}` are read",
+                places.where(lowest.pc),
+            )
     if beyond:
-        yield finding("outside-buffer", f"{len(beyond)} accesses outside the {buffer_size} bytes of the buffer, the first at {places.text(beyond[0])}", places.where(beyond[0].pc))
+        yield finding(
+            "outside-buffer",
+            f"{len(beyond)} accesses outside the buffer's {buffer_size} bytes, first {places.text(beyond[0])}",
+            places.where(beyond[0].pc),
+        )
     yield from _of_gaps(walk, places, line)
 
 
@@ -152,9 +175,16 @@ def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> It
     steps = Counter(b - a for a, b in zip(sorted(touched), sorted(touched)[1:], strict=False))
     usual = steps.most_common(1)[0][0] if steps else 1
     if usual > 1:
-        yield finding("skipped-line", f"the walk goes in steps of {usual * line} bytes: {usual - 1} of {usual} lines are left out", where)
+        yield finding(
+            "skipped-line",
+            f"the walk goes in steps of {usual * line} bytes: {usual - 1} of {usual} lines are left out",
+            where,
+        )
         return
-    spans = _list(f"{name}+{low * line:#x}" if low == high else f"{name}+{low * line:#x} … +{high * line:#x}" for low, high in _ranges(missing))
+    spans = _list(
+        f"{name}+{low * line:#x}" if low == high else f"{name}+{low * line:#x} … +{high * line:#x}"
+        for low, high in _ranges(missing)
+    )
     yield finding("skipped-line", f"{len(missing)} line{'s' * (len(missing) > 1)} left out: {spans}", where)
 
 

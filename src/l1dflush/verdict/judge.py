@@ -12,7 +12,6 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
 from l1dflush.routine.model import OriginKind, Routine
-from l1dflush.trace.explore import trace as run_trace
 from l1dflush.trace.model import Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.findings import decision_texts, find, finding
@@ -84,7 +83,9 @@ def trace_of(source: str, options: VerifyOptions) -> TraceResult:
 def _caches(options: VerifyOptions) -> list[tuple[Cpu | None, Geometry, str | None, bool]]:
     """What to judge: (CPU or None for --policy, geometry, policy, whether it decides)."""
     if (options.policy is None) != (options.geometry is None):
-        raise InputError("--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64")
+        raise InputError(
+            "--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64"
+        )
     if options.policy is not None and options.geometry is not None:
         if options.cpus:
             raise InputError("--cpu and --policy exclude each other", hint="a CPU has a policy already")
@@ -94,12 +95,12 @@ def _caches(options: VerifyOptions) -> list[tuple[Cpu | None, Geometry, str | No
     if options.cpus:
         named = {cpu.name: cpu for cpu in (catalogue.get(name) for name in options.cpus)}
         return [(cpu, cpu.geometry, cpu.policy, True) for cpu in named.values()]
-    return [
-        (cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()
-    ]
+    return [(cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()]
 
 
-def _judge(trace: Trace, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]], options: VerifyOptions) -> VerifyResult:
+def _judge(
+    trace: Trace, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]], options: VerifyOptions
+) -> VerifyResult:
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
@@ -198,7 +199,10 @@ def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyO
 
 
 def _compare_unoptimised(
-    source: str, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]], options: VerifyOptions, result: VerifyResult
+    source: str,
+    caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]],
+    options: VerifyOptions,
+    result: VerifyResult,
 ) -> VerifyResult:
     """Adds a finding where C compiled at -O0 has another verdict."""
     plain = options.unoptimised()
@@ -231,7 +235,13 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
         paths=(),
         findings=(),
         rows=(),
-        scope=Scope(start="any", all_ways_valid=True, touches=0, taken_for_granted=TAKEN_FOR_GRANTED, not_modelled=NOT_MODELLED),
+        scope=Scope(
+            start="any",
+            all_ways_valid=True,
+            touches=0,
+            taken_for_granted=TAKEN_FOR_GRANTED,
+            not_modelled=NOT_MODELLED,
+        ),
         verdict=Verdict.UNDECIDED,
         cause=error.cause,
         reason=str(error),
@@ -265,7 +275,9 @@ def _buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) ->
     if buffer is None:
         return None
     name, size = buffer.primary.name, options.buffer_size
-    event = next(e for path in trace.paths for e in path.events if e.arena == buffer.primary and e.offset == buffer.first)
+    event = next(
+        e for path in trace.paths for e in path.events if e.arena == buffer.primary and e.offset == buffer.first
+    )
     symbol = storage(trace.routine.image, event)
     if symbol is not None:
         name, size = f"the storage of `{symbol.name}`", size or symbol.size

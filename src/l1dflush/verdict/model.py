@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from l1dflush.verdict.severity import Severity
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 
 
 class Verdict(StrEnum):
@@ -116,7 +116,9 @@ class CounterexampleInfo(_Model):
     end: tuple[str, ...] = Field(description="content of each way at the end")
     end_state: str
     leftovers: int = Field(description="old lines left at the end of this counterexample")
-    smallest: bool = Field(description="whether no counterexample has fewer buffer lines cached at the start, or as many and fewer hits")
+    smallest: bool = Field(
+        description="whether no counterexample has fewer buffer lines cached at the start, or as many and fewer hits"
+    )
 
 
 class Candidate(_Model):
@@ -147,7 +149,9 @@ class Row(_Model):
     geometry: GeometryInfo
     policy: str = Field(description="replacement policy, or 'unknown'")
     policy_certainty: str = Field(description="learned from silicon, measured, documented, inferred, unknown or given")
-    needs: int | None = Field(description="fewest pairwise different accesses that always suffice; null if none do or the policy is unknown")
+    needs: int | None = Field(
+        description="fewest pairwise different accesses that always suffice; null if none do or the policy is unknown"
+    )
     has: int | None = Field(description="fewest different buffer lines read in any set; null without a walk")
     margin: int | None = Field(description="has - needs; null where the exact words decide otherwise")
     verdict: Verdict
@@ -155,7 +159,9 @@ class Row(_Model):
     reason: str = Field(description="one line about the verdict; may be empty")
     leftovers: int | None = Field(description="most old lines left in a set over all starts; null if undecided")
     sets_without_walk: int = Field(description="sets in which no buffer line is read")
-    curve: tuple[int, ...] | None = Field(description="most old lines left after 0, 1, 2, ... pairwise different accesses, down to 0; null if unknown")
+    curve: tuple[int, ...] | None = Field(
+        description="most old lines left after 0, 1, 2, ... pairwise different accesses, down to 0; null if unknown"
+    )
     candidates: tuple[Candidate, ...] = Field(default=(), description="for an unknown policy, the known ones")
     counterexample: CounterexampleInfo | None = None
 

@@ -105,7 +105,9 @@ def _after_last_call(path: Path, buffer: Buffer) -> tuple[Sequence[Event], bool]
     return path.events[calls[-1] + 1 :], walk[0][0] < calls[-1]
 
 
-def _judge(question: Question, words: list[tuple[Path, list[SetWord], bool]], geometry: Geometry, policy: str) -> Outcome:
+def _judge(
+    question: Question, words: list[tuple[Path, list[SetWord], bool]], geometry: Geometry, policy: str
+) -> Outcome:
     ways = geometry.ways
     try:
         needs, curve = _needs(policy, ways), _curve(policy, ways)

@@ -98,7 +98,7 @@ lines come in during the fill after all. Linux uses cpuid.""",
         "undeclared-register",
         Severity.ERROR,
         "the inline assembly changes a register that it does not declare",
-        "add the register to the clobber list, or make the operand an output (\"+r\")",
+        'add the register to the clobber list, or make the operand an output ("+r")',
         """The compiler believes that a register keeps its value unless the statement names it as an output or a
 clobber. cpuid alone changes eax, ebx, ecx and edx. What then goes wrong depends on the code around, on the compiler
 and on its options.

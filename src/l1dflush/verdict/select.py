@@ -40,7 +40,7 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
         return mechanisms[0]
     if not walking and len(failed) == 1 and not mechanisms:
         raise failed[0][1]
-    names = ", ".join((t.routine.name for t in walking)) or ", ".join(routine.name for routine in routines)
+    names = ", ".join(t.routine.name for t in walking) or ", ".join(routine.name for routine in routines)
     if walking:
         raise InputError(f"several functions walk a buffer: {names}", hint="pick one with --function NAME")
     reason = "" if not failed else f"; {failed[0][0].name} could not be followed: {failed[0][1].what}"

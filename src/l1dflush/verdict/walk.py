@@ -30,11 +30,21 @@ class Buffer:
 
 
 def walked_arenas(path: Path) -> list[Arena]:
-    """Arenas in which the path reads at least a page at a constant stride, in order of appearance."""
+    """Arenas in which the path reads at least a page, in order of appearance.
+
+    That is a page at a constant stride, or as many different lines as a page has, in whatever order.
+    """
     found: dict[str, Arena] = {}
-    for run in fold([event for event in path.events if event.kind in READS and event.arena is not None]):
-        if run.step and run.span >= PAGE and run.event.arena is not None:
-            found.setdefault(run.event.arena.key, run.event.arena)
+    lines: dict[str, set[int]] = {}
+    reads = [event for event in path.events if event.kind in READS and event.arena is not None]
+    for event in reads:
+        assert event.arena is not None
+        lines.setdefault(event.arena.key, set()).add(event.offset // LINE)
+    for run in fold(reads):
+        arena = run.event.arena
+        assert arena is not None
+        if (run.step and run.span >= PAGE) or len(lines[arena.key]) >= PAGE // LINE:
+            found.setdefault(arena.key, arena)
     return list(found.values())
 
 

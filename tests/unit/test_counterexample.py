@@ -1,0 +1,153 @@
+"""Counterexamples: they replay, they are as small as they claim to be, and a wrong one is caught."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from l1dflush import _core
+from l1dflush.cache.policies import get_policy, known_policies
+from l1dflush.proof.counterexample import Counterexample, Outcomes, ReplayMismatchError, from_witness, replay
+from l1dflush.proof.prover import ItemKind, Word, counterexample, decide, needs, word_of
+
+A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
+
+
+def _plain_search() -> ModuleType:
+    path = Path(__file__).with_name("plain_search.py")
+    spec = importlib.util.spec_from_file_location("plain_search", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+plain = _plain_search()
+
+bounded = settings(
+    max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+SMALL = [(name, ways) for ways in (2, 3, 4) for name in known_policies(ways)]
+
+
+def words(max_lines: int, max_length: int) -> st.SearchStrategy[Word]:
+    item = st.tuples(st.integers(0, max_lines - 1), st.sampled_from([A, A, A, A, O, F]))
+    return st.lists(item, max_size=max_length).map(tuple)
+
+
+def replayed(found: Counterexample, word: Word) -> None:
+    dropped = [index for index, step in enumerate(found.steps) if step.outcome is Outcomes.DROPPED]
+    assert all(word[index][1] is O for index in dropped)
+    policy = get_policy(found.policy, found.ways)
+    assert replay(policy, [(line, int(kind)) for line, kind in word], found.policy_state, found.content, dropped) == (
+        found.steps
+    )
+    assert found.leftovers
+
+
+@pytest.mark.parametrize(("name", "ways"), SMALL)
+@bounded
+@given(word=words(4, 6))
+def test_counterexamples_are_the_smallest(name: str, ways: int, word: Word) -> None:
+    if sum(kind is O for _, kind in word) > 2:
+        word = tuple((line, A if kind is O else kind) for line, kind in word)
+    expected = plain.smallest(name, ways, word)
+    if expected is None:
+        with pytest.raises(ValueError, match="no old line can be left"):
+            counterexample(name, ways, word)
+        return
+    found = counterexample(name, ways, word)
+    assert found.smallest
+    assert found.policy_state in plain.start_states(name, ways)
+    assert (found.cached_at_start, found.hits, len(found.leftovers)) == expected
+    replayed(found, word)
+
+
+@pytest.mark.parametrize("name", known_policies(8))
+@settings(bounded, max_examples=60)
+@given(word=words(9, 16))
+def test_counterexamples_at_8_ways_replay(name: str, word: Word) -> None:
+    if name in ("LRU", "LRU2PLRU4") and sum(kind is F for _, kind in word) > 1:
+        word = tuple((line, A if kind is F else kind) for line, kind in word)
+    if decide(name, 8, word).leftovers == 0:
+        assert _core.witness(name, 8, [line for line, _ in word], [int(kind) for _, kind in word]) is None
+        return
+    replayed(counterexample(name, 8, word), word)
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [(n, w) for n in ("LRU", "tree-PLRU", "bit-PLRU", "FIFO") for w in (4, 8)] + [("LRU3PLRU4", 12)],
+)
+def test_one_access_less_than_needed(name: str, ways: int) -> None:
+    enough = needs(name, ways)
+    assert enough is not None
+    word = word_of(range(enough - 1))
+    found = counterexample(name, ways, word)
+    replayed(found, word)
+    with pytest.raises(ValueError, match="no old line"):
+        counterexample(name, ways, word_of(range(enough)))
+
+
+def test_without_room_for_the_smallest_any_is_given_and_says_so() -> None:
+    word = word_of(range(29))
+    found = counterexample("bit-PLRU", 16, word, max_states=20_000)
+    assert not found.smallest
+    replayed(found, word)
+    flushes: Word = ((0, F), (1, F), *((line, A) for line in range(2, 20)))
+    found = counterexample("bit-PLRU", 16, flushes, max_states=2_000)
+    replayed(found, flushes)
+
+
+def test_equal_questions_have_equal_answers() -> None:
+    word = word_of(range(12))
+    assert counterexample("tree-PLRU", 8, word) == counterexample("tree-PLRU", 8, word)
+
+
+def test_content_uses_the_callers_line_names() -> None:
+    found = counterexample("tree-PLRU", 8, word_of(range(100, 112)))
+    assert {line for line in found.content if isinstance(line, int)} <= set(range(100, 112))
+    assert {line for line in found.content if isinstance(line, str)} >= set(found.leftovers)
+
+
+def test_steps_of_a_small_one() -> None:
+    # Two ways and one access: whatever it misses, one old line stays.
+    found = counterexample("LRU", 2, ((5, A), (5, F)))
+    assert found.content == ("a", "b")
+    assert [(step.outcome, step.way, step.evicted) for step in found.steps] == [
+        (Outcomes.MISS, 1, "b"),
+        (Outcomes.FLUSHED, 1, 5),
+    ]
+    assert found.steps[-1].content == ("a", None)
+    assert found.leftovers == ("a",)
+
+
+def test_a_prover_that_is_wrong_is_caught() -> None:
+    policy = get_policy("LRU", 2)
+    word = [(0, 0), (1, 0)]
+    with pytest.raises(ReplayMismatchError, match="item 1"):
+        from_witness(
+            policy,
+            word,
+            start=(0, 1),
+            first_items=[-1, -1],
+            expected=[(Outcomes.MISS, 1), (Outcomes.HIT, 0)],
+            smallest=True,
+        )
+    with pytest.raises(ReplayMismatchError, match="nothing is left"):
+        from_witness(
+            policy,
+            word,
+            start=(0, 1),
+            first_items=[-1, -1],
+            expected=[(Outcomes.MISS, 1), (Outcomes.MISS, 0)],
+            smallest=True,
+        )
+    with pytest.raises(ReplayMismatchError, match="steps were expected"):
+        from_witness(policy, word, start=(0, 1), first_items=[-1, -1], expected=[], smallest=True)

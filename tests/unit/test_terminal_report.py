@@ -1,0 +1,212 @@
+"""The text of a result: complete, aligned, 80 columns, and safe whatever the names in it are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from l1dflush.report.layout import plain, wrap
+from l1dflush.report.picture import counterexample_lines, labels, picture
+from l1dflush.report.terminal import verify_lines
+from l1dflush.report.trace_text import trace_lines
+from l1dflush.verdict.model import (
+    CounterexampleInfo,
+    Run,
+    TracePath,
+    TraceResult,
+    Verdict,
+    VerifyResult,
+)
+
+Make = Callable[..., Any]
+
+
+def text(result: VerifyResult, width: int = 80) -> str:
+    return plain(verify_lines(result, width))
+
+
+def test_a_proved_result_says_what_it_is_about(make_result: Make) -> None:
+    shown = text(make_result())
+    assert shown.startswith("flush (assembly, flush.S), 64 bit, 50 bytes, sha256 abababababab\n")
+    assert "buffer  = what `rdi` points to; read: +0 … +65472, 65473 bytes" in shown
+    assert "trace   = 1024 loads" in shown
+    assert "PROVED on Haswell: no old line is left in any set" in shown
+    assert "all ways valid; no touches by others" in shown
+    assert re.search(r"exit status\s+0\n", shown)
+
+
+def test_a_row_has_its_numbers(make_result: Make) -> None:
+    row = next(line for line in text(make_result()).splitlines() if line.startswith("Haswell"))
+    assert row.split() == ["Haswell", "32K", "8x64", "tree-PLRU", "13", "16", "+3", "PROVED"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_line_is_longer_than_the_width(full_result: VerifyResult, width: int) -> None:
+    assert max(cell_len(line) for line in text(full_result, width).splitlines()) <= width
+
+
+def test_all_parts_come_in_order(full_result: VerifyResult) -> None:
+    shown = text(full_result)
+    parts = ["3 paths:", "error    own-storage: bad (a.c:3)", "warning  no-fence", "note     named-label"]
+    parts += ["CPUs with L1TF", "for information (CPUs without L1TF)", "how an old line survives"]
+    parts += ["REFUTED on 1 of 2 L1TF-affected CPUs: an old line can survive"]
+    places = [shown.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_the_candidates_of_an_unknown_policy_are_listed(full_result: VerifyResult) -> None:
+    assert "PROVED if it is LRU; REFUTED if it is FIFO (4 left)" in text(full_result)
+
+
+def test_paths_say_what_decides_them(full_result: VerifyResult) -> None:
+    shown = text(full_result)
+    assert "- MSR write: 1024 loads\n      if `has_msr` is set\n" in shown
+    assert "- skipped: nothing\n      if `wanted` is zero\n" in shown
+
+
+def test_rows_without_a_cpu_are_told_by_their_policy(make_result: Make, make_row: Make) -> None:
+    row = make_row(cpus=(), titles=(), l1tf_affected=False, policy="FIFO", policy_certainty="given")
+    assert "PROVED for FIFO" in text(make_result(rows=(row,)))
+
+
+def test_all_affected_cpus_are_counted(make_result: Make, make_row: Make) -> None:
+    many = make_row(cpus=("a", "b", "c"), titles=("A", "B", "C"))
+    one = make_row(cpus=("d",), titles=("D",))
+    other = make_row(decides=False, l1tf_affected=False, verdict=Verdict.REFUTED)
+    assert "PROVED on all 4 L1TF-affected CPUs" in text(make_result(rows=(many, one, other)))
+
+
+def test_a_routine_that_cannot_be_followed_has_a_cause(make_result: Make) -> None:
+    undecided = {"rows": (), "buffer": None, "paths": (), "exit_status": 3, "verdict": Verdict.UNDECIDED}
+    shown = text(make_result(cause="unclassified-instruction", reason="`xsave` at 0x40", **undecided))
+    assert "UNDECIDED: unclassified-instruction: `xsave` at 0x40" in shown
+
+
+def test_an_exit_status_that_differs_is_explained(make_result: Make) -> None:
+    assert re.search(r"exit status\s+2 \(because of --fail-on or --expect\)", text(make_result(exit_status=2)))
+
+
+@pytest.mark.parametrize("ways", [1, 2, 3, 4, 8, 12, 16])
+def test_the_picture_fits_80_columns(make_counterexample: Make, ways: int) -> None:
+    if ways == 1:
+        example = make_counterexample(ways=4, start=("a",), end=("a",), steps=())
+    else:
+        example = make_counterexample(ways=ways)
+    lines = plain(picture(example, 80)).splitlines()
+    assert max(map(len, lines)) <= 80
+    number = next(line for line in lines if line.lstrip().startswith("way"))
+    before = next(line for line in lines if "before" in line)
+    after = next(line for line in lines if "after" in line)
+    marks = next(line for line in lines if "^" in line)
+    assert before.count("│") == after.count("│") == ways + 1
+    left = example.end[-1]
+    # The number of a way, its box and its mark are in one column.
+    column = after.index(left)
+    assert marks.index("^") == column
+    assert number[: column + 2].split()[-1] == str(ways - 1)
+    assert before.index("a") == number.index("0")
+
+
+def test_a_picture_with_long_numbers_is_split(make_counterexample: Make) -> None:
+    example = make_counterexample(ways=16, accesses=20_000 // 16)
+    lines = plain(picture(example, 60)).splitlines()
+    assert sum("before" in line for line in lines) == 2
+    assert max(map(len, lines)) <= 60
+
+
+def test_lines_are_named_short(make_counterexample: Make) -> None:
+    example: CounterexampleInfo = make_counterexample(
+        ways=4, accesses=1, start=("a", "stack-0x10", "invalid", "buffer+0x40")
+    )
+    names = labels(example)
+    assert names["a"] == "a"
+    assert names["buffer"] == "0"
+    assert names["stack-0x10"] == "x0"
+    assert names["invalid"] == ""
+
+
+def test_a_long_word_shows_first_and_last_steps(make_counterexample: Make) -> None:
+    shown = plain(counterexample_lines(make_counterexample(accesses=100), 80))
+    assert "68 steps left out (--json has all)" in shown
+    assert re.search(r"^ +24 ", shown, re.MULTILINE)
+    assert not re.search(r"^ +25 ", shown, re.MULTILINE)
+    assert re.search(r"^ +93 ", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_forty_steps_are_all_shown(make_counterexample: Make) -> None:
+    shown = plain(counterexample_lines(make_counterexample(accesses=40), 80))
+    assert "left out" not in shown
+
+
+def test_one_counterexample_is_told_once(
+    make_result: Make, make_row: Make, make_counterexample: Make
+) -> None:
+    example = make_counterexample()
+    bad = [
+        make_row(verdict=Verdict.REFUTED, titles=(name,), cpus=(name,), counterexample=example)
+        for name in ("Alpha", "Beta")
+    ]
+    shown = text(make_result(rows=tuple(bad), verdict=Verdict.REFUTED, exit_status=2))
+    assert shown.count("how an old line survives") == 1
+    assert "how an old line survives on Alpha and 1 other" in shown
+
+
+_CLOSED = {"verdict", "severity", "kind", "outcome", "result", "start", "command", "bits"}
+
+
+def poisoned(value: Any, bad: str, key: str = "") -> Any:
+    """``value`` with ``bad`` before every free text."""
+    if isinstance(value, dict):
+        return {name: poisoned(inner, bad, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [poisoned(inner, bad, "") for inner in value]
+    return bad + value if isinstance(value, str) and key not in _CLOSED else value
+
+
+@pytest.mark.parametrize("bad", ["\x1b[31m", "\x9b2J", "\r\n", "\x07\x08", "\u202e", "[red]", "\ud800"])
+def test_hostile_names_do_not_reach_the_terminal(full_result: VerifyResult, bad: str) -> None:
+    result = VerifyResult.model_validate(poisoned(full_result.model_dump(mode="json"), bad))
+    shown = text(result)
+    assert all(char.isprintable() for char in shown.replace("\n", ""))
+    if bad == "[red]":
+        assert "[red]" in shown  # text, not markup
+
+
+def test_words_longer_than_a_line_stay_whole_unless_cut() -> None:
+    path = "/" + "x" * 50
+    assert wrap(f"see {path} there", 20) == ["see", path, "there"]
+    assert all(len(line) <= 20 for line in wrap(path, 20, cut=True))
+    assert "".join(wrap(path, 20, cut=True)) == path
+    assert wrap("", 20) == [""]
+
+
+def test_wide_characters_count_twice() -> None:
+    assert all(cell_len(line) <= 10 for line in wrap("漢字" * 20, 10, cut=True))
+
+
+def test_a_trace_is_folded(full_result: VerifyResult) -> None:
+    store = Run(
+        kind="store", instruction="mov", place="stack", count=512, first=-16, last=-16, step=0, size=8,
+        where="a.c:7", together=1,
+    )  # fmt: skip
+    load = full_result.paths[0].runs[0].model_copy(update={"together": 1, "count": 512})
+    cpuid = Run(
+        kind="serialise", instruction="cpuid", place="", count=1, first=0, last=0, step=0, size=0, where="0x9"
+    )
+    trace = TraceResult(
+        tool_version="0",
+        routine=full_result.routine,
+        buffer=full_result.buffer,
+        paths=(TracePath(decided_by=(), instructions=9, runs=(cpuid, store, load), events=()),),
+        exit_status=0,
+    )
+    shown = plain(trace_lines(trace, 80))
+    assert "path: 1025 events in 3 runs, 9 instructions" in shown
+    assert "  1   cpuid at 0x9\n" in shown
+    assert "  2 ┌ 512 stores, stack-16 … -16, step 0, 8 bytes each, mov at a.c:7\n" in shown
+    assert "  3 └ 512 loads, buffer+0 … +65472, step 64, movzx at 0x400003\n" in shown
