@@ -109,12 +109,8 @@ def result_with(**changes: Any) -> VerifyResult:
             sha256="ab" * 32,
             code_bytes=50,
         ),
-        "buffer": BufferInfo(
-            name="what `rdi` points to", first=0, last=65472, bytes_spanned=65473, size=None
-        ),
-        "paths": (
-            PathInfo(outcome="software walk", decided_by=(), loads=1024, instructions=3000, runs=(run,)),
-        ),
+        "buffer": BufferInfo(name="what `rdi` points to", first=0, last=65472, bytes_spanned=65473, size=None),
+        "paths": (PathInfo(outcome="software walk", decided_by=(), loads=1024, instructions=3000, runs=(run,)),),
         "findings": (),
         "rows": (row_with(),),
         "scope": Scope(
@@ -134,9 +130,7 @@ def result_with(**changes: Any) -> VerifyResult:
 
 def refuted_with(example: CounterexampleInfo) -> VerifyResult:
     """A refuted result whose only row has this counterexample."""
-    bad = row_with(
-        verdict=Verdict.REFUTED, has=8, margin=-5, leftovers=2, counterexample=example, cpus=("a", "b")
-    )
+    bad = row_with(verdict=Verdict.REFUTED, has=8, margin=-5, leftovers=2, counterexample=example, cpus=("a", "b"))
     return result_with(rows=(bad,), verdict=Verdict.REFUTED, exit_status=2)
 
 

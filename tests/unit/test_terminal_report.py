@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from l1dflush.report.layout import plain, wrap
+from l1dflush.report.layout import MIN_WIDTH, plain, wrap
 from l1dflush.report.picture import counterexample_lines, labels, picture
 from l1dflush.report.terminal import verify_lines
 from l1dflush.report.trace_text import trace_lines
@@ -44,7 +44,7 @@ def test_a_row_has_its_numbers(make_result: Make) -> None:
     assert row.split() == ["Haswell", "32K", "8x64", "tree-PLRU", "13", "16", "+3", "PROVED"]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("width", [MIN_WIDTH, 80, 100, 200])
 def test_no_line_is_longer_than_the_width(full_result: VerifyResult, width: int) -> None:
     assert max(cell_len(line) for line in text(full_result, width).splitlines()) <= width
 
@@ -90,12 +90,9 @@ def test_an_exit_status_that_differs_is_explained(make_result: Make) -> None:
     assert re.search(r"exit status\s+2 \(because of --fail-on or --expect\)", text(make_result(exit_status=2)))
 
 
-@pytest.mark.parametrize("ways", [1, 2, 3, 4, 8, 12, 16])
+@pytest.mark.parametrize("ways", [3, 4, 6, 8, 12, 16])
 def test_the_picture_fits_80_columns(make_counterexample: Make, ways: int) -> None:
-    if ways == 1:
-        example = make_counterexample(ways=4, start=("a",), end=("a",), steps=())
-    else:
-        example = make_counterexample(ways=ways)
+    example = make_counterexample(ways=ways)
     lines = plain(picture(example, 80)).splitlines()
     assert max(map(len, lines)) <= 80
     number = next(line for line in lines if line.lstrip().startswith("way"))
@@ -105,10 +102,10 @@ def test_the_picture_fits_80_columns(make_counterexample: Make, ways: int) -> No
     assert before.count("│") == after.count("│") == ways + 1
     left = example.end[-1]
     # The number of a way, its box and its mark are in one column.
-    column = after.index(left)
+    column = after.index(f" {left} ") + 1
     assert marks.index("^") == column
     assert number[: column + 2].split()[-1] == str(ways - 1)
-    assert before.index("a") == number.index("0")
+    assert before.index(" a ") + 1 == number.index("0")
 
 
 def test_a_picture_with_long_numbers_is_split(make_counterexample: Make) -> None:
@@ -143,9 +140,7 @@ def test_forty_steps_are_all_shown(make_counterexample: Make) -> None:
     assert "left out" not in shown
 
 
-def test_one_counterexample_is_told_once(
-    make_result: Make, make_row: Make, make_counterexample: Make
-) -> None:
+def test_one_counterexample_is_told_once(make_result: Make, make_row: Make, make_counterexample: Make) -> None:
     example = make_counterexample()
     bad = [
         make_row(verdict=Verdict.REFUTED, titles=(name,), cpus=(name,), counterexample=example)
@@ -195,9 +190,7 @@ def test_a_trace_is_folded(full_result: VerifyResult) -> None:
         where="a.c:7", together=1,
     )  # fmt: skip
     load = full_result.paths[0].runs[0].model_copy(update={"together": 1, "count": 512})
-    cpuid = Run(
-        kind="serialise", instruction="cpuid", place="", count=1, first=0, last=0, step=0, size=0, where="0x9"
-    )
+    cpuid = Run(kind="serialise", instruction="cpuid", place="", count=1, first=0, last=0, step=0, size=0, where="0x9")
     trace = TraceResult(
         tool_version="0",
         routine=full_result.routine,

@@ -36,7 +36,7 @@ def cpus(
     ]
     note = "L1D is size, ways x line. 'l1dflush verify --cpu NAME' proves for one of them."
     titles = ["name", "title", "L1D", "policy", "certainty", "L1TF"]
-    return as_table(titles, rows, flexible=1, no_color=no_color, note=note)
+    return as_table(titles, rows, flexible=(4, 1), no_color=no_color, note=note)
 
 
 def _with_sets(cpu: dict[str, object]) -> dict[str, object]:

@@ -28,9 +28,9 @@ def as_json(command: str, items: Sequence[Mapping[str, Any]]) -> Outcome:
 
 
 def as_table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int, no_color: bool, note: str = ""
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: Sequence[int], no_color: bool, note: str = ""
 ) -> Outcome:
-    """The rows aligned; the ``flexible`` column is wrapped where the line is too short."""
+    """The rows aligned; the ``flexible`` columns are wrapped where the line is too short."""
     from l1dflush.report.layout import paragraph, table  # noqa: PLC0415
 
     def lines(width: int) -> list[Text]:

@@ -33,7 +33,7 @@ def routines(json: options.Json = False, no_color: options.NoColor = False) -> O
         for one in known
     ]
     note = f"'l1dflush verify NAME' proves one of them; without a name it is {built_in.DEFAULT}."
-    return as_table(["name", "what", "size", "order"], rows, flexible=1, no_color=no_color, note=note)
+    return as_table(["name", "what", "size", "order"], rows, flexible=(1,), no_color=no_color, note=note)
 
 
 def _passes(passes: int) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from l1dflush.errors import one_line
 
-MIN_WIDTH = 60
+MIN_WIDTH = 76
 GAP = 2
 
 
@@ -65,12 +65,14 @@ class Column:
     style: str = ""
 
 
-def fitted(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, flexible: int) -> list[Column]:
-    """Columns as wide as their contents; the ``flexible`` one gives way when ``width`` is too small."""
+def fitted(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, flexible: Sequence[int]) -> list[Column]:
+    """Columns as wide as their contents; the ``flexible`` ones give way, in order, where ``width`` is too small."""
     widths = [max([cell_len(title), *(cell_len(safe(row[i])) for row in rows)]) for i, title in enumerate(titles)]
     over = sum(widths) + GAP * (len(widths) - 1) - width
-    if over > 0:
-        widths[flexible] = max(widths[flexible] - over, 12)
+    for i in flexible:
+        less = min(max(over, 0), max(widths[i] - 12, 0))
+        widths[i] -= less
+        over -= less
     return [Column(title, w) for title, w in zip(titles, widths, strict=True)]
 
 
@@ -100,7 +102,7 @@ def row(columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str
     return lines
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, flexible: int) -> list[Text]:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, flexible: Sequence[int]) -> list[Text]:
     """A whole table of plain cells."""
     columns = fitted(titles, rows, width, flexible)
     return [header(columns), *(line for cells in rows for line in row(columns, cells))]

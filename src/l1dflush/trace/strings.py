@@ -58,8 +58,8 @@ def _elements(state: State, insn: Instruction, accesses: list[Access], count: in
         _load_accumulator(state, insn, value, content, loads.size)
     if stores is not None:
         _store(state, stores, min(stores.address, stores.address + last), count, copies=loads is not None)
-    for register, access in (("rsi", loads), ("rdi", stores)):
-        if access is not None:
+    for register, moves in (("rsi", loads is not None), ("rdi", stores is not None)):
+        if moves:
             moved = state.machine.read(register) + count * step
             state.machine.write(register, moved & ((1 << state.bits) - 1))
 

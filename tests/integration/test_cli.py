@@ -1,0 +1,290 @@
+"""The command line as a process and as a function: verbs, exit statuses, and what goes where."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from l1dflush import __version__
+from l1dflush.cli import main as door
+from l1dflush.cli.failure import VERBS
+from l1dflush.cli.main import main
+from l1dflush.report.json_report import schema
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("COLUMNS", "L1DFLUSH_CPUS", "L1DFLUSH_DEBUG", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def process(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "l1dflush", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
+
+
+# --- what users meet first
+
+
+def test_help_has_every_verb_and_examples(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {verb} " in out for verb in VERBS)
+    assert "Examples:" in out
+    assert "Exit status" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, capsys: Capture) -> None:
+    assert main([verb, "--help"]) == 0
+    assert f"l1dflush {verb}" in capsys.readouterr().out
+
+
+def test_version(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"l1dflush {__version__}\n"
+
+
+def test_without_a_verb_help_goes_to_standard_error(capsys: Capture) -> None:
+    assert main([]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Commands:" in err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from l1dflush.cli.main import main; main(['--help'])\n"
+        "heavy = {'pydantic', 'unicorn', 'capstone', 'rich', 'elftools', 'l1dflush._core'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# --- verdicts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ([], 0),
+        (["one-pass"], 2),
+        (["one-pass", "--policy", "LRU", "--geometry", "32K,8,64"], 0),
+        (["--cpu", "Ice Lake"], 2),
+        (["--cpu", "zen4"], 3),
+        (["--every-cpu"], 2),
+        (["--fail-on", "warning"], 2),
+        (["--expect", "proved"], 0),
+        (["--expect", "refuted"], 2),
+        (["one-pass", "--expect", "refuted"], 0),
+        (["--cpu", "zen4", "--expect", "undecided"], 0),
+        (["--expect", "proved", "--fail-on", "warning"], 2),
+    ],
+)
+def test_exit_status_of_verify(arguments: list[str], status: int, capsys: Capture) -> None:
+    assert main(["verify", *arguments, "--json"]) == status
+    document = json.loads(capsys.readouterr().out)
+    assert document["exit_status"] == status
+    jsonschema.Draft202012Validator(schema("verify")).validate(document)
+
+
+def test_quiet_says_nothing(capsys: Capture) -> None:
+    assert main(["verify", "one-pass", "-q"]) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_trace_as_json_has_all_events(capsys: Capture) -> None:
+    assert main(["trace", "linux-4.9.120", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schema("trace")).validate(document)
+    (path,) = document["paths"]
+    loads = [event for event in path["events"] if event["kind"] == "load" and event["place"] == "buffer"]
+    assert len(loads) == 16 + 1024
+    assert sum(run["count"] for run in path["runs"]) == len(path["events"])
+
+
+# --- lists
+
+
+@pytest.mark.parametrize("verb", ["routines", "rules", "cpus"])
+def test_lists_in_both_forms(verb: str, capsys: Capture) -> None:
+    assert main([verb, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["format_version"] == 1
+    assert document["command"] == verb
+    assert main([verb]) == 0
+    text = capsys.readouterr().out
+    for item in document[verb]:
+        assert item.get("name", item.get("id")) in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_explain_knows_every_rule(capsys: Capture) -> None:
+    main(["rules", "--json"])
+    for rule in json.loads(capsys.readouterr().out)["rules"]:
+        assert main(["explain", rule["id"]]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(rule["id"])
+        assert rule["severity"] in out
+
+
+def test_a_folder_with_cpus(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "mine.toml").write_text('title = "Mine"\nyear = 2026\nparent = "haswell"\n')
+    assert main(["cpus", "--cpu-folder", str(tmp_path)]) == 0
+    assert "\nmine " in capsys.readouterr().out
+    assert main(["verify", "--cpu", "mine", "--cpu-folder", str(tmp_path), "-q"]) == 0
+
+
+@pytest.mark.parametrize("which", [[], ["verify"], ["trace"], ["error"]])
+def test_schema(which: list[str], capsys: Capture) -> None:
+    assert main(["schema", *which]) == 0
+    jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["verfy"], "verify"),
+        (["verify", "--nope"], "--nope"),
+        (["verify", "a", "b"], "l1dflush verify --help"),
+        (["verify", "no-such-file"], "no-such-file: there is no such file"),
+        (["verify", "--cpu", "hasswell"], "did you mean haswell?"),
+        (["verify", "--policy", "FIFO"], "--geometry is missing"),
+        (["verify", "--geometry", "32K,8,64"], "--policy is missing"),
+        (["verify", "--policy", "FIFO", "--geometry", "32K,8"], "--geometry: '32K,8' is not a geometry"),
+        (["verify", "--policy", "FIFO", "--geometry", "32K,8,64", "--cpu", "x"], "exclude each other"),
+        (["verify", "--buffer-size", "many"], "--buffer-size: 'many' is not a size"),
+        (["verify", "--buffer-size", "0"], "--buffer-size: a size of 0"),
+        (["verify", "--max-seconds", "0"], "--max-seconds: '0' is no time limit"),
+        (["verify", "--max-seconds", "nan"], "no time limit"),
+        (["verify", "--bind", "rdi"], "--bind: 'rdi' is not NAME=VALUE"),
+        (["verify", "-D", "=1"], "--define: '=1'"),
+        (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
+        (["verify", "--json", "--quiet"], "exclude each other"),
+        (["explain", "fence"], "did you mean no-fence?"),
+        (["schema", "nope"], "there are verify, trace, error"),
+        (["trace"], "missing argument"),
+        (["cpus", "--cpu-folder", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_errors_are_one_line_and_exit_status_1(arguments: list[str], told: str, capsys: Capture) -> None:
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("l1dflush: ")
+    assert err.count("\n") == 1
+    assert told in err
+    if "--json" not in arguments:
+        assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["verify", "nope"], ["verify", "--nope"], ["trace", "/"], ["cpus", "x"]])
+def test_errors_as_json(arguments: list[str], capsys: Capture) -> None:
+    assert main([*arguments, "--json"]) == 1
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    jsonschema.Draft202012Validator(schema("error")).validate(document)
+    assert document["command"] == arguments[0]
+    assert document["error"]["what"] in err
+
+
+def test_behind_two_hyphens_nothing_is_an_option(capsys: Capture) -> None:
+    assert main(["verify", "--", "--json"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_escape_sequences_in_names_do_nothing(capsys: Capture) -> None:
+    for arguments in (["verify", "\x1b[31mx"], ["explain", "\x1b]0;x\x07"], ["verify", "--cpu", "\x9b2J"]):
+        assert main(arguments) == 1
+        assert capsys.readouterr().err.rstrip("\n").isprintable()
+
+
+def test_an_internal_error_is_one_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(door, "_outcome", broken)
+    assert main(["verify"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("l1dflush: internal error: ZeroDivisionError: by nothing at test_cli.py:")
+    assert err.count("\n") == 1
+    assert "report" in err
+    monkeypatch.setenv("L1DFLUSH_DEBUG", "1")
+    assert main(["verify"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+# --- streams and signals
+
+
+def test_an_interrupt_gives_130_and_no_result(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(door, "_outcome", interrupted)
+    assert main(["verify", "--json"]) == 130
+    assert capsys.readouterr() == ("", "l1dflush: interrupted\n")
+
+
+def test_ctrl_c_ends_a_long_run(tmp_path: Path) -> None:
+    endless = tmp_path / "endless.S"
+    endless.write_text(
+        "\t.globl f\n\t.type f, @function\nf:\n1:\tincq %rax\n\tmovzbl (%rdi), %ecx\n\ttest %rdi, %rdi\n"
+        "\tnop\n\tmov $1, %edx\n\ttest %edx, %edx\n\tjnz 1b\n\tret\n\t.size f, . - f\n"
+    )
+    run = process("verify", str(endless), "--max-seconds", "60", stdout=subprocess.PIPE)
+    time.sleep(1.5)
+    if run.poll() is None:
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=30)
+        assert (run.returncode, out, err) == (130, b"", b"l1dflush: interrupted\n")
+    else:
+        run.communicate()
+        pytest.skip("it was over before it could be interrupted")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["rules"], ["verify", "--json"]])
+def test_a_full_disk_is_an_error(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = process(*arguments, stdout=full)
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert err == b"l1dflush: cannot write the result: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--json"]])
+def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    run = process(*arguments, stdout=write)
+    os.close(write)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (0, b"")
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = process("verify", "one-pass", stdout=subprocess.PIPE, env=environment)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (2, b"")
+    assert b"+---+" in out
+    assert b"?" not in out.split(b"how an old line survives")[1]
+
+
+def test_columns_is_honoured(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    main(["cpus"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 80
