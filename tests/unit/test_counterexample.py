@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy, known_policies
+from l1dflush.errors import UndecidedError
 from l1dflush.proof.counterexample import Counterexample, Outcomes, ReplayMismatchError, from_witness, replay
 from l1dflush.proof.prover import ItemKind, Word, counterexample, decide, needs, word_of
 
@@ -95,14 +97,59 @@ def test_one_access_less_than_needed(name: str, ways: int) -> None:
         counterexample(name, ways, word_of(range(enough)))
 
 
-def test_without_room_for_the_smallest_any_is_given_and_says_so() -> None:
-    word = word_of(range(29))
-    found = counterexample("bit-PLRU", 16, word, max_states=20_000)
+def any_counterexample(name: str, ways: int, word: Word) -> Counterexample:
+    lines, kinds = [line for line, _ in word], [int(kind) for _, kind in word]
+    found = _core.witness(name, ways, lines, kinds, smallest=False)
+    assert found is not None
+    start, first_items, steps = found
+    return from_witness(
+        get_policy(name, ways),
+        [(line, int(kind)) for line, kind in word],
+        start=tuple(start),
+        first_items=first_items,
+        expected=[(Outcomes(what), way) for what, way in steps],
+        smallest=False,
+    )
+
+
+@pytest.mark.parametrize("name", known_policies(8))
+@settings(bounded, max_examples=30)
+@given(word=words(9, 16))
+def test_counterexamples_that_need_not_be_small_replay(name: str, word: Word) -> None:
+    if name in ("LRU", "LRU2PLRU4") and sum(kind is F for _, kind in word) > 1:
+        word = tuple((line, A if kind is F else kind) for line, kind in word)
+    if decide(name, 8, word).leftovers > 0:
+        replayed(any_counterexample(name, 8, word), word)
+
+
+def test_at_12_ways_replay() -> None:
+    word = word_of(range(21))
+    replayed(any_counterexample("bit-PLRU", 12, word), word)
+    flushes: Word = ((0, F), (1, F), *((line, A) for line in range(2, 12)))
+    replayed(any_counterexample("bit-PLRU", 12, flushes), flushes)
+    replayed(any_counterexample("FIFO", 12, flushes), flushes)
+
+
+def test_without_room_for_the_smallest_any_is_given_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = _core.witness
+
+    def no_room(*arguments: Any, smallest: bool = True) -> Any:
+        if smallest:
+            # The smallest is nearly always the cheaper one to find; here it is not.
+            return find(*arguments[:4], 1)
+        return find(*arguments, smallest=False)
+
+    monkeypatch.setattr(_core, "witness", no_room)
+    word = word_of(range(12))
+    found = counterexample("tree-PLRU", 8, word)
     assert not found.smallest
     replayed(found, word)
-    flushes: Word = ((0, F), (1, F), *((line, A) for line in range(2, 20)))
-    found = counterexample("bit-PLRU", 16, flushes, max_states=2_000)
-    replayed(found, flushes)
+
+
+def test_without_room_at_all_it_is_undecided() -> None:
+    with pytest.raises(UndecidedError) as caught:
+        counterexample("tree-PLRU", 8, word_of(range(12)), max_states=3)
+    assert caught.value.cause == "state-space-too-large"
 
 
 def test_equal_questions_have_equal_answers() -> None:

@@ -190,9 +190,17 @@ def test_one_way() -> None:
 
 def test_nothing_is_concluded_beyond_the_state_limit() -> None:
     with pytest.raises(UndecidedError) as caught:
-        decide("LRU3PLRU4", 12, word_of([*range(11), *range(11)]), max_states=100)
+        decide("LRU3PLRU4", 12, word_of([*range(16)] * 2), max_states=100)
     assert caught.value.cause == "state-space-too-large"
     assert "more than 100 states" in str(caught.value)
+
+
+def test_a_question_that_is_too_large_may_still_be_refuted() -> None:
+    two_passes = word_of([*range(16)] * 2)
+    outcome = decide("tree-PLRU", 16, two_passes, max_states=20_000)
+    assert outcome.leftovers > 0
+    assert outcome.curve is None
+    assert not outcome.proved
 
 
 def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:

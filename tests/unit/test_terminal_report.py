@@ -31,7 +31,7 @@ def text(result: VerifyResult, width: int = 80) -> str:
 
 def test_a_proved_result_says_what_it_is_about(make_result: Make) -> None:
     shown = text(make_result())
-    assert shown.startswith("flush (assembly, flush.S), 64 bit, 50 bytes, sha256 abababababab\n")
+    assert shown.startswith("flush (assembly, flush.S)\n  50 bytes of 64-bit code, sha256 abababababab\n")
     assert "buffer  = what `rdi` points to; read: +0 … +65472, 65473 bytes" in shown
     assert "trace   = 1024 loads" in shown
     assert "PROVED on Haswell: no old line is left in any set" in shown
@@ -41,7 +41,8 @@ def test_a_proved_result_says_what_it_is_about(make_result: Make) -> None:
 
 def test_a_row_has_its_numbers(make_result: Make) -> None:
     row = next(line for line in text(make_result()).splitlines() if line.startswith("Haswell"))
-    assert row.split() == ["Haswell", "32K", "8x64", "tree-PLRU", "13", "16", "+3", "PROVED"]
+    assert row.split()[:4] == ["Haswell", "32K", "8x64", "tree-PLRU"]
+    assert row.split()[-4:] == ["13", "16", "+3", "PROVED"]
 
 
 @pytest.mark.parametrize("width", [MIN_WIDTH, 80, 100, 200])

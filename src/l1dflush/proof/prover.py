@@ -52,8 +52,9 @@ class Outcome:
     """The answer for one word.
 
     ``leftovers``: the most old lines that can be left at the end; 0 means proved. ``states``: how many states
-    the search kept, over all steps. ``curve``: the most old lines left after 0, 1, 2, ... items, up to and
-    with the first 0 (they can only become fewer).
+    the search kept, over all steps. ``curve``: the most old lines left after 0, 1, 2, ... items, up to and with
+    the first 0 (they can only become fewer); ``None`` if the whole question was too large and the word is refuted
+    by a single run: then ``leftovers`` is what that run leaves, and there may be more.
     """
 
     leftovers: int
@@ -69,8 +70,7 @@ class Outcome:
 def decide(policy: str, ways: int, word: Word, *, max_states: int | None = None) -> Outcome:
     """How many old lines can be left after ``word``, in the worst case over all starts and choices.
 
-    ``max_states`` limits the states held in memory at the same time (default: about 1 GiB).
-    Raises ``InputError`` for a policy that does not exist at ``ways`` ways, and ``UndecidedError`` with cause
+    ``max_states`` limits the states held in memory at the same time (default: about 1 GiB). Raises ``InputError`` for a policy that does not exist at ``ways`` ways, and ``UndecidedError`` with cause
     ``state-space-too-large`` when the limit is exceeded.
     """
     return _decide(get_policy(policy, ways).name, ways, canonical(word), max_states)
@@ -82,7 +82,12 @@ def _decide(policy: str, ways: int, word: Word, max_states: int | None) -> Outco
     try:
         curve, states = _core.decide(policy, ways, lines, kinds, max_states)
     except _core.StateSpaceTooLargeError as error:
-        raise _too_large(policy, ways, error) from None
+        # One run that leaves something refutes the word, and looking for a small one is often far cheaper.
+        try:
+            found = counterexample(policy, ways, word, max_states=max_states)
+        except (UndecidedError, ValueError):
+            raise _too_large(policy, ways, error) from None
+        return Outcome(leftovers=len(found.leftovers), states=_states_allowed(max_states), curve=None)
     return Outcome(leftovers=curve[-1], states=states, curve=tuple(curve))
 
 
@@ -145,6 +150,10 @@ def _distinct(policy: str, ways: int, limit: int | None) -> tuple[tuple[int, ...
     except _core.StateSpaceTooLargeError as error:
         raise _too_large(policy, ways, error) from None
     return tuple(curve), never
+
+
+def _states_allowed(max_states: int | None) -> int:
+    return _core.DEFAULT_MAX_STATES if max_states is None else max_states
 
 
 def _columns(word: Word) -> tuple[list[int], list[int]]:

@@ -32,7 +32,11 @@ def columns(rows: Sequence[Row], width: int) -> list[Column]:
     ]
     rest = width - sum(column.width + GAP for column in fixed)
     longest = max([4, *(cell_len(safe(names(one))) for one in rows)])
-    return [Column("CPU", max(min(rest, longest), 12)), *fixed]
+    cpu = max(min(rest, longest), 12)
+    # Room that the names do not need goes to the policy, whose certainty is wrapped otherwise.
+    wanted = max([0, *(cell_len(safe(_policy(one))) for one in rows)])
+    fixed[1] = Column("policy", max(policy, min(wanted, policy + rest - cpu)))
+    return [Column("CPU", cpu), *fixed]
 
 
 def rows_table(title: str, rows: Sequence[Row], shape: Sequence[Column], width: int) -> list[Text]:
@@ -68,11 +72,16 @@ def needs(one: Row) -> str:
     return "never" if one.policy != UNKNOWN and one.verdict is Verdict.REFUTED else "?"
 
 
-def _cells(one: Row) -> list[str]:
+def _policy(one: Row) -> str:
     # An unknown policy is of unknown certainty, and one that was given needs no remark.
-    policy = one.policy if one.policy_certainty in (one.policy, "given") else f"{one.policy} ({one.policy_certainty})"
+    if one.policy_certainty in (one.policy, "given"):
+        return one.policy
+    return f"{one.policy} ({one.policy_certainty})"
+
+
+def _cells(one: Row) -> list[str]:
     margin = "" if one.margin is None else f"{one.margin:+d}" if one.margin else "0"
-    return [names(one), cache(one), policy, needs(one), _number(one.has), margin, one.verdict.value]
+    return [names(one), cache(one), _policy(one), needs(one), _number(one.has), margin, one.verdict.value]
 
 
 def remarks(one: Row) -> list[str]:

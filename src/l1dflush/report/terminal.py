@@ -58,9 +58,10 @@ def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
     """What was read."""
     name = safe(routine.name)
     origin = routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
-    rest = f"({origin}), {routine.bits} bit, {routine.code_bytes} bytes, sha256 {routine.sha256[:12]}"
-    lines = paragraph(f"{name} {rest}", width, indent="")
+    lines = paragraph(f"{name} ({origin})", width)
     lines[0].stylize("bold", 0, len(name))
+    code = f"{routine.code_bytes} bytes of {routine.bits}-bit code, sha256 {routine.sha256[:12]}"
+    lines += paragraph(code, width, indent="  ", style="dim")
     if routine.detail:
         lines += paragraph(routine.detail, width, indent="  ", style="dim")
     return lines
@@ -174,13 +175,14 @@ def conclusion(result: VerifyResult, width: int) -> list[Text]:
     lines[0].stylize(VERDICT_STYLES[result.verdict], 0, len(verdict))
     ways = ", all ways valid" if scope.all_ways_valid else ""
     touches = f"{scope.touches} touches by others" if scope.touches else "no touches by others"
+    # Where nothing was proved there is nothing to qualify.
     facts = [
         ("start", f"{scope.start}{ways}; {touches}"),
         ("granted", "; ".join(scope.taken_for_granted)),
         ("not modelled", "; ".join(scope.not_modelled)),
         ("exit status", _exit_status(result)),
     ]
-    for name, value in facts:
+    for name, value in facts if result.rows else facts[-1:]:
         if value:
             lines += paragraph(value, width, first=f"  {name:<13} ", indent=" " * 16)
     return lines

@@ -18,10 +18,14 @@ def trace_lines(result: TraceResult, width: int) -> list[Text]:
     return lines
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _path_lines(path: TracePath, result: TraceResult, number: int, width: int) -> list[Text]:
     of = f" {number} of {len(result.paths)}" if len(result.paths) > 1 else ""
     events = sum(run.count for run in path.runs)
-    head = f"path{of}: {events} events in {len(path.runs)} runs, {path.instructions} instructions"
+    head = f"path{of}: {_count(events, 'event')} in {_count(len(path.runs), 'run')}, {path.instructions} instructions"
     lines = paragraph(head, width, style="bold")
     if path.decided_by:
         lines += paragraph(f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim")
