@@ -9,7 +9,8 @@
 // (where position == way) what each operation does to the positions. That the answer is the same from every other
 // state is what `position` promises:
 //
-//     position(hit(s, w), j) == hit_to[position(s, w)][position(s, j)], same for fill;   position(s, victim(s)) == victim
+//     position(hit(s, w), j) == hit_to[position(s, w)][position(s, j)], and the same for fill;
+//     position(s, victim(s)) == victim
 //
 // The unit tests check that equation on every state of every such policy up to 8 ways, and on LRU3PLRU4's 3072.
 //
@@ -34,9 +35,10 @@ struct RelativeTables {
     using Permutation = std::array<std::uint8_t, max_ways>;
 
     int ways = 0;
-    int victim = 0;                                  // position of the victim
-    std::array<Permutation, max_ways> hit_from{};    // hit_from[p][i]: old position of what stands at i after a hit at p
-    std::array<Permutation, max_ways> fill_from{};   // the same after a fill at p
+    int victim = 0;  // position of the victim
+    // hit_from[p][i]: the old position of what stands at i after a hit at p; fill_from: after a fill at p.
+    std::array<Permutation, max_ways> hit_from{};
+    std::array<Permutation, max_ways> fill_from{};
 };
 
 template <PermutingPolicy P>

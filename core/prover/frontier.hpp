@@ -66,7 +66,8 @@ public:
     template <class Use>
     void for_each(Use use) const {
         for (const Group &group : groups_)
-            for (std::uint32_t i = group.first; i != none; i = nodes_[i].next) use(State{group.key, nodes_[i].mask}, nodes_[i]);
+            for (std::uint32_t i = group.first; i != none; i = nodes_[i].next)
+                use(State{group.key, nodes_[i].mask}, nodes_[i]);
     }
 
     bool contains(const State &state) const {

@@ -11,10 +11,9 @@ namespace l1dflush {
 // More states than allowed. The question stays open: nothing may be concluded from the part that was searched.
 class StateSpaceTooLarge : public std::runtime_error {
 public:
-    StateSpaceTooLarge(std::size_t states, std::size_t limit)
-        : std::runtime_error("more than " + std::to_string(limit) + " states"), states(states), limit(limit) {}
-    std::size_t states;
-    std::size_t limit;
+    explicit StateSpaceTooLarge(std::size_t limit)
+        : std::runtime_error("more than " + std::to_string(limit) + " states") {}
+    explicit StateSpaceTooLarge(const std::string &what) : std::runtime_error(what) {}
 };
 
 // Somebody pressed Ctrl-C.
@@ -32,7 +31,7 @@ struct Limits {
     std::function<bool()> interrupted;  // asked now and then; may be empty
 
     void check(std::size_t states) const {
-        if (states > max_states) throw StateSpaceTooLarge(states, max_states);
+        if (states > max_states) throw StateSpaceTooLarge(max_states);
     }
     void poll() const {
         if (interrupted && interrupted()) throw Interrupted();

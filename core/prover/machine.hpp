@@ -55,7 +55,8 @@ class AbsoluteMachine : public NamedWays<AbsoluteMachine<P>> {
 public:
     static constexpr bool in_ways = true;
 
-    AbsoluteMachine(const P &policy, const Limits &limits) : policy_(policy), starts_(full_set_states(policy, limits)) {}
+    AbsoluteMachine(const P &policy, const Limits &limits)
+        : policy_(policy), starts_(full_set_states(policy, limits)) {}
 
     int ways() const { return policy_.ways(); }
 

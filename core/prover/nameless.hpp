@@ -236,11 +236,13 @@ private:
         }
         if (way == ways_) return;  // no bit was 0: not a state at all
         auto take_as = [&](unsigned Bits::*condition, bool settled) {
-            if (bits.*condition > 0) take(with_content(state, way, settled), named(bits, condition, way, false), way, settle, out);
+            if (bits.*condition > 0)
+                take(with_content(state, way, settled), named(bits, condition, way, false), way, settle, out);
         };
         auto pass_as = [&](unsigned Bits::*condition, bool settled) {
             if (bits.*condition > 0)
-                scan(with_content(state, way, settled), named(bits, condition, way, true), way + 1, open_line, settle, out);
+                scan(with_content(state, way, settled), named(bits, condition, way, true), way + 1, open_line, settle,
+                     out);
         };
         take_as(&Bits::zero_settled, true);
         if (!open_line) {

@@ -110,9 +110,8 @@ Decision decide_word(const Machine &machine, const Word &word, const Limits &lim
 // nothing about later items), and when it is nothing, it stays nothing.
 inline Decision decide(const std::string &name, int ways, const std::vector<std::uint32_t> &lines,
                        const std::vector<std::uint8_t> &kinds, View view, bool merge_repeats, const Limits &limits) {
-    const Word word = prepare(lines, kinds, merge_repeats);
     std::vector<std::size_t> ends;
-    std::size_t end = items_before_repeat(word);
+    std::size_t end = items_before_repeat(lines);
     for (int tries = 0; tries < 3 && end < lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
     return with_machine<NamelessMachine>(name, ways, view, limits, [&](const auto &machine, const auto &) {
         std::uint64_t states = 0;
@@ -125,7 +124,7 @@ inline Decision decide(const std::string &name, int ways, const std::vector<std:
             decision.states = states;
             if (decision.ended) return decision;
         }
-        Decision decision = decide_word(machine, word, limits);
+        Decision decision = decide_word(machine, prepare(lines, kinds, merge_repeats), limits);
         decision.states += states;
         return decision;
     });

@@ -55,7 +55,8 @@ private:
 template <class Machine>
 class Stepper {
 public:
-    Stepper(const Machine &machine, const LiveLines &live, GoneSets &gone) : machine_(machine), live_(live), gone_(gone) {}
+    Stepper(const Machine &machine, const LiveLines &live, GoneSets &gone)
+        : machine_(machine), live_(live), gone_(gone) {}
 
     template <class Out>
     void step(const Item &item, const State &state, Out out) {

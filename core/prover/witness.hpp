@@ -127,7 +127,8 @@ inline std::optional<Path> walk_path(const LazyBitMachine &machine, const Word &
     for (std::size_t i = 0; i < word.items.size(); ++i) {
         live.before(word.items[i]);
         std::vector<std::pair<State, Move>> successors;
-        stepper.step(word.items[i], state, [&](const State &to, const Move &move) { successors.emplace_back(to, move); });
+        stepper.step(word.items[i], state,
+                     [&](const State &to, const Move &move) { successors.emplace_back(to, move); });
         live.after(word.items[i]);
         const auto chosen = std::find_if(successors.rbegin(), successors.rend(), [&](const auto &successor) {
             const State &to = successor.first;
@@ -231,7 +232,8 @@ inline std::optional<Witness> witness(const std::string &name, int ways, const W
             const std::size_t item = word.kept[i] - 1;
             const Move &move = path->moves[item];
             result->steps.emplace_back(move.outcome, run.ways[item]);
-            if (move.from_start) result->content[static_cast<std::size_t>(run.ways[item])] = static_cast<std::int64_t>(i);
+            if (move.from_start)
+                result->content[static_cast<std::size_t>(run.ways[item])] = static_cast<std::int64_t>(i);
         }
         return result;
     });

@@ -4,7 +4,10 @@
 #include <cstdint>
 #include <stdexcept>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
+
+#include "prover/limits.hpp"
 
 namespace l1dflush {
 
@@ -37,7 +40,8 @@ struct Word {
 // point away from it, FIFO ignores hits, bit-PLRU's bit is set and (not all bits are set) stays so. So such a repeat
 // is left out; whether an OPTIONAL repeat happens makes no difference either. `merge_repeats` exists so that the
 // tests can compare.
-inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<std::uint8_t> &kinds, bool merge_repeats) {
+inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<std::uint8_t> &kinds,
+                    bool merge_repeats) {
     if (lines.size() != kinds.size()) throw std::invalid_argument("as many kinds as lines are needed");
     Word word;
     std::unordered_map<std::uint32_t, std::uint32_t> number;
@@ -67,7 +71,7 @@ inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<s
         if (item.kind != ItemKind::optional) known[item.line] = true;
         if (item.more && slot[item.line] == other) {
             if (free.empty()) {
-                if (++word.slots >= invalid) throw std::length_error("more than 65534 lines are in use at the same time");
+                if (++word.slots >= invalid) throw StateSpaceTooLarge("more than 65534 lines in use at the same time");
                 slot[item.line] = static_cast<Label>(word.slots);
             } else {
                 slot[item.line] = free.back();
@@ -80,16 +84,12 @@ inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<s
     return word;
 }
 
-// How many of the given items come before the first that touches a line again (repeats that were left out aside).
-inline std::size_t items_before_repeat(const Word &word) {
-    std::vector<bool> seen(word.lines, false);
-    for (std::size_t i = 0; i < word.kept.size(); ++i) {
-        if (word.kept[i] == 0) continue;
-        const Item &item = word.items[word.kept[i] - 1];
-        if (seen[item.line]) return i;
-        seen[item.line] = true;
-    }
-    return word.kept.size();
+// How many of the given items come before the first that touches a line again, immediate repeats aside.
+inline std::size_t items_before_repeat(const std::vector<std::uint32_t> &lines) {
+    std::unordered_set<std::uint32_t> seen;
+    for (std::size_t i = 0; i < lines.size(); ++i)
+        if (!seen.insert(lines[i]).second && lines[i] != lines[i - 1]) return i;
+    return lines.size();
 }
 
 }  // namespace l1dflush

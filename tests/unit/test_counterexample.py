@@ -133,11 +133,9 @@ def test_at_12_ways_replay() -> None:
 def test_without_room_for_the_smallest_any_is_given_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     find = _core.witness
 
-    def no_room(*arguments: Any, smallest: bool = True) -> Any:
-        if smallest:
-            # The smallest is nearly always the cheaper one to find; here it is not.
-            return find(*arguments[:4], 1)
-        return find(*arguments, smallest=False)
+    def no_room(name: str, ways: int, lines: list[int], kinds: list[int], limit: int | None, smallest: bool = True) -> Any:
+        # The smallest is nearly always the cheaper one to find; here it is not.
+        return find(name, ways, lines, kinds, 1 if smallest else limit, smallest=smallest)
 
     monkeypatch.setattr(_core, "witness", no_room)
     word = word_of(range(12))

@@ -175,7 +175,7 @@ def test_more_than_16_million_names_for_lines_do_not_matter() -> None:
 
 
 def test_long_words() -> None:
-    lines = list(range(60_000))
+    lines = list(range(100_000))
     assert decide("tree-PLRU", 8, word_of(lines * 2)).leftovers == 0
     # Two lines in turn never empty four ways, however long it takes.
     assert decide("LRU", 4, word_of([0, 1] * 100_000)).leftovers == 2
@@ -205,7 +205,7 @@ def test_a_question_that_is_too_large_may_still_be_refuted() -> None:
 
 def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:
     # Two ways may be invalid at once, so way numbers matter, and LRU has 16! states.
-    word: Word = ((0, F), (1, F), *((line, A) for line in range(2, 12)))
+    word: Word = ((0, F), (1, F), *((line, A) for line in range(2, 22)))
     with pytest.raises(UndecidedError) as caught:
         decide("LRU", 16, word, max_states=100_000)
     assert caught.value.cause == "state-space-too-large"

@@ -70,7 +70,8 @@ class Outcome:
 def decide(policy: str, ways: int, word: Word, *, max_states: int | None = None) -> Outcome:
     """How many old lines can be left after ``word``, in the worst case over all starts and choices.
 
-    ``max_states`` limits the states held in memory at the same time (default: about 1 GiB). Raises ``InputError`` for a policy that does not exist at ``ways`` ways, and ``UndecidedError`` with cause
+    ``max_states`` limits the states held in memory at the same time (default: about 1 GiB). Raises
+    ``InputError`` for a policy that does not exist at ``ways`` ways, and ``UndecidedError`` with cause
     ``state-space-too-large`` when the limit is exceeded.
     """
     return _decide(get_policy(policy, ways).name, ways, canonical(word), max_states)

@@ -138,15 +138,15 @@ def _verdict_tables(result: VerifyResult, width: int) -> list[list[Text]]:
 
 
 def _counterexamples(rows: Sequence[Row], width: int) -> list[list[Text]]:
-    """One for each different counterexample among the rows that count."""
+    """One for each different counterexample, those of the rows that count first."""
     told: dict[CounterexampleInfo, list[Row]] = {}
     for one in rows:
-        if one.decides and one.counterexample is not None:
+        if one.counterexample is not None:
             told.setdefault(one.counterexample, []).append(one)
-    several = sum(one.decides and one.verdict is Verdict.REFUTED for one in rows) > 1
+    alone = sum(one.verdict is Verdict.REFUTED for one in rows) == 1 and all(one.decides for one in rows)
     parts = []
     for counterexample, members in told.items():
-        title = "how an old line survives" + (f" on {_first_of(members)}" if several else "")
+        title = "how an old line survives" + ("" if alone else f" on {_first_of(members)}")
         head = paragraph(title, width, indent="", style="bold")
         parts.append(head + counterexample_lines(counterexample, width))
     return parts

@@ -65,12 +65,14 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome."""
+    """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome.
+    ``meaning`` says in words what was decided, if it can be said."""
 
     pc: int
     mnemonic: str
     sources: tuple[str, ...]
     taken: bool
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,10 @@ class PathRun:
             self.outcomes.append(taken)
             holds = taken != negated
             self._decided[key] = holds
-            self.decisions.append(Decision(insn.address, insn.text, value.sources, taken))
+            meaning = ""
+            if isinstance(value, FlagValue) and OPPOSITE.get(plain, plain) == "e":
+                meaning = value.zero if holds else value.nonzero
+            self.decisions.append(Decision(insn.address, insn.text, value.sources, taken, meaning))
             self._forks_at[insn.address] += 1
             if self._forks_at[insn.address] > self._options.max_paths:
                 raise too_many_paths(self._options.max_paths, value.sources, insn.address, self.state.pointers)

@@ -134,7 +134,7 @@ class Dataflow:
         if not unknown:
             return {}, None, True
         names = tuple(sorted({name for value in unknown for name in value.sources}))
-        flags = FlagValue(("flags", key), names) if effect.flags_written else None
+        flags = FlagValue(("flags", key), names, *_zero_means(insn, names)) if effect.flags_written else None
         first, second = sources.get(0), sources.get(1)
         whole = bool(insn.operands) and _size(insn.operands[0]) == state.width
         same = (
@@ -228,6 +228,22 @@ class Dataflow:
             lost = isinstance(value, Unknown) and value.lost
             part = state.unknowns.get(("stored", key, access.size, _identity(value)), value.sources, lost=lost)
             state.memory.store(access.address, access.size, part)
+
+
+def _zero_means(insn: Instruction, names: tuple[str, ...]) -> tuple[str, str]:
+    """What a set and a clear zero flag say after ``insn``, in words; empty where it is not simple."""
+    what = " and ".join(f"`{name}`" for name in names)
+    first, second = (*insn.operands, None, None)[:2]
+    same = first == second and isinstance(first, Register)
+    form = insn.effect.form
+    if (form is Form.COMPARE and second == 0) or (same and form in (Form.TEST, Form.AND, Form.OR)) or form is Form.OR:
+        return f"{what} is zero", f"{what} is not zero"
+    if form is Form.COMPARE and isinstance(second, int):
+        return f"{what} is {second:#x}", f"{what} is not {second:#x}"
+    if form in (Form.TEST, Form.AND) and isinstance(second, int) and second > 0 and second & (second - 1) == 0:
+        bit = second.bit_length() - 1
+        return f"bit {bit} of {what} is clear", f"bit {bit} of {what} is set"
+    return "", ""
 
 
 def _identity(value: Value) -> Hashable:

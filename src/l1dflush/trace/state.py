@@ -40,10 +40,13 @@ class TraceOptions:
 
 @dataclass(frozen=True, slots=True)
 class FlagValue:
-    """Flags that depend on unknown values. ``key`` is the same whenever they are the same."""
+    """Flags that depend on unknown values. ``key`` is the same whenever they are the same; ``zero`` says what a
+    set zero flag means, and ``nonzero`` what a clear one does, where that can be said in words."""
 
     key: Hashable
     sources: tuple[str, ...]
+    zero: str = ""
+    nonzero: str = ""
 
 
 @dataclass(frozen=True, slots=True)

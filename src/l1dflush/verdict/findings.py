@@ -42,7 +42,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, declared:
         if buffer is not None and walk:
             found.extend(_of_walk(path, buffer, walk, places))
             found.extend(_of_extent(trace, buffer, walk, buffer_size, declared, places, line))
-        found.extend(_of_path(path, bool(walk), buffer is not None))
+        found.extend(_of_path(path, places, bool(walk), buffer is not None))
     unique = {(f.id, f.message, f.where): f for f in found}
     return sorted(unique.values(), key=lambda f: -f.severity.rank)
 
@@ -53,8 +53,8 @@ def _of_source(trace: Trace) -> Iterator[Finding]:
             yield finding(_NOTES[note.kind], note.text, note.where)
 
 
-def _of_path(path: Path, walks: bool, any_walk: bool) -> Iterator[Finding]:
-    decided = "; ".join(decision_texts(path)) or "always"
+def _of_path(path: Path, places: Places, walks: bool, any_walk: bool) -> Iterator[Finding]:
+    decided = "; ".join(decision_texts(path, places)) or "always"
     for event in path.events:
         if event.kind is Kind.MSR_WRITE:
             yield finding("msr-path", f"{event.detail} when: {decided}")
@@ -62,12 +62,15 @@ def _of_path(path: Path, walks: bool, any_walk: bool) -> Iterator[Finding]:
         yield finding("flush-skipped", f"no flush when: {decided}")
 
 
-def decision_texts(path: Path) -> list[str]:
+def decision_texts(path: Path, places: Places) -> list[str]:
     """What decided a path, one sentence each."""
-    return [
-        f"{' and '.join(d.sources)}: `{d.mnemonic}` {'taken' if d.taken else 'not taken'} at {d.pc:#x}"
-        for d in path.decisions
-    ]
+    texts = []
+    for decision in path.decisions:
+        outcome = "taken" if decision.taken else "not taken"
+        names = " and ".join(f"`{name}`" for name in decision.sources)
+        said = decision.meaning or f"{names}: `{decision.mnemonic}` {outcome}"
+        texts.append(f"{said} ({places.where(decision.pc)})")
+    return texts
 
 
 def _of_walk(path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], places: Places) -> Iterator[Finding]:

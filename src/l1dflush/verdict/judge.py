@@ -291,7 +291,7 @@ def _path_info(path: Path, places: Places, walks: bool) -> PathInfo:
     loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
     return PathInfo(
         outcome="software walk" if walks else "MSR write" if msr else "skipped",
-        decided_by=tuple(decision_texts(path)),
+        decided_by=tuple(decision_texts(path, places)),
         loads=loads,
         instructions=path.instructions,
         runs=tuple(_run(run, places) for run in fold(path.events)),
@@ -300,7 +300,7 @@ def _path_info(path: Path, places: Places, walks: bool) -> PathInfo:
 
 def _trace_path(path: Path, places: Places) -> TracePath:
     return TracePath(
-        decided_by=tuple(decision_texts(path)),
+        decided_by=tuple(decision_texts(path, places)),
         instructions=path.instructions,
         runs=tuple(_run(run, places) for run in fold(path.events)),
         events=tuple(

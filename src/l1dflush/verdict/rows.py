@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -44,6 +44,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class PathWords:
+    """The words of one walking path. ``cut`` says that an outside call lies between its buffer accesses, so that
+    the words are only what comes behind it."""
+
+    per_set: list[SetWord]
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of every cache: the walking paths of a trace, and what its buffer is."""
 
@@ -53,6 +62,8 @@ class Question:
     places: Places
     skipped_path: bool
     max_states: int | None
+    # Words by (sets, line size): caches that differ in their ways only have the same.
+    words: dict[tuple[int, int], list[PathWords]] = field(default_factory=dict)
 
 
 def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
@@ -64,7 +75,7 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
     if policy is not None:
         return _judge(question, words, geometry, policy)
     names = known_policies(geometry.ways)
-    outcomes = [_judge(question, words, geometry, name) for name in names]
+    outcomes = [_judge(question, words, geometry, name, examples=False) for name in names]
     candidates = tuple(
         Candidate(policy=name, verdict=o.verdict, needs=o.needs, leftovers=o.leftovers)
         for name, o in zip(names, outcomes, strict=True)
@@ -72,9 +83,10 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
     first = outcomes[0]
     if outcomes and all(o.verdict is Verdict.REFUTED for o in outcomes):
         least = min(o.leftovers or 0 for o in outcomes)
+        example = _judge(question, words, geometry, names[0]).counterexample
         return Outcome(
             Verdict.REFUTED, None, first.has, least, first.sets_without_walk,
-            reason="under every known policy", candidates=candidates, counterexample=first.counterexample,
+            reason="under every known policy", candidates=candidates, counterexample=example,
         )  # fmt: skip
     # Even where all of them agree that nothing is left, the policy may be one that never empties a set (LIP, random).
     return Outcome(
@@ -83,13 +95,16 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
     )  # fmt: skip
 
 
-def _words(question: Question, geometry: Geometry) -> list[tuple[Path, list[SetWord], bool]]:
-    """Per walking path its words, and whether an outside call cut off accesses before them."""
-    found = []
-    for path in question.paths:
-        events, cut = _after_last_call(path, question.buffer)
-        found.append((path, set_words(events, question.buffer.arenas, geometry, question.buffer_size), cut))
-    return found
+def _words(question: Question, geometry: Geometry) -> list[PathWords]:
+    key = (geometry.sets, geometry.line)
+    if key not in question.words:
+        found = []
+        for path in question.paths:
+            events, cut = _after_last_call(path, question.buffer)
+            per_set = set_words(events, question.buffer.arenas, geometry, question.buffer_size)
+            found.append(PathWords(per_set, cut))
+        question.words[key] = found
+    return question.words[key]
 
 
 def _after_last_call(path: Path, buffer: Buffer) -> tuple[Sequence[Event], bool]:
@@ -106,7 +121,7 @@ def _after_last_call(path: Path, buffer: Buffer) -> tuple[Sequence[Event], bool]
 
 
 def _judge(
-    question: Question, words: list[tuple[Path, list[SetWord], bool]], geometry: Geometry, policy: str
+    question: Question, words: list[PathWords], geometry: Geometry, policy: str, *, examples: bool = True
 ) -> Outcome:
     ways = geometry.ways
     try:
@@ -115,8 +130,8 @@ def _judge(
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     leftovers, refuted, undecided = 0, None, None
     has = None
-    for _, per_set, cut in words:
-        for found in per_set:
+    for path in words:
+        for found in path.per_set:
             has = found.has if has is None else min(has, found.has)
             if _bound(curve, found.word) <= leftovers:
                 continue  # this set can be no worse than what is known already
@@ -125,15 +140,15 @@ def _judge(
             except UndecidedError as error:
                 undecided = undecided or error
                 continue
-            if left and cut:
+            if left and path.cut:
                 undecided = undecided or UndecidedError("outside-call", "what is called during the walk is not known")
             elif left > leftovers:
                 leftovers, refuted = left, refuted or found
-    empty = sum(found.sets for _, per_set, _ in words for found in per_set if not found.has)
+    empty = sum(found.sets for path in words for found in path.per_set if not found.has)
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
     if refuted is not None:
-        example = _counterexample(question, policy, ways, refuted)
+        example = _counterexample(question, policy, ways, refuted) if examples else None
         reason = f"{empty} sets get no access" if empty else ""
         return Outcome(Verdict.REFUTED, needs, has, leftovers, empty, None, reason, curve, (), example)
     if undecided is not None:
