@@ -202,8 +202,7 @@ def _complaint(said: str, tool: str, source: str, folder: str, where: str) -> In
         text = text.split(f"{tool}: ", 1)[-1].replace(source, where)
         return InputError(f"{tool} failed: {text}", where=where)
     file, line = found["file"], found["line"]
-    if file is None or file.startswith(folder):
-        place = where  # about a file of the compiler's own
-    else:
-        place = f"{where if file == source else file}:{line}"
+    # No line where it is about a file of the compiler's own.
+    own = file is None or file.startswith(folder)
+    place = where if own else f"{where if file == source else file}:{line}"
     return InputError(found["text"].replace(folder + "/", ""), where=place)

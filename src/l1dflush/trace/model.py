@@ -63,6 +63,13 @@ class Event(NamedTuple):
     size: int = 0
 
 
+def flushes_by_msr(event: Event) -> bool:
+    """Whether an event writes the flush command: bit 0 of IA32_FLUSH_CMD, MSR 0x10b (SDM volume 4)."""
+    number, _, value = event.detail.removeprefix("MSR ").partition(" = ")
+    known = number == "0x10b" and value.startswith("0x")
+    return event.kind is Kind.MSR_WRITE and known and int(value, 16) & 1 == 1
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome.

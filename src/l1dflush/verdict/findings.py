@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import BY_ID
-from l1dflush.verdict.walk import LINE, PAGE, READS, TOUCHES, Buffer, Places, fill_start, storage, walk_of
+from l1dflush.verdict.walk import LINE, PAGE, READS, TOUCHES, Buffer, Places, fill_start, mechanism, storage, walk_of
 
 _NOTES = {
     NoteKind.REGISTER_NOT_DECLARED: "undeclared-register",
@@ -56,9 +56,9 @@ def _of_source(trace: Trace) -> Iterator[Finding]:
 def _of_path(path: Path, places: Places, walks: bool, any_walk: bool) -> Iterator[Finding]:
     decided = "; ".join(decision_texts(path, places)) or "always"
     for event in path.events:
-        if event.kind is Kind.MSR_WRITE:
+        if flushes_by_msr(event):
             yield finding("msr-path", f"{event.detail} when: {decided}")
-    if any_walk and not walks and not any(e.kind is Kind.MSR_WRITE for e in path.events):
+    if any_walk and mechanism(path, walks) == "skipped":
         yield finding("flush-skipped", f"no flush when: {decided}")
 
 

@@ -34,7 +34,7 @@ from l1dflush.verdict.model import (
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.rows import Outcome, Question, judge_cache
 from l1dflush.verdict.select import select
-from l1dflush.verdict.walk import Buffer, Places, find_buffer, storage, walk_of
+from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, storage, walk_of
 
 TAKEN_FOR_GRANTED = (
     "accesses to one set take effect in program order",
@@ -222,8 +222,11 @@ def _compare_unoptimised(
 
 
 def _no_walk(trace: Trace) -> str:
-    if any(event.kind is Kind.MSR_WRITE for path in trace.paths for event in path.events):
+    used = {mechanism(path, walks=False) for path in trace.paths}
+    if "MSR write" in used:
         return "no path reads a buffer; what an MSR write does cannot be proved from outside"
+    if "cache instruction" in used:
+        return "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
     return "no path reads as much as a page at a constant stride"
 
 
@@ -287,10 +290,9 @@ def _buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) ->
 
 
 def _path_info(path: Path, places: Places, walks: bool) -> PathInfo:
-    msr = any(event.kind is Kind.MSR_WRITE for event in path.events)
     loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
     return PathInfo(
-        outcome="software walk" if walks else "MSR write" if msr else "skipped",
+        outcome=mechanism(path, walks),
         decided_by=tuple(decision_texts(path, places)),
         loads=loads,
         instructions=path.instructions,

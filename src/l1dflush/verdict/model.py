@@ -78,7 +78,7 @@ class Run(_Model):
 class PathInfo(_Model):
     """One way through the routine."""
 
-    outcome: Literal["software walk", "MSR write", "skipped"]
+    outcome: Literal["software walk", "MSR write", "cache instruction", "skipped"]
     decided_by: tuple[str, ...] = Field(description="the decisions that lead here, one sentence each")
     loads: int = Field(description="loads from the buffer")
     instructions: int

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.explore import trace as run_trace
-from l1dflush.trace.model import Kind, Trace
+from l1dflush.trace.model import Trace
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import walked_arenas
-
-# A flush that is one MSR write walks nothing, but it is what the user means if it is alone.
-_MECHANISMS = frozenset({Kind.MSR_WRITE, Kind.FLUSH_ALL})
+from l1dflush.verdict.walk import mechanism, walked_arenas
 
 
 def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
@@ -35,7 +32,8 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
         (walking if any(walked_arenas(path) for path in found.paths) else others).append(found)
     if len(walking) == 1:
         return walking[0]
-    mechanisms = [t for t in others if any(e.kind in _MECHANISMS for path in t.paths for e in path.events)]
+    # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
+    mechanisms = [t for t in others if any(mechanism(path, walks=False) != "skipped" for path in t.paths)]
     if not walking and len(mechanisms) == 1 and not failed:
         return mechanisms[0]
     if not walking and len(failed) == 1 and not mechanisms:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.routine.model import Image, Symbol
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.model import Arena, ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.trace.runs import fold
 from l1dflush.trace.state import BUFFER
 
@@ -123,6 +124,15 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
     low, high = min(e.offset for e in reads), max(e.offset + e.size for e in reads)
     # A stray read of the buffer is not a walk.
     return found if high - low > PAGE - LINE and len({e.offset // LINE for e in reads}) > 1 else []
+
+
+def mechanism(path: Path, walks: bool) -> Literal["software walk", "MSR write", "cache instruction", "skipped"]:
+    """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
+    if walks:
+        return "software walk"
+    if any(flushes_by_msr(event) for event in path.events):
+        return "MSR write"
+    return "cache instruction" if any(event.kind is Kind.FLUSH_ALL for event in path.events) else "skipped"
 
 
 def fill_start(walk: Sequence[tuple[int, Event]]) -> int:
