@@ -110,6 +110,7 @@ Decision decide_word(const Machine &machine, const Word &word, const Limits &lim
 // nothing about later items), and when it is nothing, it stays nothing.
 inline Decision decide(const std::string &name, int ways, const std::vector<std::uint32_t> &lines,
                        const std::vector<std::uint8_t> &kinds, View view, bool merge_repeats, const Limits &limits) {
+    if (lines.size() != kinds.size()) throw std::invalid_argument("as many kinds as lines are needed");
     std::vector<std::size_t> ends;
     std::size_t end = items_before_repeat(lines);
     for (int tries = 0; tries < 3 && end < lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);

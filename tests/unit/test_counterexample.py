@@ -133,7 +133,9 @@ def test_at_12_ways_replay() -> None:
 def test_without_room_for_the_smallest_any_is_given_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     find = _core.witness
 
-    def no_room(name: str, ways: int, lines: list[int], kinds: list[int], limit: int | None, smallest: bool = True) -> Any:
+    def no_room(
+        name: str, ways: int, lines: list[int], kinds: list[int], limit: int | None, smallest: bool = True
+    ) -> Any:
         # The smallest is nearly always the cheaper one to find; here it is not.
         return find(name, ways, lines, kinds, 1 if smallest else limit, smallest=smallest)
 

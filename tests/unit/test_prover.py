@@ -220,6 +220,8 @@ def test_unknown_policy_and_wrong_ways() -> None:
         needs("tree-PLRU", 12)
     with pytest.raises(ValueError, match="unknown policy"):
         _core.distinct("nonesuch", 8)
+    with pytest.raises(ValueError, match="as many kinds as lines"):
+        _core.decide("LRU", 8, [1, 2], [0])
 
 
 def test_ctrl_c_stops_a_search() -> None:

@@ -11,7 +11,7 @@ from l1dflush.cache.policies import get_policy, known_policies
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
-from l1dflush.routine.model import OriginKind, Routine
+from l1dflush.routine.model import NoteKind, OriginKind, Routine
 from l1dflush.trace.model import Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.findings import decision_texts, find, finding
@@ -253,12 +253,15 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
 
 
 def _scope(trace: Trace) -> Scope:
+    kinds = {note.kind for note in trace.routine.notes}
+    content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
+    unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation in the source)",)
     return Scope(
         start="any",
         all_ways_valid=True,
         touches=0,
         taken_for_granted=(*TAKEN_FOR_GRANTED, *trace.assumptions),
-        not_modelled=NOT_MODELLED,
+        not_modelled=(*NOT_MODELLED, *unchecked),
     )
 
 

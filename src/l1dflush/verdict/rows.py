@@ -148,8 +148,13 @@ def _judge(
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
     if refuted is not None:
-        example = _counterexample(question, policy, ways, refuted) if examples else None
         reason = f"{empty} sets get no access" if empty else ""
+        example = None
+        if examples:
+            try:
+                example = _counterexample(question, policy, ways, refuted)
+            except UndecidedError as error:
+                reason = f"no counterexample is shown: {error}"
         return Outcome(Verdict.REFUTED, needs, has, leftovers, empty, None, reason, curve, (), example)
     if undecided is not None:
         return Outcome(Verdict.UNDECIDED, needs, has, None, empty, undecided.cause, str(undecided), curve)
