@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from l1dflush.errors import InputError
 from l1dflush.routine import c_source, patch
 from l1dflush.routine.c_text import complete_items, cut
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.mail_text import messages
 from l1dflush.routine.model import Routine
+from l1dflush.routine.options import LoadOptions
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "mails"
 MAILS = sorted(path for path in FOLDER.iterdir() if path.suffix != ".md")

@@ -10,8 +10,8 @@ from l1dflush.routine.asm_statement import changed_registers, named_labels, whol
 from l1dflush.routine.c_parse import AsmStatement, facts_of
 from l1dflush.routine.c_source import load_c
 from l1dflush.routine.c_text import cut
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import NoteKind
+from l1dflush.routine.options import LoadOptions
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler on this machine"

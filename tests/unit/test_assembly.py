@@ -11,8 +11,8 @@ import pytest
 from l1dflush.errors import InputError
 from l1dflush.routine import toolchain
 from l1dflush.routine.assembly import load_assembly, looks_intel
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import OriginKind, Routine
+from l1dflush.routine.options import LoadOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

@@ -8,8 +8,8 @@ import pytest
 
 from l1dflush.errors import InputError
 from l1dflush.routine.c_source import load_c, looks_like_c
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import NoteKind, OriginKind, Parameter, Routine
+from l1dflush.routine.options import LoadOptions
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler on this machine"

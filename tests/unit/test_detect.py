@@ -15,8 +15,9 @@ import pytest
 from l1dflush.errors import InputError
 from l1dflush.routine import load as door
 from l1dflush.routine.detect import Format, detect, looks_like_assembly
-from l1dflush.routine.load import LoadOptions, load
+from l1dflush.routine.load import load
 from l1dflush.routine.model import OriginKind
+from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import assemble
 
 needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")

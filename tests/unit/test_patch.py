@@ -12,8 +12,8 @@ import pytest
 
 from l1dflush.errors import InputError
 from l1dflush.routine.diff_text import new_files
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import NoteKind, OriginKind, Routine
+from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.patch import load_patch, looks_like_patch
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from l1dflush.errors import InputError
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
+from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, assemble, preprocess
 
 Bits = Literal[32, 64]

@@ -12,9 +12,9 @@ from l1dflush.routine.buffer_content import buffer_notes
 from l1dflush.routine.c_parse import ItemFacts
 from l1dflush.routine.c_text import Item
 from l1dflush.routine.c_unit import CIndex, CUnit, build_unit, unresolved_error
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import Origin, Parameter, Routine, SourceNote
 from l1dflush.routine.object_file import load_image, routines_from_image
+from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, compile_c
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")

@@ -15,8 +15,8 @@ from l1dflush.errors import InputError
 from l1dflush.routine.c_compile import compile_function
 from l1dflush.routine.c_text import Item, blank_opaque, cut
 from l1dflush.routine.c_unit import CIndex
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError
 
 FLUSH_WORDS = ("l1d", "l1tf", "flush")

@@ -6,32 +6,18 @@ import difflib
 import os
 import stat
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
 from l1dflush.routine.detect import Format, compression, detect
 from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.options import LoadOptions
 
 MAX_BYTES = 64 << 20
 STANDARD_INPUT = "-"
 
 _UNDERSTOOD = "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """What the user said about the input besides its name.
-
-    ``function`` picks one function by name. ``defines`` are ``--define NAME=VALUE`` pairs for C (value
-    ``1`` when none was given). ``optimize`` is the level C is compiled at.
-    """
-
-    function: str | None = None
-    defines: Mapping[str, str] = field(default_factory=dict)
-    optimize: str = "2"
 
 
 def load(source: str, options: LoadOptions) -> list[Routine]:

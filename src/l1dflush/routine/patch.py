@@ -16,9 +16,9 @@ from l1dflush.routine.c_source import FLUSH_WORDS, compile_candidates, find_cand
 from l1dflush.routine.c_text import Item, blank_opaque, complete_items, cut
 from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.diff_text import NewFile, new_files
-from l1dflush.routine.load import LoadOptions
 from l1dflush.routine.mail_text import looks_like_mail, messages
 from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.options import LoadOptions
 
 # One line of blank costs one character, and numbers in a hostile header are free.
 _LAST_LINE = 1_000_000

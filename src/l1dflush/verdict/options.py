@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.routine.load import LoadOptions
+from l1dflush.routine.options import LoadOptions
 from l1dflush.trace.state import TraceOptions
 from l1dflush.verdict.severity import Severity
 
