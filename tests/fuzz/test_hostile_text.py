@@ -152,9 +152,7 @@ def load_patch(data: bytes) -> str:
         pytest.param("__aligned(" * 200_000, id="open attributes"),
         pytest.param("p = malloc(" * 100_000 + "void flush(void) {", id="allocations"),
         pytest.param(
-            "void flush(char *p) { for (;;) p[0]; }\nvoid g(char *p) { p = malloc(4);"
-            + "p[0] = 1;" * 20_000
-            + "}",
+            "void flush(char *p) { for (;;) p[0]; }\nvoid g(char *p) { p = malloc(4);" + "p[0] = 1;" * 20_000 + "}",
             id="stores",
         ),
         pytest.param("int x;\n" * 30_000 + "void flush(void) { for (;;) x; }", id="one name declared often"),
@@ -173,9 +171,7 @@ def load_patch(data: bytes) -> str:
             "#define A A\nvoid flush(void) { asm volatile(" + '"nop\\n" ' * 20_000 + "); }",
             id="long template",
         ),
-        pytest.param(
-            'void flush(void) { asm volatile(".rept 1000000000\\n nop\\n .endr"); }', id="assembler bomb"
-        ),
+        pytest.param('void flush(void) { asm volatile(".rept 1000000000\\n nop\\n .endr"); }', id="assembler bomb"),
         pytest.param('void flush(void) { asm volatile(".incbin \\"/etc/hostname\\""); }', id="other file"),
         pytest.param("char a[1UL << 60]; void flush(void) { for (;;) a[0]; }", id="huge array"),
         pytest.param("static char a[1UL << 40] = {1}; void flush(void) { for (;;) a[0]++; }", id="huge data"),
@@ -195,9 +191,7 @@ def test_hostile_c(text: str) -> None:
         pytest.param(b"From a@b Wed Mar  6 08:00:00 2024\nA: b\n\n" * 15_000, id="as many as allowed"),
         pytest.param(
             b"From: a\nMIME-Version: 1.0\n"
-            + b"".join(
-                b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(3000)
-            ),
+            + b"".join(b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(3000)),
             id="nested parts",
         ),
         pytest.param(

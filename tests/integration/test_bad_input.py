@@ -155,7 +155,10 @@ def test_bytes_that_are_no_instruction(tmp_path: Path, capsys: pytest.CaptureFix
 
 @needs_as
 def test_a_loop_without_a_known_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    body = "        xor %eax, %eax\n1:      movzbl (%rdi,%rax), %ecx\n        add $64, %rax\n        cmp %rsi, %rax\n        jne 1b\n        ret"
+    body = (
+        "        xor %eax, %eax\n1:      movzbl (%rdi,%rax), %ecx\n        add $64, %rax\n"
+        "        cmp %rsi, %rax\n        jne 1b\n        ret"
+    )
     source = assembly(tmp_path / "flush.s", body)
     result = undecided(capsys, source)
     assert "--bind rsi=VALUE" in str(result["reason"])

@@ -48,7 +48,7 @@ def function(body: str, extra: str = "") -> str:
 
 
 def loop(first: int, end: int, step: int, load: str = "movzbl (%rdi,%rax), %ecx") -> str:
-    return f"        mov ${first}, %eax\n7:      {load}\n        add ${step}, %eax\n        cmp ${end}, %eax\n        jne 7b\n"
+    return f"        mov ${first}, %eax\n7:      {load}; add ${step}, %eax; cmp ${end}, %eax; jne 7b\n"
 
 
 def unrolled() -> str:
@@ -80,7 +80,7 @@ CASES = (
     Case(
         "read downwards",
         WARM_UP
-        + "        mov $65536, %eax\n2:      sub $64, %eax\n        movzbl (%rdi,%rax), %ecx\n        test %eax, %eax\n        jnz 2b\n"
+        + "        mov $65536, %eax\n2:      sub $64, %eax; movzbl (%rdi,%rax), %ecx; test %eax, %eax; jnz 2b\n"
         + END,
         P,
         exact=True,
@@ -131,7 +131,7 @@ CASES = (
         "a symbol that is the buffer",
         "        lea     flush_area(%rip), %rdi\n" + WARM_UP + FILL + END,
         P,
-        extra="        .bss\n        .balign 4096\n        .type flush_area, @object\n        .size flush_area, 65536\nflush_area: .zero 65536\n",
+        extra="  .bss; .balign 4096; .type flush_area, @object; .size flush_area, 65536\nflush_area: .zero 65536\n",
         exact=True,
     ),
     Case("wrong base register", (WARM_UP + FILL + END).replace("(%rdi", "(%r12"), P, ("undefined-register",)),
@@ -145,7 +145,7 @@ CASES = (
     Case(
         "loop counter in memory",
         WARM_UP
-        + "        movq $0, -8(%rsp)\n2:      mov -8(%rsp), %rax\n        movzbl (%rdi,%rax), %ecx\n        addq $64, -8(%rsp)\n"
+        + "        movq $0, -8(%rsp)\n2:      mov -8(%rsp), %rax; movzbl (%rdi,%rax), %ecx; addq $64, -8(%rsp)\n"
         + "        cmpq $65536, -8(%rsp)\n        jne 2b\n"
         + END,
         R,

@@ -106,9 +106,7 @@ def test_implicit_changes_count(optimize: str) -> None:
 @needs_compiler
 @pytest.mark.parametrize("optimize", ["0", "2"])
 def test_an_input_that_is_changed_is_no_output(optimize: str) -> None:
-    text = (
-        'asm volatile("1: movb (%[at]), %%al\\n add $64, %[at]\\n loop 1b" :: [at] "D" (p), "c" (n) : "al");'
-    )
+    text = 'asm volatile("1: movb (%[at]), %%al\\n add $64, %[at]\\n loop 1b" :: [at] "D" (p), "c" (n) : "al");'
     says = "an asm statement changes rcx (the input 'n') and rdi (the input 'at') without declaring it"
     assert undeclared(text, optimize) == [says]
 

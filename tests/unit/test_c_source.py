@@ -185,9 +185,7 @@ def test_a_function_that_is_not_there() -> None:
     assert "a, b" in error.hint
 
 
-@pytest.mark.parametrize(
-    "text", ["", "int x;", "/* void f(void) {} */", '"void f(void) {}"', "}}}}", "((((", "#if 1"]
-)
+@pytest.mark.parametrize("text", ["", "int x;", "/* void f(void) {} */", '"void f(void) {}"', "}}}}", "((((", "#if 1"])
 def test_text_without_a_function(text: str) -> None:
     assert "no C function" in refused(text).what
 

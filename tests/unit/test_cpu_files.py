@@ -60,8 +60,7 @@ def test_a_chain_of_parents() -> None:
     files = {
         "a.toml": FULL,
         "b.toml": 'title="B"\nyear=2021\nparent="a"\n[policy]\nsource="like A"\ncertainty="measured"\n',
-        "c.toml": 'title="C"\nyear=2022\nparent="b"\n'
-        '[l1d]\nsize=49152\nways=12\nsource="s"\ncertainty="inferred"\n',
+        "c.toml": 'title="C"\nyear=2022\nparent="b"\n[l1d]\nsize=49152\nways=12\nsource="s"\ncertainty="inferred"\n',
         "d.toml": 'title="D"\nyear=2023\nparent="c"\nnotes=[]\n',
     }
     catalogue = parse_cpu_files(files)

@@ -115,9 +115,7 @@ def test_the_table_of_the_design_is_all_there(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
-def test_a_row_of_the_design(
-    catalogue: Catalogue, row: tuple[str, Geometry, str | None, Certainty, bool]
-) -> None:
+def test_a_row_of_the_design(catalogue: Catalogue, row: tuple[str, Geometry, str | None, Certainty, bool]) -> None:
     cpu = catalogue.get(row[0])
     assert (cpu.name, cpu.geometry, cpu.policy, cpu.policy_certainty, cpu.l1tf_affected) == row
 

@@ -33,9 +33,7 @@ flush:	xorl	%eax, %eax
 	jne	1b
 	ret
 """
-INTEL = (
-    "flush:\n  xor eax, eax\nfill: mov rcx, [rdi+rax]\n  add rax, 64\n  cmp rax, 65536\n  jne fill\n  ret\n"
-)
+INTEL = "flush:\n  xor eax, eax\nfill: mov rcx, [rdi+rax]\n  add rax, 64\n  cmp rax, 65536\n  jne fill\n  ret\n"
 C = """\
 #include <linux/mm.h>
 /* Empties the cache. */
@@ -100,9 +98,7 @@ def test_binary_data(data: bytes) -> None:
     assert detect(data, "x.c") is Format.BINARY
 
 
-@pytest.mark.parametrize(
-    "text", ["", "\n\n", "/*" * 100_000, "int f(void);\n", "movies are not moves\n", ";;;;"]
-)
+@pytest.mark.parametrize("text", ["", "\n\n", "/*" * 100_000, "int f(void);\n", "movies are not moves\n", ";;;;"])
 def test_what_is_no_assembly(text: str) -> None:
     assert not looks_like_assembly(text)
 
@@ -124,9 +120,7 @@ def test_a_built_in_goes_before_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    fails(
-        "linux-4.9.121", "no such file and no such built-in routine .did you mean the built-in linux-4.9.120"
-    )
+    fails("linux-4.9.121", "no such file and no such built-in routine .did you mean the built-in linux-4.9.120")
     fails(str(tmp_path / "none"), "no such file .*built in are linux-4.9.120, 52k")
     fails("", "the name of the input is empty")
     fails("a\0b", "cannot be read: embedded null")

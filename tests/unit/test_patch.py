@@ -81,9 +81,7 @@ def check_seed(data: bytes) -> None:
 
 
 @needs_compiler
-@pytest.mark.skipif(
-    not SEED.is_file(), reason=f"the seed mail is not there: {SEED} (L1DFLUSH_SHARED names its folder)"
-)
+@pytest.mark.skipif(not SEED.is_file(), reason=f"the seed mail is not there: {SEED} (L1DFLUSH_SHARED names its folder)")
 @pytest.mark.parametrize("wrapping", ["as it is", "Windows line ends", "HTML", "diff only"])
 def test_the_seed_mail(wrapping: str) -> None:
     data = SEED.read_bytes()
@@ -187,9 +185,7 @@ def test_the_half_functions_around_a_hunk_are_left_out() -> None:
     behind = " static void tail(int x)\n {\n \tif (x) {\n #ifdef CONFIG_Y\n"
     added = "".join(f"+{line}\n" for line in LOOP.splitlines())
     old, new = 10, 10 + LOOP.count("\n")
-    data = (
-        f"--- a/x.c\n+++ b/x.c\n@@ -100,{old} +200,{new} @@ int head(void)\n{before}{added}{behind}".encode()
-    )
+    data = f"--- a/x.c\n+++ b/x.c\n@@ -100,{old} +200,{new} @@ int head(void)\n{before}{added}{behind}".encode()
     [routine] = load(data)
     assert {line.line for line in routine.image.lines.values()} <= set(range(206, 213))
     error = refused(data, function="head")

@@ -255,7 +255,7 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
 def _scope(trace: Trace) -> Scope:
     kinds = {note.kind for note in trace.routine.notes}
     content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
-    unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation in the source)",)
+    unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
     return Scope(
         start="any",
         all_ways_valid=True,
