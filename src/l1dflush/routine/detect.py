@@ -6,8 +6,6 @@ import re
 from enum import StrEnum
 from pathlib import PurePath
 
-from l1dflush.routine.elf_reader import MAGIC
-
 SAMPLE = 256 << 10
 
 _COMPRESSED = {
@@ -63,7 +61,7 @@ def compression(data: bytes) -> str | None:
 
 def detect(data: bytes, name: str) -> Format:
     """What ``data`` is. ``name`` is only asked when the content could be several things, or none."""
-    if data.startswith(MAGIC):
+    if data.startswith(b"\x7fELF"):
         return Format.ELF
     if not data.strip():
         return Format.EMPTY

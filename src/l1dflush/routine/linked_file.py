@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from elftools.elf.constants import P_FLAGS, SH_FLAGS, SHN_INDICES
+from elftools.elf.segments import Segment
+
 from l1dflush.errors import InputError
-from l1dflush.routine import elf_reader as elf_format
-from l1dflush.routine.elf_reader import (
-    ET_DYN,
-    SHF_ALLOC,
-    SHT_REL,
-    SHT_RELA,
-    ElfFile,
-    ElfSegment,
-    ElfSymbol,
-    malformed,
-)
+from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
 from l1dflush.routine.model import BadRelocation, Section
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
 from l1dflush.routine.symbol_table import PlacedSymbol
@@ -24,7 +17,6 @@ PAGE = 4096
 # Where position-independent code goes; a linked file that says where it belongs goes there.
 LOAD_BIAS = 0x0040_0000
 MAX_CONTENT = 64 << 20
-PF_X, PF_W = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +33,41 @@ def load_linked(elf: ElfFile) -> LinkedFile:
 
     Raises InputError when nothing is to be loaded, segments overlap, or it is too large.
     """
-    bias = LOAD_BIAS if elf.type == ET_DYN else 0
-    segments = sorted(elf.segments, key=lambda s: s.address)
+    bias = LOAD_BIAS if elf.type == "ET_DYN" else 0
+    segments = sorted(elf.segments, key=lambda s: s["p_vaddr"])
     if not segments:
         malformed(elf.where, "it has nothing to load")
     top = (1 << elf.bits) - PAGE
     behind, total = 0, 0
-    pieces: list[tuple[ElfSegment, int, bytearray]] = []
+    pieces: list[tuple[Segment, int, bytearray]] = []
     for segment in segments:
         # A loader maps whole pages, so the file's bytes before the segment are there too.
-        lead = min(segment.address % PAGE, segment.offset)
-        start = segment.address - lead
+        address, offset = segment["p_vaddr"], segment["p_offset"]
+        lead = min(address % PAGE, offset)
+        start = address - lead
         if start // PAGE * PAGE < behind:
-            malformed(elf.where, f"segments overlap at {segment.address:#x}")
-        behind = segment.address + segment.memory_size
+            malformed(elf.where, f"segments overlap at {address:#x}")
+        behind = address + segment["p_memsz"]
         behind += -behind % PAGE
-        total += lead + segment.memory_size
+        total += lead + segment["p_memsz"]
         if behind + bias > top:
-            malformed(elf.where, f"the segment at {segment.address:#x} ends outside the address space")
+            malformed(elf.where, f"the segment at {address:#x} ends outside the address space")
         if total > MAX_CONTENT:
             raise InputError(f"more than {MAX_CONTENT >> 20} MiB of code and data", where=elf.where)
-        data = bytearray(elf.data[segment.offset - lead : segment.offset + segment.file_size])
+        data = bytearray(elf.data[offset - lead : offset + segment["p_filesz"]])
         pieces.append((segment, start + bias, data))
     bad = _relocate(elf, pieces, bias)
     sections = []
     for segment, address, data in pieces:
-        writable, executable = bool(segment.flags & PF_W), bool(segment.flags & PF_X)
+        writable, executable = (bool(segment["p_flags"] & flag) for flag in (P_FLAGS.PF_W, P_FLAGS.PF_X))
         rights = "r" + ("w" if writable else "-") + ("x" if executable else "-")
-        lead = segment.address + bias - address
+        lead = segment["p_vaddr"] + bias - address
         sections.append(
             Section(
-                name=f"segment {segment.address:#x} ({rights})",
+                name=f"segment {segment['p_vaddr']:#x} ({rights})",
                 address=address,
                 data=bytes(data),
-                size=segment.memory_size + lead,
+                size=segment["p_memsz"] + lead,
                 alignment=min(PAGE, address & -address) if address else PAGE,
                 writable=writable,
                 executable=executable,
@@ -83,23 +76,23 @@ def load_linked(elf: ElfFile) -> LinkedFile:
     symbols = [
         PlacedSymbol(s.name, s.value + bias, s.size, s.kind, s.binding, defined=True)
         for s in elf.symbols
-        if s.name and s.section > 0 and s.kind not in (elf_format.STT_SECTION, elf_format.STT_FILE, elf_format.STT_TLS)
+        if s.name and s.section > 0 and s.kind not in ("STT_SECTION", "STT_FILE", "STT_TLS")
     ]
     return LinkedFile(sections, symbols, bad)
 
 
-def _relocate(elf: ElfFile, pieces: list[tuple[ElfSegment, int, bytearray]], bias: int) -> list[BadRelocation]:
+def _relocate(elf: ElfFile, pieces: list[tuple[Segment, int, bytearray]], bias: int) -> list[BadRelocation]:
     """Apply what refers to the file itself; what refers to other files stays and is recorded."""
     bad: list[BadRelocation] = []
     count = 0
     for table in elf.sections:
-        if table.type not in (SHT_RELA, SHT_REL) or not table.flags & SHF_ALLOC:
+        if table["sh_type"] not in ("SHT_RELA", "SHT_REL") or not table["sh_flags"] & SH_FLAGS.SHF_ALLOC:
             continue
-        symbols = elf.symbol_table_at(table.link)
+        symbols = elf.symbol_table_at(table["sh_link"])
         for relocation in elf.relocations(table):
             count += 1
-            if count > elf_format.MAX_RELOCATIONS:
-                raise InputError(f"more than {elf_format.MAX_RELOCATIONS} relocations", where=elf.where)
+            if count > MAX_RELOCATIONS:
+                raise InputError(f"more than {MAX_RELOCATIONS} relocations", where=elf.where)
             if not relocation.type:
                 continue
             rule = rule_of(elf.bits, relocation.type)
@@ -126,6 +119,6 @@ def _reason(supported: bool, number: int, symbol: ElfSymbol | None) -> str | Non
         return None
     if symbol is None:
         return f"there is no symbol number {number}"
-    if symbol.section == elf_format.SHN_UNDEF:
+    if symbol.section == SHN_INDICES.SHN_UNDEF:
         return f"'{symbol.name}' lies in another file"
     return None

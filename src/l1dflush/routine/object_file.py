@@ -8,24 +8,19 @@ the addresses it has. What cannot be relocated is recorded, because it matters o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS, SHN_INDICES
+from elftools.elf.sections import Section as ElfSection
+
 from l1dflush.errors import InputError
-from l1dflush.routine import elf_reader as elf_format
-from l1dflush.routine.elf_lines import LineTable, line_table
+from l1dflush.routine.elf_lines import LineTable
 from l1dflush.routine.elf_reader import (
-    SHF_ALLOC,
-    SHF_COMPRESSED,
-    SHF_EXECINSTR,
-    SHF_WRITE,
-    SHN_UNDEF,
-    SHT_NOBITS,
-    SHT_REL,
-    SHT_RELA,
+    MAX_RELOCATIONS,
     ElfFile,
     ElfRelocation,
-    ElfSection,
     ElfSymbol,
     malformed,
     read_elf,
@@ -37,9 +32,9 @@ from l1dflush.routine.model import (
     BadRelocation,
     Image,
     Origin,
-    Parameter,
     Routine,
     Section,
+    SourceLine,
     SourceNote,
 )
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
@@ -55,7 +50,6 @@ MAX_CANDIDATES = 2000
 GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"
 
 _FLUSH_WORDS = ("l1d", "l1tf", "flush")
-_ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("eax", "edx", "ecx")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +66,17 @@ def load_image(data: bytes, *, where: str) -> ObjectImage:
     """
     try:
         elf = read_elf(data, where=where)
-        if elf.type != elf_format.ET_REL:
-            # A linked file is the rarer case, and half of a program's start is worth not paying twice.
+        if elf.type != "ET_REL":
+            # A linked file is the rarer case.
             from l1dflush.routine.linked_file import load_linked  # noqa: PLC0415
 
             linked = load_linked(elf)
-            return _image(elf, linked.sections, linked.symbols, LineTable(), tuple(linked.bad))
+            return _image(elf, linked.sections, linked.symbols, {}, tuple(linked.bad))
         return _Layout(elf).image()
     except InputError:
         raise
+    except ELFError as error:
+        raise InputError(f"damaged ELF file: {error}", where=where) from error
     except Exception as error:
         # The checks above are meant to be complete. Should one be missing, a hostile file still must not
         # end in a traceback; the type is named so that the hole can be found.
@@ -113,9 +109,6 @@ def routines_from_image(
     if len(chosen) > MAX_CANDIDATES:
         what = f"it has {len(chosen)} functions that may be a flush"
         raise InputError(what, where=origin.source, hint="name one with --function")
-    parameters = tuple(
-        Parameter(register, f"argument {number}") for number, register in enumerate(_ARGUMENTS[image.bits], start=1)
-    )
     routines = []
     for name, address in chosen.items():
         symbol = image.symbols.get(name)
@@ -129,7 +122,6 @@ def routines_from_image(
                 image=image,
                 entry=address,
                 end=end,
-                parameters=parameters,
                 notes=notes,
                 source_available=source_available,
             )
@@ -161,7 +153,7 @@ def _image(
     elf: ElfFile,
     sections: list[Section],
     symbols: list[PlacedSymbol],
-    lines: LineTable,
+    lines: Mapping[int, SourceLine],
     bad: tuple[BadRelocation, ...],
 ) -> ObjectImage:
     distinct = with_distinct_names(symbols)
@@ -185,19 +177,19 @@ class _Layout:
         self._content = 0
         self.bases: dict[int, int] = {}
         self.contents: dict[int, bytearray] = {}
-        for section in elf.sections:
-            if section.flags & SHF_ALLOC:
-                self._place_section(section)
+        for number, section in enumerate(elf.sections):
+            if section["sh_flags"] & SH_FLAGS.SHF_ALLOC:
+                self._place_section(number, section)
         self._commons = {
             i: self._place(s.size, self._alignment(s.value, s.name), s.name)
             for i, s in enumerate(elf.symbols)
-            if s.section == -elf_format.SHN_COMMON
+            if s.section == -SHN_INDICES.SHN_COMMON
         }
         pending = list(self._pending())
         self._externals = self._place_externals(pending)
         self._slots, self._got = self._place_slots(pending)
-        for section, relocation in pending:
-            self._relocate(section, relocation)
+        for number, relocation in pending:
+            self._relocate(number, relocation)
 
     def _alignment(self, alignment: int, name: str) -> int:
         if alignment & (alignment - 1) or alignment > MAX_ALIGNMENT:
@@ -216,43 +208,45 @@ class _Layout:
             raise InputError("too many sections to give each one pages of its own", where=self.elf.where)
         return address
 
-    def _place_section(self, section: ElfSection) -> None:
-        if section.flags & SHF_COMPRESSED:
+    def _place_section(self, number: int, section: ElfSection) -> None:
+        if section["sh_flags"] & SH_FLAGS.SHF_COMPRESSED:
             malformed(self.elf.where, f"section {section.name} is loaded but compressed")
-        alignment = self._alignment(section.alignment, f"section {section.name}")
-        self.bases[section.number] = self._place(section.size, alignment, section.name)
-        self.contents[section.number] = bytearray(self.elf.content(section))
+        alignment = self._alignment(section["sh_addralign"], f"section {section.name}")
+        self.bases[number] = self._place(section["sh_size"], alignment, section.name)
+        self.contents[number] = bytearray(self.elf.content(section))
 
-    def _pending(self) -> Iterator[tuple[ElfSection, ElfRelocation]]:
-        """The relocations of allocated sections, those of code first: externals are placed in this order."""
-        tables: list[tuple[ElfSection, ElfSection]] = []
+    def _pending(self) -> Iterator[tuple[int, ElfRelocation]]:
+        """The relocations of allocated sections, each with the number of the section it changes; those of code
+        first: externals are placed in this order."""
+        tables: list[tuple[int, ElfSection]] = []
         for table in self.elf.sections:
-            if table.type not in (SHT_RELA, SHT_REL):
+            if table["sh_type"] not in ("SHT_RELA", "SHT_REL"):
                 continue
-            if table.info >= len(self.elf.sections):
-                malformed(self.elf.where, f"{table.name} relocates section {table.info}, which does not exist")
-            if table.info in self.bases:
-                tables.append((self.elf.sections[table.info], table))
-        tables.sort(key=lambda pair: not pair[0].flags & SHF_EXECINSTR)
+            number = table["sh_info"]
+            if number >= len(self.elf.sections):
+                malformed(self.elf.where, f"{table.name} relocates section {number}, which does not exist")
+            if number in self.bases:
+                tables.append((number, table))
+        tables.sort(key=lambda pair: not self.elf.sections[pair[0]]["sh_flags"] & SH_FLAGS.SHF_EXECINSTR)
         count = 0
-        for section, table in tables:
-            if table.link != self.elf.symbol_table and table.size:
+        for number, table in tables:
+            if table["sh_link"] != self.elf.symbol_table and table["sh_size"]:
                 malformed(self.elf.where, f"{table.name} does not refer to the symbol table")
             for relocation in self.elf.relocations(table):
                 count += 1
-                if count > elf_format.MAX_RELOCATIONS:
-                    raise InputError(f"more than {elf_format.MAX_RELOCATIONS} relocations", where=self.elf.where)
+                if count > MAX_RELOCATIONS:
+                    raise InputError(f"more than {MAX_RELOCATIONS} relocations", where=self.elf.where)
                 if relocation.type:
-                    yield section, relocation
+                    yield number, relocation
 
-    def _place_externals(self, pending: list[tuple[ElfSection, ElfRelocation]]) -> dict[str, int]:
+    def _place_externals(self, pending: list[tuple[int, ElfRelocation]]) -> dict[str, int]:
         addresses: dict[str, int] = {}
         for _, relocation in pending:
             symbol = self._symbol(relocation)
             if (
                 relocation.symbol
                 and symbol is not None
-                and symbol.section == SHN_UNDEF
+                and symbol.section == SHN_INDICES.SHN_UNDEF
                 and symbol.name not in addresses
                 and symbol.name != GOT_SYMBOL
                 and len(addresses) < MAX_EXTERNALS
@@ -260,7 +254,7 @@ class _Layout:
                 addresses[symbol.name] = EXTERNAL_BASE + len(addresses) * EXTERNAL_STRIDE
         return addresses
 
-    def _place_slots(self, pending: list[tuple[ElfSection, ElfRelocation]]) -> tuple[dict[int, int], int]:
+    def _place_slots(self, pending: list[tuple[int, ElfRelocation]]) -> tuple[dict[int, int], int]:
         wanted: dict[int, None] = {}
         for _, relocation in pending:
             rule = rule_of(self.elf.bits, relocation.type)
@@ -280,23 +274,23 @@ class _Layout:
         symbol = self.elf.symbols[index]
         if index == 0:
             return 0
-        if symbol.section == SHN_UNDEF:
+        if symbol.section == SHN_INDICES.SHN_UNDEF:
             if symbol.name == GOT_SYMBOL:
                 return self._got
             address = self._externals.get(symbol.name)
             limit = f"no room for '{symbol.name}': more than {MAX_EXTERNALS} outside symbols are referenced"
             return limit if address is None else address
-        if symbol.section == -elf_format.SHN_COMMON:
+        if symbol.section == -SHN_INDICES.SHN_COMMON:
             return self._commons[index]
-        if symbol.section == -elf_format.SHN_ABS:
+        if symbol.section == -SHN_INDICES.SHN_ABS:
             return symbol.value
-        if symbol.kind == elf_format.STT_TLS:
+        if symbol.kind == "STT_TLS":
             return f"'{symbol.name}' is thread-local"
         base = self.bases.get(symbol.section)
         return f"'{symbol.name}' lies in a section that is not loaded" if base is None else base + symbol.value
 
-    def _relocate(self, section: ElfSection, relocation: ElfRelocation) -> None:
-        base = self.bases[section.number]
+    def _relocate(self, number: int, relocation: ElfRelocation) -> None:
+        base = self.bases[number]
         rule = rule_of(self.elf.bits, relocation.type)
         reason: str | None = "this type is not supported"
         if rule is not None:
@@ -305,7 +299,7 @@ class _Layout:
             if not isinstance(symbol, str):
                 reason = apply(
                     rule,
-                    Place(self.contents[section.number], base, relocation.offset),
+                    Place(self.contents[number], base, relocation.offset),
                     symbol=symbol,
                     addend=relocation.addend,
                     got=self._got,
@@ -321,15 +315,15 @@ class _Layout:
         sections = [
             Section(
                 name=s.name,
-                address=self.bases[s.number],
-                data=bytes(self.contents[s.number]),
-                size=s.size,
-                alignment=max(s.alignment, 1),
-                writable=bool(s.flags & SHF_WRITE),
-                executable=bool(s.flags & SHF_EXECINSTR) and s.type != SHT_NOBITS,
+                address=self.bases[number],
+                data=bytes(self.contents[number]),
+                size=s["sh_size"],
+                alignment=max(s["sh_addralign"], 1),
+                writable=bool(s["sh_flags"] & SH_FLAGS.SHF_WRITE),
+                executable=bool(s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR) and s["sh_type"] != "SHT_NOBITS",
             )
-            for s in self.elf.sections
-            if s.number in self.bases and s.size
+            for number, s in enumerate(self.elf.sections)
+            if number in self.bases and s["sh_size"]
         ]
         for index, address in self._commons.items():
             symbol = self.elf.symbols[index]
@@ -343,7 +337,7 @@ class _Layout:
             self.elf,
             sections,
             list(self._placed_symbols()),
-            line_table(self.elf, self.bases),
+            LineTable(self.elf, self.bases),
             tuple(self.bad),
         )
 
@@ -360,12 +354,10 @@ class _Layout:
 
     def _placed_symbols(self) -> Iterator[PlacedSymbol]:
         for name, address in self._externals.items():
-            yield PlacedSymbol(name, address, 0, elf_format.STT_NOTYPE, elf_format.STB_GLOBAL, defined=False)
+            yield PlacedSymbol(name, address, 0, "STT_NOTYPE", "STB_GLOBAL", defined=False)
         for index, symbol in enumerate(self.elf.symbols):
-            if symbol.section in (SHN_UNDEF, -elf_format.SHN_ABS) or symbol.kind in (
-                elf_format.STT_SECTION,
-                elf_format.STT_FILE,
-            ):
+            no_place = symbol.section in (SHN_INDICES.SHN_UNDEF, -SHN_INDICES.SHN_ABS)
+            if no_place or symbol.kind in ("STT_SECTION", "STT_FILE"):
                 continue
             place = self.address_of(index)
             if symbol.name and not isinstance(place, str):

@@ -11,6 +11,8 @@ from enum import Enum, auto
 from functools import cache
 from typing import Literal, NamedTuple
 
+from elftools.elf.enums import ENUM_RELOC_TYPE_i386, ENUM_RELOC_TYPE_x64
+
 
 class Fit(Enum):
     """How the value must fit into the place."""
@@ -88,9 +90,6 @@ def type_name(bits: int, kind: int) -> str:
     rule = rule_of(bits, kind)
     if rule is not None:
         return rule.name
-    # Only now: the full list is long, and nearly every file does without.
-    from elftools.elf.enums import ENUM_RELOC_TYPE_i386, ENUM_RELOC_TYPE_x64  # noqa: PLC0415
-
     known = ENUM_RELOC_TYPE_x64 if bits == 64 else ENUM_RELOC_TYPE_i386
     names = {v: k for k, v in known.items() if isinstance(v, int)}
     return str(names.get(kind, f"relocation type {kind}"))

@@ -5,23 +5,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
-from l1dflush.routine.elf_reader import (
-    STB_LOCAL,
-    STT_FUNC,
-    STT_GNU_IFUNC,
-    STT_NOTYPE,
-)
 from l1dflush.routine.model import Section, Symbol
 
 
 class PlacedSymbol(NamedTuple):
-    """A symbol of the file at its address in the image; ``size`` as the file has it (0: not said)."""
+    """A symbol of the file at its address in the image; ``size`` as the file has it (0: not said).
+
+    ``kind`` and ``binding`` are called as in pyelftools (``STT_FUNC``, ``STB_LOCAL``).
+    """
 
     name: str
     address: int
     size: int
-    kind: int
-    binding: int
+    kind: str
+    binding: str
     defined: bool
 
 
@@ -45,7 +42,7 @@ def with_distinct_names(symbols: list[PlacedSymbol]) -> list[PlacedSymbol]:
     seen: dict[str, int] = {}
     taken = {s.name for s in symbols}
     result = []
-    for symbol in sorted(symbols, key=lambda s: s.binding == STB_LOCAL):
+    for symbol in sorted(symbols, key=lambda s: s.binding == "STB_LOCAL"):
         number = seen.get(symbol.name, 0) + 1
         name = symbol.name
         if number > 1:
@@ -90,11 +87,11 @@ def symbols_by_name(symbols: list[PlacedSymbol], sections: list[Section]) -> dic
 
 
 def _is_function(symbol: PlacedSymbol) -> bool:
-    return symbol.kind in (STT_FUNC, STT_GNU_IFUNC)
+    return symbol.kind in ("STT_FUNC", "STT_LOOS")  # the latter is STT_GNU_IFUNC on Linux
 
 
 def _is_code_label(symbol: PlacedSymbol) -> bool:
-    return _is_function(symbol) or (symbol.kind == STT_NOTYPE and not symbol.name.startswith(".L"))
+    return _is_function(symbol) or (symbol.kind == "STT_NOTYPE" and not symbol.name.startswith(".L"))
 
 
 def entry_points(symbols: list[PlacedSymbol], sections: list[Section]) -> dict[str, int]:
@@ -109,7 +106,7 @@ def entry_points(symbols: list[PlacedSymbol], sections: list[Section]) -> dict[s
         section = by_address.at(symbol.address) if symbol.defined else None
         if section is not None and section.executable and _is_code_label(symbol):
             code.append(symbol)
-    for chosen in ([s for s in code if _is_function(s)], [s for s in code if s.binding != STB_LOCAL]):
+    for chosen in ([s for s in code if _is_function(s)], [s for s in code if s.binding != "STB_LOCAL"]):
         if chosen:
             return {s.name: s.address for s in sorted(chosen, key=lambda s: s.address)}
     labels = {s.address: s.name for s in reversed(code)}
