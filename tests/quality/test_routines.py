@@ -128,6 +128,14 @@ CASES = (
         ("own-storage",),
     ),
     Case(
+        "own storage walked into another section",
+        "        lea     flush_pages(%rip), %rdi\n" + WARM_UP + FILL + END,
+        P,
+        ("own-storage",),
+        extra="        .bss; .type flush_pages, @object; .size flush_pages, 8\nflush_pages: .zero 8\n"
+        '        .section .data.more, "aw"\n.zero 4096\n',
+    ),
+    Case(
         "a symbol that is the buffer",
         "        lea     flush_area(%rip), %rdi\n" + WARM_UP + FILL + END,
         P,

@@ -42,6 +42,7 @@ from l1dflush.routine.symbol_table import PlacedSymbol, entry_points, symbols_by
 
 IMAGE_BASE = 0x0040_0000
 PAGE = 4096
+MAX_GAP = 16 << 20
 MAX_CONTENT = 64 << 20
 MAX_ALIGNMENT = 2 << 20
 MAX_EXTERNALS = (EXTERNAL_LIMIT - EXTERNAL_BASE) // EXTERNAL_STRIDE
@@ -175,6 +176,12 @@ class _Layout:
         self.bad: list[BadRelocation] = []
         self._cursor = IMAGE_BASE
         self._content = 0
+        # A routine that walks on from a small variable is to be seen walking behind it, not through whatever
+        # section happens to come next.
+        rows = sum(bool(section["sh_flags"] & SH_FLAGS.SHF_ALLOC) for section in elf.sections)
+        commons = sum(symbol.section == -SHN_INDICES.SHN_COMMON for symbol in elf.symbols)
+        share = (EXTERNAL_BASE - IMAGE_BASE - MAX_CONTENT) // (rows + commons + 2)
+        self._gap = max(min(share, MAX_GAP) // PAGE, 1) * PAGE
         self.bases: dict[int, int] = {}
         self.contents: dict[int, bytearray] = {}
         for number, section in enumerate(elf.sections):
@@ -203,7 +210,7 @@ class _Layout:
             raise InputError(f"more than {MAX_CONTENT >> 20} MiB of code and data", where=self.elf.where, hint=hint)
         step = max(alignment, PAGE)
         address = -(-self._cursor // step) * step
-        self._cursor = -(-(address + size) // PAGE) * PAGE + PAGE
+        self._cursor = -(-(address + size) // PAGE) * PAGE + self._gap
         if self._cursor > EXTERNAL_BASE:
             raise InputError("too many sections to give each one pages of its own", where=self.elf.where)
         return address

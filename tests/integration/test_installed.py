@@ -1,0 +1,26 @@
+"""What was installed: the wheel has the compiled core, the data files and the types inside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+
+
+def installed() -> set[str]:
+    try:
+        files = importlib.metadata.files("l1dflush")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("l1dflush is not installed here, it runs from its sources")
+    return {str(file) for file in files or ()}
+
+
+def test_the_core_is_inside() -> None:
+    assert any(name.startswith("l1dflush/_core.") and name.endswith(".so") for name in installed())
+
+
+def test_data_and_types_are_inside() -> None:
+    names = installed()
+    assert {"l1dflush/py.typed", "l1dflush/_core.pyi", "l1dflush/data/prelude.h"} <= names
+    assert sum(name.startswith("l1dflush/data/cpus/") for name in names) >= 40
+    assert "l1dflush/data/routines/linux-4.9.120.toml" in names
