@@ -15,9 +15,14 @@ namespace {
 
 // Runs a search without the GIL; now and then asks Python whether a signal (Ctrl-C) wants to be handled.
 template <class Search>
-auto run(std::optional<std::size_t> max_states, Search search) {
+auto run(std::optional<std::size_t> max_states, std::optional<double> max_seconds, Search search) {
     Limits limits;
     if (max_states) limits.max_states = *max_states;
+    if (max_seconds) {
+        const std::chrono::duration<double> allowed(*max_seconds);
+        limits.deadline = std::chrono::steady_clock::now() +
+                          std::chrono::duration_cast<std::chrono::steady_clock::duration>(allowed);
+    }
     limits.interrupted = [] {
         nb::gil_scoped_acquire gil;
         return PyErr_CheckSignals() != 0;
@@ -37,8 +42,9 @@ using Kinds = std::vector<std::uint8_t>;
 using Numbers = std::vector<int>;
 
 auto core_decide(const std::string &policy, int ways, const Lines &lines, const Kinds &kinds,
-                 std::optional<std::size_t> max_states, bool absolute, bool merge_repeats) {
-    const Decision d = run(max_states, [&](const Limits &limits) {
+                 std::optional<std::size_t> max_states, std::optional<double> max_seconds, bool absolute,
+                 bool merge_repeats) {
+    const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
         return decide(policy, ways, lines, kinds, view(absolute), merge_repeats, limits);
     });
     return std::make_tuple(d.curve, d.states);
@@ -47,13 +53,14 @@ auto core_decide(const std::string &policy, int ways, const Lines &lines, const 
 auto core_distinct(const std::string &policy, int ways, std::optional<std::uint64_t> limit,
                    std::optional<std::size_t> max_states, bool absolute) {
     const Decision d =
-        run(max_states, [&](const Limits &limits) { return distinct(policy, ways, limit, view(absolute), limits); });
+        run(max_states, std::nullopt, [&](const Limits &limits) { return distinct(policy, ways, limit, view(absolute), limits); });
     return std::make_tuple(d.curve, d.ended, d.repeats, d.states);
 }
 
 auto core_witness(const std::string &policy, int ways, const Lines &lines, const Kinds &kinds,
-                  std::optional<std::size_t> max_states, bool absolute, bool smallest) {
-    const std::optional<Witness> w = run(max_states, [&](const Limits &limits) {
+                  std::optional<std::size_t> max_states, std::optional<double> max_seconds, bool absolute,
+                  bool smallest) {
+    const std::optional<Witness> w = run(max_states, max_seconds, [&](const Limits &limits) {
         return witness(policy, ways, prepare(lines, kinds, true), view(absolute), smallest, limits);
     });
     using Steps = std::vector<std::tuple<int, int>>;
@@ -77,15 +84,16 @@ NB_MODULE(_core, m) {
     m.attr("MAX_WAYS") = max_ways;
     m.attr("DEFAULT_MAX_STATES") = Limits::default_max_states;
     nb::exception<StateSpaceTooLarge>(m, "StateSpaceTooLargeError", PyExc_RuntimeError);
+    nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
 
     m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
-          nb::arg("max_states").none() = nb::none(), nb::kw_only(), nb::arg("absolute") = false,
-          nb::arg("merge_repeats") = true);
+          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(), nb::kw_only(),
+          nb::arg("absolute") = false, nb::arg("merge_repeats") = true);
     m.def("distinct", &core_distinct, nb::arg("policy"), nb::arg("ways"), nb::arg("limit").none() = nb::none(),
           nb::arg("max_states").none() = nb::none(), nb::kw_only(), nb::arg("absolute") = false);
     m.def("witness", &core_witness, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
-          nb::arg("max_states").none() = nb::none(), nb::kw_only(), nb::arg("absolute") = false,
-          nb::arg("smallest") = true);
+          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(), nb::kw_only(),
+          nb::arg("absolute") = false, nb::arg("smallest") = true);
 
     m.def("policy_empty", [](const std::string &name, int ways) {
         return with_policy(name, ways, [](const auto &p) { return p.numbers(p.empty()); });
@@ -113,7 +121,7 @@ NB_MODULE(_core, m) {
         });
     }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
     m.def("policy_start_states", [](const std::string &name, int ways, std::optional<std::size_t> max_states) {
-        return run(max_states, [&](const Limits &limits) {
+        return run(max_states, std::nullopt, [&](const Limits &limits) {
             return with_policy(name, ways, [&](const auto &p) {
                 std::vector<Numbers> out;
                 for (const PolicyState state : full_set_states(p, limits)) out.push_back(p.numbers(state));

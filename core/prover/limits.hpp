@@ -1,8 +1,10 @@
 // How long and how large a search may be, and how it is stopped.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +16,12 @@ public:
     explicit StateSpaceTooLarge(std::size_t limit)
         : std::runtime_error("more than " + std::to_string(limit) + " states") {}
     explicit StateSpaceTooLarge(const std::string &what) : std::runtime_error(what) {}
+};
+
+// More time than allowed; the question stays open in the same way.
+class OutOfTime : public std::runtime_error {
+public:
+    OutOfTime() : std::runtime_error("more time than allowed") {}
 };
 
 // Somebody pressed Ctrl-C.
@@ -29,12 +37,14 @@ struct Limits {
 
     std::size_t max_states = default_max_states;
     std::function<bool()> interrupted;  // asked now and then; may be empty
+    std::optional<std::chrono::steady_clock::time_point> deadline;
 
     void check(std::size_t states) const {
         if (states > max_states) throw StateSpaceTooLarge(max_states);
     }
     void poll() const {
         if (interrupted && interrupted()) throw Interrupted();
+        if (deadline && std::chrono::steady_clock::now() > *deadline) throw OutOfTime();
     }
     void poll_now_and_then(std::size_t counter) const {
         if ((counter & 0xFFFU) == 0xFFFU) poll();

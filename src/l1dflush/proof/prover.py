@@ -8,6 +8,7 @@ published formula. How it does that, and what a result does not mean: ``docs/the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -67,32 +68,36 @@ class Outcome:
         return self.leftovers == 0
 
 
-def decide(policy: str, ways: int, word: Word, *, max_states: int | None = None) -> Outcome:
+def decide(
+    policy: str, ways: int, word: Word, *, max_states: int | None = None, max_seconds: float | None = None
+) -> Outcome:
     """How many old lines can be left after ``word``, in the worst case over all starts and choices.
 
     ``max_states`` limits the states held in memory at the same time (default: about 1 GiB). Raises
     ``InputError`` for a policy that does not exist at ``ways`` ways, and ``UndecidedError`` with cause
-    ``state-space-too-large`` when the limit is exceeded.
+    ``state-space-too-large`` or ``out-of-time`` when a limit is exceeded.
     """
-    return _decide(get_policy(policy, ways).name, ways, canonical(word), max_states)
-
-
-@lru_cache(maxsize=1024)
-def _decide(policy: str, ways: int, word: Word, max_states: int | None) -> Outcome:
+    policy = get_policy(policy, ways).name
+    deadline = None if max_seconds is None else time.monotonic() + max_seconds
+    word = canonical(word)
     lines, kinds = _columns(word)
     try:
-        curve, states = _core.decide(policy, ways, lines, kinds, max_states)
+        curve, states = _core.decide(policy, ways, lines, kinds, max_states, max_seconds)
+    except _core.OutOfTimeError:
+        raise _too_long(policy, ways) from None
     except _core.StateSpaceTooLargeError as error:
         # One run that leaves something refutes the word, and looking for a small one is often far cheaper.
         try:
-            found = counterexample(policy, ways, word, max_states=max_states)
+            found = counterexample(policy, ways, word, max_states=max_states, max_seconds=_left(deadline))
         except (UndecidedError, ValueError):
             raise _too_large(policy, ways, error) from None
         return Outcome(leftovers=len(found.leftovers), states=_states_allowed(max_states), curve=None)
     return Outcome(leftovers=curve[-1], states=states, curve=tuple(curve))
 
 
-def counterexample(policy: str, ways: int, word: Word, *, max_states: int | None = None) -> Counterexample:
+def counterexample(
+    policy: str, ways: int, word: Word, *, max_states: int | None = None, max_seconds: float | None = None
+) -> Counterexample:
     """A start from which ``word`` leaves an old line, step by step; it has been replayed on the plain policy.
 
     The smallest one: fewest lines of the word cached at the start, then fewest hits, then most old lines
@@ -102,15 +107,18 @@ def counterexample(policy: str, ways: int, word: Word, *, max_states: int | None
     twin = get_policy(policy, ways)
     renamed = canonical(word)
     lines, kinds = _columns(renamed)
+    deadline = None if max_seconds is None else time.monotonic() + max_seconds
     smallest = True
     try:
-        found = _core.witness(twin.name, ways, lines, kinds, max_states)
-    except _core.StateSpaceTooLargeError:
-        smallest = False
         try:
-            found = _core.witness(twin.name, ways, lines, kinds, max_states, smallest=False)
-        except _core.StateSpaceTooLargeError as error:
-            raise _too_large(twin.name, ways, error) from None
+            found = _core.witness(twin.name, ways, lines, kinds, max_states, max_seconds)
+        except _core.StateSpaceTooLargeError:
+            smallest = False
+            found = _core.witness(twin.name, ways, lines, kinds, max_states, _left(deadline), smallest=False)
+    except _core.StateSpaceTooLargeError as error:
+        raise _too_large(twin.name, ways, error) from None
+    except _core.OutOfTimeError:
+        raise _too_long(twin.name, ways) from None
     if found is None:
         raise ValueError(f"no old line can be left by this word in a set of {ways} ways with {twin.name}")
     start, content, steps = found
@@ -159,6 +167,16 @@ def _states_allowed(max_states: int | None) -> int:
 
 def _columns(word: Word) -> tuple[list[int], list[int]]:
     return [line for line, _ in word], [int(kind) for _, kind in word]
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _too_long(policy: str, ways: int) -> UndecidedError:
+    return UndecidedError(
+        "out-of-time", f"deciding this for {policy} at {ways} ways takes longer than allowed", hint="--max-seconds N"
+    )
 
 
 def _too_large(policy: str, ways: int, error: RuntimeError) -> UndecidedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from l1dflush import __version__
@@ -115,7 +116,8 @@ def _judge(
         cause, reason = "no-software-walk", _no_walk(trace)
     else:
         skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
-        question = Question(walking, buffer, size, places, skipped, options.max_states)
+        deadline = time.monotonic() + options.max_seconds
+        question = Question(walking, buffer, size, places, skipped, options.max_states, deadline)
         rows = _rows(question, caches)
         verdict, reason = _overall(rows)
     status = _exit_status(verdict, findings, options)

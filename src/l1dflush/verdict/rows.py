@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,6 +63,8 @@ class Question:
     places: Places
     skipped_path: bool
     max_states: int | None
+    # A time.monotonic() value: after it the prover is asked nothing more.
+    deadline: float
     # Words by (sets, line size): caches that differ in their ways only have the same.
     words: dict[tuple[int, int], list[PathWords]] = field(default_factory=dict)
 
@@ -130,25 +133,33 @@ def _judge(
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     leftovers, refuted, undecided = 0, None, None
     has = None
+    at_least = False
     for path in words:
         for found in path.per_set:
             has = found.has if has is None else min(has, found.has)
             if _bound(curve, found.word) <= leftovers:
                 continue  # this set can be no worse than what is known already
             try:
-                left = prover.decide(policy, ways, found.word, max_states=question.max_states).leftovers
+                answer = prover.decide(
+                    policy, ways, found.word, max_states=question.max_states, max_seconds=_left(question)
+                )
             except UndecidedError as error:
                 undecided = undecided or error
                 continue
+            left = answer.leftovers
             if left and path.cut:
                 undecided = undecided or UndecidedError("outside-call", "what is called during the walk is not known")
             elif left > leftovers:
                 leftovers, refuted = left, refuted or found
+                # Then a single run refuted the word; there may be worse ones.
+                at_least = at_least or answer.curve is None
     empty = sum(found.sets for path in words for found in path.per_set if not found.has)
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
     if refuted is not None:
         reason = f"{empty} sets get no access" if empty else ""
+        if at_least:
+            reason = f"at least {leftovers} old lines may stay in a set"
         example = None
         if examples:
             try:
@@ -179,6 +190,11 @@ def _bound(curve: Sequence[int], word: Word) -> int:
     return curve[min(longest, len(curve) - 1)]
 
 
+def _left(question: Question) -> float:
+    """Seconds left; a little remains always, so that small questions are answered after large ones."""
+    return max(question.deadline - time.monotonic(), 0.1)
+
+
 @cache
 def _needs(policy: str, ways: int) -> int | None:
     return prover.needs(policy, ways)
@@ -190,7 +206,7 @@ def _curve(policy: str, ways: int) -> tuple[int, ...]:
 
 
 def _counterexample(question: Question, policy: str, ways: int, found: SetWord) -> CounterexampleInfo:
-    example = prover.counterexample(policy, ways, found.word)
+    example = prover.counterexample(policy, ways, found.word, max_seconds=_left(question))
     twin = get_policy(policy, ways)
     places = question.places
 
