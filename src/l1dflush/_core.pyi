@@ -6,7 +6,8 @@ list of numbers, the same as the Python twin in :mod:`l1dflush.cache.policies` u
 
 A word is given as two lists of equal length: line ids (0 to 2**32 - 1) and kinds (0 access, 1 optional, 2
 flush). ``max_states`` limits the states held in memory at the same time (default :data:`DEFAULT_MAX_STATES`);
-beyond it :class:`StateSpaceTooLargeError` is raised, and :class:`OutOfTimeError` after ``max_seconds``. All searches release the GIL and stop at Ctrl-C.
+beyond it :class:`StateSpaceTooLargeError` is raised, and :class:`OutOfTimeError` after ``max_seconds``.
+All searches release the GIL and stop at Ctrl-C.
 
 What a state is and why the searches are exact: ``core/prover/state.hpp`` and ``docs/theory.md``.
 """

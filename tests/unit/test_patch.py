@@ -264,3 +264,26 @@ def test_a_thread_index_is_not_part_of_the_patch() -> None:
 )
 def test_what_looks_like_a_patch(data: bytes, is_patch: bool) -> None:
     assert looks_like_patch(data) is is_patch
+
+
+def test_a_series_whose_later_patch_changes_the_flush_is_refused() -> None:
+    """Judging the first version as if it were the last would be a wrong verdict."""
+    first = (
+        "From 1 Mon Sep 17 00:00:00 2001\nFrom: A <a@example.org>\nSubject: [PATCH 1/2] add\n\n---\n"
+        "--- a/f.c\n+++ b/f.c\n@@ -0,0 +1,6 @@\n+#define SIZE 65536\n+void l1d_flush(const volatile char *p)\n+{\n"
+        "+\tfor (int i = 0; i < SIZE; i += 64)\n+\t\t(void)p[i];\n+}\n-- \n2.40\n\n"
+    )
+    second = (
+        "From 2 Mon Sep 17 00:00:00 2001\nFrom: A <a@example.org>\nSubject: [PATCH 2/2] shrink\n\n---\n"
+        "--- a/f.c\n+++ b/f.c\n@@ -1,2 +1,2 @@\n-#define SIZE 65536\n+#define SIZE 32768\n"
+        " void l1d_flush(const volatile char *p)\n-- \n2.40\n"
+    )
+    assert len(load_patch("series.mbox", first.encode(), LoadOptions())) == 1
+    with pytest.raises(InputError, match=r"a later patch \(.*shrink\) changes what an earlier one adds to f.c"):
+        load_patch("series.mbox", (first + second).encode(), LoadOptions())
+
+
+def test_a_patch_that_only_deletes_has_no_flush() -> None:
+    text = "--- a/f.c\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-int x;\n-int y;\n"
+    with pytest.raises(InputError, match="no function with a flush"):
+        load_patch("del.patch", text.encode(), LoadOptions())

@@ -15,7 +15,7 @@ _EXAMPLES = """\b
 Examples:
   l1dflush verify                         the flush of Linux 4.9.120, on all CPUs
   l1dflush verify fix.patch               a flush from a patch, a mail, C, assembly
-  l1dflush verify kvm-intel.ko --json     or from a kernel module
+  l1dflush verify entry.o --json          or from an object file
   l1dflush trace openbsd                  what a flush does to memory, in order
   l1dflush explain no-fence               what a finding means
 

@@ -11,7 +11,7 @@ from l1dflush.cli.progress import progress
 _EXAMPLES = """\b
 Examples:
   l1dflush trace linux-4.9.120
-  l1dflush trace kvm-intel.ko --function vmx_l1d_flush --json
+  l1dflush trace entry.o --function vmx_l1d_flush --json
 """
 
 

@@ -23,7 +23,7 @@ Examples:
   l1dflush verify                                  the flush of Linux 4.9.120
   l1dflush verify two-passes --cpu "Ice Lake"      another flush, one CPU
   l1dflush verify flush.c -D SIZE=65536            C with a name to supply
-  l1dflush verify kvm-intel.ko --function vmx_l1d_flush
+  l1dflush verify entry.o --function vmx_l1d_flush
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
   l1dflush verify broken.S --expect refuted        a regression test
 

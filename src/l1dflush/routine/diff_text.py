@@ -40,10 +40,12 @@ class NewHunk:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """What a patch shows of the new version of a file."""
+    """What a patch shows of the new version of a file; ``removed`` are the lines it takes away, unless blank.
+    A file that is deleted has its old name and no hunks."""
 
     path: str
     hunks: tuple[NewHunk, ...]
+    removed: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,12 @@ def new_files(text: str, *, where: str) -> tuple[list[NewFile], list[Damage]]:
     files = []
     for file in patch:
         path = _path(file.target_file)
+        removed = frozenset(text for hunk in file for line in hunk if line.is_removed and (text := line.value.strip()))
         if path == _NO_FILE:
+            files.append(NewFile(_path(file.source_file).removeprefix("a/"), (), removed))
             continue
         hunks = tuple(NewHunk(tuple(_new_lines(hunk)), hunk.section_header.strip()) for hunk in file)
-        files.append(NewFile(path, hunks))
+        files.append(NewFile(path, hunks, removed))
     return files, damage
 
 

@@ -85,6 +85,8 @@ class _Search:
         self.damage: list[tuple[int | None, str]] = []
         self.files = 0
         self.seen: dict[str, None] = {}
+        # Per file that routines were found in, the lines that were added with them.
+        self.added: dict[str, set[str]] = {}
         # The first reason why a function that looked like a flush did not become a routine.
         self.failure: InputError | None = None
 
@@ -93,12 +95,23 @@ class _Search:
         self.files += 1
         if self.files > _MAX_FILES:
             raise InputError(f"patches to more than {_MAX_FILES} files", where=self.where)
+        if file.removed & self.added.get(file.path, set()):
+            # Judging the first version of a flush as if it were the last would be worse than judging none.
+            raise InputError(
+                f"a later patch ({subject or 'without a subject'}) changes what an earlier one adds to {file.path}",
+                where=self.where,
+                hint="apply the patches and give the file, or give one of them",
+            )
+        before = len(self.routines)
         detail = f"{subject}: {file.path}" if subject else file.path
         origin = Origin(OriginKind.PATCH, self.source, detail)
         if file.path.endswith(_C_SUFFIXES):
             self._c_file(file, origin)
         elif file.path.endswith(_ASSEMBLY_SUFFIXES):
             self._assembly_file(file, origin)
+        if len(self.routines) > before:
+            lines = {line.text.strip() for hunk in file.hunks for line in hunk.lines if line.added}
+            self.added.setdefault(file.path, set()).update(lines)
 
     def result(self) -> list[Routine]:
         """The routines, or the error that says best why there are none."""

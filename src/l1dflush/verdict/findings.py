@@ -28,9 +28,8 @@ def finding(rule_id: str, message: str, where: str = "") -> Finding:
     return Finding(id=rule.id, severity=rule.severity, message=message, advice=rule.advice, where=where)
 
 
-def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, declared: bool, line: int) -> list[Finding]:
-    """All findings, most severe first. ``declared`` says that --bind named the buffer; ``line`` is the line
-    size in bytes of the caches in question."""
+def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int) -> list[Finding]:
+    """All findings, most severe first. ``line`` is the line size in bytes of the caches in question."""
     places = Places(trace.routine.image, buffer)
     found = list(_of_source(trace))
     found.extend(
@@ -41,7 +40,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, declared:
         walk = walk_of(path, buffer) if buffer is not None else []
         if buffer is not None and walk:
             found.extend(_of_walk(path, buffer, walk, places))
-            found.extend(_of_extent(trace, buffer, walk, buffer_size, declared, places, line))
+            found.extend(_of_extent(trace, buffer, walk, buffer_size, places, line))
         found.extend(_of_path(path, places, bool(walk), buffer is not None))
     unique = {(f.id, f.message, f.where): f for f in found}
     return sorted(unique.values(), key=lambda f: -f.severity.rank)
@@ -121,7 +120,6 @@ def _of_extent(
     buffer: Buffer,
     walk: Sequence[tuple[int, Event]],
     buffer_size: int | None,
-    declared: bool,
     places: Places,
     line: int,
 ) -> Iterator[Finding]:
@@ -132,7 +130,7 @@ def _of_extent(
     lowest = min(reads, key=lambda event: event.offset)
     beyond = [] if buffer_size is None else [e for e in reads if e.offset < 0 or e.offset + e.size > buffer_size]
     symbol = storage(trace.routine.image, lowest)
-    if symbol is not None and not declared:
+    if symbol is not None and not buffer.declared:
         span = max(e.offset + e.size for e in reads) - lowest.offset
         known = symbol.size is not None and symbol.size > 0
         if not known or (symbol.size or 0) <= POINTER_SIZE:

@@ -105,9 +105,8 @@ def _judge(
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
-    declared = any(value == "buffer" for value in options.bind.values())
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
-    findings = find(trace, buffer, size, declared, line)
+    findings = find(trace, buffer, size, line)
     walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
     paths = tuple(_path_info(path, places, path in walking) for path in trace.paths)
     rows: list[Row] = []
@@ -128,7 +127,7 @@ def _judge(
         paths=paths,
         findings=tuple(findings),
         rows=tuple(rows),
-        scope=_scope(trace),
+        scope=_scope(trace, options),
         verdict=verdict,
         cause=cause,
         reason=reason,
@@ -229,7 +228,7 @@ def _no_walk(trace: Trace) -> str:
         return "no path reads a buffer; what an MSR write does cannot be proved from outside"
     if "cache instruction" in used:
         return "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
-    return "no path reads as much as a page at a constant stride"
+    return "no path reads as much as a page at a constant stride, or as many different lines as a page has"
 
 
 def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) -> VerifyResult:
@@ -254,7 +253,7 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
     )
 
 
-def _scope(trace: Trace) -> Scope:
+def _scope(trace: Trace, options: VerifyOptions) -> Scope:
     kinds = {note.kind for note in trace.routine.notes}
     content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
@@ -262,9 +261,15 @@ def _scope(trace: Trace) -> Scope:
         start="any",
         all_ways_valid=True,
         touches=0,
-        taken_for_granted=(*TAKEN_FOR_GRANTED, *trace.assumptions),
+        taken_for_granted=(*TAKEN_FOR_GRANTED, *_of_compiler(trace.routine, options), *trace.assumptions),
         not_modelled=(*NOT_MODELLED, *unchecked),
     )
+
+
+def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[str, ...]:
+    if routine.origin.kind not in (OriginKind.C, OriginKind.PATCH):
+        return ()
+    return (f"C becomes the machine code that this machine's compiler makes of it at -O{options.optimize}",)
 
 
 def _routine_info(routine: Routine) -> RoutineInfo:

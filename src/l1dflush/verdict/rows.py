@@ -46,11 +46,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PathWords:
-    """The words of one walking path. ``cut`` says that an outside call lies between its buffer accesses, so that
-    the words are only what comes behind it."""
+    """The words of one walking path. ``doubt`` is set where they are not all that the path does: then they can
+    prove that nothing is left, but not that something is."""
 
     per_set: list[SetWord]
-    cut: bool
+    doubt: UndecidedError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +103,31 @@ def _words(question: Question, geometry: Geometry) -> list[PathWords]:
     if key not in question.words:
         found = []
         for path in question.paths:
-            events, cut = _after_last_call(path, question.buffer)
+            events, doubt = _judged_part(path, question.buffer)
             per_set = set_words(events, question.buffer.arenas, geometry, question.buffer_size)
-            found.append(PathWords(per_set, cut))
+            found.append(PathWords(per_set, doubt))
         question.words[key] = found
     return question.words[key]
 
 
-def _after_last_call(path: Path, buffer: Buffer) -> tuple[Sequence[Event], bool]:
-    """The events behind the last outside call before the walk's end.
+def _judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], UndecidedError | None]:
+    """The events that the words are made of, and what else the path does that may empty the cache.
 
-    Nobody knows what the function does, so the proof starts anew behind it: any state again.
+    Nobody knows what an outside function does, so the proof starts anew behind the last call before the walk's
+    end: any state again. And what wbinvd and invd do cannot be proved.
     """
     walk = walk_of(path, buffer)
     last = walk[-1][0]
     calls = [at for at, event in enumerate(path.events[:last]) if event.kind is Kind.CALL]
+    doubt = None
+    if any(event.kind is Kind.FLUSH_ALL for event in path.events):
+        doubt = UndecidedError("cache-instruction", "the walk is not enough, but wbinvd or invd may be")
     if not calls:
-        return path.events, False
-    return path.events[calls[-1] + 1 :], walk[0][0] < calls[-1]
+        return path.events, doubt
+    if walk[0][0] < calls[-1]:
+        name = path.events[calls[-1]].detail
+        doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
+    return path.events[calls[-1] + 1 :], doubt
 
 
 def _judge(
@@ -147,8 +154,8 @@ def _judge(
                 undecided = undecided or error
                 continue
             left = answer.leftovers
-            if left and path.cut:
-                undecided = undecided or UndecidedError("outside-call", "what is called during the walk is not known")
+            if left and path.doubt is not None:
+                undecided = undecided or path.doubt
             elif left > leftovers:
                 leftovers, refuted = left, refuted or found
                 # Then a single run refuted the word; there may be worse ones.

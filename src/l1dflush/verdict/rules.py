@@ -26,11 +26,11 @@ RULES: tuple[Rule, ...] = (
         "a line of the routine's own is touched inside the walk",
         "keep counters and pointers in registers while the buffer is read",
         """An access to the stack or to a variable between two buffer accesses is one more access in whatever set
-that line lies in. It hits each time, displaces nothing, and steers a pseudo-LRU policy away from the line that has
+that line lies in. It mostly hits, then displaces nothing, and steers a pseudo-LRU policy away from the line that has
 to go: with a loop counter in memory, tree-PLRU with 8 ways keeps 3 old lines however large the buffer is. The proof
 takes it into account, in every set that the line may lie in; the finding says that it is there.
 
-Found from the trace: events on memory other than the buffer between the first and the last buffer access.""",
+Found from the trace: events on memory other than the buffer between the first and the last access of the fill.""",
     ),
     Rule(
         "outside-buffer",

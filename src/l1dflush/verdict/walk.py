@@ -21,13 +21,16 @@ TOUCHES = READS | {Kind.STORE}
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """The memory that the routine walks. ``arenas`` are keys; the first one named is the largest."""
+    """The memory that the routine walks. ``arenas`` are keys; ``primary`` is the one with the most lines;
+    ``declared`` says that the user named it, so that it need not look like a walk. Offsets in bytes: ``first``
+    and ``last`` of an access, ``end`` behind the last byte."""
 
     arenas: frozenset[str]
     primary: Arena
     first: int
     last: int
     end: int
+    declared: bool
 
 
 def walked_arenas(path: Path) -> list[Arena]:
@@ -76,7 +79,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
     primary = max(arenas, key=lambda key: len(touched[key]))
     lines = extent[primary]
     starts = lines[::2]
-    return Buffer(frozenset(arenas), arenas[primary], min(starts), max(starts), max(lines))
+    return Buffer(frozenset(arenas), arenas[primary], min(starts), max(starts), max(lines), bool(declared))
 
 
 def _events(paths: Sequence[Path]) -> Iterable[Event]:
@@ -119,8 +122,8 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
         if event.arena is not None and event.arena.key in buffer.arenas and event.kind in TOUCHES
     ]
     reads = [event for _, event in found if event.kind in READS]
-    if not reads:
-        return []
+    if not reads or buffer.declared:
+        return found if reads else []
     low, high = min(e.offset for e in reads), max(e.offset + e.size for e in reads)
     # A stray read of the buffer is not a walk.
     return found if high - low > PAGE - LINE and len({e.offset // LINE for e in reads}) > 1 else []
