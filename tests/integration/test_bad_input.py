@@ -111,9 +111,16 @@ def test_a_function_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @needs_as
 def test_an_endless_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for body in ("        jmp flush", "1:      mov (%rdi), %al\n        jmp 1b", "1:      inc %eax\n        jmp 1b"):
+    for body in ("1:      mov (%rdi), %al\n        jmp 1b", "1:      inc %eax\n        jmp 1b"):
         result = undecided(capsys, assembly(tmp_path / "flush.s", body), "--max-seconds", "1")
         assert result["cause"] == "budget"
+    assert undecided(capsys, assembly(tmp_path / "flush.s", "        jmp flush"))["cause"] == "endless-loop"
+
+
+@needs_as
+def test_more_accesses_than_anybody_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "        mov $4900000, %ecx\n        mov %rdi, %rsi\n        rep lodsb\n        ret"
+    assert undecided(capsys, assembly(tmp_path / "flush.s", body))["cause"] == "budget"
 
 
 @needs_as

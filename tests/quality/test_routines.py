@@ -86,6 +86,25 @@ CASES = (
         exact=True,
     ),
     Case("unrolled by 8", WARM_UP + unrolled() + END, P, exact=True),
+    Case(
+        "nested loops",
+        WARM_UP
+        + "        mov $16, %edx\n8:      mov $64, %esi\n9:      movzbl (%rdi), %ecx; add $64, %rdi; dec %esi; jnz 9b\n"
+        + "        dec %edx; jnz 8b\n"
+        + END,
+        P,
+        exact=True,
+    ),
+    Case(
+        "nested loops with an index",
+        WARM_UP
+        + "        mov %rdi, %r8; lea 65536(%rdi), %r9\n8:      xor %eax, %eax\n"
+        + "9:      movzbl (%r8,%rax), %ecx; add $64, %eax; cmp $4096, %eax; jne 9b\n"
+        + "        add $4096, %r8; cmp %r9, %r8; jne 8b\n"
+        + END,
+        P,
+        exact=True,
+    ),
     Case("AVX-512 loads", WARM_UP + loop(0, 65536, 64, "vmovdqa64 (%rdi,%rax), %zmm0") + END, P, exact=True),
     Case(
         "rep lodsb",

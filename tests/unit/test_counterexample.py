@@ -134,10 +134,16 @@ def test_without_room_for_the_smallest_any_is_given_and_says_so(monkeypatch: pyt
     find = _core.witness
 
     def no_room(
-        name: str, ways: int, lines: list[int], kinds: list[int], limit: int | None, smallest: bool = True
+        name: str,
+        ways: int,
+        lines: list[int],
+        kinds: list[int],
+        limit: int | None,
+        seconds: float | None,
+        smallest: bool = True,
     ) -> Any:
         # The smallest is nearly always the cheaper one to find; here it is not.
-        return find(name, ways, lines, kinds, 1 if smallest else limit, smallest=smallest)
+        return find(name, ways, lines, kinds, 1 if smallest else limit, seconds, smallest=smallest)
 
     monkeypatch.setattr(_core, "witness", no_room)
     word = word_of(range(12))

@@ -3,6 +3,7 @@
 The buffer's lines fall into known sets. Every other arena (the stack, a variable) lies somewhere unknown, so for
 every set each of its placements is a word of its own: the routine is complete only if all of them are. Accesses
 to own lines before the first or after the last buffer access of a set are dropped; those in between count.
+Two own arenas lie side by side at worst: the end of one and the beginning of the other may share a line.
 
 Sets with the same word are one. Consecutive accesses to one line are one access: for every policy known here
 a hit on the line that was accessed last changes nothing.
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise, product
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, pairwise, product
+from math import gcd, prod
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
@@ -22,6 +24,11 @@ from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000
+# The same for placements of several buffers relative to each other, each of which means all words anew.
+MAX_BUFFER_PLACEMENTS = 512
+# And for ways in which lines of the same set may be one.
+MAX_SHARED = 64
+PAGE = 4096
 
 _ITEM = {
     Kind.LOAD: ItemKind.ACCESS,
@@ -42,7 +49,7 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class SetWord:
     """One word and where it occurs. ``lines`` names the word's line ids; ``set_index`` is the first set with
-    this word, counted from the set of the buffer's offset 0; ``sets`` is how many sets have it; ``own`` tells
+    this word, counted from the set of the buffer's offset 0; ``sets`` is how many sets have it at most; ``own`` tells
     whether own lines are in it; ``has`` is the number of different buffer lines that are surely accessed."""
 
     word: Word
@@ -55,11 +62,31 @@ class SetWord:
 
 @dataclass(frozen=True, slots=True)
 class _Touch:
-    """One access of one line: position in the trace, line number, what it is."""
+    """One access of one line: its place in the trace's order, line number, what it is."""
 
     at: int
     line: int
     kind: ItemKind
+
+
+@dataclass(slots=True)
+class _Placement:
+    """What of an own arena falls into one set. ``low`` and ``high`` are its first and its last line, if they
+    are among those touched here; ``begins`` and ``ends`` are the bytes of these lines at which the arena's
+    accesses may begin and end."""
+
+    touches: tuple[_Touch, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    begins: set[int] = field(default_factory=set)
+    ends: set[int] = field(default_factory=set)
+
+    def may_precede(self, other: _Placement) -> bool:
+        """Whether its last line may also be the first line of ``other``."""
+        return self.high is not None and other.low is not None and min(self.ends) <= max(other.begins)
+
+
+Numbered = list[tuple[int, Event]]
 
 
 def set_words(
@@ -67,119 +94,193 @@ def set_words(
 ) -> list[SetWord]:
     """The different words of all sets, shortest first.
 
-    ``buffers`` are the keys of the arenas that count as the buffer; with ``buffer_size`` (bytes) only their
-    first bytes do. Raises UndecidedError if own lines can be placed in too many ways.
+    ``buffers`` are the keys of the arenas that count as the buffer; with ``buffer_size`` (bytes) only the lines
+    that hold some of their first bytes do. Raises UndecidedError if own lines can be placed in too many ways,
+    or if it is not known which accesses are to the same memory.
     """
-    mine: dict[Arena, list[tuple[int, Event]]] = {}
-    own: dict[Arena, list[tuple[int, Event]]] = {}
+    mine: dict[Arena, Numbered] = {}
+    own: dict[Arena, Numbered] = {}
     for at, event in enumerate(events):
-        if event.arena is None:
-            continue
-        inside = event.arena.key in buffers and (
-            buffer_size is None or (event.offset >= 0 and event.offset + event.size <= buffer_size)
-        )
-        (mine if inside else own).setdefault(event.arena, []).append((at, event))
+        if event.arena is not None:
+            (mine if event.arena.key in buffers else own).setdefault(event.arena, []).append((at, event))
     if not mine:
-        return []
+        # No access at all, in every set.
+        return [SetWord((), (), 0, geometry.sets, False, 0)]
     first = min(touches[0][0] for touches in mine.values())
     last = max(touches[-1][0] for touches in mine.values())
     between = {a: [t for t in touches if first < t[0] < last] for a, touches in own.items()}
-    builder = _Builder(geometry)
-    for choice in product(*(_buffer_phases(arena, geometry) for arena in mine)):
-        placed = dict(zip(mine, choice, strict=True))
-        builder.add(placed, mine, {arena: touches for arena, touches in between.items() if touches})
+    between = {arena: touches for arena, touches in between.items() if touches}
+    _refuse_related([*mine, *between])
+    builder = _Builder(geometry, buffer_size)
+    for phases in _buffer_placements(list(mine), geometry):
+        builder.add(phases, mine, between)
     return sorted(builder.found.values(), key=lambda found: (len(found.word), found.set_index))
 
 
-def _buffer_phases(arena: Arena, geometry: Geometry) -> Iterable[int]:
-    """Where offset 0 of a buffer may lie within a line. A pointer that is handed in is taken to be page-aligned."""
-    if arena.kind in (ArenaKind.SECTION, ArenaKind.STACK):
-        return range(0, geometry.line, min(arena.alignment, geometry.line))
-    return (0,)
+def _refuse_related(arenas: Sequence[Arena]) -> None:
+    """Two pointers computed from the same unknown value may point to the same lines, or to others."""
+    for one, other in combinations(arenas, 2):
+        if not set(one.sources).isdisjoint(other.sources):
+            raise UndecidedError("memory-may-overlap", f"{one.name} and {other.name} may be the same memory")
+
+
+def _buffer_placements(arenas: Sequence[Arena], geometry: Geometry) -> Iterable[dict[Arena, int]]:
+    """Where offset 0 of each buffer may lie within a line and, but for the first, within a way.
+
+    A pointer that is handed in is taken to be page-aligned. Sets are counted from the first buffer's.
+    """
+    way = geometry.line * geometry.sets
+    choices = []
+    for number, arena in enumerate(arenas):
+        known = arena.alignment if arena.kind in (ArenaKind.SECTION, ArenaKind.STACK) else PAGE
+        extent = way if number else geometry.line
+        choices.append(range(0, extent, gcd(known, extent)))
+    if (count := prod(len(choice) for choice in choices)) > MAX_BUFFER_PLACEMENTS:
+        raise UndecidedError("buffers-everywhere", f"{len(arenas)} buffers can lie in {count} ways among the sets")
+    return (dict(zip(arenas, choice, strict=True)) for choice in product(*choices))
 
 
 class _Builder:
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, buffer_size: int | None) -> None:
         self._geometry = geometry
+        self._buffer_size = buffer_size
+        # An event may touch several lines, one after the other.
+        self._pieces = max(64 // geometry.line, 1) * 2
         self.found: dict[Word, SetWord] = {}
 
-    def add(
-        self,
-        phases: dict[Arena, int],
-        mine: dict[Arena, list[tuple[int, Event]]],
-        own: dict[Arena, list[tuple[int, Event]]],
-    ) -> None:
+    def add(self, phases: dict[Arena, int], mine: dict[Arena, Numbered], own: dict[Arena, Numbered]) -> None:
         """Adds the words of all sets and all placements of own lines, for one placement of the buffers."""
         lines: list[Line] = []
         per_set: dict[int, list[_Touch]] = {index: [] for index in range(self._geometry.sets)}
+        options: list[list[_Placement]] = []
         for arena, phase in phases.items():
-            for index, touch in self._touches(arena, mine[arena], phase, lines):
-                per_set[index].append(touch)
+            beyond: list[tuple[int, _Touch]] = []
+            for number, touch in self._touches(arena, mine[arena], phase, lines):
+                if self._inside(number, phase):
+                    per_set[number % self._geometry.sets].append(touch)
+                else:
+                    beyond.append((number, touch))
+            if beyond:
+                options.append(list(self._group(beyond).values()))
         for touches in per_set.values():
             touches.sort(key=lambda touch: touch.at)
-        options = [self._placements(arena, touches, lines) for arena, touches in own.items()]
-        count = self._geometry.sets
-        for option in options:
-            count *= len(option)
-        if count > MAX_WORDS:
+        options += [self._placements(arena, touches, lines) for arena, touches in own.items()]
+        if (count := self._geometry.sets * prod(len(option) for option in options)) > MAX_WORDS:
             raise UndecidedError(
                 "own-lines-everywhere", f"the routine's own lines can lie in {count} ways among the sets"
             )
+        having: dict[Word, set[int]] = {}
         for index, buffer_touches in per_set.items():
             for choice in product(*options) if buffer_touches else [()]:
-                self._note(index, buffer_touches, choice, lines)
+                for same in _shared_lines(choice):
+                    word = self._note(index, buffer_touches, [p.touches for p in choice if p.touches], same, lines)
+                    having.setdefault(word, set()).add(index)
+        for word, indices in having.items():
+            self.found[word] = replace(self.found[word], sets=max(self.found[word].sets, len(indices)))
 
-    def _touches(
-        self, arena: Arena, events: list[tuple[int, Event]], base: int, lines: list[Line]
-    ) -> Iterator[tuple[int, _Touch]]:
-        """Every line that every event touches, with its set. An access across a line border is two."""
-        size, sets = self._geometry.line, self._geometry.sets
+    def _inside(self, number: int, phase: int) -> bool:
+        """Whether a line holds some of the buffer's bytes."""
+        start = number * self._geometry.line - phase
+        return self._buffer_size is None or -self._geometry.line < start < self._buffer_size
+
+    def _touches(self, arena: Arena, events: Numbered, base: int, lines: list[Line]) -> Iterator[tuple[int, _Touch]]:
+        """Every line that every event touches, by its number in the arena. An access across a line border is two."""
+        size = self._geometry.line
         numbers: dict[int, int] = {}
         for at, event in events:
             start = event.offset + base
-            for number in range(start // size, (start + max(event.size, 1) - 1) // size + 1):
+            first = start // size
+            for number in range(first, (start + max(event.size, 1) - 1) // size + 1):
                 line = numbers.get(number)
                 if line is None:
                     line = numbers[number] = len(lines)
                     lines.append(Line(arena, number * size - base))
-                yield number % sets, _Touch(at, line, _ITEM[event.kind])
+                yield number, _Touch(at * self._pieces + number - first, line, _ITEM[event.kind])
 
-    def _placements(self, arena: Arena, events: list[tuple[int, Event]], lines: list[Line]) -> list[tuple[_Touch, ...]]:
-        """What of an own arena may fall into one set: nothing, or the lines of any one residue."""
-        found: dict[tuple[tuple[int, int, ItemKind], ...], tuple[_Touch, ...]] = {(): ()}
-        for phase in range(0, self._geometry.line, min(arena.alignment, self._geometry.line)):
-            by_set: dict[int, list[_Touch]] = {}
-            for index, touch in self._touches(arena, events, phase, lines):
-                by_set.setdefault(index, []).append(touch)
-            for touches in by_set.values():
-                names: dict[int, int] = {}
-                key = tuple((t.at, names.setdefault(t.line, len(names)), t.kind) for t in touches)
-                found.setdefault(key, tuple(touches))
+    def _group(self, touches: Iterable[tuple[int, _Touch]]) -> dict[object, _Placement]:
+        """What of these may fall into one set: the lines of any one residue, which may be none."""
+        by_set: dict[int, list[_Touch]] = {}
+        for number, touch in touches:
+            by_set.setdefault(number % self._geometry.sets, []).append(touch)
+        found: dict[object, _Placement] = {}
+        if len(by_set) < self._geometry.sets:
+            found[_shape(())] = _Placement()
+        for group in by_set.values():
+            found.setdefault(_shape(group), _Placement(tuple(group)))
+        return found
+
+    def _placements(self, arena: Arena, events: Numbered, lines: list[Line]) -> list[_Placement]:
+        """The same for an own arena, for all its places within a line."""
+        size = self._geometry.line
+        begin = min(event.offset for _, event in events)
+        end = max(event.offset + max(event.size, 1) for _, event in events)
+        found: dict[object, _Placement] = {}
+        for phase in range(0, size, gcd(arena.alignment, size)):
+            touches = list(self._touches(arena, events, phase, lines))
+            ids = {number: touch.line for number, touch in touches}
+            # Nothing else lies on the stack.
+            shares = arena.kind is not ArenaKind.STACK
+            low, high = (ids[(begin + phase) // size], ids[(end + phase - 1) // size]) if shares else (-1, -1)
+            for group in self._group(touches).values():
+                here = {touch.line for touch in group.touches}
+                placement = found.setdefault(_shape(group.touches, low, high), group)
+                if low in here:
+                    placement.low = low if placement is group else placement.low
+                    placement.begins.add((begin + phase) % size)
+                if high in here:
+                    placement.high = high if placement is group else placement.high
+                    placement.ends.add((end + phase - 1) % size + 1)
         return list(found.values())
 
     def _note(
         self,
         index: int,
         buffer_touches: list[_Touch],
-        choice: tuple[tuple[_Touch, ...], ...],
+        own_touches: list[tuple[_Touch, ...]],
+        same: dict[int, int],
         lines: list[Line],
-    ) -> None:
-        touches = _merge(buffer_touches, [touches for touches in choice if touches])
+    ) -> Word:
+        """Takes down the word of one set for one placement, and returns it."""
+        touches = _merge(buffer_touches, own_touches)
         items: list[tuple[int, ItemKind]] = []
         for touch in touches:
-            item = (touch.line, touch.kind)
+            item = (same.get(touch.line, touch.line), touch.kind)
             if not (items and items[-1] == item and touch.kind is ItemKind.ACCESS):
                 items.append(item)
         word = canonical(tuple(items))
-        known = self.found.get(word)
-        if known is not None:
-            if known.set_index != index and not any(choice):
-                self.found[word] = SetWord(word, known.lines, known.set_index, known.sets + 1, known.own, known.has)
-            return
+        if word in self.found:
+            return word
         mine = {touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS}
         order = list(dict.fromkeys(line for line, _ in items))
-        own = any(touch.line not in {t.line for t in buffer_touches} for touch in touches)
+        of_buffer = {touch.line for touch in buffer_touches}
+        own = any(touch.line not in of_buffer for touch in touches)
         self.found[word] = SetWord(word, tuple(lines[line] for line in order), index, 1, own, len(mine))
+        return word
+
+
+def _shape(touches: Sequence[_Touch], *marked: int) -> object:
+    """What is the same for placements that give the same words; ``marked`` are lines that are told apart."""
+    names: dict[int, int] = {}
+    key = tuple((t.at, names.setdefault(t.line, len(names)), t.kind) for t in touches)
+    return key, tuple(names.get(line) for line in marked)
+
+
+def _shared_lines(choice: Sequence[_Placement]) -> Iterator[dict[int, int]]:
+    """The ways in which own arenas in the same set may share lines: the first is that they do not."""
+    pairs = [
+        (one.high, other.low)
+        for one, other in chain(combinations(choice, 2), combinations(choice[::-1], 2))
+        if one.may_precede(other) and one.high is not None and other.low is not None
+    ]
+    if 1 << len(pairs) > MAX_SHARED:
+        raise UndecidedError("own-lines-everywhere", f"{len(choice)} pieces of memory may share lines")
+    for count in range(len(pairs) + 1):
+        for chosen in combinations(pairs, count):
+            same: dict[int, int] = {}
+            for one, other in chosen:
+                kept, gone = same.get(one, one), same.get(other, other)
+                same = {line: kept if to == gone else to for line, to in same.items()} | {gone: kept}
+            yield same
 
 
 def _merge(buffer_touches: list[_Touch], own: list[tuple[_Touch, ...]]) -> list[_Touch]:

@@ -115,7 +115,11 @@ class Decoder:
         text = f"{insn.mnemonic} {insn.op_str}".strip()
         operands = tuple(self._operand(insn, operand) for operand in insn.operands)
         effect = _effect(mnemonic, operands)
-        if effect is None or not _allowed(effect, operands) or prefix not in _PREFIXES:
+        if (
+            effect is None
+            or not _allowed(mnemonic, effect, operands, insn.prefix[2] == 0x66)
+            or prefix not in _PREFIXES
+        ):
             reason = REASONS.get(mnemonic, "nobody classified it")
             raise UndecidedError(
                 "unclassified-instruction", f"the instruction `{text}` ({reason})", where=f"{address:#x}"
@@ -168,14 +172,20 @@ def _effect(mnemonic: str, operands: tuple[Operand, ...]) -> Effect | None:
     return EFFECTS.get(mnemonic)
 
 
-def _allowed(effect: Effect, operands: tuple[Operand, ...]) -> bool:
-    """Restrictions that the mnemonic alone does not show."""
+def _allowed(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], narrow_operand: bool) -> bool:
+    """Restrictions that the mnemonic alone does not show. ``narrow_operand``: there is a 66h prefix."""
+    if effect.form in (Form.BRANCH, Form.JUMP, Form.CALL, Form.RETURN) and narrow_operand:
+        return False  # whether it cuts the target depends on the CPU and the mode
+    if effect.form is Form.STRING and any(isinstance(o, Memory) and o.narrow for o in operands):
+        return False  # it counts in a part of the register
     registers = [operand for operand in operands if isinstance(operand, Register)]
     if effect.form is Form.VECTOR_SKIP:
         # Nothing but a vector register may be written, and a mask register could suppress the access.
         return all(register.vector for register in registers) and (not operands or operands[0] in registers)
     if effect.form is Form.VECTOR:
-        return all(register.general or register.vector for register in registers)
+        # Between registers these two keep the upper part of the destination.
+        scalar = mnemonic in ("movss", "movsd") and len(registers) == 2
+        return not scalar and all(register.general or register.vector for register in registers)
     if not all(register.general for register in registers):
         return False  # segment, control and debug registers
     if effect is EFFECTS["bt"] or effect is EFFECTS["bts"]:

@@ -35,6 +35,7 @@ class Form(Enum):
     SUB = auto()
     STEP = auto()  # inc, dec
     SHIFT = auto()  # by zero it keeps the flags
+    ROTATE = auto()  # the same, and otherwise it changes carry and overflow only
     AND = auto()
     OR = auto()
     XOR = auto()
@@ -137,11 +138,8 @@ def _build() -> dict[str, Effect]:
     put("neg", Effect(Form.PLAIN, (_U,), flags_written=ALL_FLAGS))
     put("not bswap", Effect(Form.PLAIN, (_U,)))
     put("shl sal shr sar shld shrd", Effect(Form.SHIFT, (_U, _R, _R), flags_written=ALL_FLAGS))
-    put("rol ror", Effect(Form.SHIFT, (_U, _R), flags_written=frozenset({CARRY})))
-    put(
-        "rcl rcr",
-        Effect(Form.SHIFT, (_U, _R), flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})),
-    )
+    put("rol ror", Effect(Form.ROTATE, (_U, _R), flags_written=ALL_FLAGS))
+    put("rcl rcr", Effect(Form.ROTATE, (_U, _R), flags_read=frozenset({CARRY}), flags_written=ALL_FLAGS))
     put("shlx shrx sarx rorx pdep pext", Effect(Form.PLAIN, (_W, _R, _R)))
     put("andn bextr blsi blsr blsmsk bzhi", Effect(Form.PLAIN, (_W, _R, _R), flags_written=ALL_FLAGS))
     put("mulx", Effect(Form.PLAIN, (_W, _W, _R), reads=_gpr("rdx")))
@@ -156,7 +154,9 @@ def _build() -> dict[str, Effect]:
         "cmpxchg",
         Effect(Form.PLAIN, (_U, _R), reads=_gpr("rax"), writes=_gpr("rax"), flags_written=ALL_FLAGS),
     )
-    put("cdq cqo cwd", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rdx")))
+    put("cdq cqo", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rdx")))
+    # The upper half of edx stays.
+    put("cwd", Effect(Form.PLAIN, reads=_gpr("rax", "rdx"), writes=_gpr("rdx")))
     put("cdqe cwde cbw", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rax")))
     wide = _gpr("rax", "rdx")
     put("mul div idiv", Effect(Form.PLAIN, (_R,), reads=wide, writes=wide, flags_written=ALL_FLAGS))

@@ -6,12 +6,12 @@ instruction, the emulator may run the rest of its iterations alone if all of thi
 
 * it is plain data flow ending in a branch on known flags: no call, no fork, nothing that is stepped over;
 * what is known and unknown among the registers it reads before it writes them is the same at its beginning
-  and at its end, so that it is the same in every iteration;
+  and at its end, so that it is the same in every iteration; so are the flags, which are known;
 * it computes no new unknown value but by plain loads into registers that it then does not read.
 
-Then only one thing can differ between iterations: whether the memory it loads is defined. That is checked
-afterwards for every single access; where it differs, :class:`IrregularLoopError` makes the explorer start
-over and take this loop step by step. So this module decides speed, never the result.
+Then only two things can differ between iterations: whether the memory it loads is defined, and which memory
+that is. Both are checked afterwards for every single access; where one differs, :class:`IrregularLoopError`
+makes the explorer start over and take this loop step by step. So this module decides speed, never the result.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from l1dflush.trace.budget import CLOCK_EVERY, Budget
+from l1dflush.trace.conditions import unknown_flags
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import Form, Role
 from l1dflush.trace.model import Arena, Event, Kind
 from l1dflush.trace.semantics import is_plain
-from l1dflush.trace.state import Access, State
+from l1dflush.trace.state import Access, FlagValue, State
 from l1dflush.trace.values import Unknown
 
 _WIDTHS = (1, 2, 4, 8)
@@ -40,14 +42,6 @@ class IrregularLoopError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class RanAhead:
-    """Where the emulator stopped, and how many instructions it ran."""
-
-    stopped_at: int
-    instructions: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Slot:
     """One memory access of the loop body, as the emulator will report it."""
 
@@ -58,19 +52,23 @@ class _Slot:
     undefined: bool
     arena: Arena
     base: int
+    known_address: bool
 
 
 class Loops:
     """Watches the instructions of a path go by and runs regular loops ahead."""
 
-    def __init__(self, state: State, irregular: set[int]) -> None:
+    def __init__(self, state: State, irregular: set[int], budget: Budget) -> None:
         self._state = state
+        self._budget = budget
         self._irregular = irregular
         self._head = -1
         self._body: list[Instruction] = []
         self._slots: list[_Slot] = []
-        self._unknown_loads: dict[str, tuple[Unknown, int]] = {}
+        # Plain loads of unknown values: the register, the value, and the instruction's number in the body.
+        self._unknown_loads: list[tuple[str, Unknown, int]] = []
         self._at_head: dict[str, Unknown | None] = {}
+        self._flags_at_head: dict[str, FlagValue | None] = {}
         self._regular = False
         self._fresh_before = 0
         # Of the instruction at hand: its memory operands, and whether what they hold was defined before it ran.
@@ -82,13 +80,15 @@ class Loops:
         if not self._body:
             self._head = insn.address
             self._at_head = dict(self._state.registers)
-            self._slots, self._unknown_loads, self._regular = [], {}, insn.address not in self._irregular
+            self._slots, self._unknown_loads, self._regular = [], [], insn.address not in self._irregular
+            self._flags_at_head = dict(self._state.flags)
         self._body.append(insn)
         self._fresh_before = self._state.fresh_made
         self._accesses = []
         if not self._regular:
             return
-        branch = insn.effect.form is Form.BRANCH and not insn.effect.reads and not self._unknown_flags(insn)
+        known = unknown_flags(self._state, insn.effect.flags_read) is None
+        branch = insn.effect.form is Form.BRANCH and not insn.effect.reads and known
         plain = is_plain(insn.effect) and insn.effect.form is not Form.VECTOR and not insn.repeat
         self._regular = (plain and len(self._body) <= 256) or branch
         if self._regular:
@@ -99,16 +99,13 @@ class Loops:
             for access in self._accesses:
                 self._slots.extend(self._slots_of(insn, access))
 
-    def _unknown_flags(self, insn: Instruction) -> bool:
-        return any(self._state.flags[part] is not None for part in insn.effect.flags_read)
-
     def _slots_of(self, insn: Instruction, access: Access) -> Iterator[_Slot]:
         undefined = not self._defined[access.operand]
-        base = access.address - access.offset
+        where = access.arena, access.address - access.offset, access.origin is None
         if access.role in _LOADS:
-            yield _Slot(insn.address, insn.mnemonic, False, access.size, undefined, access.arena, base)
+            yield _Slot(insn.address, insn.mnemonic, False, access.size, undefined, *where)
         if access.role in _STORES:
-            yield _Slot(insn.address, insn.mnemonic, True, access.size, False, access.arena, base)
+            yield _Slot(insn.address, insn.mnemonic, True, access.size, False, *where)
 
     def after(self, insn: Instruction, pc: int) -> None:
         """Called when it has run and the next address is known."""
@@ -138,27 +135,27 @@ class Loops:
             return False
         value = self._state.registers[register.full]
         if value is not None:
-            self._unknown_loads[register.full] = (value, insn.address)
+            self._unknown_loads.append((register.full, value, len(self._body) - 1))
         return True
 
-    def run_ahead(self, pc: int, budget: int) -> RanAhead | None:
-        """Called after a jump to ``pc``: runs the loop to its end if it is regular."""
+    def run_ahead(self, pc: int) -> int:
+        """Called after a jump to ``pc``: runs the loop to its end if it is regular; returns where to go on."""
         body, self._body = self._body, []
         if not body or pc != self._head or not self._regular or body[-1].effect.form is not Form.BRANCH:
-            return None
+            return pc
         if any(insn.effect.form is Form.BRANCH for insn in body[:-1]) or not self._same_as_at_head(body):
-            return None
+            return pc
         until = body[-1].next
-        stopped_at, reports = self._state.machine.run(pc, until, budget)
+        stopped_at, reports = self._state.machine.run(pc, until, self._budget)
+        if stopped_at != until:
+            self._budget.spend(self._budget.left + 1, stopped_at)
         self._take_over(reports)
         iterations = len(reports) // len(self._slots) if self._slots else 0
-        for register, (value, address) in self._unknown_loads.items():
-            key = ("loop", pc, address, value.uid, iterations)
+        self._budget.spend(iterations * len(body), pc)
+        for register, value, _ in self._unknown_loads:
+            key = ("last of loop", pc, register, value.uid, len(self._state.events))
             self._state.set_unknown(register, self._state.fresh(key, [value]))
-        if stopped_at != until:
-            # The budget ran out in the middle: the caller notices by the count.
-            return RanAhead(stopped_at, budget + 1)
-        return RanAhead(until, iterations * len(body))
+        return until
 
     def _same_as_at_head(self, body: list[Instruction]) -> bool:
         registers = self._state.registers
@@ -166,12 +163,15 @@ class Loops:
             now, then = registers[name], self._at_head[name]
             if (now.uid if now else None) != (then.uid if then else None):
                 return False
-        # A loaded unknown value that the rest of the body reads is not covered by the check at the head.
-        for register, (_, address) in self._unknown_loads.items():
-            following = [insn for insn in body if insn.address > address]
-            if register in read_before_written(following):
+        for part, flags in self._state.flags.items():
+            # Unknown flags that the body sets are new ones in every iteration.
+            touched = any(part in insn.effect.flags_written for insn in body)
+            if flags is not None and (touched or flags != self._flags_at_head[part]):
                 return False
-        return True
+            if flags is None and self._flags_at_head[part] is not None and reads_flag_first(body, part):
+                return False
+        # A loaded unknown value that the rest of the body reads is not covered by the check at the head.
+        return all(register not in read_before_written(body[at + 1 :]) for register, _, at in self._unknown_loads)
 
     def _take_over(self, reports: list[tuple[int, int, int]]) -> None:
         """Checks every access against the body's and appends its event."""
@@ -191,9 +191,13 @@ class Loops:
             low, high = min(addresses), max(addresses) + slot.size
             if max(abs(low - slot.base), abs(high - slot.base)) >= self._state.unknowns.reach:
                 raise IrregularLoopError(self._head)
+            if slot.known_address and any(memory.resolve(at, None)[0] != slot.arena for at in (low, high - 1)):
+                raise IrregularLoopError(self._head)
             bulk = bulk and slot.undefined and memory.untouched(low, high)
         events = self._state.events
         for index, (address, size, write) in enumerate(reports):
+            if index % CLOCK_EVERY == 0:
+                self._budget.check_clock(self._head)
             slot = slots[index % count]
             if not bulk:
                 if write:
@@ -226,3 +230,13 @@ def read_before_written(body: list[Instruction]) -> set[str]:
         live |= reads - written
         written |= writes
     return live
+
+
+def reads_flag_first(body: list[Instruction], part: str) -> bool:
+    """Whether ``body`` reads a part of the flags before it writes it. Shifts may leave it as it is."""
+    for insn in body:
+        if part in insn.effect.flags_read:
+            return True
+        if part in insn.effect.flags_written:
+            return insn.effect.form in (Form.SHIFT, Form.ROTATE)
+    return False

@@ -14,11 +14,14 @@ from unicorn import x86_const as ux
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, Image
+from l1dflush.trace.budget import Budget
 from l1dflush.trace.decode import GENERAL
 
 PAGE = 4096
 # Memory is mapped lazily in chunks: one mapping costs as much as forty emulated instructions.
 CHUNK = 0x10000
+# Instructions that are run before somebody looks at the clock.
+SLICE = 100_000
 
 _NARROW = {
     **{f"r{letter}x": f"e{letter}x" for letter in "abcd"},
@@ -47,8 +50,9 @@ class Machine:
         self._uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._report)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._unmapped)
         for section in image.sections:
-            self.map(section.address, max(section.size, 1))
+            # What is zero at first is mapped when it is used: it may be gigabytes.
             if section.data:
+                self.map(section.address, len(section.data))
                 self._uc.mem_write(section.address, section.data)
 
     @property
@@ -63,6 +67,10 @@ class Machine:
     def write(self, register: str, value: int) -> None:
         """Sets a general register."""
         self._uc.reg_write(self._ids[register], value)
+
+    def read_vector(self, register: str) -> int:
+        """Value of ``v0``...: the 128 bits that the emulator computes with."""
+        return int(self._uc.reg_read(getattr(ux, f"UC_X86_REG_XMM{register[1:]}")))
 
     def set_segment_base(self, segment: Literal["fs", "gs"], base: int) -> None:
         """Sets the base of fs or gs (64-bit mode only)."""
@@ -82,6 +90,8 @@ class Machine:
         while chunk < address + size:
             if chunk not in self._mapped:
                 try:
+                    if chunk + CHUNK > 1 << self.bits:
+                        raise unicorn.UcError(unicorn.UC_ERR_ARG)
                     self._uc.mem_map(chunk, CHUNK)
                 except unicorn.UcError as error:
                     raise UndecidedError("no-such-address", f"the address {address:#x} cannot be mapped") from error
@@ -104,12 +114,22 @@ class Machine:
         self._emulate(pc, 0, 1)
         return int(self._uc.reg_read(self._pc_id)), list(self._reports)
 
-    def run(self, pc: int, until: int, budget: int) -> tuple[int, list[tuple[int, int, int]]]:
-        """Runs from ``pc`` until ``until`` is reached or ``budget`` instructions are spent; returns where it
+    def run(self, pc: int, until: int, budget: Budget) -> tuple[int, list[tuple[int, int, int]]]:
+        """Runs from ``pc`` until ``until`` is reached or the budget's instructions are spent; returns where it
         stopped and every access as (address, size, 1 for a write)."""
         self._reports.clear()
-        self._emulate(pc, until, budget)
-        return int(self._uc.reg_read(self._pc_id)), list(self._reports)
+        # The emulator looks for the end when it translates, not when it runs: code translated for an earlier step
+        # would be run past it.
+        self._uc.ctl_flush_tb()  # type: ignore[attr-defined]  # the binding adds it at run time
+        left = budget.left
+        while pc != until and left > 0:
+            # In slices, so that a loop without an end cannot outrun the clock.
+            self._emulate(pc, until, min(left, SLICE))
+            left -= SLICE
+            pc = int(self._uc.reg_read(self._pc_id))
+            budget.check_clock(pc)
+            budget.check_accesses(len(self._reports), pc)
+        return pc, list(self._reports)
 
     def _emulate(self, pc: int, until: int, count: int) -> None:
         try:

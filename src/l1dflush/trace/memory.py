@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_STRIDE, Image, Section, Symbol
@@ -12,6 +13,8 @@ from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
 
 # State of a byte.
 UNDEFINED, DEFINED, STORED_UNKNOWN = 0, 1, 2
+# What the stack pointer's value at entry is called.
+STACK_POINTER = "the stack pointer"
 
 
 class MemoryState:
@@ -22,8 +25,13 @@ class MemoryState:
         self._unknowns = unknowns
         self._pages: dict[int, bytearray] = {}
         self._stored: dict[int, tuple[int, Unknown]] = {}
-        # Counts the moments at which undefined memory may have changed behind our back.
+        # Counts the moments at which undefined memory may have changed behind our back, and those at which
+        # stored unknown values became bytes without a name.
         self.version = 0
+        self._torn = 0
+        # Where a marker was put over a writable section's initial bytes.
+        self._poked: set[int] = set()
+        self._bound: list[tuple[int, int]] = []
         self.assumptions: dict[str, None] = {}
         self._sections = sorted(image.sections, key=lambda section: section.address)
         self._starts = [section.address for section in self._sections]
@@ -32,6 +40,7 @@ class MemoryState:
         self._symbols = sorted(data_symbols, key=lambda symbol: (symbol.address, symbol.size or 0))
         self._symbol_starts = [symbol.address for symbol in self._symbols]
         self._external = {s.address: s for s in image.symbols.values() if not s.defined}
+        self._bad = image.bad_relocations
 
     def section_at(self, address: int) -> Section | None:
         """The section of the image that ``address`` lies in."""
@@ -77,6 +86,8 @@ class MemoryState:
             name = f"section {section.name}"
             arena = self._arena(f"section:{section.address:x}", ArenaKind.SECTION, name, section.alignment)
             return arena, address - section.address
+        if not self._unknowns.reserve(address):
+            raise UndecidedError("address-unknown", f"the address {address:#x} is where unknown memory was put")
         return self._arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", PAGE), address
 
     def _arena(self, key: str, kind: ArenaKind, name: str, alignment: int) -> Arena:
@@ -106,9 +117,14 @@ class MemoryState:
 
     def mark(self, address: int, size: int, state: int) -> None:
         """Sets the state of ``size`` bytes and forgets what was stored there."""
+        section = self.section_at(address)
+        if section is not None and section.executable:
+            raise UndecidedError("writes-code", f"the routine writes to its own code, {section.name} at {address:#x}")
         if self._stored:
             for at in range(address - 15, address + size):
-                self._stored.pop(at, None)
+                old = self._stored.pop(at, None)
+                if old is not None and (at < address or at + old[0] > address + size):
+                    self._torn += 1
         while size > 0:
             page, start = divmod(address, PAGE)
             length = min(size, PAGE - start)
@@ -124,10 +140,40 @@ class MemoryState:
         if value is not None:
             self._stored[address] = (size, value)
 
+    def bind(self, address: int, data: bytes) -> None:
+        """The user says what is there: no outside function changes it."""
+        self._machine.poke(address, data)
+        self.store(address, len(data), None)
+        self._bound.append((address, len(data)))
+
     def forget(self, address: int, size: int) -> None:
         """The bytes hold something, but nobody knows what."""
-        self.mark(address, size, UNDEFINED)
+        self.mark(address, size, STORED_UNKNOWN)
+        self._torn += 1
+
+    def forget_up_to(self, address: int, stops: set[int], limit: int) -> None:
+        """Forgets what was written from ``address`` up to the first of ``stops``, at most ``limit`` bytes."""
+        end = min((stop for stop in stops if address <= stop < address + limit), default=address + limit)
+        for at in range(address, end):
+            if self.state(at, 1) != b"\x00":
+                self.forget(at, 1)
+
+    def outside_call(self) -> None:
+        """A function that is not here ran: it may have written everything but the stack and what is bound."""
         self.version += 1
+        self._torn += 1
+        kept = [(at, size) for at, size in self._bound if self.state(at, size) == b"\x01" * size]
+        for page, states in self._pages.items():
+            if not self._on_stack(page * PAGE):
+                self._pages[page] = states.replace(b"\x01", b"\x02")
+        for at in [at for at in self._stored if not self._on_stack(at)]:
+            del self._stored[at]
+        for at, size in kept:
+            self.mark(at, size, DEFINED)
+
+    def _on_stack(self, address: int) -> bool:
+        owner = self._unknowns.at(address)
+        return owner is not None and STACK_POINTER in owner.sources
 
     def defined(self, address: int, size: int) -> bool:
         """Whether a load of ``size`` bytes gives a known value."""
@@ -135,18 +181,21 @@ class MemoryState:
         if states == b"\x01" * size:
             return True
         section = self.section_at(address)
-        if section is None or any(states):
+        if section is None or any(states) or address + size > section.address + section.size:
             return False
-        if not section.writable:
-            return True
         start = address - section.address
-        if any(section.data[start : start + size]):
+        initial = not section.writable or any(section.data[start : start + size])
+        if not initial or (section.writable and self._poked.intersection(range(address - 7, address + size))):
+            return False
+        for bad in self._bad:
+            if bad.address < address + size and address < bad.address + bad.size:
+                raise UndecidedError("relocation", bad.reason, where=f"the data at {address:#x}")
+        if section.writable:
             # Set when the file was made, and never changed as far as can be seen.
             symbol = self.symbol_at(address)
             name = f"`{symbol.name}`" if symbol is not None else f"{section.name} at {address:#x}"
             self.assumptions.setdefault(f"{name} still holds its initial value")
-            return True
-        return False
+        return True
 
     def load(self, address: int, size: int, arena: Arena, offset: int, origin: Unknown | None) -> Unknown | None:
         """What a load gives: None if known, else the unknown value.
@@ -155,24 +204,48 @@ class MemoryState:
         writes it into the register.
         """
         states = self.state(address, size)
-        if STORED_UNKNOWN in states:
-            stored = self._stored.get(address)
-            if stored is not None and stored[0] == size:
-                return stored[1]
-            pieces = [v for at in range(address - 15, address + size) if (v := self._stored.get(at)) is not None]
-            sources = {name for _, value in pieces for name in value.sources}
-            lost = any(value.lost for _, value in pieces)
-            key = ("pieces", arena.key, offset, size, tuple(value.uid for _, value in pieces), self.version)
-            return self._unknowns.get(key, sources or {arena.name}, lost=lost)
+        stored = self._stored.get(address)
+        if stored is not None and stored[0] == size:
+            return stored[1]
         if self.defined(address, size):
             return None
+        marker_fits = size == self._machine.width
         text = self.describe(address, arena, offset, origin)
+        if any(states):
+            value = self._pieces(address, states, arena, offset, text)
+            if marker_fits:
+                self._machine.poke(address, value.marker.to_bytes(size, "little"))
+                self.store(address, size, value)
+            return value
         points = f"what `{text}` points to"
         value = self._unknowns.get(("load", arena.key, offset, size, self.version), {text}, name=points)
-        if size == self._machine.width:
+        if marker_fits:
             # The emulator then loads the marker by itself.
             self._machine.poke(address, value.marker.to_bytes(size, "little"))
+            if self.section_at(address) is not None:
+                self._poked.add(address)
         return value
+
+    def _pieces(self, address: int, states: bytes, arena: Arena, offset: int, text: str) -> Unknown:
+        """The unknown value of bytes that were written in part, or by several stores."""
+        size = len(states)
+        data = self._machine.peek(address, size)
+        known = bytes(byte for byte, state in zip(data, states, strict=True) if state == DEFINED)
+        around = range(address - 15, address + size)
+        pieces = [(at, *stored) for at in around if (stored := self._stored.get(at)) is not None]
+        sources = {name for _, _, value in pieces for name in value.sources}
+        lost = any(value.lost for _, _, value in pieces)
+        names = tuple((at - address, length, self.content(at, length, value)) for at, length, value in pieces)
+        key = ("pieces", arena.key, offset, states, known, names, self.version, self._torn)
+        return self._unknowns.get(key, sources or {text}, alignment=1, lost=lost)
+
+    def content(self, address: int, size: int, value: Unknown | None) -> Hashable:
+        """What memory holds: its bytes if known, else which unknown value, and how far it was moved on."""
+        data = self._machine.peek(address, size)
+        if value is None:
+            return data
+        moved = int.from_bytes(data, "little") - value.marker if size == self._machine.width else 0
+        return value.uid, moved
 
     def untouched(self, low: int, high: int) -> bool:
         """Whether nothing at all is known about the bytes from ``low`` up to ``high``: a cheap sufficient test."""
@@ -181,5 +254,6 @@ class MemoryState:
         return not any(low // PAGE <= page <= (high - 1) // PAGE for page in self._pages)
 
     def held(self) -> list[Unknown]:
-        """Unknown values that memory holds."""
-        return [value for _, value in self._stored.values()]
+        """Unknown values that memory holds, and those behind whose markers something was stored."""
+        written = [value for page in self._pages if (value := self._unknowns.at(page * PAGE)) is not None]
+        return [*written, *(value for _, value in self._stored.values())]

@@ -39,6 +39,8 @@ class Arena:
 
     ``name`` is how the report speaks of it ("what `flush_pages` points to", "the stack"). ``key`` tells
     arenas apart. ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
+    ``sources`` are the names of what its address was computed from, if it is unknown: two arenas that have
+    one in common may be the same memory.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Arena:
     name: str
     alignment: int
     size: int | None = None
+    sources: tuple[str, ...] = ()
 
 
 class Event(NamedTuple):

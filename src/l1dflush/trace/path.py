@@ -8,20 +8,23 @@ that runs past its script takes the branch as not taken.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
+from l1dflush.trace.budget import Budget
+from l1dflush.trace.conditions import condition_holds, unknown_flags
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register
 from l1dflush.trace.effects import ALL_FLAGS, OPPOSITE, SAME, Form, Role
 from l1dflush.trace.loops import Loops
 from l1dflush.trace.machine import is_external
+from l1dflush.trace.memory import STACK_POINTER
 from l1dflush.trace.model import Decision, Event, Kind, Path
 from l1dflush.trace.semantics import Dataflow, check_reports, is_plain
 from l1dflush.trace.skipped import step_over
 from l1dflush.trace.state import (
+    ARGUMENTS,
     CALLER_SAVED,
     RETURN_ADDRESS,
     FlagValue,
@@ -31,7 +34,10 @@ from l1dflush.trace.state import (
     lost_value,
 )
 from l1dflush.trace.strings import element_count, run_string
-from l1dflush.trace.values import Unknown
+from l1dflush.trace.values import Unknown, identity
+
+# What an outside function may write behind a pointer into the stack, in bytes, if nothing saved lies before that.
+LARGEST_VARIABLE = 4096
 
 
 class PathRun:
@@ -56,25 +62,27 @@ class PathRun:
         self._script = script
         self._decided: dict[Hashable, bool] = {}
         self._forks_at: Counter[int] = Counter()
-        self._deadline = deadline
+        self._budget = Budget(options.max_instructions, options.max_seconds, deadline)
         self._dataflow = Dataflow(self.state)
         self._instructions: dict[int, Instruction] = {}
-        self._loops = Loops(self.state, irregular)
-        self._spent = 0
-        self._steps = 0
+        self._loops = Loops(self.state, irregular, self._budget)
 
     def run(self) -> Path:
         """Runs to the return. Raises UndecidedError for what cannot be followed."""
         pc = self._routine.entry
+        self._budget.check_clock(pc)
         while pc != RETURN_ADDRESS:
             insn = self._fetch(pc)
-            self._spend(insn)
+            self._budget.spend(1, pc)
             self._loops.before(insn)
             pc = self._execute(insn)
             self._loops.after(insn, pc)
-            if pc != insn.next and (ran := self._loops.run_ahead(pc, self._options.max_instructions - self._spent)):
-                pc, self._spent = ran.stopped_at, self._spent + ran.instructions
-        return Path(tuple(self.decisions), tuple(self.state.events), self._spent)
+            if pc != insn.next:
+                if pc == insn.address and insn.effect.form is Form.JUMP:
+                    raise UndecidedError("endless-loop", f"`{insn.text}` jumps to itself", where=f"{pc:#x}")
+                pc = self._loops.run_ahead(pc)
+            self._budget.check_accesses(len(self.state.events), pc)
+        return Path(tuple(self.decisions), tuple(self.state.events), self._budget.spent)
 
     def _fetch(self, pc: int) -> Instruction:
         insn = self._instructions.get(pc)
@@ -95,17 +103,6 @@ class PathRun:
                 raise UndecidedError("relocation", bad.reason, where=f"{pc:#x}")
         self._instructions[pc] = insn
         return insn
-
-    def _check_budget(self, more: int, insn: Instruction) -> None:
-        self._spent += more
-        if self._spent > self._options.max_instructions:
-            raise out_of_budget(f"{self._options.max_instructions} instructions", insn.address)
-
-    def _spend(self, insn: Instruction) -> None:
-        self._steps += 1
-        self._check_budget(1, insn)
-        if self._steps % 256 == 0 and time.monotonic() > self._deadline:
-            raise out_of_budget(f"{self._options.max_seconds:g} seconds", insn.address)
 
     def _execute(self, insn: Instruction) -> int:
         """Runs one instruction; returns the address of the next."""
@@ -132,24 +129,23 @@ class PathRun:
                 self._conditional_move(insn)
             case Form.STRING:
                 count = element_count(self.state, insn)
-                self._check_budget(max(count - 1, 0), insn)
-                run_string(self.state, insn, count)
+                self._budget.spend(max(count - 1, 0), insn.address)
+                self._budget.check_accesses(len(self.state.events) + count, insn.address)
+                run_string(self.state, insn, count, self._budget)
             case Form.SKIP | Form.RESULTS_UNKNOWN | Form.VECTOR_SKIP:
-                step_over(self.state, insn, self._spent)
+                step_over(self.state, insn, self._budget.spent)
             case _:
                 raise AssertionError(form)
         return insn.next
 
     # --- forks -----------------------------------------------------------------------------------------
 
-    def _decide(self, insn: Instruction, condition: str, value: FlagValue | Unknown) -> bool:
+    def _decide(self, insn: Instruction, condition: str, value: FlagValue) -> bool:
         """Whether ``condition`` holds for unknown flags: as decided before, as scripted, or not at first."""
-        if isinstance(value, Unknown) and value.lost:
-            raise lost_value(insn)
         self.state.check_used(value.sources)
         plain = SAME.get(condition, condition)
         negated = plain in OPPOSITE
-        key = (value.key if isinstance(value, FlagValue) else value.uid, OPPOSITE.get(plain, plain))
+        key = (value.key, OPPOSITE.get(plain, plain))
         holds = self._decided.get(key)
         if holds is None:
             index = len(self.outcomes)
@@ -158,7 +154,7 @@ class PathRun:
             holds = taken != negated
             self._decided[key] = holds
             meaning = ""
-            if isinstance(value, FlagValue) and OPPOSITE.get(plain, plain) == "e":
+            if OPPOSITE.get(plain, plain) == "e":
                 meaning = value.zero if holds else value.nonzero
             self.decisions.append(Decision(insn.address, insn.text, value.sources, taken, meaning))
             self._forks_at[insn.address] += 1
@@ -166,19 +162,24 @@ class PathRun:
                 raise too_many_paths(self._options.max_paths, value.sources, insn.address, self.state.pointers)
         return holds != negated
 
-    def _flags(self, insn: Instruction) -> FlagValue | None:
-        return next((flag for part in insn.effect.flags_read if (flag := self.state.flags[part]) is not None), None)
-
     def _branch(self, insn: Instruction) -> int:
         target = insn.operands[0]
         assert isinstance(target, int)
         condition = insn.mnemonic[1:]
-        unknown: FlagValue | Unknown | None = self._flags(insn)
-        if "rcx" in insn.effect.reads:
+        unknown = unknown_flags(self.state, insn.effect.flags_read)
+        if "rcx" in insn.effect.reads and (count := self.state.registers["rcx"]) is not None:
+            if count.lost:
+                raise lost_value(insn)
             condition = "e"
-            unknown = self.state.registers["rcx"]
+            key = identity((insn.mnemonic, self.state.content("rcx")))
+            unknown = FlagValue(key, count.sources, *_count_means(self.state, count))
         if unknown is None:
-            return self.state.machine.step(insn.address)[0]
+            went = self.state.machine.step(insn.address)[0]
+            if went not in (target, insn.next):
+                raise UndecidedError(
+                    "emulator-disagrees", f"`{insn.text}` went to {went:#x}", where=f"{insn.address:#x}"
+                )
+            return went
         if insn.mnemonic == "loop":
             raise UndecidedError(
                 "loop-count-unknown",
@@ -196,14 +197,16 @@ class PathRun:
             state.emit(insn, access)
         destination, source = insn.operands
         assert isinstance(destination, Register)
-        unknown = self._flags(insn)
+        unknown = unknown_flags(state, insn.effect.flags_read)
         moves = (
             self._decide(insn, insn.mnemonic[4:], unknown)
             if unknown
             else condition_holds(insn.mnemonic[4:], state.machine.flags())
         )
-        value = state.registers[destination.full]
-        bits = state.machine.read(destination.full)
+        # How far the value was moved on: a narrow one is not, whatever memory holds in its place.
+        moved_on = not accesses or accesses[0].size == state.width
+        value = before = state.registers[destination.full]
+        bits, whole = state.machine.read(destination.full), state.content(destination.full)
         if moves:
             value = state.value(insn, source, accesses[0] if accesses else None)
             if accesses:
@@ -213,11 +216,21 @@ class PathRun:
                 bits = state.machine.read(source.full)
         if value is not None and value.lost:
             raise lost_value(insn)
+        if destination.size == 2:
+            # The rest of the register stays.
+            if not moves:
+                return
+            if value is not None or before is not None:
+                new = bits & 0xFFFF if value is None else (value.uid, bits - value.marker if moved_on else 0)
+                origin: Hashable = ("narrow", new, whole)
+                state.set_unknown(destination.full, state.fresh(origin, [value, before]))
+                return
         if destination.size == state.width:
             state.registers[destination.full] = value
             state.machine.write(destination.full, bits)
         elif value is not None:
-            state.set_unknown(destination.full, state.fresh(("narrow", value.uid, bits, destination.size), [value]))
+            origin = ("narrow", value.uid, bits - value.marker if moved_on or not moves else 0, destination.size)
+            state.set_unknown(destination.full, state.fresh(origin, [value]))
         else:
             state.registers[destination.full] = None
             keep = state.machine.read(destination.full) & ~0xFFFF if destination.size == 2 else 0
@@ -262,6 +275,7 @@ class PathRun:
             self._outside_call(insn, target, unknown)
             return insn.next
         self.state.memory.store(pushed.address, pushed.size, None)
+        self.state.saved.add(pushed.address)
         self.state.machine.poke(pushed.address, insn.next.to_bytes(pushed.size, "little"))
         self.state.machine.write("rsp", pushed.address)
         return target
@@ -274,12 +288,17 @@ class PathRun:
             symbol.name if symbol is not None else "+".join(unknown.sources) if unknown is not None else f"{target:#x}"
         )
         state.events.append(Event(Kind.CALL, insn.address, name))
-        state.memory.version += 1
+        state.memory.outside_call()
+        for register in ARGUMENTS[state.bits]:
+            # A pointer into the stack is a pointer to a variable.
+            if (value := state.registers[register]) is not None and STACK_POINTER in value.sources:
+                state.memory.forget_up_to(state.machine.read(register), state.saved, LARGEST_VARIABLE)
         for register in CALLER_SAVED[state.bits]:
             what = f"what {name} returned" if register == "rax" else f"{register} after {name}"
             state.set_unknown(register, state.unknowns.get(("call", name, register, state.memory.version), {what}))
         for part in ALL_FLAGS:
-            state.flags[part] = FlagValue(("call", name, state.memory.version), (f"flags after {name}",))
+            key = identity(("flags after call", name, state.memory.version))
+            state.flags[part] = FlagValue(key, (f"flags after {name}",))
         state.vectors.clear()
 
     def _return(self, insn: Instruction) -> int:
@@ -323,42 +342,33 @@ class PathRun:
             access = state.access(insn, 0, operand)
             state.emit(insn, access)
         value = state.value(insn, operand, access)
+        if value is not None and value.lost:
+            raise lost_value(insn)
         pushed = state.stack_access(-width, width, Role.WRITE)
         state.emit(insn, pushed)
         _, reports = state.machine.step(insn.address)
         check_reports(insn, reports, [a for a in (access, pushed) if a is not None])
         state.memory.store(pushed.address, width, value)
+        state.saved.add(pushed.address)
 
     def _pop_into(self, insn: Instruction, register: str) -> None:
         state, width = self.state, self.state.width
         access = state.stack_access(0, width, Role.READ)
         state.emit(insn, access)
         value = state.memory.load(access.address, width, access.arena, access.offset, access.origin)
+        if value is not None and value.lost:
+            raise lost_value(insn)
         state.machine.write("rsp", access.address + width)
         state.machine.write(register, int.from_bytes(state.machine.peek(access.address, width), "little"))
         state.registers[register] = value
 
 
-def condition_holds(condition: str, flags: int) -> bool:
-    """Whether a condition code holds for a known EFLAGS value (SDM volume 1, appendix B)."""
-    carry, parity, zero, sign, overflow = (bool(flags & bit) for bit in (0x1, 0x4, 0x40, 0x80, 0x800))
-    plain = SAME.get(condition, condition)
-    positive = OPPOSITE.get(plain, plain)
-    holds = {
-        "e": zero, "b": carry, "be": carry or zero, "s": sign, "o": overflow, "p": parity,
-        "l": sign != overflow, "le": zero or sign != overflow,
-    }[positive]  # fmt: skip
-    return holds != (plain in OPPOSITE)
-
-
-def out_of_budget(what: str, pc: int) -> UndecidedError:
-    """The error of a routine that does not end within its budget."""
-    return UndecidedError(
-        "budget",
-        f"the routine has not returned after {what}",
-        where=f"{pc:#x}",
-        hint="an endless loop, or raise the budget",
-    )
+def _count_means(state: State, count: Unknown) -> tuple[str, str]:
+    """What it means that a count in rcx is zero, and that it is not."""
+    if state.machine.read("rcx") != count.marker:
+        return "", ""
+    what = " and ".join(f"`{name}`" for name in count.sources)
+    return f"{what} is zero", f"{what} is not zero"
 
 
 def too_many_paths(limit: int, sources: tuple[str, ...], pc: int, pointers: set[str]) -> UndecidedError:

@@ -6,7 +6,8 @@ The emulator computes every value; this module only says which of them mean some
 * A copy of an unknown value, or the sum of one with known values, is the same unknown value: its marker moves
   along, so its offset is what the emulator computed.
 * Everything else that comes from unknown values is a new unknown value with a marker of its own, the same one
-  whenever the same operation meets the same values.
+  whenever the same operation meets the same values. "The same" includes how far a value was moved on, what
+  the known operands hold, and the flags that are read: see :meth:`Dataflow._key`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
+from l1dflush.trace.conditions import flag_content, unknown_flags
 from l1dflush.trace.decode import Instruction, Memory, Operand, Register
-from l1dflush.trace.effects import Effect, Form, Role
+from l1dflush.trace.effects import REST, Effect, Form, Role
 from l1dflush.trace.state import Access, FlagValue, State, lost_value
-from l1dflush.trace.values import Unknown
+from l1dflush.trace.values import Unknown, identity
 
 Value = Unknown | FlagValue | None
 
@@ -36,25 +38,55 @@ class Dataflow:
             state.emit(insn, access)
         effect = insn.effect
         sources = self._sources(insn, accesses)
-        key = self._key(insn, sources)
+        key = self._key(insn, accesses, sources)
         stored = {i: a for i, a in accesses.items() if a.role in (Role.WRITE, Role.UPDATE)}
         results, flags, kept = self._results(insn, sources, key)
+        before = {
+            operand.full: state.content(operand.full)
+            for operand in insn.operands
+            if isinstance(operand, Register) and operand.general and operand.size < 4
+        }
+        rotated = self._after_shift(insn, accesses, flags) if effect.form in (Form.SHIFT, Form.ROTATE) else None
         self._emulate(insn, list(accesses.values()))
         for index, operand in enumerate(insn.operands):
             if effect.role(index) not in (Role.WRITE, Role.UPDATE):
                 continue
             if isinstance(operand, Register):
-                self._write_register(operand, results.get(index), key, kept)
+                self._write_register(operand, results.get(index), (key, before.get(operand.full)), kept)
             elif index in stored:
-                self._store(stored[index], results.get(index), key)
+                self._store(stored[index], results.get(index), key, kept)
         for register in effect.writes:
             implicit = results.get(-1)
             state.registers[register] = None
             if implicit is not None:
-                state.set_unknown(register, state.fresh((key, register), [implicit]))
-        by_register = effect.form is Form.SHIFT and any(isinstance(o, Register) for o in insn.operands[1:])
-        for part in effect.flags_written:
-            state.flags[part] = flags or (state.flags[part] if by_register else None)
+                state.set_unknown(register, state.fresh(("implicit", key, register), [implicit]))
+        state.flags.update(dict.fromkeys(effect.flags_written, flags) if rotated is None else rotated)
+
+    def _after_shift(
+        self, insn: Instruction, accesses: dict[int, Access], flags: FlagValue | None
+    ) -> dict[str, FlagValue | None]:
+        """The flags after a shift or rotation, whose own would be ``flags``. By zero it leaves all of them as
+        they are, and a rotation leaves all but carry and overflow."""
+        state = self._state
+        count, width = insn.operands[-1], _size(insn.operands[0])
+        unknown = state.registers[count.full] if isinstance(count, Register) else None
+        if unknown is None:
+            assert isinstance(count, Register | int)
+            number = count if isinstance(count, int) else state.machine.read(count.full)
+            if number & (0x3F if width == 8 else 0x1F) == 0:
+                return {}
+        after: dict[str, FlagValue | None] = {}
+        for part in insn.effect.flags_written:
+            before = state.flags[part]
+            stays = unknown is not None or (insn.effect.form is Form.ROTATE and part == REST)
+            if stays and (before is not None or flags is not None):
+                names = {name for value in (before, flags) if value is not None for name in value.sources}
+                operation = flags.key if flags is not None else self._operation(insn, accesses, {})
+                origin = ("flags kept by", operation, flag_content(state, part))
+                after[part] = FlagValue(identity(origin), tuple(sorted(names)))
+            else:
+                after[part] = flags
+        return after
 
     def _emulate(self, insn: Instruction, accesses: list[Access]) -> None:
         state = self._state
@@ -66,7 +98,7 @@ class Dataflow:
         check_reports(insn, reports, accesses)
 
     def _sources(self, insn: Instruction, accesses: dict[int, Access]) -> dict[int, Value]:
-        """Unknown-ness of each source: operand index, -2 for implicit registers, -3 for flags."""
+        """Unknown-ness of each source: operand index, from -10 down for implicit registers, -3 for flags."""
         state, effect = self._state, insn.effect
         sources: dict[int, Value] = {}
         for index, operand in enumerate(insn.operands):
@@ -75,16 +107,11 @@ class Dataflow:
                 if value is not None and value.lost and not self._only_vectors(insn):
                     raise lost_value(insn)
                 sources[index] = value
-        for register in effect.reads:
+        for number, register in enumerate(sorted(effect.reads)):
             if (value := state.registers[register]) is not None:
-                sources[-2] = (
-                    value
-                    if sources.get(-2) is None
-                    else state.fresh(("both", sources[-2], value), [sources[-2], value])
-                )
-        for part in effect.flags_read:
-            if (flag := state.flags[part]) is not None:
-                sources[-3] = flag
+                sources[-10 - number] = value
+        if (flags := unknown_flags(state, effect.flags_read)) is not None:
+            sources[-3] = flags
         return sources
 
     def _only_vectors(self, insn: Instruction) -> bool:
@@ -96,30 +123,35 @@ class Dataflow:
             and not insn.effect.flags_written
         )
 
-    def _key(self, insn: Instruction, sources: dict[int, Value]) -> Hashable:
-        """Names the operation with its operands' values: equal keys, equal results."""
+    def _key(self, insn: Instruction, accesses: dict[int, Access], sources: dict[int, Value]) -> str:
+        """Names the operation with its operands' values: equal keys, equal results. Empty if all are known."""
         if all(value is None for value in sources.values()):
-            return None
-        state = self._state
+            return ""
+        return self._operation(insn, accesses, sources)
+
+    def _operation(self, insn: Instruction, accesses: dict[int, Access], sources: dict[int, Value]) -> str:
+        state, effect = self._state, insn.effect
         parts: list[Hashable] = [insn.mnemonic]
         for index, operand in enumerate(insn.operands):
             value = sources.get(index)
             if isinstance(operand, int):
                 parts.append(operand)
-            elif isinstance(operand, Register) and operand.general and insn.effect.role(index) is not Role.WRITE:
-                parts.append((operand.size, operand.offset, state.machine.read(operand.full)))
-            elif value is not None:
-                parts.append(_identity(value))
-            elif isinstance(operand, Memory) and insn.effect.role(index) is Role.READ:
-                address, _ = state.address(insn, operand)
-                parts.append(state.machine.peek(address, operand.size))
-        parts.extend(state.machine.read(register) for register in sorted(insn.effect.reads))
-        if -3 in sources:
-            parts.append(_identity(sources[-3]))
-        return tuple(parts)
+            elif effect.role(index) not in (Role.READ, Role.UPDATE):
+                parts.append(_size(operand))
+            elif isinstance(operand, Memory):
+                if index in accesses:
+                    assert value is None or isinstance(value, Unknown)
+                    parts.append((operand.size, state.memory.content(accesses[index].address, operand.size, value)))
+            elif operand.general:
+                parts.append((operand.size, operand.offset, state.content(operand.full)))
+            else:
+                parts.append(state.machine.read_vector(operand.full) if value is None else _identity(value))
+        parts.extend(state.content(register) for register in sorted(effect.reads))
+        parts.extend(flag_content(state, part) for part in sorted(effect.flags_read))
+        return identity(tuple(parts))
 
     def _results(
-        self, insn: Instruction, sources: dict[int, Value], key: Hashable
+        self, insn: Instruction, sources: dict[int, Value], key: str
     ) -> tuple[dict[int, Value], FlagValue | None, bool]:
         """What the destinations hold afterwards (operand index, -1 for implicit registers; nothing if known),
         the flags, and whether the values are kept: the same unknown values as before, perhaps moved on.
@@ -134,7 +166,7 @@ class Dataflow:
         if not unknown:
             return {}, None, True
         names = tuple(sorted({name for value in unknown for name in value.sources}))
-        flags = FlagValue(("flags", key), names, *_zero_means(insn, names)) if effect.flags_written else None
+        flags = FlagValue(identity(("flags", key)), names, *_zero_means(insn, names)) if effect.flags_written else None
         first, second = sources.get(0), sources.get(1)
         whole = bool(insn.operands) and _size(insn.operands[0]) == state.width
         same = (
@@ -166,10 +198,13 @@ class Dataflow:
                 aligned = state.fresh((key, "aligned"), [first], name=name, alignment=alignment)
                 return {0: aligned}, flags, False
         if any(isinstance(value, Unknown) and value.lost for value in unknown):
-            combined = state.unknowns.get(("lost", insn.address), names, lost=True)
-        else:
-            combined = state.fresh(("value", key), unknown)
-        return {**dict.fromkeys(range(len(insn.operands)), combined), -1: combined}, flags, False
+            lost = state.unknowns.get(("lost", insn.address), names, lost=True)
+            return dict.fromkeys((*range(len(insn.operands)), -1), lost), flags, False
+        written = (i for i in range(len(insn.operands)) if effect.role(i) in (Role.WRITE, Role.UPDATE))
+        results: dict[int, Value] = {i: state.fresh(("value", key, i), unknown) for i in written}
+        if effect.writes:
+            results[-1] = state.fresh(("value", key), unknown)
+        return results, flags, False
 
     def _lea(self, insn: Instruction) -> tuple[Value, bool]:
         """The value of an address, and whether it is one unknown value moved on."""
@@ -177,11 +212,13 @@ class Dataflow:
         memory, destination = insn.operands[1], insn.operands[0]
         assert isinstance(memory, Memory) and isinstance(destination, Register)
         terms: list[tuple[Unknown, int]] = []
-        parts: list[Hashable] = ["lea", memory.displacement, memory.scale]
+        parts: list[Hashable] = ["lea", memory.displacement, memory.scale, memory.narrow]
         for register, scale in ((memory.base, 1), (memory.index, memory.scale)):
             if register is not None:
                 value = state.registers[register]
-                parts.append(state.machine.read(register))
+                parts.append(state.content(register))
+                if value is not None and value.lost:
+                    raise lost_value(insn)
                 if value is not None:
                     terms.append((value, scale))
         if not terms:
@@ -191,6 +228,7 @@ class Dataflow:
         return state.fresh(tuple(parts), [value for value, _ in terms]), False
 
     def _write_register(self, register: Register, value: Value, key: Hashable, kept: bool) -> None:
+        """``key`` names the operation and, for a part of a register, what the whole register held before."""
         state = self._state
         if not register.general:
             assert value is None or isinstance(value, Unknown)
@@ -203,7 +241,9 @@ class Dataflow:
             if before is None or not partial:
                 state.registers[register.full] = None
                 return
-            state.set_unknown(register.full, state.fresh(("merged", before.uid, key, register.offset), [before]))
+            low = state.machine.read(register.full) >> 8 * register.offset & (1 << 8 * register.size) - 1
+            origin = ("merged", key, register.size, register.offset, low)
+            state.set_unknown(register.full, state.fresh(origin, [before]))
             return
         if isinstance(value, Unknown) and register.size == state.width:
             state.registers[register.full] = value
@@ -216,13 +256,15 @@ class Dataflow:
             state.fresh(("narrow", key, register.size, register.offset, _identity(value)), [value, *merged]),
         )
 
-    def _store(self, access: Access, value: Value, key: Hashable) -> None:
+    def _store(self, access: Access, value: Value, key: str, kept: bool) -> None:
         state = self._state
         if value is None:
             state.memory.store(access.address, access.size, None)
         elif access.size > 8 and not (isinstance(value, Unknown) and value.lost):
             state.memory.forget(access.address, access.size)
         elif isinstance(value, Unknown) and access.size == state.width and not value.lost:
+            if not kept:
+                state.machine.poke(access.address, value.marker.to_bytes(access.size, "little"))
             state.memory.store(access.address, access.size, value)
         else:
             lost = isinstance(value, Unknown) and value.lost
@@ -265,20 +307,16 @@ def _alignment(mask: Operand, bits: int) -> int | None:
 def check_reports(insn: Instruction, reports: list[tuple[int, int, int]], accesses: list[Access]) -> None:
     """The emulator must have touched exactly what the effects table says. Raises UndecidedError otherwise.
 
-    It reports a 16-byte load as two and may report one access in pieces, so pieces are compared.
+    It reports a 16-byte load as two and may report one access in pieces, so bytes are compared.
     """
-    for address, size, write in reports:
-        roles = (Role.WRITE, Role.UPDATE) if write else (Role.READ, Role.UPDATE)
-        if not any(a.role in roles and a.address <= address and address + size <= a.address + a.size for a in accesses):
-            break
-    else:
-        touched = {(address, bool(write)) for address, _, write in reports}
-        if all(
-            (a.role is Role.WRITE or (a.address, False) in touched)
-            and (a.role is Role.READ or (a.address, True) in touched)
-            for a in accesses
-        ):
-            return
+    touched = {(at, bool(write)) for address, size, write in reports for at in range(address, address + size)}
+    expected: set[tuple[int, bool]] = set()
+    for a in accesses:
+        for write, roles in ((False, (Role.READ, Role.UPDATE)), (True, (Role.WRITE, Role.UPDATE))):
+            if a.role in roles:
+                expected.update((at, write) for at in range(a.address, a.address + a.size))
+    if touched == expected:
+        return
     raise UndecidedError(
         "emulator-disagrees",
         f"the emulator and the effects table disagree about `{insn.text}`",
@@ -293,7 +331,7 @@ def is_plain(effect: Effect) -> bool:
 
 _PLAIN = frozenset(
     {
-        Form.PLAIN, Form.MOVE, Form.LEA, Form.ADD, Form.SUB, Form.STEP, Form.SHIFT, Form.AND, Form.OR, Form.XOR,
-        Form.COMPARE, Form.TEST, Form.EXCHANGE, Form.VECTOR,
+        Form.PLAIN, Form.MOVE, Form.LEA, Form.ADD, Form.SUB, Form.STEP, Form.SHIFT, Form.ROTATE, Form.AND, Form.OR,
+        Form.XOR, Form.COMPARE, Form.TEST, Form.EXCHANGE, Form.VECTOR,
     }
 )  # fmt: skip

@@ -7,6 +7,7 @@ from l1dflush.trace.effects import Event as Effect
 from l1dflush.trace.effects import Form
 from l1dflush.trace.model import Event, Kind
 from l1dflush.trace.state import FlagValue, State
+from l1dflush.trace.values import identity
 
 _KINDS = {
     Effect.FENCE: Kind.FENCE,
@@ -44,14 +45,14 @@ def _msr(state: State) -> str:
 
 
 def _forget_results(state: State, insn: Instruction, spent: int) -> None:
-    question = tuple(state.machine.read(register) for register in sorted(insn.effect.reads))
+    question = tuple(state.content(register) for register in sorted(insn.effect.reads))
     # cpuid gives the same answer to the same question; the others need not.
     key = (insn.mnemonic, question, 0 if insn.mnemonic == "cpuid" else spent)
     named = [operand.full for operand in insn.operands if isinstance(operand, Register)]
     for register in sorted({*insn.effect.writes, *named}):
         state.set_unknown(register, state.unknowns.get((*key, register), {f"{insn.mnemonic} {register}"}))
     for part in insn.effect.flags_written:
-        state.flags[part] = FlagValue(key, (f"{insn.mnemonic} flags",))
+        state.flags[part] = FlagValue(identity(key), (f"{insn.mnemonic} flags",))
 
 
 def _lose_vectors(state: State, insn: Instruction) -> None:

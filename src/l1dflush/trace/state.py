@@ -10,9 +10,9 @@ from l1dflush.routine.model import Routine
 from l1dflush.trace.decode import REGISTERS, Instruction, Memory, Register
 from l1dflush.trace.effects import CARRY, REST, Role
 from l1dflush.trace.machine import Machine
-from l1dflush.trace.memory import MemoryState
+from l1dflush.trace.memory import STACK_POINTER, MemoryState
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.values import Unknown, Unknowns
+from l1dflush.trace.values import Unknown, Unknowns, identity
 
 # Where the routine returns to: an address that nothing else uses.
 RETURN_ADDRESS = 0x7FFF_0000
@@ -21,10 +21,12 @@ CALLER_SAVED = {
     64: ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"),
     32: ("rax", "rcx", "rdx"),
 }
-# The stack pointer's alignment at entry, in bytes, before the return address was pushed (psABI).
-STACK_ALIGNMENT = {64: 16, 32: 4}
+# The stack pointer's alignment in bytes at entry. The psABI says 16 before the return address is pushed, but
+# kernels are built with -mpreferred-stack-boundary=3.
+STACK_ALIGNMENT = {64: 8, 32: 4}
 
 BUFFER = "buffer"
+FLAGS_AT_ENTRY = "what the flags were before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,10 @@ class TraceOptions:
 
 @dataclass(frozen=True, slots=True)
 class FlagValue:
-    """Flags that depend on unknown values. ``key`` is the same whenever they are the same; ``zero`` says what a
-    set zero flag means, and ``nonzero`` what a clear one does, where that can be said in words."""
+    """Flags that depend on unknown values. ``key`` is an identity: the same whenever they are the same. ``zero``
+    says what a set zero flag means, and ``nonzero`` what a clear one does, where that can be said in words."""
 
-    key: Hashable
+    key: str
     sources: tuple[str, ...]
     zero: str = ""
     nonzero: str = ""
@@ -74,12 +76,15 @@ class State:
         self.memory = MemoryState(routine.image, self.machine, self.unknowns)
         self.unknowns.in_use = self._held
         self.registers: dict[str, Unknown | None] = {}
-        self.flags: dict[str, FlagValue | None] = {CARRY: None, REST: None}
+        at_entry = FlagValue(identity("flags at entry"), (FLAGS_AT_ENTRY,))
+        self.flags: dict[str, FlagValue | None] = {CARRY: at_entry, REST: at_entry}
         self.vectors: dict[str, Unknown | None] = {}
         self.events: list[Event] = []
         self.fresh_made = 0
         # Registers that are no argument and that an address or a branch came to depend on.
         self.undefined_used: dict[str, None] = {}
+        # Where calls and pushes put what the callee has to leave alone.
+        self.saved: set[int] = set()
         # Names of the values that were used as addresses: a number for them is not what is missing.
         self.pointers: set[str] = set()
         self._names = {p.register: p.name for p in routine.parameters}
@@ -87,7 +92,7 @@ class State:
         self._bind(options.bind)
 
     def _define_registers(self) -> frozenset[str]:
-        not_arguments = set()
+        not_arguments = {FLAGS_AT_ENTRY}
         arguments = self._names or ARGUMENTS[self.bits]
         for register in self.machine.registers:
             if register == "rsp":
@@ -100,11 +105,12 @@ class State:
         slot = self.width
         alignment = STACK_ALIGNMENT[self.bits]
         stack = self.unknowns.get(
-            ("stack",), {"the stack pointer"}, name="the stack", kind=ArenaKind.STACK, alignment=alignment
+            ("stack",), {STACK_POINTER}, name="the stack", kind=ArenaKind.STACK, alignment=alignment
         )
         self.registers["rsp"] = stack
         self.machine.write("rsp", stack.marker - slot)
         self.memory.store(stack.marker - slot, slot, None)
+        self.saved.add(stack.marker - slot)
         self.machine.poke(stack.marker - slot, RETURN_ADDRESS.to_bytes(slot, "little"))
         return frozenset(not_arguments)
 
@@ -117,6 +123,8 @@ class State:
         by_name = {name: register for register, name in self._names.items()}
         for name, text in bindings.items():
             register = by_name.get(name) or REGISTERS.get(name, (None,))[0]
+            if register is not None and register not in self.registers:
+                register = None  # r8 in 32-bit code
             symbol = self.routine.image.symbols.get(name)
             if register is None and symbol is None:
                 known = [
@@ -142,8 +150,7 @@ class State:
                 self.machine.write(register, value & ((1 << self.bits) - 1))
             elif symbol is not None:
                 size = min(symbol.size or self.width, self.width)
-                self.machine.poke(symbol.address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
-                self.memory.store(symbol.address, size, None)
+                self.memory.bind(symbol.address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def _held(self) -> Iterable[Unknown]:
         yield from (v for v in (*self.registers.values(), *self.vectors.values()) if v is not None)
@@ -151,13 +158,18 @@ class State:
         yield self.unknowns.get(("stack",), ())
 
     def fresh(self, key: Hashable, values: Iterable[Unknown | FlagValue | None], *, name: str | None = None,
-              alignment: int | None = None) -> Unknown:  # fmt: skip
-        """The unknown value that an operation on ``values`` gives."""
+              alignment: int = 1) -> Unknown:  # fmt: skip
+        """The unknown value that an operation on ``values`` gives. Where it points to, if it is used as an
+        address, nothing is known about the alignment."""
         self.fresh_made += 1
         sources = {source for value in values if value is not None for source in value.sources}
-        if alignment is not None:
-            return self.unknowns.get(key, sources, name=name, alignment=alignment)
-        return self.unknowns.get(key, sources, name=name)
+        return self.unknowns.get(key, sources, name=name, alignment=alignment)
+
+    def content(self, register: str) -> Hashable:
+        """What a general register holds: its bits if known, else which unknown value, and how far it was
+        moved on. Equal contents are equal values, whatever the markers."""
+        value, bits = self.registers[register], self.machine.read(register)
+        return bits if value is None else (value.uid, bits - value.marker)
 
     def set_unknown(self, register: str, value: Unknown) -> None:
         """Makes a general register hold ``value``'s marker."""

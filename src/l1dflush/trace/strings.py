@@ -7,6 +7,7 @@ The pointers move on and stay the same values.
 from __future__ import annotations
 
 from l1dflush.errors import UndecidedError
+from l1dflush.trace.budget import CLOCK_EVERY, Budget
 from l1dflush.trace.decode import Instruction
 from l1dflush.trace.effects import Role
 from l1dflush.trace.model import Event, Kind
@@ -29,26 +30,34 @@ def element_count(state: State, insn: Instruction) -> int:
     return state.machine.read("rcx")
 
 
-def run_string(state: State, insn: Instruction, count: int) -> None:
+def run_string(state: State, insn: Instruction, count: int, budget: Budget) -> None:
     """Does ``count`` elements: their events, the memory, the accumulator, the pointers and the count."""
     if count:
-        _elements(state, insn, state.accesses(insn), count)
+        _elements(state, insn, state.accesses(insn), count, budget)
     if insn.repeat:
         state.machine.write("rcx", 0)
 
 
-def _elements(state: State, insn: Instruction, accesses: list[Access], count: int) -> None:
+def _elements(state: State, insn: Instruction, accesses: list[Access], count: int, budget: Budget) -> None:
     step = accesses[0].size * state.machine.direction()
     kinds = {access.operand: Kind.STORE if access.role is Role.WRITE else Kind.LOAD for access in accesses}
     # A load comes before the store of the same element.
     ordered = sorted(accesses, key=lambda access: access.role is Role.WRITE)
     for index in range(count):
+        if index % CLOCK_EVERY == 0:
+            budget.check_clock(insn.address)
         for access in ordered:
             place = access.offset + index * step
             state.events.append(
                 Event(kinds[access.operand], insn.address, insn.mnemonic, access.arena, place, access.size)
             )
     last = (count - 1) * step
+    for access in accesses:
+        arena, offset = state.memory.resolve(access.address + last, access.origin)
+        if arena != access.arena or offset != access.offset + last:
+            raise UndecidedError(
+                "address-out-of-reach", f"`{insn.text}` runs out of {access.arena.name}", where=f"{insn.address:#x}"
+            )
     loads = next((access for access in accesses if access.role is Role.READ), None)
     stores = next((access for access in accesses if access.role is Role.WRITE), None)
     if stores is None and loads is not None:
@@ -86,5 +95,5 @@ def _load_accumulator(state: State, insn: Instruction, value: Unknown | None, co
         state.registers["rax"] = value
         state.machine.write("rax", content)
     else:
-        key = ("accumulator", value.uid if value else content, before.uid if before else None, size)
+        key = ("accumulator", value.uid if value else content, state.content("rax") if size < 4 else None, size)
         state.set_unknown("rax", state.fresh(key, [value, before if size < 4 else None]))

@@ -9,6 +9,8 @@ decided, stay decided.
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,15 +20,26 @@ from l1dflush.trace.model import Arena, ArenaKind
 
 # Alignment in bytes of an object that an unknown pointer points to: what every allocator grants.
 POINTER_ALIGNMENT = 8
+# How many sources the name of a piece of memory lists.
+MOST_NAMES = 6
+# How many of the values handed out last are in use although neither a register nor memory holds them yet.
+IN_FLIGHT = 32
+
+
+def identity(origin: Hashable) -> str:
+    """A short name for an origin, the same in every path. Origins are nested; their digests are not, so that
+    a list that is followed a thousand times has no name a thousand levels deep."""
+    return hashlib.blake2b(repr(origin).encode(), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """One unknown value. ``marker`` stands for it in the emulator; ``sources`` are the names of what it came
-    from; ``arena`` is the memory it points to if it is used as an address. ``lost`` marks a value that an
-    instruction which was stepped over would have written: nothing may depend on it."""
+    """One unknown value. ``uid`` is the identity of its origin: equal ones are equal values, on all paths.
+    ``marker`` stands for it in the emulator; ``sources`` are the names of what it came from; ``arena`` is the
+    memory it points to if it is used as an address. ``lost`` marks a value that an instruction which was
+    stepped over would have written: nothing may depend on it."""
 
-    uid: int
+    uid: str
     marker: int
     sources: tuple[str, ...]
     arena: Arena
@@ -40,10 +53,12 @@ class Unknowns:
     """
 
     def __init__(self, bits: Literal[32, 64]) -> None:
-        self._by_origin: dict[Hashable, Unknown] = {}
+        self._by_uid: dict[str, Unknown] = {}
         self._by_window: dict[int, Unknown] = {}
+        # Windows in which the routine uses addresses that it simply knows: no marker may come to lie there.
+        self._reserved: set[int] = set()
+        self._in_flight: deque[Unknown] = deque(maxlen=IN_FLIGHT)
         self._next = 0
-        self._made = 0
         if bits == 64:
             self._start, self._shift, self._windows = 0x1000_0000_0000, 32, 0x4000
         else:
@@ -70,36 +85,52 @@ class Unknowns:
 
         ``name`` is what the report calls the memory it points to; ``alignment`` that of this memory.
         """
-        known = self._by_origin.get(origin)
-        if known is not None:
-            return known
-        names = tuple(sorted(set(sources)))
-        if self._next >= self._windows:
-            self._recycle()
-        window = self._next
-        while window in self._by_window:
-            window += 1
-        self._next = window + 1
-        marker = self._start + (window << self._shift) + self.reach
-        self._made += 1
-        text = name or ("what " + " and ".join(f"`{n}`" for n in names) + " leads to")
-        arena = Arena(f"unknown:{origin}", kind, text, alignment)
-        value = Unknown(self._made, marker, names, arena, lost)
-        self._by_origin[origin] = value
-        self._by_window[window] = value
+        uid = identity(origin)
+        value = self._by_uid.get(uid)
+        if value is None:
+            names = tuple(sorted(set(sources)))
+            window = self._free_window()
+            marker = self._start + (window << self._shift) + self.reach
+            shown = [f"`{n}`" for n in names[:MOST_NAMES]] + ["more"] * (len(names) > MOST_NAMES)
+            text = name or f"what {' and '.join(shown)} leads to"
+            arena = Arena(f"unknown:{uid}", kind, text, alignment, sources=names)
+            value = Unknown(uid, marker, names, arena, lost)
+            self._by_uid[uid] = value
+            self._by_window[window] = value
+        self._in_flight.append(value)
         return value
 
     def at(self, address: int) -> Unknown | None:
         """The unknown value in whose window ``address`` lies."""
         return self._by_window.get((address - self._start) >> self._shift)
 
+    def reserve(self, address: int) -> bool:
+        """Keeps markers away from a known address; False if an unknown value has its window already."""
+        window = (address - self._start) >> self._shift
+        if not 0 <= window < self._windows:
+            return True
+        self._reserved.add(window)
+        return window not in self._by_window
+
+    def _free_window(self) -> int:
+        for _ in range(2):
+            while self._next < self._windows:
+                window, self._next = self._next, self._next + 1
+                if window not in self._by_window and window not in self._reserved:
+                    return window
+            self._recycle()
+        raise UndecidedError("too-many-unknown-values", f"more than {self._windows} unknown values at once")
+
     def _recycle(self) -> None:
         """Frees the windows of values that nothing holds any more."""
-        held = {value.uid for value in self.in_use()}
-        for origin, value in list(self._by_origin.items()):
-            if value.uid not in held:
-                del self._by_origin[origin]
+        held = {value.uid for value in (*self.in_use(), *self._in_flight)}
+        for uid, value in list(self._by_uid.items()):
+            if uid not in held:
+                del self._by_uid[uid]
                 del self._by_window[(value.marker - self._start) >> self._shift]
+        # With nearly all of them in use every new value would mean another search.
+        if len(self._by_window) + len(self._reserved) > self._windows * 7 // 8:
+            raise UndecidedError(
+                "too-many-unknown-values", f"nearly {self._windows} unknown values in use at the same time"
+            )
         self._next = 0
-        if len(self._by_window) >= self._windows:
-            raise UndecidedError("too-many-unknown-values", f"more than {self._windows} unknown values at once")

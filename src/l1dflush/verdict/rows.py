@@ -160,7 +160,7 @@ def _judge(
                 leftovers, refuted = left, refuted or found
                 # Then a single run refuted the word; there may be worse ones.
                 at_least = at_least or answer.curve is None
-    empty = sum(found.sets for path in words for found in path.per_set if not found.has)
+    empty = max(sum(found.sets for found in path.per_set if not found.has) for path in words)
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
     if refuted is not None:

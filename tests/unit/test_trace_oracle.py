@@ -1,0 +1,126 @@
+"""With every input known a trace is what the emulator reports, event by event."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from capstone import CS_ARCH_X86, CS_MODE_64, Cs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from l1dflush.trace.effects import EFFECTS
+from l1dflush.trace.explore import trace
+from l1dflush.trace.model import ArenaKind, Event, Kind
+from l1dflush.trace.state import TraceOptions
+
+
+def _module(name: str) -> ModuleType:
+    # The tests are no package; a module beside this one is found by its path.
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+programs = _module("trace_programs")
+forks = _module("test_trace_forks")
+pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+bounded = settings(
+    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+REGISTERS = {"r9": 0x2000_0000_0000, "r12": 0x1234_5678_9ABC, "r13": 77, "r14": 3, "rdx": 5, "r11": 9}
+START = """
+        mov %r12, %rax
+        mov %r13, %rbx
+        mov %r14, %rcx
+        mov %r12, %rsi
+        lea data(%rip), %r8
+        cmp %rax, %rbx
+        movq %rdx, -8(%rsp)
+        movq %rbx, -16(%rsp)
+        movq %rax, -24(%rsp)
+        movups data(%rip), %xmm0
+"""
+END = "        ret\n        .data\ndata:   .fill 64, 1, 0x5a\n"
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """Blocks of instructions, some of them in a loop, each followed by a load that one of them may skip."""
+    lines = []
+    for number in range(draw(st.integers(1, 3))):
+        body = draw(st.lists(forks.instructions(), min_size=1, max_size=6))
+        skip = [f"j{draw(forks.conditions)} 2f", f"movzwl {64 * number}(%r9), %r10d", "2:"]
+        if draw(st.booleans()):
+            index = "and $0xff8, %esi\n        mov (%r9,%rsi), %r10"
+            lines += [f"mov ${draw(st.integers(1, 6))}, %r15d", "1:", *body, index, *skip, "dec %r15d", "jne 1b"]
+        else:
+            lines += [*body, *skip]
+    return START + "\n".join(lines) + "\n" + END
+
+
+def flat(event: Event) -> tuple[int, int, int, bool]:
+    """An event as the oracle sees it."""
+    assert event.arena is not None
+    base = {
+        ArenaKind.STACK: programs.STACK + 8,
+        ArenaKind.INPUT: REGISTERS["r9"],
+        ArenaKind.SECTION: int(event.arena.key.partition(":")[2], 16) if event.arena.kind is ArenaKind.SECTION else 0,
+    }[event.arena.kind]
+    return event.pc, base + event.offset, event.size, event.kind is Kind.STORE
+
+
+@bounded
+@given(texts())
+def test_events_are_what_the_emulator_reports(text: str) -> None:
+    routine = programs.function(text)
+    bind = {name: str(value) for name, value in REGISTERS.items() if name != "r9"}
+    (path,) = trace(routine, TraceOptions(bind=bind)).paths
+    assert not path.decisions
+    seen = [tuple(access) for access in programs.run(routine, REGISTERS, {REGISTERS["r9"]: bytes(0x2000)})]
+    mine = [flat(event) for event in path.events]
+    # The emulator reports a load of 16 bytes in two halves.
+    mine = [(pc, at + half, min(size, 8), write) for pc, at, size, write in mine for half in range(0, max(size, 8), 8)]
+    assert mine == seen
+
+
+SPELLED = {
+    "movsxd": "movslq %eax,%rbx", "movabs": "movabs $0x1122334455667788,%rax", "cdq": "cltd",
+    "cqo": "cqto", "cwd": "cwtd",
+    "cdqe": "cltq", "cwde": "cwtl", "cbw": "cbtw", "movsd": "movsl", "lodsd": "lodsl", "stosd": "stosl",
+}  # fmt: skip
+
+
+# Other names of the same condition, and what this version of the decoder does not know.
+_OTHER_CONDITIONS = ("c", "nc", "nae", "nb", "na", "nbe", "z", "nz", "pe", "po")
+ALIASES = {f"{kind}{cc}" for kind in ("j", "set", "cmov") for cc in _OTHER_CONDITIONS} | {"serialize", "sal"}
+
+
+@pytest.mark.parametrize("name", sorted(set(EFFECTS) - ALIASES))
+def test_every_name_in_the_table_is_the_decoders(name: str) -> None:
+    """A name that the decoder never gives would be a row that is never found."""
+    shapes = (
+        "", "%rax", "%eax", "%al", "(%rdi)", "1f", "%rbx,%rax", "%ebx,%eax", "%bl,%eax",
+        "%cl,%eax", "$1,%eax", "(%rdi),%eax",
+        "%rcx,%rbx,%rax", "$1,%rbx,%rax", "(%rdi),%xmm0", "%xmm1,%xmm0", "$1,%xmm1,%xmm0",
+        "%xmm0,%eax", "$1,%xmm0,%eax",
+        "%xmm2,%xmm1,%xmm0", "(%rdi),%ymm0", "(%rdi),%zmm0", "%zmm2,%zmm1,%zmm0",
+        "$1,%zmm2,%zmm1,%zmm0", "%eax,%xmm0",
+        "$1,%xmm0,%rax", "$1,%xmm0",
+    )  # fmt: skip
+    for text in (SPELLED.get(name, ""), *(f"{name} {shape}" for shape in shapes)):
+        try:
+            routine = programs.function(f"{text}\n1: ret") if text else None
+        except programs.subprocess.CalledProcessError:
+            continue
+        if routine is not None:
+            found = next(Cs(CS_ARCH_X86, CS_MODE_64).disasm(routine.code, 0), None)
+            if found is not None and found.mnemonic == name:
+                return
+    pytest.fail(f"the decoder never says {name}")

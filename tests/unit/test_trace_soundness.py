@@ -1,0 +1,265 @@
+"""What must not be believed known, equal or decided: small programs in which each mistake would show."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from l1dflush.errors import InputError, UndecidedError
+from l1dflush.trace.explore import trace
+from l1dflush.trace.machine import Machine
+from l1dflush.trace.memory import MemoryState
+from l1dflush.trace.model import Kind, Trace
+from l1dflush.trace.state import TraceOptions
+from l1dflush.trace.values import Unknown, Unknowns
+
+
+def _programs() -> ModuleType:
+    # The tests are no package; a module beside this one is found by its path.
+    path = Path(__file__).with_name("trace_programs.py")
+    spec = importlib.util.spec_from_file_location("trace_programs", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+programs = _programs()
+pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+
+
+def traced(text: str, bits: int = 64, **options: object) -> Trace:
+    return trace(programs.function(text, bits), TraceOptions(**options))  # type: ignore[arg-type]
+
+
+def outcomes(text: str, bits: int = 64) -> set[tuple[bool, ...]]:
+    return {tuple(d.taken for d in path.decisions) for path in traced(text, bits).paths}
+
+
+EITHER = {(False,), (True,)}
+# In each of these the last branch may go either way, whatever the first one did.
+OPEN = {
+    "a shift by zero keeps the flags": "test %rdi,%rdi; mov $1,%eax; shl $32,%eax; je 1f; nop; 1: ret",
+    "a rotation keeps the zero flag": "test %rdi,%rdi; mov $1,%eax; rol $1,%eax; je 1f; nop; 1: ret",
+    "xadd leaves two values": "xadd %rsi,%rdi; cmp %rsi,%rdi; je 1f; nop; 1: ret",
+    "mulx leaves two values": "mulx %rsi,%rax,%rbx; cmp %rax,%rbx; je 1f; nop; 1: ret",
+    "the carry that is added is known": (
+        "mov %rdi,%rax; clc; adc %rsi,%rax; mov %rdi,%rbx; stc; adc %rsi,%rbx; cmp %rax,%rbx; je 1f; nop; 1: ret"
+    ),
+    "two low bytes": "mov %rdi,%rax; mov $5,%al; mov %rdi,%rbx; mov $6,%bl; cmp %rax,%rbx; je 1f; nop; 1: ret",
+    "two low bytes into known registers": (
+        "mov $0,%eax; mov $256,%ebx; mov %dil,%al; mov %dil,%bl; cmp %rax,%rbx; je 1f; nop; 1: ret"
+    ),
+    "a byte is stored into what was loaded": (
+        "mov (%rdi),%rax; movb $1,(%rdi); mov (%rdi),%rbx; cmp %rax,%rbx; je 1f; nop; 1: ret"
+    ),
+    "half of a stored value is replaced": (
+        "mov %rdi,-8(%rsp); movb $0,-8(%rsp); mov -7(%rsp),%eax; mov %rsi,-8(%rsp); movb $0,-8(%rsp);"
+        "mov -7(%rsp),%ebx; cmp %rax,%rbx; je 1f; nop; 1: ret"
+    ),
+    "the upper half of edx stays": "mov %rdi,%rdx; mov $1,%eax; cwd; test %edx,%edx; je 1f; nop; 1: ret",
+    "a conditional move of 16 bits": (
+        "mov %rdi,%rdx; mov $1,%eax; cmp %eax,%eax; cmove %ax,%dx; test %edx,%edx; je 1f; nop; 1: ret"
+    ),
+    "the flags at entry": "je 1f; nop; 1: ret",
+    "a vector stored over initial data": (
+        "movups (%rdi),%xmm0; movups %xmm0,v(%rip); cmpl $1,v(%rip); je 1f; nop; 1: ret; .data; v: .fill 4,4,1"
+    ),
+    "an outside function wrote a variable": (
+        "movl $0,v(%rip); call other; cmpl $0,v(%rip); je 1f; nop; 1: ret; .bss; v: .long 0"
+    ),
+    "an outside function wrote a local variable": (
+        "sub $24,%rsp; movl $0,8(%rsp); lea 8(%rsp),%rdi; call other; cmpl $0,8(%rsp); je 1f; nop; 1: add $24,%rsp; ret"
+    ),
+    "a marker over initial data": (
+        "mov v(%rip),%rax; mov v+4(%rip),%rbx; test %ebx,%ebx; je 1f; nop; 1: ret; .data; v: .long 0,0,1,1"
+    ),
+    "arithmetic in memory": (
+        "mov %rdi,-8(%rsp); mov %rdi,-16(%rsp); xorq %rsi,-8(%rsp); mov -8(%rsp),%rax; mov -16(%rsp),%rbx;"
+        "cmp %rax,%rbx; je 1f; nop; 1: ret"
+    ),
+}
+# The first branch was not taken: the second may still be.
+SECOND = {
+    "a count in rcx goes down": "jrcxz 1f; dec %rcx; jrcxz 1f; nop; 1: ret",
+    "part of a count": "jrcxz 1f; jecxz 1f; nop; 1: ret",
+    "a count in memory goes down": (
+        "mov %rdi,-8(%rsp); cmpq $0,-8(%rsp); je 1f; subq $1,-8(%rsp); cmpq $0,-8(%rsp); je 1f; nop; 1: ret"
+    ),
+    "another carry, the same zero flag": "cmp %rsi,%rdi; ja 1f; bt $1,%edx; ja 1f; nop; 1: ret",
+    "a known carry, the same zero flag": "test %rdi,%rdi; stc; ja 1f; clc; ja 1f; nop; 1: ret",
+    "known operands in memory": (
+        "movq $5,-8(%rsp); movq $6,-16(%rsp); xor %rdi,-8(%rsp); je 1f; xor %rdi,-16(%rsp); je 1f; nop; 1: ret"
+    ),
+    "a shift by an unknown count keeps what was there": (
+        "mov $3,%eax; mov $1,%edx; cmp %esi,%edx; shl %cl,%eax; je 1f;"
+        "mov $3,%eax; cmp %r8,%rdx; shl %cl,%eax; je 1f; nop; 1: ret"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OPEN.values(), ids=OPEN)
+def test_a_branch_on_something_unknown_is_a_fork(text: str) -> None:
+    assert outcomes(text) >= EITHER
+
+
+@pytest.mark.parametrize("text", SECOND.values(), ids=SECOND)
+def test_a_decision_is_not_taken_for_another(text: str) -> None:
+    assert (False, True) in outcomes(text)
+
+
+def test_a_shift_by_a_known_count_makes_the_flags_known() -> None:
+    text = "mov $1,%ecx; mov $0,%eax; test %rdi,%rdi; je 1f; shl %cl,%eax; jne 1f; mov (%rsi),%al; 1: ret"
+    loads = [[e for e in p.events if e.detail == "mov"] for p in traced(text).paths if not p.decisions[0].taken]
+    assert [len(found) for found in loads] == [1]
+
+
+def test_a_stored_byte_is_still_there_after_a_wide_load() -> None:
+    text = "movb $7,(%rdi); mov (%rdi),%rax; cmpb $7,(%rdi); jne 1f; mov (%rsi),%al; 1: ret"
+    assert any(e.arena and e.arena.name.endswith("`rsi` points to") for p in traced(text).paths for e in p.events)
+
+
+REFUSED = {
+    "unclassified-instruction": (
+        "movss %xmm0,%xmm1; ret",
+        ".byte 0x66; jmp 1f; nop; nop; 1: ret",
+        "addr32 rep lodsb; ret",
+        "vmovdqa %ymm0,(%rdi); ret",
+        "vpgatherdd %ymm0,(%rdi,%ymm1),%ymm2; ret",
+        "fldz; ret",
+        "hlt",
+        "int3",
+        "ud2",
+        "syscall",
+        "movntdq %xmm0,(%rdi); ret",
+    ),
+    "depends-on-skipped-value": (
+        "vmovdqa (%rdi),%ymm0; movq %xmm0,%rax; ret",
+        "vmovdqa (%rdi),%xmm0; movups %xmm0,-16(%rsp); push -16(%rsp); pop %rax; ret",
+        "vmovdqa (%rdi),%xmm0; ptest %xmm0,%xmm0; je 1f; 1: ret",
+    ),
+    "writes-code": ("movb $0x90,program(%rip); ret", "lea program(%rip),%rdi; mov $1,%ecx; rep stosb; ret"),
+    "emulator-stopped": ("xor %ecx,%ecx; mov $1,%eax; xor %edx,%edx; div %ecx; ret",),
+    "address-out-of-reach": (
+        "mov $5368709120,%rax; mov (%rdi,%rax),%al; ret",
+        "mov %rdi,%rsi; mov $2147483640,%rax; add %rax,%rsi; mov $64,%ecx; rep lodsb; ret",
+    ),
+    "no-such-address": ("mov $-4,%rax; mov (%rax),%rbx; ret",),
+    "jump-into-nowhere": ("jmp *%rax\n.set x,1", "push $1; ret", "nop"),
+    "return-address-unknown": ("mov %rdi,(%rsp); ret",),
+    "indirect-jump": ("jmp *%rdi",),
+}
+
+
+@pytest.mark.parametrize("cause, text", [(c, t) for c, texts in REFUSED.items() for t in texts])
+def test_what_cannot_be_followed_is_named(cause: str, text: str) -> None:
+    with pytest.raises(UndecidedError) as caught:
+        traced(text)
+    assert caught.value.cause in (cause, "indirect-jump", "emulator-disagrees")
+
+
+ENDLESS = {
+    "a jump to itself": "1: jmp 1b",
+    "a short loop": "1: nop; jmp 1b",
+    "a loop that reads": "xor %eax,%eax; 1: mov (%rdi),%cl; test %eax,%eax; je 1b",
+    "a loop that walks": "xor %eax,%eax; 1: mov (%rdi),%cl; add $64,%rdi; test %eax,%eax; je 1b",
+    "a loop that writes": "xor %eax,%eax; 1: mov %al,(%rdi); test %eax,%eax; je 1b",
+    "a count down from 2^63": "mov $0x8000000000000000,%rax; 1: dec %rax; jne 1b; ret",
+    "recursion": "1: call 1b",
+    "a huge count": "mov $-1,%rcx; rep lodsb; ret",
+    "a large count": "mov $4000000,%ecx; rep lodsb; ret",
+    "a large zero section": "mov v(%rip),%al; 1: jmp 1b; .bss; v: .skip 60000000",
+}
+
+
+@pytest.mark.parametrize("text", ENDLESS.values(), ids=ENDLESS)
+def test_the_time_is_kept(text: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(UndecidedError):
+        traced(text, max_seconds=0.5)
+    assert time.monotonic() - start < 1.5
+
+
+def test_a_long_list_is_followed() -> None:
+    path = traced(".rept 60; mov (%rdi),%rdi; .endr; ret").paths[0]
+    arenas = [event.arena.key for event in path.events if event.arena and event.detail == "mov"]
+    assert len(set(arenas)) == 60
+    assert all(len(key) < 100 for key in arenas)
+
+
+def test_a_window_in_which_something_was_stored_is_not_given_away() -> None:
+    routine = programs.function("ret", 32)
+    machine, unknowns = Machine(routine.image), Unknowns(32)
+    memory = MemoryState(routine.image, machine, unknowns)
+    unknowns.in_use = memory.held
+    first = unknowns.get("first", ())
+    memory.store(first.marker, 4, None)
+    made = [unknowns.get(number, ()) for number in range(3000)]
+    assert all(value.marker != first.marker and value.marker < 1 << 32 for value in made)
+    assert unknowns.get("first", ()) == first
+
+
+def test_windows_run_out() -> None:
+    unknowns = Unknowns(32)
+    held: list[Unknown] = []
+    unknowns.in_use = lambda: held
+    with pytest.raises(UndecidedError, match="unknown values"):
+        held.extend(unknowns.get(number, ()) for number in range(2000))
+
+
+def test_a_value_made_again_is_the_same_value() -> None:
+    unknowns = Unknowns(32)
+    first = unknowns.get("first", ())
+    for number in range(3000):
+        unknowns.get(number, ())
+    assert unknowns.get("first", ()).uid == first.uid
+    assert unknowns.get("first", ()).arena == first.arena
+
+
+def test_a_known_address_is_kept_apart_from_unknown_memory() -> None:
+    with pytest.raises(UndecidedError, match="0x80100000"):
+        traced("mov $0x80100000,%ecx; mov (%ecx),%ecx; ret", 32)
+
+
+def test_a_register_of_the_other_mode_cannot_be_bound() -> None:
+    with pytest.raises(InputError, match="r8"):
+        traced("ret", 32, bind={"r8": "1"})
+
+
+def test_a_bound_variable_survives_an_outside_call() -> None:
+    text = "call other; cmpl $5,v(%rip); jne 1f; mov (%rsi),%al; 1: ret; .bss; .globl v; v: .long 0; .size v,4"
+    assert [len(path.decisions) for path in traced(text, bind={"v": "5"}).paths] == [0]
+
+
+KINDS = {
+    "clflush (%rdi)": [Kind.LINE_FLUSH],
+    "prefetcht0 (%rdi)": [Kind.PREFETCH],
+    "mov (%rdi),%al": [Kind.LOAD],
+    "movups (%rdi),%xmm0": [Kind.LOAD],
+    "movups %xmm0,(%rdi)": [Kind.STORE],
+    "vmovdqu64 (%rdi),%zmm0": [Kind.LOAD],
+    "push %rax; pop %rax": [Kind.STORE, Kind.LOAD],
+    "push (%rdi); pop %rax": [Kind.LOAD, Kind.STORE, Kind.LOAD],
+    "lock incl (%rdi)": [Kind.LOAD, Kind.STORE],
+    "xchg %rax,(%rdi)": [Kind.LOAD, Kind.STORE],
+    "cmpxchg %rbx,(%rdi)": [Kind.LOAD, Kind.STORE],
+    "cmp $0,%rsi; cmove (%rdi),%rax": [Kind.LOAD],
+    "mov %rsp,%rsi; mov $2,%ecx; rep movsb": [Kind.LOAD, Kind.STORE] * 2,
+    "std; mov $2,%ecx; rep stosb; cld": [Kind.STORE] * 2,
+    "lfence": [Kind.FENCE],
+    "cpuid": [Kind.SERIALISE],
+    "wbinvd": [Kind.FLUSH_ALL],
+    "mov $0x10b,%ecx; mov $1,%eax; xor %edx,%edx; wrmsr": [Kind.MSR_WRITE],
+    "lea 64(%rdi),%rax; nopl (%rdi)": [],
+}
+
+
+@pytest.mark.parametrize("text", KINDS)
+def test_kinds(text: str) -> None:
+    path = traced(f"{text}; ret").paths[0]
+    assert [event.kind for event in path.events if event.detail != "ret"] == KINDS[text]
