@@ -10,18 +10,26 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 from l1dflush.cli import failure
 from l1dflush.cli.output import Outcome, fitted, write
 
+INTERRUPTED_STATUS = 130
+
 
 def run() -> int:
     """The entry point of the console script."""
     # A short process that imports much: looking for garbage at every 700th object costs a tenth of its time.
     gc.set_threshold(200_000)
-    return main(sys.argv[1:])
+    status = main(sys.argv[1:])
+    if status == INTERRUPTED_STATUS:
+        # An interrupt that came while a module was being made makes Python kill itself with the signal at its
+        # end, handled or not. Everything is written and cleaned up by now.
+        os._exit(status)
+    return status
 
 
 def main(arguments: Sequence[str]) -> int:
