@@ -17,15 +17,13 @@ from collections.abc import Sequence
 from l1dflush.cli import failure
 from l1dflush.cli.output import Outcome, fitted, write
 
-INTERRUPTED_STATUS = 130
-
 
 def run() -> int:
     """The entry point of the console script."""
     # A short process that imports much: looking for garbage at every 700th object costs a tenth of its time.
     gc.set_threshold(200_000)
     status = main(sys.argv[1:])
-    if status == INTERRUPTED_STATUS:
+    if status == failure.INTERRUPTED.status:
         # An interrupt that came while a module was being made makes Python kill itself with the signal at its
         # end, handled or not. Everything is written and cleaned up by now.
         os._exit(status)
