@@ -129,3 +129,13 @@ def test_the_seed_mail_on_every_affected_cpu() -> None:
     deciding = [row for row in verify(str(SEED), VerifyOptions()).rows if row.decides]
     assert [(row.needs, row.has, row.margin, row.verdict) for row in deciding] == [(13, 16, 3, Verdict.PROVED)]
     assert len(deciding[0].cpus) >= 10
+
+
+def test_a_variable_beside_the_buffer_is_not_the_buffer(tmp_path: Path) -> None:
+    text = (
+        "static int i;\nstatic char buf[65536];\n"
+        "void l1d_flush(void) { for (i = 0; i < 65536; i += 64) (void)*(volatile char *)&buf[i]; }\n"
+    )
+    result = judge(tmp_path / "flush.c", text, "0")
+    assert result.buffer is not None and result.buffer.name == "the storage of `buf`"
+    assert not {"own-storage", "buffer-written"} & {f.id for f in result.findings}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from l1dflush.cli.output import Outcome
 from l1dflush.errors import InputError, UndecidedError, one_line
@@ -48,10 +49,13 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
 def _json(verb: str, what: str, where: str | None, hint: str | None, status: int) -> str:
     from l1dflush import __version__  # noqa: PLC0415
     from l1dflush.report.json_report import json_text  # noqa: PLC0415
-    from l1dflush.verdict.model import ErrorInfo, ErrorResult  # noqa: PLC0415
+    from l1dflush.verdict.model import ErrorInfo, ErrorResult, Verdict  # noqa: PLC0415
 
     info = ErrorInfo(what=what, where=where, hint=hint)
-    return json_text(ErrorResult(tool_version=__version__, command=verb, error=info, exit_status=status))
+    verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.UNDECIDED if status == _UNDECIDED else Verdict.ERROR
+    return json_text(
+        ErrorResult(tool_version=__version__, command=verb, verdict=verdict, error=info, exit_status=status)
+    )
 
 
 def _usage(error: Exception) -> str | None:

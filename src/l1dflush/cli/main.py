@@ -11,6 +11,7 @@ import contextlib
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,11 @@ def run() -> int:
     """The entry point of the console script."""
     # A short process that imports much: looking for garbage at every 700th object costs a tenth of its time.
     gc.set_threshold(200_000)
-    status = main(sys.argv[1:])
+    outcome = answer(sys.argv[1:])
+    # From here on the answer stands: an interrupt must not make a whole verdict end with the status of none.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = write(outcome)
     if status == failure.INTERRUPTED.status:
         # An interrupt that came while a module was being made makes Python kill itself with the signal at its
         # end, handled or not. Everything is written and cleaned up by now.
@@ -31,15 +36,19 @@ def run() -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit status."""
+    """Runs one command, writes its answer, and returns its exit status."""
+    return write(answer(arguments))
+
+
+def answer(arguments: Sequence[str]) -> Outcome:
+    """What a command has to say; whatever went wrong is said in it."""
     try:
         try:
-            outcome = fitted(_outcome(arguments))
+            return fitted(_outcome(arguments))
         except Exception as error:  # whatever it is, a person gets one line
-            outcome = failure.outcome(error, arguments)
-        return write(outcome)
+            return failure.outcome(error, arguments)
     except KeyboardInterrupt:
-        return write(failure.INTERRUPTED)
+        return failure.INTERRUPTED
 
 
 def _outcome(arguments: Sequence[str]) -> Outcome:

@@ -21,6 +21,7 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind, Word, canonical
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.values import MANY
 
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000
@@ -120,7 +121,9 @@ def set_words(
 def _refuse_related(arenas: Sequence[Arena]) -> None:
     """Two pointers computed from the same unknown value may point to the same lines, or to others."""
     for one, other in combinations(arenas, 2):
-        if not set(one.sources).isdisjoint(other.sources):
+        # Where the names were too many to keep, nobody knows whether they share one.
+        unclear = MANY in (*one.sources, *other.sources) and one.sources and other.sources
+        if unclear or not set(one.sources).isdisjoint(other.sources):
             raise UndecidedError("memory-may-overlap", f"{one.name} and {other.name} may be the same memory")
 
 

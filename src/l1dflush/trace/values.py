@@ -20,6 +20,9 @@ from l1dflush.trace.model import Arena, ArenaKind
 
 # Alignment in bytes of an object that an unknown pointer points to: what every allocator grants.
 POINTER_ALIGNMENT = 8
+# Beyond this many sources, values loaded from memory are summed up.
+MOST_SOURCES = 32
+MANY = "many other values"
 # How many sources the name of a piece of memory lists.
 MOST_NAMES = 6
 # How many of the values handed out last are in use although neither a register nor memory holds them yet.
@@ -44,6 +47,17 @@ class Unknown:
     sources: tuple[str, ...]
     arena: Arena
     lost: bool = False
+
+
+def _few(sources: Iterable[str]) -> tuple[str, ...]:
+    """The names, sorted. A sum over a buffer comes from thousands of values: of those loaded from memory behind
+    pointers some are kept, and :data:`MANY` stands for the others."""
+    names = sorted(set(sources))
+    if len(names) <= MOST_SOURCES:
+        return tuple(names)
+    loaded = [name for name in names if name.startswith("[")]
+    dropped = set(loaded[MOST_SOURCES // 2 :])
+    return tuple(sorted({MANY, *(name for name in names if name not in dropped)}))
 
 
 class Unknowns:
@@ -88,7 +102,7 @@ class Unknowns:
         uid = identity(origin)
         value = self._by_uid.get(uid)
         if value is None:
-            names = tuple(sorted(set(sources)))
+            names = _few(sources)
             window = self._free_window()
             marker = self._start + (window << self._shift) + self.reach
             shown = [f"`{n}`" for n in names[:MOST_NAMES]] + ["more"] * (len(names) > MOST_NAMES)

@@ -9,7 +9,19 @@ from l1dflush.routine.model import NoteKind
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import BY_ID
-from l1dflush.verdict.walk import LINE, PAGE, READS, TOUCHES, Buffer, Places, fill_start, mechanism, storage, walk_of
+from l1dflush.verdict.walk import (
+    LINE,
+    PAGE,
+    READS,
+    TOUCHES,
+    Buffer,
+    Places,
+    fill_start,
+    mechanism,
+    storage,
+    walk_of,
+    walk_start,
+)
 
 _NOTES = {
     NoteKind.REGISTER_NOT_DECLARED: "undeclared-register",
@@ -39,7 +51,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
     for path in trace.paths:
         walk = walk_of(path, buffer) if buffer is not None else []
         if buffer is not None and walk:
-            found.extend(_of_walk(path, buffer, walk, places))
+            found.extend(_of_walk(trace, path, buffer, walk, places))
             found.extend(_of_extent(trace, buffer, walk, buffer_size, places, line))
         found.extend(_of_path(path, places, bool(walk), buffer is not None))
     unique = {(f.id, f.message, f.where): f for f in found}
@@ -72,7 +84,9 @@ def decision_texts(path: Path, places: Places) -> list[str]:
     return texts
 
 
-def _of_walk(path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], places: Places) -> Iterator[Finding]:
+def _of_walk(
+    trace: Trace, path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], places: Places
+) -> Iterator[Finding]:
     # From the fill on: what the routine touches between warm-up and fill is in no set's way.
     first, last = walk[fill_start(walk)][0], walk[-1][0]
     inside = [e for e in path.events[first:last] if e.arena is None or e.arena.key not in buffer.arenas]
@@ -84,7 +98,10 @@ def _of_walk(path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], plac
     for event in inside:
         if event.kind is Kind.CALL:
             yield finding("outside-call", f"{event.detail} is called during the walk", places.where(event.pc))
-    stores = [event for _, event in walk if event.kind is Kind.STORE]
+    start = walk_start(path.events, buffer)
+    walked = storage(trace.routine.image, start) if start is not None else None
+    # A variable that lies beside the buffer in the same section is not the buffer.
+    stores = [e for _, e in walk if e.kind is Kind.STORE and storage(trace.routine.image, e) == walked]
     if stores:
         yield finding(
             "buffer-written",
@@ -125,9 +142,9 @@ def _of_extent(
 ) -> Iterator[Finding]:
     """Where the walk goes: beyond the end, over a variable's storage, past lines that it leaves out."""
     reads = [event for _, event in walk if event.kind in READS and event.arena == buffer.primary]
-    if not reads:
+    lowest = walk_start(reads, buffer)
+    if lowest is None:
         return
-    lowest = min(reads, key=lambda event: event.offset)
     beyond = [] if buffer_size is None else [e for e in reads if e.offset < 0 or e.offset + e.size > buffer_size]
     symbol = storage(trace.routine.image, lowest)
     if symbol is not None and not buffer.declared:
@@ -164,7 +181,10 @@ def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> It
         for number in range(event.offset // line, (event.offset + max(event.size, 1) - 1) // line + 1)
     }
     per_page = max(PAGE // line, 1)
-    first, last = min(touched) // per_page, max(touched) // per_page
+    pages = Counter(number // per_page for number in touched)
+    # A page of which hardly a line is read is where a walk begins or ends by one too many, not a page of it.
+    most = [page for page, count in pages.items() if count >= max(pages.values()) / 2]
+    first, last = min(most), max(most)
     if first > 0 and walk[0][1].arena is not None and walk[0][1].arena.kind is ArenaKind.INPUT:
         first = 0
     expected = range(first * per_page, (last + 1) * per_page)
@@ -183,7 +203,7 @@ def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> It
         )
         return
     spans = _list(
-        f"{name}+{low * line:#x}" if low == high else f"{name}+{low * line:#x} … +{high * line:#x}"
+        f"{name}{low * line:+#x}" if low == high else f"{name}{low * line:+#x} … {high * line:+#x}"
         for low, high in _ranges(missing)
     )
     yield finding("skipped-line", f"{len(missing)} line{'s' * (len(missing) > 1)} left out: {spans}", where)

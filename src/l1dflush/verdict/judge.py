@@ -35,7 +35,7 @@ from l1dflush.verdict.model import (
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.rows import Outcome, Question, judge_cache
 from l1dflush.verdict.select import select
-from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, storage, walk_of
+from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, storage, walk_of, walk_start
 
 TAKEN_FOR_GRANTED = (
     "accesses to one set take effect in program order",
@@ -288,10 +288,9 @@ def _buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) ->
     if buffer is None:
         return None
     name, size = buffer.primary.name, options.buffer_size
-    event = next(
-        e for path in trace.paths for e in path.events if e.arena == buffer.primary and e.offset == buffer.first
-    )
-    symbol = storage(trace.routine.image, event)
+    reads = (event for path in trace.paths for event in path.events)
+    start = walk_start(reads, buffer)
+    symbol = storage(trace.routine.image, start) if start is not None else None
     if symbol is not None:
         name, size = f"the storage of `{symbol.name}`", size or symbol.size
     return BufferInfo(

@@ -203,12 +203,12 @@ class ErrorInfo(_Model):
 
 
 class ErrorResult(_Model):
-    """What any command prints with --json when it fails."""
+    """What any command prints with --json when it fails: ERROR, or UNDECIDED where the tool cannot follow."""
 
     format_version: Literal[1] = FORMAT_VERSION
     tool_version: str
     command: str
-    verdict: Literal[Verdict.ERROR] = Verdict.ERROR
+    verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.ERROR
     error: ErrorInfo
     exit_status: int
 

@@ -129,6 +129,16 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
     return found if high - low > PAGE - LINE and len({e.offset // LINE for e in reads}) > 1 else []
 
 
+def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
+    """The read with the lowest offset among those of the longest run in the largest buffer: where the walk
+    begins. Other reads of the same section, of a variable that lies beside the buffer, are no part of it."""
+    runs = fold([event for event in events if event.kind in READS and event.arena == buffer.primary])
+    if not runs:
+        return None
+    longest = max(runs, key=lambda run: (run.span, run.count))
+    return longest.event._replace(offset=min(longest.event.offset, longest.last))
+
+
 def mechanism(path: Path, walks: bool) -> Literal["software walk", "MSR write", "cache instruction", "skipped"]:
     """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
     if walks:
