@@ -6,7 +6,7 @@ what the effects table predicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import unicorn
@@ -47,7 +47,7 @@ class Machine:
         self._mapped: set[int] = set()
         self._reports: list[tuple[int, int, int]] = []
         # Installed before anything is translated: code translated without the hook would never report.
-        self._uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._report)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, _reporter(self._reports))
         self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._unmapped)
         for section in image.sections:
             # What is zero at first is mapped when it is used: it may be gigabytes.
@@ -138,9 +138,6 @@ class Machine:
             reason = _STOPPED.get(error.errno, str(error))
             raise UndecidedError("emulator-stopped", reason, where=f"{pc:#x}") from error
 
-    def _report(self, _uc: Any, access: int, address: int, size: int, _value: int, _user: Any) -> None:
-        self._reports.append((address, size, access == unicorn.UC_MEM_WRITE))
-
     def _unmapped(self, _uc: Any, access: int, address: int, size: int, _value: int, _user: Any) -> bool:
         if access == unicorn.UC_MEM_FETCH_UNMAPPED:
             return False
@@ -149,6 +146,17 @@ class Machine:
         except UndecidedError:
             return False
         return True
+
+
+def _reporter(reports: list[tuple[int, int, int]]) -> Callable[[Any, int, int, int, int, Any], None]:
+    """The hook that appends (address, size, 1 for a write) to ``reports``. It runs for every access, so it looks
+    nothing up."""
+    append, writes = reports.append, unicorn.UC_MEM_WRITE
+
+    def report(_uc: Any, access: int, address: int, size: int, _value: int, _user: Any) -> None:
+        append((address, size, access == writes))
+
+    return report
 
 
 def is_external(address: int) -> bool:
