@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +99,19 @@ class Instruction:
         return self.address + self.size
 
 
+# Instructions that a decoder remembers: each path of a routine decodes the same ones again.
+MOST_KNOWN = 4096
+_LOCAL = threading.local()
+
+
+def decoder_of(bits: Literal[32, 64]) -> Decoder:
+    """This thread's decoder for a mode: making one costs as much as decoding ten instructions."""
+    decoders: dict[int, Decoder] = _LOCAL.__dict__.setdefault("decoders", {})
+    if bits not in decoders:
+        decoders[bits] = Decoder(bits)
+    return decoders[bits]
+
+
 class Decoder:
     """Decodes x86 of one mode. Raises UndecidedError for what is no instruction or is not in the table."""
 
@@ -105,9 +119,18 @@ class Decoder:
         self._bits = bits
         self._capstone = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32)
         self._capstone.detail = True
+        self._known: dict[tuple[bytes, int], Instruction] = {}
 
     def decode(self, code: bytes, address: int) -> Instruction:
         """The instruction that ``code`` begins with."""
+        known = self._known.get((code, address))
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[code, address] = self._decode(code, address)
+        return known
+
+    def _decode(self, code: bytes, address: int) -> Instruction:
         insn = next(self._capstone.disasm(code, address, 1), None)
         if insn is None:
             raise UndecidedError("not-an-instruction", "bytes that are no instruction", where=f"{address:#x}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from l1dflush.routine.model import Routine
-from l1dflush.trace.decode import Decoder
+from l1dflush.trace.decode import decoder_of
 from l1dflush.trace.loops import IrregularLoopError
 from l1dflush.trace.model import Path, Trace
 from l1dflush.trace.path import PathRun, too_many_paths
@@ -24,7 +24,7 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
     """
     options = options or TraceOptions()
     deadline = time.monotonic() + options.max_seconds
-    decoder = Decoder(routine.image.bits)
+    decoder = decoder_of(routine.image.bits)
     irregular: set[int] = set()
     paths: list[Path] = []
     undefined_used: dict[str, None] = {}
