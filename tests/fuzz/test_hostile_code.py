@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
-from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import pytest
+import trace_programs as programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,18 +15,6 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.trace.explore import trace
 from l1dflush.trace.state import TraceOptions
 
-
-def _programs() -> ModuleType:
-    # The tests are no package; a module is found by its path.
-    path = Path(__file__).parent.parent / "unit" / "trace_programs.py"
-    spec = importlib.util.spec_from_file_location("trace_programs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _programs()
 bounded = settings(
     max_examples=400, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )

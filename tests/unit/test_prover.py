@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
-from types import ModuleType
 
+import plain_search as plain
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -22,18 +20,6 @@ from l1dflush.proof.prover import ItemKind, Word, canonical, decide, needs, surv
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
-
-def _plain_search() -> ModuleType:
-    # The tests are no package; a module beside this one is found by its path.
-    path = Path(__file__).with_name("plain_search.py")
-    spec = importlib.util.spec_from_file_location("plain_search", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plain = _plain_search()
 
 bounded = settings(
     max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

@@ -5,13 +5,11 @@ The oracle runs the program once for each choice of concrete inputs and knows no
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from itertools import product
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+import trace_programs as programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,18 +18,6 @@ from l1dflush.trace.explore import trace
 from l1dflush.trace.model import Event, Kind
 from l1dflush.trace.state import TraceOptions
 
-
-def _programs() -> ModuleType:
-    # The tests are no package; a module beside this one is found by its path.
-    path = Path(__file__).with_name("trace_programs.py")
-    spec = importlib.util.spec_from_file_location("trace_programs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _programs()
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(
     max_examples=35, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+import trace_programs as programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,18 +15,6 @@ from l1dflush.trace.loops import Loops
 from l1dflush.trace.model import Path as TracePath
 from l1dflush.trace.state import TraceOptions
 
-
-def _programs() -> ModuleType:
-    # The tests are no package; a module beside this one is found by its path.
-    path = Path(__file__).with_name("trace_programs.py")
-    spec = importlib.util.spec_from_file_location("trace_programs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _programs()
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(
     max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+import test_trace_forks as forks
+import trace_programs as programs
 from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,19 +16,6 @@ from l1dflush.trace.explore import trace
 from l1dflush.trace.model import ArenaKind, Event, Kind
 from l1dflush.trace.state import TraceOptions
 
-
-def _module(name: str) -> ModuleType:
-    # The tests are no package; a module beside this one is found by its path.
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _module("trace_programs")
-forks = _module("test_trace_forks")
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(
     max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+import trace_programs as programs
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.trace.explore import trace
@@ -18,18 +16,6 @@ from l1dflush.trace.model import Kind, Trace
 from l1dflush.trace.state import TraceOptions
 from l1dflush.trace.values import Unknown, Unknowns
 
-
-def _programs() -> ModuleType:
-    # The tests are no package; a module beside this one is found by its path.
-    path = Path(__file__).with_name("trace_programs.py")
-    spec = importlib.util.spec_from_file_location("trace_programs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-programs = _programs()
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
 
