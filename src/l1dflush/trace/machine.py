@@ -6,7 +6,11 @@ what the effects table predicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Literal
 
 import unicorn
@@ -133,7 +137,8 @@ class Machine:
 
     def _emulate(self, pc: int, until: int, count: int) -> None:
         try:
-            self._uc.emu_start(pc, until, count=count)
+            with _interrupts_kept():
+                self._uc.emu_start(pc, until, count=count)
         except unicorn.UcError as error:
             reason = _STOPPED.get(error.errno, str(error))
             raise UndecidedError("emulator-stopped", reason, where=f"{pc:#x}") from error
@@ -157,6 +162,24 @@ def _reporter(reports: list[tuple[int, int, int]]) -> Callable[[Any, int, int, i
         append((address, size, access == writes))
 
     return report
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Keeps Ctrl-C until the emulator has stopped: raised inside one of its hooks it would be lost, and with it
+    the report of an access."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    kept: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: kept.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if kept:
+            handler(*kept[0])
 
 
 def is_external(address: int) -> bool:
