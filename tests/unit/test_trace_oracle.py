@@ -7,7 +7,7 @@ import shutil
 import pytest
 import test_trace_forks as forks
 import trace_programs as programs
-from capstone import CS_ARCH_X86, CS_MODE_64, Cs
+from capstone import CS_ARCH_X86, CS_MODE_32, CS_MODE_64, Cs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ def test_events_are_what_the_emulator_reports(text: str) -> None:
 
 SPELLED = {
     "movsxd": "movslq %eax,%rbx", "movabs": "movabs $0x1122334455667788,%rax", "cdq": "cltd",
-    "cqo": "cqto", "cwd": "cwtd",
+    "pushfd": "pushf", "popfd": "popf", "iretd": "iret", "cqo": "cqto", "cwd": "cwtd",
     "cdqe": "cltq", "cwde": "cwtl", "cbw": "cbtw", "movsd": "movsl", "lodsd": "lodsl", "stosd": "stosl",
 }  # fmt: skip
 
@@ -93,20 +93,21 @@ def test_every_name_in_the_table_is_the_decoders(name: str) -> None:
     """A name that the decoder never gives would be a row that is never found."""
     shapes = (
         "", "%rax", "%eax", "%al", "(%rdi)", "1f", "%rbx,%rax", "%ebx,%eax", "%bl,%eax",
-        "%cl,%eax", "$1,%eax", "(%rdi),%eax",
+        "%cl,%eax", "$1,%eax", "(%rdi),%eax", "(%rdi),%rax",
         "%rcx,%rbx,%rax", "$1,%rbx,%rax", "(%rdi),%xmm0", "%xmm1,%xmm0", "$1,%xmm1,%xmm0",
         "%xmm0,%eax", "$1,%xmm0,%eax",
         "%xmm2,%xmm1,%xmm0", "(%rdi),%ymm0", "(%rdi),%zmm0", "%zmm2,%zmm1,%zmm0",
         "$1,%zmm2,%zmm1,%zmm0", "%eax,%xmm0",
         "$1,%xmm0,%rax", "$1,%xmm0",
     )  # fmt: skip
-    for text in (SPELLED.get(name, ""), *(f"{name} {shape}" for shape in shapes)):
+    texts = (SPELLED.get(name, ""), *(f"{name} {shape}" for shape in shapes))
+    for text, bits, mode in [*((t, 64, CS_MODE_64) for t in texts), (SPELLED.get(name, name), 32, CS_MODE_32)]:
         try:
-            routine = programs.function(f"{text}\n1: ret") if text else None
+            routine = programs.function(f"{text}\n1: ret", bits) if text else None
         except programs.subprocess.CalledProcessError:
             continue
         if routine is not None:
-            found = next(Cs(CS_ARCH_X86, CS_MODE_64).disasm(routine.code, 0), None)
+            found = next(Cs(CS_ARCH_X86, mode).disasm(routine.code, 0), None)
             if found is not None and found.mnemonic == name:
                 return
     pytest.fail(f"the decoder never says {name}")

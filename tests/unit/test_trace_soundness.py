@@ -120,7 +120,6 @@ REFUSED = {
         "fldz; ret",
         "hlt",
         "int3",
-        "ud2",
         "syscall",
         "movntdq %xmm0,(%rdi); ret",
     ),

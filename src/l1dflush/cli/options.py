@@ -53,6 +53,27 @@ BufferSize = Annotated[
     str | None,
     typer.Option("--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."),
 ]
+StaticKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--static-key",
+        metavar="NAME=on|off",
+        help="Follow a kernel's jump labels of this key one way only. Repeatable.",
+    ),
+]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="LABEL", help="Begin at a symbol, symbol+offset or address.")
+]
+Until = Annotated[
+    list[str] | None,
+    typer.Option("--until", metavar="LABEL", help="End at a symbol, symbol+offset or address. Repeatable."),
+]
+Range = Annotated[
+    str | None, typer.Option("--range", metavar="A:B", help="The same as --from A --until B: an inlined flush.")
+]
+MaxPaths = Annotated[
+    int, typer.Option("--max-paths", metavar="N", min=1, help="Give up when there are more paths.", show_default=True)
+]
 MaxSeconds = Annotated[
     float | None,
     typer.Option("--max-seconds", metavar="N", help="Give up after so long.  [default: 10]", show_default=False),
@@ -102,6 +123,26 @@ def size(option: str, text: str | None) -> int | None:
     return value
 
 
+def switch(option: str, name: str, text: str) -> bool:
+    """``on`` or ``off`` as a truth value. Raises InputError for anything else."""
+    known = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
+    if text.lower() not in known:
+        raise InputError(f"'{text}' is neither on nor off", where=f"{option} {name}")
+    return known[text.lower()]
+
+
+def part(start: str | None, until: Sequence[str] | None, extent: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Where to begin and where to end. Raises InputError when ``--range`` is malformed or not alone."""
+    if extent is None:
+        return start, tuple(until or ())
+    if start is not None or until:
+        raise InputError("--range already says where to begin and end", hint="drop --from and --until")
+    begin, colon, end = extent.rpartition(":")
+    if not (begin and colon and end):
+        raise InputError(f"'{extent}' is not A:B", where="--range", hint="like flush+0x1c:flush+0x52")
+    return begin, (end,)
+
+
 def input_options(
     *,
     function: str | None,
@@ -109,12 +150,19 @@ def input_options(
     optimize: Level,
     bind: Sequence[str] | None,
     buffer_size: str | None,
+    static_key: Sequence[str] | None,
+    start: str | None,
+    until: Sequence[str] | None,
+    extent: str | None,
+    max_paths: int,
     max_seconds: float | None,
 ) -> VerifyOptions:
     """The options that concern the routine, checked. Raises InputError."""
     # Checked before the import, which takes long, so that a slip is answered at once.
     defines, bindings = pairs("--define", define, "1"), pairs("--bind", bind)
     limit, buffer_bytes = seconds(max_seconds), size("--buffer-size", buffer_size)
+    keys = {name: switch("--static-key", name, value) for name, value in pairs("--static-key", static_key).items()}
+    begin, ends = part(start, until, extent)
 
     from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
 
@@ -124,5 +172,9 @@ def input_options(
         optimize=optimize.value,
         bind=bindings,
         buffer_size=buffer_bytes,
+        static_keys=keys,
+        start=begin,
+        until=ends,
+        max_paths=max_paths,
         max_seconds=limit,
     )

@@ -28,6 +28,11 @@ def trace(
     optimize: options.Optimize = options.Level.USUAL,
     bind: options.Bind = None,
     buffer_size: options.BufferSize = None,
+    static_key: options.StaticKey = None,
+    start: options.From = None,
+    until: options.Until = None,
+    extent: options.Range = None,
+    max_paths: options.MaxPaths = 64,
     max_seconds: options.MaxSeconds = None,
     json: options.Json = False,
     no_color: options.NoColor = False,
@@ -39,6 +44,11 @@ def trace(
         optimize=optimize,
         bind=bind,
         buffer_size=buffer_size,
+        static_key=static_key,
+        start=start,
+        until=until,
+        extent=extent,
+        max_paths=max_paths,
         max_seconds=max_seconds,
     )
     with progress(f"running {routine} ..."):

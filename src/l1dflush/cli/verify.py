@@ -84,6 +84,11 @@ def verify(
     expect: Annotated[
         Expect | None, typer.Option("--expect", help="Exit status 0 if this is the verdict, else 2.")
     ] = None,
+    static_key: options.StaticKey = None,
+    start: options.From = None,
+    until: options.Until = None,
+    extent: options.Range = None,
+    max_paths: options.MaxPaths = 64,
     max_seconds: options.MaxSeconds = None,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")] = False,
@@ -100,6 +105,11 @@ def verify(
         optimize=optimize,
         bind=bind,
         buffer_size=buffer_size,
+        static_key=static_key,
+        start=start,
+        until=until,
+        extent=extent,
+        max_paths=max_paths,
         max_seconds=max_seconds,
     )
 

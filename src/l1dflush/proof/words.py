@@ -135,7 +135,7 @@ def _buffer_placements(arenas: Sequence[Arena], geometry: Geometry) -> Iterable[
     way = geometry.line * geometry.sets
     choices = []
     for number, arena in enumerate(arenas):
-        known = arena.alignment if arena.kind in (ArenaKind.SECTION, ArenaKind.STACK) else PAGE
+        known = PAGE if arena.kind in (ArenaKind.INPUT, ArenaKind.SYMBOL, ArenaKind.ABSOLUTE) else arena.alignment
         extent = way if number else geometry.line
         choices.append(range(0, extent, gcd(known, extent)))
     if (count := prod(len(choice) for choice in choices)) > MAX_BUFFER_PLACEMENTS:

@@ -69,19 +69,24 @@ def groups(runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
 
 def summary(runs: Sequence[Run], buffer: BufferInfo | None) -> str:
     """A path in one sentence: buffer accesses and what orders them; own accesses only counted."""
+    own = own_accesses(runs, buffer)
+    text = walk_text(runs, buffer)
+    return f"{text}; {own} own access{'' if own == 1 else 'es'}" if own else text
+
+
+def own_accesses(runs: Sequence[Run], buffer: BufferInfo | None) -> int:
+    """How many accesses are not to the buffer."""
+    return sum(run.count for run in runs if run.kind in _NOUNS and not in_buffer(run, buffer))
+
+
+def walk_text(runs: Sequence[Run], buffer: BufferInfo | None) -> str:
+    """Buffer accesses and what orders them, in one line."""
     parts: list[str] = []
-    own = 0
     for group in groups(runs):
-        mentioned = []
-        for run in group:
-            if run.kind in _NOUNS and not in_buffer(run, buffer):
-                own += run.count
-            else:
-                mentioned.append(noun(run))
+        mentioned = [noun(run) for run in group if run.kind not in _NOUNS or in_buffer(run, buffer)]
         if mentioned:
             parts.append(" alternating with ".join(mentioned))
-    text = ", ".join(_counted(parts)) or "nothing"
-    return f"{text}; {own} own access{'' if own == 1 else 'es'}" if own else text
+    return ", ".join(_counted(parts)) or "nothing"
 
 
 def _counted(parts: Sequence[str]) -> list[str]:

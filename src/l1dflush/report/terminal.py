@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
+from l1dflush.report.paths import path_lines
 from l1dflush.report.picture import counterexample_lines
 from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
-from l1dflush.report.runs import hex_or_decimal, summary
+from l1dflush.report.runs import hex_or_decimal
 from l1dflush.verdict.model import (
     BufferInfo,
     CounterexampleInfo,
     ExitStatus,
     Finding,
-    PathInfo,
+    OutsideInfo,
     RoutineInfo,
     Row,
     Verdict,
@@ -26,7 +27,6 @@ from l1dflush.verdict.model import (
 )
 from l1dflush.verdict.severity import Severity
 
-MAX_PATHS = 8
 _SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _STATUS_OF = {
     Verdict.PROVED: ExitStatus.FINE,
@@ -41,7 +41,9 @@ def verify_lines(result: VerifyResult, width: int) -> list[Text]:
     parts = [
         routine_lines(result.routine, width)
         + buffer_lines(result.buffer, width)
-        + path_lines(result.paths, result.buffer, width),
+        + path_lines(result.paths, result.buffer, width)
+        + outside_lines(result.outside, width),
+        left_lines(result, width),
         finding_lines(result.findings, width),
         *_verdict_tables(result, width),
         *_counterexamples(result.rows, width),
@@ -76,34 +78,25 @@ def buffer_lines(buffer: BufferInfo | None, width: int) -> list[Text]:
     return paragraph(f"{buffer.name}; read: {read}", width, first="buffer  = ", indent=" " * 10)
 
 
-def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int) -> list[Text]:
-    """What each path does; paths that do the same are told once."""
-    if not paths:
+def outside_lines(outside: Sequence[OutsideInfo], width: int) -> list[Text]:
+    """What is referred to but not there, and what it was taken to do."""
+    if not outside:
         return []
-    if len(paths) == 1:
-        (path,) = paths
-        what = "" if path.outcome == "software walk" else f"{path.outcome}: "
-        return paragraph(f"{what}{summary(path.runs, buffer)}", width, first="trace   = ", indent=" " * 10)
-    alike: dict[tuple[str, str], list[PathInfo]] = {}
-    for path in paths:
-        alike.setdefault((path.outcome, summary(path.runs, buffer)), []).append(path)
-    lines = [Text(f"{len(paths)} paths:")]
-    for (outcome, what), members in list(alike.items())[:MAX_PATHS]:
-        times = f"{len(members)} x " if len(members) > 1 else ""
-        lines += paragraph(f"{times}{outcome}: {what}", width, first="  - ", indent="    ")
-        for path in members[:MAX_PATHS]:
-            if path.decided_by:
-                lines += paragraph(
-                    f"if {' and '.join(path.decided_by)}",
-                    width,
-                    first="      ",
-                    indent="        ",
-                    style="dim",
-                )
-        if len(members) > MAX_PATHS:
-            lines.append(Text(f"      and {len(members) - MAX_PATHS} more of the same", "dim"))
-    if len(alike) > MAX_PATHS:
-        lines.append(Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim"))
+    named = ", ".join(safe(f"{one.name} ({one.stands_for})") for one in outside)
+    return paragraph(named, width, first="outside = ", indent=" " * 10)
+
+
+def left_lines(result: VerifyResult, width: int) -> list[Text]:
+    """What is touched between the flush and the entry, where there is one."""
+    ends = dict.fromkeys(path.end for path in result.paths if path.end and path.outcome not in ("skipped", "no entry"))
+    if not result.left or not ends:
+        return []
+    lines = paragraph(f"touched between the flush and {' or '.join(ends)}, so a guest can see it:", width, indent="")
+    for one in result.left:
+        extent = f"{one.first:+#x} … {one.last:+#x}" if one.first != one.last else f"{one.first:+#x}"
+        known = one.last or one.first or not one.place.startswith("whatever")
+        text = f"{safe(one.place)} {extent}{', written' if one.written else ''}" if known else safe(one.place)
+        lines += paragraph(text, width, first="  ", indent="    ")
     return lines
 
 

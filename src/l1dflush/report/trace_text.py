@@ -29,4 +29,7 @@ def _path_lines(path: TracePath, result: TraceResult, number: int, width: int) -
     lines = paragraph(head, width, style="bold")
     if path.decided_by:
         lines += paragraph(f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim")
-    return lines + run_lines(path.runs, result.buffer, width)
+    lines += run_lines(path.runs, result.buffer, width)
+    if path.end:
+        lines += paragraph(f"ends with {path.end}", width, first="  ", indent="    ")
+    return lines

@@ -11,6 +11,7 @@ from pathlib import Path
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
 from l1dflush.routine.detect import Format, compression, detect
+from l1dflush.routine.extent import narrowed
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
 
@@ -29,7 +30,7 @@ def load(source: str, options: LoadOptions) -> list[Routine]:
     if source in built_in.names():
         if options.function not in (None, source):
             raise InputError(f"the built-in routine '{source}' is a single function", where="--function")
-        return [built_in.load_built_in(source)]
+        return narrowed([built_in.load_built_in(source)], options)
     data = _standard_input() if source == STANDARD_INPUT else _file(source)
     # The name goes into messages, debug information and reports; bytes that are no text must not get there.
     shown = one_line(os.fsencode(source).decode("utf-8", "backslashreplace"))
@@ -38,6 +39,10 @@ def load(source: str, options: LoadOptions) -> list[Routine]:
 
 def load_bytes(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
     """As :func:`load`, for the contents ``data`` of a file that the user knows as ``source``."""
+    return narrowed(_candidates(data, source, options), options)
+
+
+def _candidates(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
     match detect(data, source):
         case Format.ELF:

@@ -14,8 +14,8 @@ from typing import Literal
 # External symbols (referenced, not defined) each get a region of their own in the low 2 GiB, so that every
 # relocation of the small and the kernel code model can reach it. No two regions touch.
 EXTERNAL_BASE = 0x1000_0000
-EXTERNAL_STRIDE = 0x0100_0000
-EXTERNAL_LIMIT = 0x7000_0000
+EXTERNAL_STRIDE = 0x0004_0000
+EXTERNAL_LIMIT = 0x2700_0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,34 @@ class BadRelocation:
 
 
 @dataclass(frozen=True, slots=True)
+class JumpSite:
+    """A place where a kernel patches in a jump to ``target`` or takes it out, as a static key says.
+
+    It jumps if the key is on and ``inverted`` is not set, or the other way round.
+    """
+
+    target: int
+    key: str
+    inverted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSites:
+    """Where a kernel changes the code when it loads it, by the address of the instruction.
+
+    ``jumps`` are jump labels; ``alternatives`` have the CPU features (word * 32 + bit) for which something else
+    is put there; ``returns`` and ``tracing`` are jumps to the return thunk and calls of the function tracer;
+    ``warnings`` are traps behind which the kernel goes on.
+    """
+
+    jumps: Mapping[int, JumpSite] = field(default_factory=dict)
+    alternatives: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    returns: frozenset[int] = frozenset()
+    tracing: frozenset[int] = frozenset()
+    warnings: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """The memory a routine is found in: sections at their addresses, relocations applied."""
 
@@ -74,6 +102,7 @@ class Image:
     symbols: Mapping[str, Symbol] = field(default_factory=dict)
     lines: Mapping[int, SourceLine] = field(default_factory=dict)
     bad_relocations: tuple[BadRelocation, ...] = ()
+    patch_sites: PatchSites = PatchSites()
 
 
 class OriginKind(StrEnum):
@@ -127,7 +156,8 @@ class Routine:
     """The machine code of one flush, with where it came from and what its inputs are.
 
     ``entry`` is the address of its first instruction, ``end`` the address behind its last byte (``None``
-    when unknown: it then ends where it returns). ``parameters`` are in the order of the ABI.
+    when unknown: it then ends where it returns); a path also ends where it comes to one of ``until``.
+    A ``partial`` one begins inside a function. ``parameters`` are in the order of the ABI.
     ``notes`` are facts of the source; ``source_available`` says whether there was source to look at.
     """
 
@@ -136,6 +166,8 @@ class Routine:
     image: Image
     entry: int
     end: int | None
+    until: frozenset[int] = frozenset()
+    partial: bool = False
     parameters: tuple[Parameter, ...] = ()
     notes: tuple[SourceNote, ...] = ()
     source_available: bool = False

@@ -25,6 +25,7 @@ from l1dflush.routine.elf_reader import (
     malformed,
     read_elf,
 )
+from l1dflush.routine.kernel_tables import patch_sites
 from l1dflush.routine.model import (
     EXTERNAL_BASE,
     EXTERNAL_LIMIT,
@@ -46,11 +47,9 @@ MAX_GAP = 16 << 20
 MAX_CONTENT = 64 << 20
 MAX_ALIGNMENT = 2 << 20
 MAX_EXTERNALS = (EXTERNAL_LIMIT - EXTERNAL_BASE) // EXTERNAL_STRIDE
-# More than anybody would want to see listed, or to wait for.
-MAX_CANDIDATES = 2000
+# More than anybody would want to wait for.
+MAX_CANDIDATES = 20_000
 GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"
-
-_FLUSH_WORDS = ("l1d", "l1tf", "flush")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +91,19 @@ def routines_from_image(
     source_available: bool = False,
     notes: tuple[SourceNote, ...] = (),
 ) -> list[Routine]:
-    """The functions of ``image`` that may be a flush, or the one that is called ``function``.
+    """The functions of ``image``, or the one that is called ``function``.
 
-    Without a name: those whose name speaks of a flush, or else all. Raises InputError when there is no code
-    or no function of that name.
+    Raises InputError when there is no code or no function of that name.
     """
     if isinstance(image, ObjectImage):
         entries = image.entry_points
     else:
         entries = {s.name: s.address for s in image.symbols.values() if s.defined and s.function}
-    if function is not None:
-        chosen = {function: _find(image, entries, function, origin.source)}
-    else:
-        chosen = {n: a for n, a in entries.items() if any(word in n.lower() for word in _FLUSH_WORDS)} or entries
+    chosen = entries if function is None else {function: _find(image, entries, function, origin.source)}
     if not chosen:
         raise InputError("there is no machine code in it", where=origin.source)
     if len(chosen) > MAX_CANDIDATES:
-        what = f"it has {len(chosen)} functions that may be a flush"
+        what = f"it has {len(chosen)} functions"
         raise InputError(what, where=origin.source, hint="name one with --function")
     routines = []
     for name, address in chosen.items():
@@ -158,12 +153,14 @@ def _image(
     bad: tuple[BadRelocation, ...],
 ) -> ObjectImage:
     distinct = with_distinct_names(symbols)
+    by_name = symbols_by_name(distinct, sections)
     return ObjectImage(
         bits=elf.bits,
         sections=tuple(sections),
-        symbols=symbols_by_name(distinct, sections),
+        symbols=by_name,
         lines=lines,
         bad_relocations=bad,
+        patch_sites=patch_sites(sections, by_name, elf.bits),
         entry_points=entry_points(distinct, sections),
     )
 

@@ -10,7 +10,18 @@ import capstone
 from capstone import x86_const as cs
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.effects import EFFECTS, IMUL, MOVSD_VECTOR, REASONS, Effect, Form
+from l1dflush.trace.effects import (
+    EFFECTS,
+    HARMLESS_SYSTEM_REGISTERS,
+    IMUL,
+    MOV_FROM_SYSTEM,
+    MOV_TO_SEGMENT,
+    MOV_TO_SYSTEM,
+    MOVSD_VECTOR,
+    REASONS,
+    Effect,
+    Form,
+)
 
 # `rep ret` is the old two-byte return; `notrack` and `bnd` change nothing that is followed here.
 _PREFIXES = ("", "lock", "rep", "repz", "repe", "notrack", "bnd")
@@ -192,7 +203,21 @@ def _effect(mnemonic: str, operands: tuple[Operand, ...]) -> Effect | None:
         return IMUL.get(len(operands))
     if mnemonic == "movsd" and any(isinstance(o, Register) and o.vector for o in operands):
         return MOVSD_VECTOR
+    if mnemonic == "mov" and any(isinstance(o, Register) and not o.general for o in operands):
+        return _system_move(operands)
     return EFFECTS.get(mnemonic)
+
+
+def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
+    """The effect of a `mov` to or from a control, debug or segment register."""
+    to, what = operands
+    if isinstance(what, Register) and not what.general:
+        return MOV_FROM_SYSTEM
+    assert isinstance(to, Register)
+    if to.full in ("fs", "gs"):
+        return MOV_TO_SEGMENT
+    # In 64-bit mode these have no base.
+    return MOV_TO_SYSTEM if to.full in HARMLESS_SYSTEM_REGISTERS else None
 
 
 def _allowed(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], narrow_operand: bool) -> bool:
@@ -209,6 +234,8 @@ def _allowed(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], narro
         # Between registers these two keep the upper part of the destination.
         scalar = mnemonic in ("movss", "movsd") and len(registers) == 2
         return not scalar and all(register.general or register.vector for register in registers)
+    if effect in (MOV_FROM_SYSTEM, MOV_TO_SYSTEM, MOV_TO_SEGMENT):
+        return True
     if not all(register.general for register in registers):
         return False  # segment, control and debug registers
     if effect is EFFECTS["bt"] or effect is EFFECTS["bts"]:

@@ -53,8 +53,15 @@ class Form(Enum):
     STRING = auto()
     SKIP = auto()  # stepped over: changes no register and no memory that the trace follows
     RESULTS_UNKNOWN = auto()  # stepped over: its written registers are unknown afterwards
+    SUCCEEDS = auto()  # the same, and its flags say that it did not fail
     VECTOR = auto()  # emulated, works on vector registers
     VECTOR_SKIP = auto()  # stepped over: writes vector registers only
+    PUSH_FLAGS = auto()
+    POP_FLAGS = auto()
+    SEGMENT_CHANGE = auto()  # stepped over: fs or gs is elsewhere afterwards
+    OPAQUE = auto()  # stepped over: touches memory that nobody can name
+    TRAP = auto()  # an exception: nothing behind it is run, unless the kernel's table says so
+    END = auto()  # enters the guest, or returns from an interrupt or a system call
 
 
 class Event(Enum):
@@ -183,6 +190,9 @@ def _build() -> dict[str, Effect]:
     put("stosb stosw stosd stosq", Effect(Form.STRING, (_W, _R)))
     put("movsb movsw movsd movsq", Effect(Form.STRING, (_W, _R)))
 
+    put("pushfd pushfq", Effect(Form.PUSH_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_read=ALL_FLAGS))
+    put("popfd popfq", Effect(Form.POP_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_written=ALL_FLAGS))
+
     put("nop endbr64 endbr32 pause cli sti clac stac", Effect(Form.SKIP, (_A,)))
     put("lfence mfence sfence", Effect(Form.SKIP, event=Event.FENCE))
     put("serialize", Effect(Form.SKIP, event=Event.SERIALISE))
@@ -208,8 +218,33 @@ def _build() -> dict[str, Effect]:
     # Writing the flush command is an event; other MSRs are recorded the same way and told apart by number.
     put("wrmsr", Effect(Form.SKIP, reads=_gpr("rax", "rcx", "rdx"), event=Event.MSR_WRITE))
 
+    _put_system(put)
     _put_vectors(put)
     return table
+
+
+def _put_system(put) -> None:  # type: ignore[no-untyped-def]  # the closure of _build
+    """What the code around a VM entry consists of (SDM volume 3, chapters 2, 25 and 31; APM volume 2, chapter 15)."""
+    put("vmlaunch vmresume vmrun", Effect(Form.END, reads=_gpr("rax")))
+    put("iretd iretq sysret sysretq sysexit sysexitq rsm", Effect(Form.END))
+    put("ud2", Effect(Form.TRAP))
+    # What they transfer to or from the VMCS is in memory of the CPU's own, if in memory at all.
+    put("vmread", Effect(Form.SUCCEEDS, (_W, _R), flags_written=ALL_FLAGS))
+    put("vmwrite invept invvpid", Effect(Form.SUCCEEDS, (_R, _R), flags_written=ALL_FLAGS))
+    put("vmptrld vmclear vmxon", Effect(Form.SUCCEEDS, (_R,), flags_written=ALL_FLAGS))
+    put("vmptrst", Effect(Form.SUCCEEDS, (_W,), flags_written=ALL_FLAGS))
+    put("verw verr", Effect(Form.RESULTS_UNKNOWN, (_R,), flags_written=frozenset({REST})))
+    put("invpcid", Effect(Form.SKIP, (_R, _R)))
+    put("invlpg", Effect(Form.SKIP, (_A,)))
+    put("clgi stgi clts xsetbv wrpkru wait fninit fnclex emms", Effect(Form.SKIP))
+    put("rdpkru", Effect(Form.RESULTS_UNKNOWN, writes=_gpr("rax", "rdx")))
+    put("sgdt sidt sldt str smsw stmxcsr fnstcw fnstsw", Effect(Form.RESULTS_UNKNOWN, (_W,)))
+    put("lgdt lidt lldt ltr ldmxcsr fldcw", Effect(Form.SKIP, (_R,)))
+    put("rdfsbase rdgsbase", Effect(Form.RESULTS_UNKNOWN, (_W,)))
+    put("swapgs", Effect(Form.SEGMENT_CHANGE))
+    put("wrfsbase wrgsbase", Effect(Form.SEGMENT_CHANGE, (_R,)))
+    # They move a part of the page whose physical address is in rax.
+    put("vmload vmsave", Effect(Form.OPAQUE, (_A,), reads=_gpr("rax")))
 
 
 def _put_vectors(put) -> None:  # type: ignore[no-untyped-def]  # the closure of _build
@@ -252,11 +287,19 @@ IMUL = {
     3: Effect(Form.PLAIN, (_W, _R, _R), flags_written=ALL_FLAGS),
 }
 
+# `mov` between a general register and a control, debug or segment register.
+MOV_FROM_SYSTEM = Effect(Form.RESULTS_UNKNOWN, (_W, _R))
+MOV_TO_SYSTEM = Effect(Form.SKIP, (_W, _R))
+MOV_TO_SEGMENT = Effect(Form.SEGMENT_CHANGE, (_W, _R))
+# What may be written without other memory or no cache behind the same addresses afterwards.
+HARMLESS_SYSTEM_REGISTERS = frozenset({"cr2", "cr8", *(f"dr{number}" for number in range(8))})
+
 # Why some well-known instructions are not in the table: what to say instead of just their name.
 REASONS = {
     "movnti": "a non-temporal store may or may not evict its line",
     "movntdq": "a non-temporal store may or may not evict its line",
     "movntps": "a non-temporal store may or may not evict its line",
     "clwb": "whether it keeps the line depends on the CPU",
+    "ud1": "its length depends on the CPU",
     "cldemote": "it is a hint that may move the line out of the L1D",
 }

@@ -6,6 +6,7 @@ import time
 
 from l1dflush.routine.model import Routine
 from l1dflush.trace.decode import decoder_of
+from l1dflush.trace.kernel_sites import feature_name
 from l1dflush.trace.loops import IrregularLoopError
 from l1dflush.trace.model import Path, Trace
 from l1dflush.trace.path import PathRun, too_many_paths
@@ -29,6 +30,8 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
     paths: list[Path] = []
     undefined_used: dict[str, None] = {}
     assumptions: dict[str, None] = {}
+    stubs: dict[str, str] = {}
+    as_shipped: dict[int, None] = {}
     scripts: list[tuple[bool, ...]] = [()]
     while scripts:
         script = scripts.pop()
@@ -42,8 +45,13 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
         paths.append(path)
         undefined_used.update(run.state.undefined_used)
         assumptions.update(run.state.memory.assumptions)
+        stubs.update(run.stubs)
+        as_shipped.update(run.as_shipped)
         scripts.extend((*run.outcomes[:i], True) for i in range(len(run.outcomes) - 1, len(script) - 1, -1))
         if len(paths) + len(scripts) > options.max_paths:
             last = path.decisions[-1]
             raise too_many_paths(options.max_paths, last.sources, last.pc, run.state.pointers)
-    return Trace(routine, tuple(paths), tuple(undefined_used), tuple(assumptions))
+    if as_shipped:
+        names = ", ".join(feature_name(feature).removeprefix("CPU feature ") for feature in sorted(as_shipped))
+        assumptions.setdefault(f"code is as shipped, whatever a kernel patches into it for CPU features {names}")
+    return Trace(routine, tuple(paths), tuple(undefined_used), tuple(assumptions), stubs)

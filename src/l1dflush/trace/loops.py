@@ -25,7 +25,7 @@ from l1dflush.trace.budget import CLOCK_EVERY, Budget
 from l1dflush.trace.conditions import unknown_flags
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import Form, Role
-from l1dflush.trace.model import Arena, Event, Kind
+from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 from l1dflush.trace.semantics import is_plain
 from l1dflush.trace.state import Access, FlagValue, State
 from l1dflush.trace.values import Unknown
@@ -206,7 +206,9 @@ class Loops:
         memory = self._state.memory
         if max(abs(low - slot.base), abs(high - slot.base)) >= self._state.unknowns.reach:
             raise IrregularLoopError(self._head)
-        if slot.known_address and any(memory.resolve(at, None)[0] != slot.arena for at in (low, high - 1)):
+        segment = slot.arena.key.partition(":")[0] if slot.arena.kind is ArenaKind.SEGMENT else ""
+        ends = (low, high - 1)
+        if slot.known_address and any(memory.resolve(at, None, segment)[0] != slot.arena for at in ends):
             raise IrregularLoopError(self._head)
         return slot.undefined and not slot.write and memory.untouched(low, high)
 

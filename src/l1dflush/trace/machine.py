@@ -7,6 +7,7 @@ what the effects table predicts.
 from __future__ import annotations
 
 import signal
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,16 @@ PAGE = 4096
 CHUNK = 0x10000
 # Instructions that are run before somebody looks at the clock.
 SLICE = 100_000
+
+# Where memory relative to fs and gs is put: nothing else uses these addresses. Offsets are those of symbols, and
+# in 64-bit mode any 32-bit number.
+SEGMENT_BASES: dict[int, dict[str, int]] = {
+    64: {"fs": 0x6000_0000_0000, "gs": 0x6800_0000_0000},
+    32: {"fs": 0x2810_0000, "gs": 0x5010_0000},
+}
+# How far from its base such an address may be: below and above.
+SEGMENT_REACH = {64: (1 << 31, 1 << 32), 32: (0x0010_0000, 0x27F0_0000)}
+DESCRIPTORS = 0x7FFE_0000
 
 _NARROW = {
     **{f"r{letter}x": f"e{letter}x" for letter in "abcd"},
@@ -76,13 +87,28 @@ class Machine:
         """Value of ``v0``...: the 128 bits that the emulator computes with."""
         return int(self._uc.reg_read(getattr(ux, f"UC_X86_REG_XMM{register[1:]}")))
 
-    def set_segment_base(self, segment: Literal["fs", "gs"], base: int) -> None:
-        """Sets the base of fs or gs (64-bit mode only)."""
-        self._uc.reg_write(ux.UC_X86_REG_FS_BASE if segment == "fs" else ux.UC_X86_REG_GS_BASE, base)
+    def use_segments(self) -> None:
+        """Gives fs and gs their bases. The emulator has no registers for these in 32-bit mode, so there they come
+        from descriptors; loading one makes it look at all of them."""
+        if self.bits == 64:
+            self._uc.reg_write(ux.UC_X86_REG_FS_BASE, SEGMENT_BASES[64]["fs"])
+            self._uc.reg_write(ux.UC_X86_REG_GS_BASE, SEGMENT_BASES[64]["gs"])
+            return
+        bases = (0, *SEGMENT_BASES[32].values())
+        self.poke(DESCRIPTORS, bytes(8) + b"".join(_flat_segment(base) for base in bases))
+        self._uc.reg_write(ux.UC_X86_REG_GDTR, (0, DESCRIPTORS, 8 * len(bases) + 7, 0))
+        for register in (ux.UC_X86_REG_DS, ux.UC_X86_REG_ES, ux.UC_X86_REG_SS):
+            self._uc.reg_write(register, 8)
+        for number, register in enumerate((ux.UC_X86_REG_FS, ux.UC_X86_REG_GS), start=2):
+            self._uc.reg_write(register, 8 * number)
 
     def flags(self) -> int:
         """EFLAGS."""
         return int(self._uc.reg_read(ux.UC_X86_REG_EFLAGS))
+
+    def clear_flags(self) -> None:
+        """Clears the arithmetic flags: CF, PF, AF, ZF, SF, OF."""
+        self._uc.reg_write(ux.UC_X86_REG_EFLAGS, self.flags() & ~0x8D5)
 
     def direction(self) -> int:
         """+1 or -1: which way string instructions go."""
@@ -151,6 +177,11 @@ class Machine:
         except UndecidedError:
             return False
         return True
+
+
+def _flat_segment(base: int) -> bytes:
+    """A descriptor of all 4 GiB from ``base``: present, writable data, 32-bit (SDM volume 3, section 3.4.5)."""
+    return struct.pack("<HHBBBB", 0xFFFF, base & 0xFFFF, base >> 16 & 0xFF, 0x93, 0xCF, base >> 24)
 
 
 def _reporter(reports: list[tuple[int, int, int]]) -> Callable[[Any, int, int, int, int, Any], None]:

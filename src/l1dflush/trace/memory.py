@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_STRIDE, Image, Section, Symbol
-from l1dflush.trace.machine import PAGE, Machine, is_external
+from l1dflush.trace.machine import PAGE, SEGMENT_BASES, SEGMENT_REACH, Machine, is_external
 from l1dflush.trace.model import Arena, ArenaKind
 from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
 
@@ -15,6 +15,13 @@ from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
 UNDEFINED, DEFINED, STORED_UNKNOWN = 0, 1, 2
 # What the stack pointer's value at entry is called.
 STACK_POINTER = "the stack pointer"
+
+
+def _is_canary(place: str) -> bool:
+    """Whether a place, as reports call it, holds the stack protector's guard: no function may change it (GCC's
+    -mstack-protector-guard; 64-bit and 32-bit defaults)."""
+    segment, _, where = place.partition(":")
+    return segment in ("fs", "gs") and (where in ("0x28", "0x14") or where.endswith("stack_chk_guard"))
 
 
 class MemoryState:
@@ -41,6 +48,8 @@ class MemoryState:
         self._symbol_starts = [symbol.address for symbol in self._symbols]
         self._external = {s.address: s for s in image.symbols.values() if not s.defined}
         self._bad = image.bad_relocations
+        self._bits = image.bits
+        self.segments_used = False
 
     def section_at(self, address: int) -> Section | None:
         """The section of the image that ``address`` lies in."""
@@ -67,14 +76,16 @@ class MemoryState:
         section = self._owner(address)
         return symbol if section is not None and symbol.address >= section.address else None
 
-    def resolve(self, address: int, unknown: Unknown | None) -> tuple[Arena, int]:
+    def resolve(self, address: int, unknown: Unknown | None, segment: str = "") -> tuple[Arena, int]:
         """The arena and the offset in it of an address that was computed from ``unknown`` (or from nothing
-        unknown)."""
+        unknown), relative to ``segment`` (fs or gs) if that is given."""
         if unknown is not None:
             offset = address - unknown.marker
             if abs(offset) >= self._unknowns.reach:
                 raise UndecidedError("address-out-of-reach", f"an address {offset:+#x} bytes from {unknown.arena.name}")
             return unknown.arena, offset
+        if segment:
+            return self._resolve_in_segment(segment, address - SEGMENT_BASES[self._bits][segment])
         if is_external(address):
             base = address - address % EXTERNAL_STRIDE
             symbol = self._external.get(base)
@@ -86,15 +97,51 @@ class MemoryState:
             name = f"section {section.name}"
             arena = self._arena(f"section:{section.address:x}", ArenaKind.SECTION, name, section.alignment)
             return arena, address - section.address
+        if self.segments_used and self._in_segments(address):
+            raise UndecidedError("address-unknown", f"the address {address:#x} is where per-CPU memory was put")
         if not self._unknowns.reserve(address):
             raise UndecidedError("address-unknown", f"the address {address:#x} is where unknown memory was put")
         return self._arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", PAGE), address
+
+    def use_segments(self) -> None:
+        """To be called before the first access relative to fs or gs. Raises UndecidedError where a linked file
+        lies at the addresses that such memory is given."""
+        if not self.segments_used:
+            if any(self._in_segments(at) for s in self._sections for at in (s.address, s.address + s.size - 1)):
+                raise UndecidedError("address-unknown", "the file lies where per-CPU memory would be put")
+            self._machine.use_segments()
+            self.segments_used = True
+
+    def _in_segments(self, address: int) -> bool:
+        below, above = SEGMENT_REACH[self._bits]
+        return any(base - below <= address < base + above for base in SEGMENT_BASES[self._bits].values())
+
+    def _resolve_in_segment(self, segment: str, offset: int) -> tuple[Arena, int]:
+        """Per-CPU and per-thread memory: each outside symbol and each section of the image has a copy there,
+        and nobody knows where it lies."""
+        below, above = SEGMENT_REACH[self._bits]
+        if not -below <= offset < above:
+            raise UndecidedError("address-out-of-reach", f"an address {offset:+#x} bytes from {segment}")
+        inner, within = None, offset
+        if offset >= 0 and (is_external(offset) or self._owner(offset) is not None):
+            inner, within = self.resolve(offset, None)
+        key = f"{segment}:{inner.key if inner else ''}"
+        symbol = self.symbol_at(offset) if inner else None
+        name = f"`{segment}:{symbol.name if symbol else ''}`" if inner else f"memory at {segment}"
+        alignment = inner.alignment if inner else POINTER_ALIGNMENT
+        return self._arena(key, ArenaKind.SEGMENT, name, alignment), within
 
     def _arena(self, key: str, kind: ArenaKind, name: str, alignment: int) -> Arena:
         return self._arenas.setdefault(key, Arena(key, kind, name, max(alignment, 1)))
 
     def describe(self, address: int, arena: Arena, offset: int, origin: Unknown | None) -> str:
-        """A short name for what lies at an address: ``vmx_l1d_flush_pages``, ``[rdi+0x1c]``."""
+        """A short name for what lies at an address: ``vmx_l1d_flush_pages``, ``[rdi+0x1c]``, ``gs:irq_stat``."""
+        if arena.kind is ArenaKind.SEGMENT:
+            segment, _, inner = arena.key.partition(":")
+            address -= SEGMENT_BASES[self._bits][segment]
+            if not inner:
+                return f"{segment}:{address:#x}"
+            return f"{segment}:{self.describe(address, self._arenas[inner], offset, None)}"
         if origin is None:
             symbol = self.symbol_at(address)
             if symbol is not None:
@@ -218,7 +265,8 @@ class MemoryState:
                 self.store(address, size, value)
             return value
         points = f"what `{text}` points to"
-        value = self._unknowns.get(("load", arena.key, offset, size, self.version), {text}, name=points)
+        version = 0 if _is_canary(text) else self.version
+        value = self._unknowns.get(("load", arena.key, offset, size, version), {text}, name=points)
         if marker_fits:
             # The emulator then loads the marker by itself.
             self._machine.poke(address, value.marker.to_bytes(size, "little"))

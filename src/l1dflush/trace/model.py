@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class ArenaKind(StrEnum):
     SYMBOL = "symbol"
     SECTION = "section"
     ABSOLUTE = "absolute"
+    SEGMENT = "segment"  # relative to fs or gs: per-CPU or per-thread memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,12 @@ def flushes_by_msr(event: Event) -> bool:
     return event.kind is Kind.MSR_WRITE and known and int(value, 16) & 1 == 1
 
 
+# How paths end.
+UNTIL = "--until"
+NO_RETURN = "no return"
+TRAPS = frozenset({"ud2", NO_RETURN})
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome.
@@ -87,19 +95,24 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One way through the routine: what was decided, and what happened."""
+    """One way through the routine: what was decided, and what happened. ``end`` is the instruction with which it
+    left for good (``vmlaunch``, ``iretq``, ``ud2``), :data:`UNTIL`, :data:`NO_RETURN` behind the call of a function
+    that does not come back, or empty where it returned."""
 
     decisions: tuple[Decision, ...]
     events: tuple[Event, ...]
     instructions: int
+    end: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """All paths of a routine. ``reads_before_written`` are registers that are no argument and were read
-    before anything was written to them; ``assumptions`` what was taken for granted on the way."""
+    before anything was written to them; ``assumptions`` what was taken for granted on the way; ``stubs`` are outside
+    symbols that are referred to but not called, with what stands for them."""
 
     routine: Routine
     paths: tuple[Path, ...]
     reads_before_written: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    stubs: Mapping[str, str] = field(default_factory=dict)

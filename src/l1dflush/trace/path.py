@@ -1,9 +1,9 @@
-"""One way through a routine: control flow, the stack, and the forks.
+"""One way through a routine: instruction by instruction, and the forks.
 
-Data instructions are :mod:`l1dflush.trace.semantics`, string instructions :mod:`l1dflush.trace.strings`,
-those that are stepped over :mod:`l1dflush.trace.skipped`; loops that only repeat themselves are handed to
-:mod:`l1dflush.trace.loops`. A branch on an unknown value asks the script that the explorer wrote; a path
-that runs past its script takes the branch as not taken.
+Jumps, calls and the stack are :mod:`l1dflush.trace.calls`, data instructions :mod:`l1dflush.trace.semantics`, string
+instructions :mod:`l1dflush.trace.strings`, those that are stepped over :mod:`l1dflush.trace.skipped`; loops that only
+repeat themselves are handed to :mod:`l1dflush.trace.loops`. A branch on an unknown value asks the script that the
+explorer wrote; a path that runs past its script takes the branch as not taken.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from collections import Counter
 from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
-from l1dflush.routine.model import Routine
+from l1dflush.routine.model import JumpSite, Routine
 from l1dflush.trace.budget import Budget
+from l1dflush.trace.calls import NOWHERE, Calls
 from l1dflush.trace.conditions import condition_holds, unknown_flags
-from l1dflush.trace.decode import Decoder, Instruction, Memory, Register
-from l1dflush.trace.effects import ALL_FLAGS, OPPOSITE, SAME, Form, Role
+from l1dflush.trace.decode import Decoder, Instruction, Register
+from l1dflush.trace.effects import OPPOSITE, SAME, Form
+from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.loops import Loops
-from l1dflush.trace.machine import is_external
-from l1dflush.trace.memory import STACK_POINTER
-from l1dflush.trace.model import Decision, Event, Kind, Path
-from l1dflush.trace.semantics import Dataflow, check_reports, is_plain
+from l1dflush.trace.model import NO_RETURN, UNTIL, Decision, Path
+from l1dflush.trace.semantics import Dataflow, is_plain
 from l1dflush.trace.skipped import step_over
 from l1dflush.trace.state import (
-    ARGUMENTS,
-    CALLER_SAVED,
     RETURN_ADDRESS,
     FlagValue,
     State,
@@ -35,9 +33,6 @@ from l1dflush.trace.state import (
 )
 from l1dflush.trace.strings import element_count, run_string
 from l1dflush.trace.values import Unknown, identity
-
-# What an outside function may write behind a pointer into the stack, in bytes, if nothing saved lies before that.
-LARGEST_VARIABLE = 4096
 
 
 class PathRun:
@@ -66,13 +61,26 @@ class PathRun:
         self._dataflow = Dataflow(self.state)
         self._instructions: dict[int, Instruction] = {}
         self._loops = Loops(self.state, irregular, self._budget)
+        self._kernel = KernelSites(routine.image, options.static_keys)
+        self._calls = Calls(self.state, routine, self._kernel)
+        self.stubs, self.as_shipped = self._kernel.stubs, self._kernel.as_shipped
 
     def run(self) -> Path:
         """Runs to the return. Raises UndecidedError for what cannot be followed."""
-        pc = self._routine.entry
+        pc, until = self._routine.entry, self._routine.until
         self._budget.check_clock(pc)
+        end = ""
         while pc != RETURN_ADDRESS:
+            if pc == NOWHERE:
+                end = NO_RETURN
+                break
+            if pc in until and self._budget.spent:
+                end = UNTIL
+                break
             insn = self._fetch(pc)
+            if insn.effect.form is Form.END or self._traps(insn):
+                end = insn.mnemonic
+                break
             self._budget.spend(1, pc)
             self._loops.before(insn)
             pc = self._execute(insn)
@@ -82,7 +90,11 @@ class PathRun:
                     raise UndecidedError("endless-loop", f"`{insn.text}` jumps to itself", where=f"{pc:#x}")
                 pc = self._loops.run_ahead(pc)
             self._budget.check_accesses(len(self.state.events), pc)
-        return Path(tuple(self.decisions), tuple(self.state.events), self._budget.spent)
+        return Path(tuple(self.decisions), tuple(self.state.events), self._budget.spent, end)
+
+    def _traps(self, insn: Instruction) -> bool:
+        """Whether an instruction is an exception from which nobody comes back."""
+        return insn.effect.form is Form.TRAP and insn.address not in self._kernel.sites.warnings
 
     def _fetch(self, pc: int) -> Instruction:
         insn = self._instructions.get(pc)
@@ -107,6 +119,11 @@ class PathRun:
     def _execute(self, insn: Instruction) -> int:
         """Runs one instruction; returns the address of the next."""
         form = insn.effect.form
+        site = self._kernel.sites.jumps.get(insn.address)
+        if site is not None:
+            return site.target if self._static_key(insn, site) != site.inverted else insn.next
+        if insn.address in self._kernel.sites.alternatives:
+            self._kernel.comes_by(insn.address)
         if is_plain(insn.effect):
             if insn.repeat:
                 raise UndecidedError(
@@ -118,13 +135,13 @@ class PathRun:
             case Form.BRANCH:
                 return self._branch(insn)
             case Form.JUMP:
-                return self._jump(insn)
+                return self._calls.jump(insn)
             case Form.CALL:
-                return self._call(insn)
+                return self._calls.call(insn)
             case Form.RETURN:
-                return self._return(insn)
+                return self._calls.come_back(insn)
             case Form.PUSH | Form.POP | Form.LEAVE:
-                self._stack(insn)
+                self._calls.stack(insn)
             case Form.CONDITIONAL_MOVE:
                 self._conditional_move(insn)
             case Form.STRING:
@@ -132,10 +149,10 @@ class PathRun:
                 self._budget.spend(max(count - 1, 0), insn.address)
                 self._budget.check_accesses(len(self.state.events) + count, insn.address)
                 run_string(self.state, insn, count, self._budget)
-            case Form.SKIP | Form.RESULTS_UNKNOWN | Form.VECTOR_SKIP:
-                step_over(self.state, insn, self._budget.spent)
+            case Form.PUSH_FLAGS | Form.POP_FLAGS:
+                self._calls.flags(insn)
             case _:
-                raise AssertionError(form)
+                step_over(self.state, insn, self._budget.spent)
         return insn.next
 
     # --- forks -----------------------------------------------------------------------------------------
@@ -156,11 +173,21 @@ class PathRun:
             meaning = ""
             if OPPOSITE.get(plain, plain) == "e":
                 meaning = value.zero if holds else value.nonzero
+            meaning = self._kernel.with_feature(meaning, insn.address)
             self.decisions.append(Decision(insn.address, insn.text, value.sources, taken, meaning))
             self._forks_at[insn.address] += 1
             if self._forks_at[insn.address] > self._options.max_paths:
                 raise too_many_paths(self._options.max_paths, value.sources, insn.address, self.state.pointers)
         return holds != negated
+
+    def _static_key(self, insn: Instruction, site: JumpSite) -> bool:
+        """Whether the key of a jump label is on: as the user said, or as it is decided."""
+        on = self._options.static_keys.get(site.key)
+        if on is None:
+            key = identity(("static key", site.key))
+            off, turned_on = (f"static key `{site.key}` is {state}" for state in ("off", "on"))
+            return not self._decide(insn, "e", FlagValue(key, (site.key,), off, turned_on))
+        return on
 
     def _branch(self, insn: Instruction) -> int:
         target = insn.operands[0]
@@ -235,132 +262,6 @@ class PathRun:
             state.registers[destination.full] = None
             keep = state.machine.read(destination.full) & ~0xFFFF if destination.size == 2 else 0
             state.machine.write(destination.full, keep | bits & ((1 << 8 * destination.size) - 1))
-
-    # --- jumps, calls, the stack -----------------------------------------------------------------------
-
-    def _target(self, insn: Instruction) -> tuple[int, Unknown | None]:
-        """Where an indirect or direct jump goes; emits the load of an indirect one."""
-        operand = insn.operands[0]
-        if isinstance(operand, int):
-            return operand, None
-        access = None
-        if isinstance(operand, Memory):
-            access = self.state.access(insn, 0, operand)
-            self.state.emit(insn, access)
-        value = self.state.value(insn, operand, access)
-        if access is not None:
-            return int.from_bytes(self.state.machine.peek(access.address, self.state.width), "little"), value
-        assert isinstance(operand, Register)
-        return self.state.machine.read(operand.full), value
-
-    def _jump(self, insn: Instruction) -> int:
-        target, unknown = self._target(insn)
-        if unknown is not None:
-            raise UndecidedError(
-                "indirect-jump",
-                f"`{insn.text}` goes where {' and '.join(unknown.sources)} says",
-                where=f"{insn.address:#x}",
-            )
-        if is_external(target):
-            self._outside_call(insn, target, None)
-            return self._pop_return(insn)
-        return target
-
-    def _call(self, insn: Instruction) -> int:
-        target, unknown = self._target(insn)
-        pushed = self.state.stack_access(-self.state.width, self.state.width, Role.WRITE)
-        self.state.emit(insn, pushed)
-        if unknown is not None or is_external(target):
-            self.state.memory.forget(pushed.address, pushed.size)
-            self._outside_call(insn, target, unknown)
-            return insn.next
-        self.state.memory.store(pushed.address, pushed.size, None)
-        self.state.saved.add(pushed.address)
-        self.state.machine.poke(pushed.address, insn.next.to_bytes(pushed.size, "little"))
-        self.state.machine.write("rsp", pushed.address)
-        return target
-
-    def _outside_call(self, insn: Instruction, target: int, unknown: Unknown | None) -> None:
-        """A function that is not here is taken to return, having changed what the ABI lets it change."""
-        state = self.state
-        symbol = None if unknown is not None else state.memory.symbol_at(target)
-        name = (
-            symbol.name if symbol is not None else "+".join(unknown.sources) if unknown is not None else f"{target:#x}"
-        )
-        state.events.append(Event(Kind.CALL, insn.address, name))
-        state.memory.outside_call()
-        for register in ARGUMENTS[state.bits]:
-            # A pointer into the stack is a pointer to a variable.
-            if (value := state.registers[register]) is not None and STACK_POINTER in value.sources:
-                state.memory.forget_up_to(state.machine.read(register), state.saved, LARGEST_VARIABLE)
-        for register in CALLER_SAVED[state.bits]:
-            what = f"what {name} returned" if register == "rax" else f"{register} after {name}"
-            state.set_unknown(register, state.unknowns.get(("call", name, register, state.memory.version), {what}))
-        for part in ALL_FLAGS:
-            key = identity(("flags after call", name, state.memory.version))
-            state.flags[part] = FlagValue(key, (f"flags after {name}",))
-        state.vectors.clear()
-
-    def _return(self, insn: Instruction) -> int:
-        return self._pop_return(
-            insn, extra=insn.operands[0] if insn.operands and isinstance(insn.operands[0], int) else 0
-        )
-
-    def _pop_return(self, insn: Instruction, extra: int = 0) -> int:
-        state = self.state
-        access = state.stack_access(0, state.width, Role.READ)
-        state.emit(insn, access)
-        if state.memory.load(access.address, access.size, access.arena, access.offset, access.origin) is not None:
-            raise UndecidedError(
-                "return-address-unknown", "the return address is not the caller's", where=f"{insn.address:#x}"
-            )
-        target = int.from_bytes(state.machine.peek(access.address, state.width), "little")
-        state.machine.write("rsp", access.address + state.width + extra)
-        return target
-
-    def _stack(self, insn: Instruction) -> None:
-        state, width = self.state, self.state.width
-        if insn.effect.form is Form.LEAVE:
-            state.registers["rsp"] = state.registers["rbp"]
-            state.machine.write("rsp", state.machine.read("rbp"))
-            self._pop_into(insn, "rbp")
-            return
-        operand = insn.operands[0]
-        if isinstance(operand, Register | Memory) and operand.size != width:
-            raise UndecidedError(
-                "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
-            )
-        if insn.effect.form is Form.POP:
-            if not isinstance(operand, Register):
-                raise UndecidedError(
-                    "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
-                )
-            self._pop_into(insn, operand.full)
-            return
-        access = None
-        if isinstance(operand, Memory):
-            access = state.access(insn, 0, operand)
-            state.emit(insn, access)
-        value = state.value(insn, operand, access)
-        if value is not None and value.lost:
-            raise lost_value(insn)
-        pushed = state.stack_access(-width, width, Role.WRITE)
-        state.emit(insn, pushed)
-        _, reports = state.machine.step(insn.address)
-        check_reports(insn, reports, [a for a in (access, pushed) if a is not None])
-        state.memory.store(pushed.address, width, value)
-        state.saved.add(pushed.address)
-
-    def _pop_into(self, insn: Instruction, register: str) -> None:
-        state, width = self.state, self.state.width
-        access = state.stack_access(0, width, Role.READ)
-        state.emit(insn, access)
-        value = state.memory.load(access.address, width, access.arena, access.offset, access.origin)
-        if value is not None and value.lost:
-            raise lost_value(insn)
-        state.machine.write("rsp", access.address + width)
-        state.machine.write(register, int.from_bytes(state.machine.peek(access.address, width), "little"))
-        state.registers[register] = value
 
 
 def _count_means(state: State, count: Unknown) -> tuple[str, str]:

@@ -143,7 +143,8 @@ class Dataflow:
                     assert value is None or isinstance(value, Unknown)
                     parts.append((operand.size, state.memory.content(accesses[index].address, operand.size, value)))
             elif operand.general:
-                parts.append((operand.size, operand.offset, state.content(operand.full)))
+                part = state.part(operand)
+                parts.append((operand.size, operand.offset, part.uid if part else state.content(operand.full)))
             else:
                 parts.append(state.machine.read_vector(operand.full) if value is None else _identity(value))
         parts.extend(state.content(register) for register in sorted(effect.reads))
@@ -250,11 +251,12 @@ class Dataflow:
             if not kept:
                 state.machine.write(register.full, value.marker)
             return
-        merged = [before] if partial else []
-        state.set_unknown(
-            register.full,
-            state.fresh(("narrow", key, register.size, register.offset, _identity(value)), [value, *merged]),
-        )
+        narrowed = ("narrow", key, register.size, register.offset, _identity(value))
+        if not partial:
+            state.set_unknown(register.full, state.fresh(narrowed, [value]))
+            return
+        part = value if isinstance(value, Unknown) else state.fresh((narrowed, "alone"), [value])
+        state.set_part(register, part, state.fresh(narrowed, [value, before]))
 
     def _store(self, access: Access, value: Value, key: str, kept: bool) -> None:
         state = self._state

@@ -9,7 +9,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.decode import REGISTERS, Instruction, Memory, Register
 from l1dflush.trace.effects import CARRY, REST, Role
-from l1dflush.trace.machine import Machine
+from l1dflush.trace.machine import SEGMENT_BASES, Machine
 from l1dflush.trace.memory import STACK_POINTER, MemoryState
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 from l1dflush.trace.values import Unknown, Unknowns, identity
@@ -31,10 +31,12 @@ FLAGS_AT_ENTRY = "what the flags were before"
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """``bind``: values for registers, parameters or symbols, a number or ``buffer``. The budgets end loops:
+    """``bind``: values for registers, parameters or symbols, a number or ``buffer``. ``static_keys``: which are on,
+    by name; both outcomes are followed for the others. The budgets end loops:
     ``max_instructions`` per path, ``max_seconds`` for all paths together, ``max_paths``."""
 
     bind: Mapping[str, str] = field(default_factory=dict)
+    static_keys: Mapping[str, bool] = field(default_factory=dict)
     max_instructions: int = 5_000_000
     max_seconds: float = 10.0
     max_paths: int = 64
@@ -85,6 +87,10 @@ class State:
         self.undefined_used: dict[str, None] = {}
         # Where calls and pushes put what the callee has to leave alone.
         self.saved: set[int] = set()
+        # What last moved fs or gs; empty while they are where they were at entry.
+        self.segments_moved = ""
+        # Unknown values in parts of registers, each with what the whole register held then.
+        self._parts: dict[tuple[str, int, int], tuple[Unknown, Hashable]] = {}
         # Names of the values that were used as addresses: a number for them is not what is missing.
         self.pointers: set[str] = set()
         self._names = {p.register: p.name for p in routine.parameters}
@@ -93,7 +99,8 @@ class State:
 
     def _define_registers(self) -> frozenset[str]:
         not_arguments = {FLAGS_AT_ENTRY}
-        arguments = self._names or ARGUMENTS[self.bits]
+        # Inside a function any register may hold something.
+        arguments = self.machine.registers if self.routine.partial else self._names or ARGUMENTS[self.bits]
         for register in self.machine.registers:
             if register == "rsp":
                 continue
@@ -109,6 +116,8 @@ class State:
         )
         self.registers["rsp"] = stack
         self.machine.write("rsp", stack.marker - slot)
+        if self.routine.partial:
+            return frozenset()
         self.memory.store(stack.marker - slot, slot, None)
         self.saved.add(stack.marker - slot)
         self.machine.poke(stack.marker - slot, RETURN_ADDRESS.to_bytes(slot, "little"))
@@ -187,7 +196,7 @@ class State:
     def access(self, insn: Instruction, index: int, memory: Memory) -> Access:
         """One memory operand."""
         address, origin = self.address(insn, memory)
-        arena, offset = self.memory.resolve(address, origin)
+        arena, offset = self.memory.resolve(address, origin, memory.segment or "")
         return Access(index, insn.effect.role(index), address, memory.size, arena, offset, origin)
 
     def stack_access(self, distance: int, size: int, role: Role) -> Access:
@@ -214,8 +223,9 @@ class State:
                 unknown.append((value, scale))
         if memory.segment is not None:
             base = self._segment_base(insn, memory.segment)
-            address += base.marker
-            unknown.append((base, 1))
+            if unknown:
+                unknown.append((self.unknowns.get(("segment", memory.segment), {memory.segment}), 1))
+            address += base
         address &= (1 << self.bits) - 1
         if not unknown:
             return address & 0xFFFF_FFFF if memory.narrow else address, None
@@ -233,16 +243,13 @@ class State:
             raise lost_value(insn)
         return address, unknown[0][0]
 
-    def _segment_base(self, insn: Instruction, segment: str) -> Unknown:
-        if self.bits == 32:
+    def _segment_base(self, insn: Instruction, segment: str) -> int:
+        if self.segments_moved:
             raise UndecidedError(
-                "unclassified-instruction",
-                f"memory relative to {segment} in 32-bit code",
-                where=f"{insn.address:#x}",
+                "segment-moved", f"where {segment} is after {self.segments_moved}", where=f"{insn.address:#x}"
             )
-        value = self.unknowns.get(("segment", segment), {segment}, name=f"memory at {segment}")
-        self.machine.set_segment_base("fs" if segment == "fs" else "gs", value.marker)
-        return value
+        self.memory.use_segments()
+        return SEGMENT_BASES[self.bits][segment]
 
     def check_used(self, sources: Iterable[str]) -> None:
         """Notes registers that are no argument: something came to depend on what nobody put there."""
@@ -259,10 +266,24 @@ class State:
         """The value of a source operand: None if known. Raises UndecidedError for a lost value."""
         value: Unknown | None = None
         if isinstance(operand, Register):
-            value = self.registers[operand.full] if operand.general else self.vector(operand.full)
+            value = self._register(operand) if operand.general else self.vector(operand.full)
         elif access is not None and access.role in (Role.READ, Role.UPDATE):
             value = self.memory.load(access.address, access.size, access.arena, access.offset, access.origin)
         return value
+
+    def _register(self, register: Register) -> Unknown | None:
+        part = self.part(register)
+        return self.registers[register.full] if part is None else part
+
+    def part(self, register: Register) -> Unknown | None:
+        """The unknown value that was written to just this part of a register, if that is still what it holds."""
+        value, content = self._parts.get((register.full, register.size, register.offset), (None, None))
+        return value if value is not None and content == self.content(register.full) else None
+
+    def set_part(self, register: Register, value: Unknown, whole: Unknown) -> None:
+        """Makes a part of a general register hold ``value``, and the register as a whole ``whole``."""
+        self.set_unknown(register.full, whole)
+        self._parts[register.full, register.size, register.offset] = value, self.content(register.full)
 
     def vector(self, register: str) -> Unknown | None:
         """The value of a vector register."""

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from l1dflush.routine.model import NoteKind
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
+from l1dflush.verdict.cases import cases
+from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import BY_ID
 from l1dflush.verdict.walk import (
-    LINE,
     PAGE,
     READS,
     TOUCHES,
     Buffer,
+    Mechanism,
     Places,
+    enters,
     fill_start,
     mechanism,
     storage,
@@ -32,6 +35,8 @@ _NOTES = {
 _ENDS_LOADS = frozenset({Kind.FENCE, Kind.SERIALISE})
 # Symbols up to this size in bytes are variables, not buffers.
 POINTER_SIZE = 8
+# Ways to one thing that are told one by one.
+MOST_WAYS = 8
 
 
 def finding(rule_id: str, message: str, where: str = "") -> Finding:
@@ -48,12 +53,18 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
         finding("undefined-register", f"{name} is no argument, and what the routine does depends on it")
         for name in trace.reads_before_written
     )
+    entered = enters(trace.paths)
+    outcomes: list[Mechanism] = []
     for path in trace.paths:
         walk = walk_of(path, buffer) if buffer is not None else []
         if buffer is not None and walk:
             found.extend(_of_walk(trace, path, buffer, walk, places))
             found.extend(_of_extent(trace, buffer, walk, buffer_size, places, line))
-        found.extend(_of_path(path, places, bool(walk), buffer is not None))
+        outcomes.append(mechanism(path, bool(walk), entered))
+    if buffer is not None:
+        found.extend(_of_own_lines(trace.paths, buffer, places))
+    ways = _of_outcomes(trace.paths, outcomes, places)
+    found.extend(one for one in ways if one.id != "flush-skipped" or buffer is not None)
     unique = {(f.id, f.message, f.where): f for f in found}
     return sorted(unique.values(), key=lambda f: -f.severity.rank)
 
@@ -64,13 +75,26 @@ def _of_source(trace: Trace) -> Iterator[Finding]:
             yield finding(_NOTES[note.kind], note.text, note.where)
 
 
-def _of_path(path: Path, places: Places, walks: bool, any_walk: bool) -> Iterator[Finding]:
-    decided = "; ".join(decision_texts(path, places)) or "always"
-    for event in path.events:
-        if flushes_by_msr(event):
-            yield finding("msr-path", f"{event.detail} when: {decided}")
-    if any_walk and mechanism(path, walks) == "skipped":
-        yield finding("flush-skipped", f"no flush when: {decided}")
+def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism], places: Places) -> Iterator[Finding]:
+    """What may replace the walk on other paths: an MSR write, or nothing."""
+    rules: dict[str, tuple[str, str]] = {}
+    leaves = []
+    for path, outcome in zip(paths, outcomes, strict=True):
+        written = next((event.detail for event in path.events if flushes_by_msr(event)), "")
+        does = written or outcome
+        if written:
+            rules[does] = "msr-path", written
+        elif outcome == "skipped":
+            rules[does] = "flush-skipped", "no flush"
+        leaves.append((tuple(decision_texts(path, places)), does))
+    for does, ways in cases(leaves).items():
+        if does not in rules:
+            continue
+        rule, text = rules[does]
+        for way in ways[:MOST_WAYS]:
+            yield finding(rule, f"{text} when: {'; '.join(way) or 'always'}")
+        if len(ways) > MOST_WAYS:
+            yield finding(rule, f"{text} in {len(ways) - MOST_WAYS} other cases")
 
 
 def decision_texts(path: Path, places: Places) -> list[str]:
@@ -111,11 +135,16 @@ def _of_walk(
     if not any(event.kind in _ENDS_LOADS for event in path.events[last + 1 :]):
         yield finding("no-fence", "nothing waits for the last load", places.where(walk[-1][1].pc))
     yield from _of_warm_up(path, walk, places)
-    after = path.events[last + 1 :]
-    gone = {(e.arena, e.offset // LINE) for e in after if e.kind is Kind.LINE_FLUSH}
-    left = [e for e in after if e.kind in TOUCHES - {Kind.LINE_FLUSH} and (e.arena, e.offset // LINE) not in gone]
-    # The return address is read by every function: not worth a finding.
-    named = list(dict.fromkeys(places.text(e) for e in left if e.detail != "ret"))
+
+
+def _of_own_lines(paths: Iterable[Path], buffer: Buffer, places: Places) -> Iterator[Finding]:
+    """What of the routine's own is touched behind the walk, on any path."""
+    named: dict[str, None] = {}
+    for path in paths:
+        if walk_of(path, buffer):
+            # The return address is read by every function: not worth a finding.
+            left = (e for e in own_lines(after_flush(path, buffer)) if e.detail not in ("ret", "jmp"))
+            named.update((places.text(event), None) for event in left)
     if named:
         yield finding("own-lines-left", f"touched after the last buffer access: {_list(named)}")
 

@@ -16,12 +16,14 @@ from l1dflush.routine.model import NoteKind, OriginKind, Routine
 from l1dflush.trace.model import Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.findings import decision_texts, find, finding
+from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.model import (
     BufferInfo,
     EventInfo,
     ExitStatus,
     Finding,
     GeometryInfo,
+    OutsideInfo,
     PathInfo,
     RoutineInfo,
     Row,
@@ -35,7 +37,17 @@ from l1dflush.verdict.model import (
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.rows import Outcome, Question, judge_cache
 from l1dflush.verdict.select import select
-from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, storage, walk_of, walk_start
+from l1dflush.verdict.walk import (
+    Buffer,
+    Mechanism,
+    Places,
+    enters,
+    find_buffer,
+    mechanism,
+    storage,
+    walk_of,
+    walk_start,
+)
 
 TAKEN_FOR_GRANTED = (
     "accesses to one set take effect in program order",
@@ -108,7 +120,8 @@ def _judge(
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
     findings = find(trace, buffer, size, line)
     walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
-    paths = tuple(_path_info(path, places, path in walking) for path in trace.paths)
+    entered = enters(trace.paths)
+    paths = tuple(_path_info(path, places, mechanism(path, path in walking, entered)) for path in trace.paths)
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
     if buffer is None or not walking:
@@ -125,6 +138,8 @@ def _judge(
         routine=_routine_info(trace.routine),
         buffer=_buffer_info(trace, buffer, options),
         paths=paths,
+        outside=_outside(trace),
+        left=left_behind(trace.paths, buffer, places),
         findings=tuple(findings),
         rows=tuple(rows),
         scope=_scope(trace, options),
@@ -298,14 +313,20 @@ def _buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) ->
     )
 
 
-def _path_info(path: Path, places: Places, walks: bool) -> PathInfo:
+def _outside(trace: Trace) -> tuple[OutsideInfo, ...]:
+    called = {event.detail: "called" for path in trace.paths for event in path.events if event.kind is Kind.CALL}
+    return tuple(OutsideInfo(name=name, stands_for=text) for name, text in {**called, **trace.stubs}.items())
+
+
+def _path_info(path: Path, places: Places, outcome: Mechanism) -> PathInfo:
     loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
     return PathInfo(
-        outcome=mechanism(path, walks),
+        outcome=outcome,
         decided_by=tuple(decision_texts(path, places)),
         loads=loads,
         instructions=path.instructions,
         runs=tuple(_run(run, places) for run in fold(path.events)),
+        end=path.end,
     )
 
 
@@ -313,6 +334,7 @@ def _trace_path(path: Path, places: Places) -> TracePath:
     return TracePath(
         decided_by=tuple(decision_texts(path, places)),
         instructions=path.instructions,
+        end=path.end,
         runs=tuple(_run(run, places) for run in fold(path.events)),
         events=tuple(
             EventInfo(

@@ -78,11 +78,33 @@ class Run(_Model):
 class PathInfo(_Model):
     """One way through the routine."""
 
-    outcome: Literal["software walk", "MSR write", "cache instruction", "skipped"]
+    outcome: Literal["software walk", "MSR write", "cache instruction", "skipped", "no entry"] = Field(
+        description="how the path flushes; 'skipped' if it does not, 'no entry' if nobody is let in behind it: it ends"
+        " in a trap, or returns where others enter a guest"
+    )
     decided_by: tuple[str, ...] = Field(description="the decisions that lead here, one sentence each")
     loads: int = Field(description="loads from the buffer")
     instructions: int
     runs: tuple[Run, ...] = Field(description="what happened, in order, folded")
+    end: str = Field(
+        default="", description="the instruction that it ends with, or --until; empty where it returns to its caller"
+    )
+
+
+class OutsideInfo(_Model):
+    """A symbol that the routine refers to and that is not in the input."""
+
+    name: str
+    stands_for: str = Field(description="what it was taken to do")
+
+
+class LeftInfo(_Model):
+    """Own lines that are cached at the end: touched between the flush and the end, and not flushed since."""
+
+    place: str = Field(description="what the memory belongs to")
+    first: int = Field(default=0, description="lowest offset touched, in bytes")
+    last: int = Field(default=0, description="highest offset touched, in bytes")
+    written: bool = Field(default=False, description="whether some of it was stored to")
 
 
 class Finding(_Model):
@@ -185,6 +207,10 @@ class VerifyResult(_Model):
     routine: RoutineInfo
     buffer: BufferInfo | None
     paths: tuple[PathInfo, ...]
+    outside: tuple[OutsideInfo, ...] = ()
+    left: tuple[LeftInfo, ...] = Field(
+        default=(), description="what some flushing path touches behind its flush: a guest can still see it"
+    )
     findings: tuple[Finding, ...]
     rows: tuple[Row, ...]
     scope: Scope
@@ -230,6 +256,7 @@ class TracePath(_Model):
 
     decided_by: tuple[str, ...]
     instructions: int
+    end: str = Field(default="", description="as in a verify result")
     runs: tuple[Run, ...]
     events: tuple[EventInfo, ...]
 

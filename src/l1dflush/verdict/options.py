@@ -24,6 +24,7 @@ class VerifyOptions:
     defines: Mapping[str, str] = field(default_factory=dict)
     optimize: str = "2"
     bind: Mapping[str, str] = field(default_factory=dict)
+    static_keys: Mapping[str, bool] = field(default_factory=dict)
     buffer_size: int | None = None
     cpus: tuple[str, ...] = ()
     cpu_folders: tuple[Path, ...] = ()
@@ -32,17 +33,20 @@ class VerifyOptions:
     every_cpu: bool = False
     every_path: bool = False
     fail_on: Severity | None = None
+    start: str | None = None
+    until: tuple[str, ...] = ()
+    max_paths: int = 64
     max_seconds: float = 10.0
     max_instructions: int = 5_000_000
     max_states: int | None = None
 
     def load_options(self) -> LoadOptions:
         """The part that concerns reading the input."""
-        return LoadOptions(self.function, self.defines, self.optimize)
+        return LoadOptions(self.function, self.defines, self.optimize, self.start, self.until)
 
     def trace_options(self) -> TraceOptions:
         """The part that concerns running it."""
-        return TraceOptions(self.bind, self.max_instructions, self.max_seconds)
+        return TraceOptions(self.bind, self.static_keys, self.max_instructions, self.max_seconds, self.max_paths)
 
     def unoptimised(self) -> VerifyOptions:
         """The same question for C compiled at -O0."""

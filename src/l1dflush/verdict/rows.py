@@ -101,12 +101,15 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
 def _words(question: Question, geometry: Geometry) -> list[PathWords]:
     key = (geometry.sets, geometry.line)
     if key not in question.words:
-        found = []
+        # Paths that differ only in what they do before or after the walk are one.
+        found: dict[tuple[tuple[Event, ...], str], PathWords] = {}
         for path in question.paths:
             events, doubt = _judged_part(path, question.buffer)
-            per_set = set_words(events, question.buffer.arenas, geometry, question.buffer_size)
-            found.append(PathWords(per_set, doubt))
-        question.words[key] = found
+            what = tuple(events), str(doubt)
+            if what not in found:
+                per_set = set_words(events, question.buffer.arenas, geometry, question.buffer_size)
+                found[what] = PathWords(per_set, doubt)
+        question.words[key] = list(found.values())
     return question.words[key]
 
 
@@ -117,17 +120,16 @@ def _judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], Undecided
     end: any state again. And what wbinvd and invd do cannot be proved.
     """
     walk = walk_of(path, buffer)
-    last = walk[-1][0]
+    first, last = walk[0][0], walk[-1][0]
     calls = [at for at, event in enumerate(path.events[:last]) if event.kind is Kind.CALL]
     doubt = None
     if any(event.kind is Kind.FLUSH_ALL for event in path.events):
         doubt = UndecidedError("cache-instruction", "the walk is not enough, but wbinvd or invd may be")
-    if not calls:
-        return path.events, doubt
-    if walk[0][0] < calls[-1]:
+    if calls and first < calls[-1]:
+        first = calls[-1] + 1
         name = path.events[calls[-1]].detail
         doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
-    return path.events[calls[-1] + 1 :], doubt
+    return path.events[first : last + 1], doubt
 
 
 def _judge(

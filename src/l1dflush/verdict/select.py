@@ -2,44 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.explore import trace as run_trace
-from l1dflush.trace.model import Trace
+from l1dflush.trace.model import UNTIL, Trace
+from l1dflush.trace.scan import scan
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import mechanism, walked_arenas
+from l1dflush.verdict.walk import READS, mechanism, walked_arenas
+
+FLUSH_WORDS = ("l1d", "l1tf", "flush")
+# So many are traced without a look at them first.
+FEW = 8
+# Names that an error lists.
+MOST_LISTED = 12
+_PICK = "pick one with --function NAME"
 
 
 def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     """The trace of the one routine that is the flush.
 
-    A routine that was named, or is the only candidate, is taken as it is. Raises InputError that lists the
-    candidates when none or several walk a buffer, UndecidedError when the chosen one cannot be followed.
+    A routine that was named, or is the only candidate, is taken as it is. Else those are tried whose name speaks
+    of a flush, then all others. Raises InputError that lists the candidates when none or several walk a buffer,
+    UndecidedError when the chosen one cannot be followed.
     """
     if len(routines) == 1:
-        return run_trace(routines[0], options.trace_options())
-    walking: list[Trace] = []
-    others: list[Trace] = []
-    failed: list[tuple[Routine, UndecidedError]] = []
-    for routine in routines:
-        try:
-            found = run_trace(routine, options.trace_options())
-        except UndecidedError as error:
-            failed.append((routine, error))
-            continue
-        (walking if any(walked_arenas(path) for path in found.paths) else others).append(found)
-    if len(walking) == 1:
-        return walking[0]
-    # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
-    mechanisms = [t for t in others if any(mechanism(path, walks=False) != "skipped" for path in t.paths)]
-    if not walking and len(mechanisms) == 1 and not failed:
-        return mechanisms[0]
-    if not walking and len(failed) == 1 and not mechanisms:
-        raise failed[0][1]
-    names = ", ".join(t.routine.name for t in walking) or ", ".join(routine.name for routine in routines)
-    if walking:
-        raise InputError(f"several functions walk a buffer: {names}", hint="pick one with --function NAME")
-    reason = "" if not failed else f"; {failed[0][0].name} could not be followed: {failed[0][1].what}"
-    raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint="pick one with --function NAME")
+        return _come_to_end(run_trace(routines[0], options.trace_options()))
+    tried = _Tried(options, time.monotonic() + options.max_seconds)
+    named = [r for r in routines if any(word in r.name.lower() for word in FLUSH_WORDS)]
+    others = [r for r in routines if r not in named] if len(named) < len(routines) else []
+    for group in (named, others):
+        tried.run(group)
+        found = tried.found()
+        if found is not None:
+            return _come_to_end(found)
+    tried.run(_unlabelled(routines))
+    found = tried.found()
+    if found is not None:
+        return _come_to_end(found)
+    if len(tried.failed) == 1:
+        raise tried.failed[0][1]
+    listed = named or routines
+    reason = "" if not tried.failed else f"; {tried.failed[0][0].name} could not be followed: {tried.failed[0][1].what}"
+    names = _list(routine.name for routine in listed)
+    raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
+
+
+def _come_to_end(trace: Trace) -> Trace:
+    """The trace, if some path ends where the user wants it to."""
+    if trace.routine.until and not any(path.end == UNTIL for path in trace.paths):
+        raise InputError("no path of the routine comes there", where="--until")
+    return trace
+
+
+@dataclass
+class _Tried:
+    """Traces of candidates, by what they turned out to be."""
+
+    options: VerifyOptions
+    deadline: float
+    walking: list[Trace] = field(default_factory=list)
+    others: list[Trace] = field(default_factory=list)
+    failed: list[tuple[Routine, UndecidedError]] = field(default_factory=list)
+
+    def run(self, routines: Sequence[Routine]) -> None:
+        """Traces ``routines``; of many only those that look like a flush."""
+        if len(routines) > FEW:
+            code = scan(routines[0].image, (routine.entry for routine in routines))
+            routines = [routine for routine in routines if code.may_flush(routine.entry)]
+        for routine in routines:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise InputError(
+                    f"not all of the functions could be tried in {self.options.max_seconds:g} seconds", hint=_PICK
+                )
+            try:
+                trace = run_trace(routine, replace(self.options.trace_options(), max_seconds=left))
+            except UndecidedError as error:
+                self.failed.append((routine, error))
+                continue
+            (self.walking if any(walked_arenas(path) for path in trace.paths) else self.others).append(trace)
+
+    def found(self) -> Trace | None:
+        """The only one that walks a buffer, or the only one that flushes at all; None if nobody does.
+
+        Raises InputError when several do.
+        """
+        walking = _innermost(self.walking)
+        if len(walking) > 1:
+            names = _list(trace.routine.name for trace in walking)
+            raise InputError(f"several functions walk a buffer: {names}", hint=_PICK)
+        # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
+        flushing = [t for t in self.others if any(mechanism(p, walks=False) != "skipped" for p in t.paths)]
+        if not walking and len(flushing) == 1 and not self.failed:
+            return flushing[0]
+        return walking[0] if walking else None
+
+
+def _innermost(walking: Sequence[Trace]) -> Sequence[Trace]:
+    """Those that walk by themselves: whoever calls the flush, or falls into it, walks too."""
+    own = [trace for trace in walking if _walks_itself(trace)]
+    return own or walking
+
+
+def _walks_itself(trace: Trace) -> bool:
+    routine = trace.routine
+    end = routine.entry + len(routine.code)
+    return any(
+        routine.entry <= event.pc < end
+        for path in trace.paths
+        for arena in walked_arenas(path)
+        for event in path.events
+        if event.kind in READS and event.arena == arena
+    )
+
+
+def _unlabelled(routines: Sequence[Routine]) -> list[Routine]:
+    """Functions without a name: who is called but is in no table."""
+    first = routines[0]
+    code = scan(first.image, (routine.entry for routine in routines))
+    entries = sorted(code.unlabelled)
+    return [replace(first, name=f"code at {entry:#x}", entry=entry, end=None, parameters=()) for entry in entries]
+
+
+def _list(names: Iterable[str]) -> str:
+    texts = list(names)
+    more = len(texts) - MOST_LISTED
+    return ", ".join(texts[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

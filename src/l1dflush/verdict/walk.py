@@ -8,13 +8,15 @@ from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.routine.model import Image, Symbol
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
+from l1dflush.trace.model import TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.trace.runs import fold
 from l1dflush.trace.state import BUFFER
 
 PAGE = 4096
 # Lines for finding the walk; the proof uses each cache's own line size.
 LINE = 64
+# Fewer accesses at a constant stride are fields of a structure, not a walk: no cache has fewer ways.
+FEWEST = 4
 READS = frozenset({Kind.LOAD, Kind.PREFETCH, Kind.LINE_FLUSH})
 TOUCHES = READS | {Kind.STORE}
 
@@ -47,7 +49,7 @@ def walked_arenas(path: Path) -> list[Arena]:
     for run in fold(reads):
         arena = run.event.arena
         assert arena is not None
-        if (run.step and run.span >= PAGE) or len(lines[arena.key]) >= PAGE // LINE:
+        if (run.step and run.span >= PAGE and run.count >= FEWEST) or len(lines[arena.key]) >= PAGE // LINE:
             found.setdefault(arena.key, arena)
     return list(found.values())
 
@@ -101,11 +103,17 @@ def storage(image: Image, event: Event) -> Symbol | None:
     """The symbol whose own storage an event touches, or that it lies behind."""
     if event.arena is None or event.arena.kind not in (ArenaKind.SECTION, ArenaKind.SYMBOL):
         return None
-    if event.arena.kind is ArenaKind.SYMBOL:
-        return image.symbols.get(event.arena.key.removeprefix("external:"))
-    base = int(event.arena.key.removeprefix("section:"), 16)
+    return _symbol_behind(image, event.arena.key, event.offset)
+
+
+def _symbol_behind(image: Image, key: str, offset: int) -> Symbol | None:
+    """The symbol at or before ``offset`` in the outside symbol's or the section's arena called ``key``."""
+    kind, _, name = key.partition(":")
+    if kind != "section":
+        return image.symbols.get(name)
+    base = int(name, 16)
     section = next(s for s in image.sections if s.address == base)
-    address = base + event.offset
+    address = base + offset
     symbols = [
         symbol
         for symbol in image.symbols.values()
@@ -139,13 +147,24 @@ def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
     return longest.event._replace(offset=min(longest.event.offset, longest.last))
 
 
-def mechanism(path: Path, walks: bool) -> Literal["software walk", "MSR write", "cache instruction", "skipped"]:
-    """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
+Mechanism = Literal["software walk", "MSR write", "cache instruction", "skipped", "no entry"]
+
+
+def mechanism(path: Path, walks: bool, entered: bool = False) -> Mechanism:
+    """How a path flushes. A walk counts first: what an MSR write does cannot be proved. ``entered`` tells that
+    other paths of the routine enter a guest: then one that returns lets nobody in."""
     if walks:
         return "software walk"
     if any(flushes_by_msr(event) for event in path.events):
         return "MSR write"
-    return "cache instruction" if any(event.kind is Kind.FLUSH_ALL for event in path.events) else "skipped"
+    if any(event.kind is Kind.FLUSH_ALL for event in path.events):
+        return "cache instruction"
+    return "no entry" if path.end in TRAPS or (entered and not path.end) else "skipped"
+
+
+def enters(paths: Iterable[Path]) -> bool:
+    """Whether some path ends where somebody else goes on: a guest, interrupted code, or what is behind --until."""
+    return any(path.end and path.end not in TRAPS for path in paths)
 
 
 def fill_start(walk: Sequence[tuple[int, Event]]) -> int:
@@ -180,6 +199,8 @@ class Places:
             return (BUFFER, event.offset) if arena.key == self._buffer.primary.key else (arena.name, event.offset)
         if arena.kind is ArenaKind.STACK:
             return "stack", event.offset
+        if arena.kind is ArenaKind.SEGMENT:
+            return self._in_segment(arena, event.offset)
         known = self._symbols.get((arena.key, event.offset))
         if known is None:
             symbol = storage(self._image, event)
@@ -191,6 +212,16 @@ class Places:
                 known = symbol.name, event.offset
             self._symbols[arena.key, event.offset] = known
         return known
+
+    def _in_segment(self, arena: Arena, offset: int) -> tuple[str, int]:
+        segment, _, inner = arena.key.partition(":")
+        if not inner:
+            return segment, offset
+        symbol = _symbol_behind(self._image, inner, offset)
+        if symbol is None:
+            return arena.name, offset
+        kind, _, base = inner.partition(":")
+        return f"{segment}:{symbol.name}", offset if kind == "external" else int(base, 16) + offset - symbol.address
 
     def text(self, event: Event) -> str:
         """The same as one word: ``buffer+0x1040``."""

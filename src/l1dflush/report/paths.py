@@ -1,0 +1,71 @@
+"""The paths of a routine for a person: what each does, and what decides which one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from l1dflush.report.layout import paragraph
+from l1dflush.report.runs import in_buffer, own_accesses, walk_text
+from l1dflush.verdict.cases import cases
+from l1dflush.verdict.model import BufferInfo, PathInfo
+
+# So many are listed one by one.
+MAX_PATHS = 8
+
+# Kinds of events that tell how a path flushes.
+_FLUSHING = frozenset({"fence", "serialise", "flush-all"})
+
+
+def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int) -> list[Text]:
+    """What each path does; paths that do the same are told once, each with what decides it. Where they are many,
+    decisions that make no difference are left out."""
+    if not paths:
+        return []
+    if len(paths) == 1:
+        text = _what(paths, buffer).removeprefix("software walk: ")
+        return paragraph(text, width, first="trace   = ", indent=" " * 10)
+    many = len(paths) > MAX_PATHS
+    kinds = [_rough_kind(path, buffer) if many else _kind(path, buffer) for path in paths]
+    alike: dict[str, list[PathInfo]] = {}
+    for path, kind in zip(paths, kinds, strict=True):
+        alike.setdefault(kind, []).append(path)
+    reasons = cases([(path.decided_by, kind) for path, kind in zip(paths, kinds, strict=True)]) if many else {}
+    lines = [Text(f"{len(paths)} paths:")]
+    for kind, members in list(alike.items())[:MAX_PATHS]:
+        times = f"{len(members)} x " if len(members) > 1 else ""
+        what = kind if many else _what(members, buffer)
+        lines += paragraph(f"{times}{what}", width, first="  - ", indent="    ")
+        decided = reasons[kind] if many else [path.decided_by for path in members]
+        for decisions in decided[:MAX_PATHS]:
+            if decisions:
+                text = f"if {' and '.join(decisions)}"
+                lines += paragraph(text, width, first="      ", indent="        ", style="dim")
+        if len(decided) > MAX_PATHS:
+            lines.append(Text(f"      and {len(decided) - MAX_PATHS} other cases", "dim"))
+    if len(alike) > MAX_PATHS:
+        lines.append(Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim"))
+    return lines
+
+
+def _kind(path: PathInfo, buffer: BufferInfo | None) -> str:
+    """What a path does, as far as its flush goes."""
+    return f"{path.outcome}: {walk_text(path.runs, buffer)}{f'; then {path.end}' if path.end else ''}"
+
+
+def _rough_kind(path: PathInfo, buffer: BufferInfo | None) -> str:
+    """The same without what else it does on the way."""
+    runs = [run for run in path.runs if in_buffer(run, buffer) or run.kind in _FLUSHING]
+    return f"{path.outcome}: {walk_text(runs, buffer)}" if runs and path.outcome != "skipped" else path.outcome
+
+
+def _what(members: Sequence[PathInfo], buffer: BufferInfo | None) -> str:
+    first = members[0]
+    counts = [own_accesses(path.runs, buffer) for path in members]
+    low, high = min(counts), max(counts)
+    own = f"{low}" if low == high else f"{low} to {high}"
+    text = f"{first.outcome}: {walk_text(first.runs, buffer)}"
+    if high:
+        text += f"; {own} own access{'' if high == 1 else 'es'}"
+    return text + (f"; then {first.end}" if first.end else "")

@@ -1,0 +1,205 @@
+"""The tables in which a kernel's or a module's code says where it is to be patched.
+
+Linux puts them into sections of well-known names and finds its way in them by sections, not by symbols; so does
+this module. It reads them after relocation, so that it is all the same whether the file was linked already. The
+forms changed over time, and no record says which it is in; but every record names an instruction, so the form is
+the one in which all of them do.
+
+Sources: ``arch/x86/include/asm/{jump_label,alternative,bug}.h``, ``include/linux/jump_label.h``,
+``include/asm-generic/bug.h``, from 4.14 to 7.x.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from l1dflush.routine.model import JumpSite, PatchSites, Section, Symbol
+
+JUMPS, ALTERNATIVES, BUGS = "__jump_table", ".altinstructions", "__bug_table"
+RETURNS, TRACING = ".return_sites", "__mcount_loc"
+TABLES = frozenset({JUMPS, ALTERNATIVES, BUGS, RETURNS, TRACING})
+
+# In the key of a jump-label record: the site's sense, and a mark for the tool that rewrites jumps into nops.
+_INVERTED, _KEY_BITS = 1, 3
+# A trap that reports a warning: bit 0 of a bug record's flags.
+_WARNING = 1
+
+
+def patch_sites(sections: Sequence[Section], symbols: Mapping[str, Symbol], bits: Literal[32, 64]) -> PatchSites:
+    """The patch sites of the image that ``sections`` and ``symbols`` make up; a table that makes no sense in
+    any of its forms is taken for absent, and so is a record of it that names no code."""
+    if not any(section.name in TABLES for section in sections):
+        return PatchSites()
+    code = _Code(sections)
+    tables = {name: [_Table(s, bits) for s in sections if s.name == name and s.data] for name in TABLES}
+    return PatchSites(
+        jumps=dict(jump for table in tables[JUMPS] for jump in _jumps(table, code, _names(symbols, sections))),
+        alternatives=_alternatives(tables[ALTERNATIVES], code),
+        returns=frozenset(at for table in tables[RETURNS] for at in _places(table, code, table.near)),
+        tracing=frozenset(at for table in tables[TRACING] for at in _tracing(table, code)),
+        warnings=frozenset(at for table in tables[BUGS] for at in _warnings(table, code)),
+    )
+
+
+class _Code:
+    """The executable sections, and which addresses lie in them."""
+
+    def __init__(self, sections: Iterable[Section]) -> None:
+        self._sections = sorted((s for s in sections if s.executable), key=lambda s: s.address)
+        self._starts = [section.address for section in self._sections]
+
+    def at(self, address: int, size: int = 1) -> bytes | None:
+        """The ``size`` bytes of code at ``address``; None when it is no code."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        section = self._sections[index]
+        start = address - section.address
+        found = section.data[start : start + size]
+        return found if len(found) == size else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One such section: ``near`` and ``far`` read what a field refers to, by its offset."""
+
+    section: Section
+    bits: Literal[32, 64]
+
+    @property
+    def size(self) -> int:
+        return len(self.section.data)
+
+    @property
+    def word(self) -> int:
+        """Bytes of a pointer."""
+        return self.bits // 8
+
+    def number(self, offset: int, size: int, *, signed: bool = False) -> int:
+        return int.from_bytes(self.section.data[offset : offset + size], "little", signed=signed)
+
+    def near(self, offset: int) -> int:
+        """Where a 32-bit field points to that is relative to its own place."""
+        return self._address(self.section.address + offset + self.number(offset, 4, signed=True))
+
+    def near_word(self, offset: int) -> int:
+        """The same for a field of a pointer's size."""
+        return self._address(self.section.address + offset + self.number(offset, self.word, signed=True))
+
+    def far(self, offset: int) -> int:
+        """Where a pointer points to."""
+        return self.number(offset, self.word)
+
+    def _address(self, value: int) -> int:
+        return value & ((1 << self.bits) - 1)
+
+
+def _rows(table: _Table, stride: int) -> range:
+    """Offsets of the records; none unless they fill the table."""
+    return range(0, table.size, stride) if table.size % stride == 0 else range(0)
+
+
+Reader = Callable[[int], int]
+Form = TypeVar("Form")
+
+
+def _jumps(table: _Table, code: _Code, name: Callable[[int], str]) -> Iterator[tuple[int, JumpSite]]:
+    """Relative since 4.19 (site and target 32 bits, key a pointer's size), absolute before."""
+    word = table.word
+    relative: tuple[int, Reader, Reader, int] = (8 + word, table.near, table.near_word, 4)
+    absolute: tuple[int, Reader, Reader, int] = (3 * word, table.far, table.far, word)
+    stride, place, pointer, width = _best(
+        (relative, absolute),
+        lambda form: (form[1](at) for at in _rows(table, form[0])),
+        code,
+    )
+    for at in _rows(table, stride):
+        site, target, key = place(at), place(at + width), pointer(at + 2 * width)
+        if code.at(site) is not None and code.at(target) is not None:
+            yield site, JumpSite(target, name(key & ~_KEY_BITS), bool(key & _INVERTED))
+
+
+def _best(forms: Sequence[Form], places: Callable[[Form], Iterable[int]], code: _Code) -> Form:
+    """The form in which the largest part of the records names code; the first of equals."""
+
+    def share(form: Form) -> float:
+        found = [code.at(place) is not None for place in places(form)]
+        return sum(found) / len(found) if found else 0.0
+
+    return max(forms, key=share)
+
+
+def _alternatives(tables: Sequence[_Table], code: _Code) -> dict[int, tuple[int, ...]]:
+    """A record: the instruction, its replacement, feature (16 bits, or since 6.3 32 with flags above), both
+    lengths, and until 5.12 how much of the instruction is padding."""
+    sites: dict[int, tuple[int, ...]] = {}
+    for table in tables:
+
+        def places(stride: int, table: _Table = table) -> Iterator[int]:
+            # The replacement may be empty, and then lie at its section's end; its length says so.
+            lengths = 12 if stride == 14 else 10
+            for at in _rows(table, stride):
+                yield table.near(at)
+                if table.number(at + lengths + 1, 1):
+                    yield table.near(at + 4)
+
+        stride = _best((12, 13, 14), places, code)
+        for at in _rows(table, stride):
+            site, feature = table.near(at), table.number(at + 8, 2)
+            if code.at(site) is not None:
+                sites[site] = (*sites.get(site, ()), feature)
+    return sites
+
+
+def _places(table: _Table, code: _Code, read: Reader, stride: int = 4) -> Iterator[int]:
+    return (place for at in _rows(table, stride) if code.at(place := read(at)) is not None)
+
+
+def _tracing(table: _Table, code: _Code) -> Iterator[int]:
+    return _places(table, code, table.far, table.word)
+
+
+def _warnings(table: _Table, code: _Code) -> Iterator[int]:
+    """Records of 8 bytes (place, flags), 12 (place, file, line, flags; or on i386 before 5.x absolute), or since
+    6.19 16 (with a format): each begins with the address of an undefined instruction."""
+    forms = [(stride, read) for stride in (12, 16, 8) for read in (table.near, lambda at: table.number(at, 4))]
+    traps = ("0f0b", "0fb9", "67")
+
+    def share(form: tuple[int, Reader]) -> float:
+        found = [(code.at(form[1](at), 2) or b"").hex().startswith(traps) for at in _rows(table, form[0])]
+        return sum(found) / len(found) if found else 0.0
+
+    stride, read = max(forms, key=share)
+    for at in _rows(table, stride):
+        # Without the line number the flags come earlier, and padding follows.
+        flags = table.number(at + 4, 2) if stride == 8 else table.number(at + stride - 2, 2)
+        if stride == 12 and not flags:
+            flags = table.number(at + 8, 2)
+        if flags & _WARNING and code.at(place := read(at)) is not None:
+            yield place
+
+
+def _names(symbols: Mapping[str, Symbol], sections: Sequence[Section]) -> Callable[[int], str]:
+    """Gives an address in data its symbol's name, or what there is instead."""
+    exact: dict[int, str] = {}
+    for symbol in symbols.values():
+        if not symbol.function:
+            exact.setdefault(symbol.address, symbol.name)
+    starts = sorted(exact)
+
+    def name(address: int) -> str:
+        if address in exact:
+            return exact[address]
+        section = next((s for s in sections if s.address <= address < s.address + s.size), None)
+        index = bisect_right(starts, address) - 1
+        if index >= 0 and (section is None or starts[index] >= section.address):
+            distance = address - starts[index]
+            # A key inside a structure, or of an array.
+            if section is not None or distance < 4096:
+                return f"{exact[starts[index]]}+{distance:#x}"
+        return f"{section.name}+{address - section.address:#x}" if section is not None else f"{address:#x}"
+
+    return name

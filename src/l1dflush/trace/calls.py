@@ -1,0 +1,217 @@
+"""Jumps, calls and the stack of one path: what leaves the routine and what comes back."""
+
+from __future__ import annotations
+
+from l1dflush.errors import UndecidedError
+from l1dflush.routine.model import Routine
+from l1dflush.trace.conditions import flag_content
+from l1dflush.trace.decode import Instruction, Memory, Register
+from l1dflush.trace.effects import ALL_FLAGS, Form, Role
+from l1dflush.trace.kernel_sites import KernelSites
+from l1dflush.trace.machine import is_external
+from l1dflush.trace.memory import STACK_POINTER
+from l1dflush.trace.model import Event, Kind
+from l1dflush.trace.semantics import check_reports
+from l1dflush.trace.state import (
+    ARGUMENTS,
+    CALLER_SAVED,
+    FLAGS_AT_ENTRY,
+    RETURN_ADDRESS,
+    FlagValue,
+    State,
+    lost_value,
+)
+from l1dflush.trace.values import Unknown, identity
+
+# Where a path goes on behind the call of a function that does not come back.
+NOWHERE = -1
+# What is put between functions: int3, nop and its longer forms.
+_PADDING = (b"\xcc", b"\x90", b"\x66\x90", b"\x0f\x1f", b"\x66\x0f", b"\x66\x66", b"\x66\x2e", b"\x8d", b"\x00")
+# What an outside function may write behind a pointer into the stack, in bytes, if nothing saved lies before that.
+LARGEST_VARIABLE = 4096
+
+
+class Calls:
+    """Runs the instructions that go elsewhere or use the stack. What goes elsewhere returns where it goes on."""
+
+    def __init__(self, state: State, routine: Routine, kernel: KernelSites) -> None:
+        self._state = state
+        self._routine = routine
+        self._kernel = kernel
+        symbols = routine.image.symbols.values()
+        self._extents = {s.address: s.address + s.size for s in symbols if s.function and s.size}
+
+    def _target(self, insn: Instruction) -> tuple[int, Unknown | None]:
+        """Where an indirect or direct jump goes; emits the load of an indirect one."""
+        operand = insn.operands[0]
+        if isinstance(operand, int):
+            return operand, None
+        access = None
+        if isinstance(operand, Memory):
+            access = self._state.access(insn, 0, operand)
+            self._state.emit(insn, access)
+        value = self._state.value(insn, operand, access)
+        if access is not None:
+            return int.from_bytes(self._state.machine.peek(access.address, self._state.width), "little"), value
+        assert isinstance(operand, Register)
+        return self._state.machine.read(operand.full), value
+
+    def jump(self, insn: Instruction) -> int:
+        """Runs `jmp`. One to an outside function returns to the caller, one to the return thunk is a return."""
+        target, unknown = self._target(insn)
+        if unknown is not None:
+            raise UndecidedError(
+                "indirect-jump",
+                f"`{insn.text}` goes where {' and '.join(unknown.sources)} says",
+                where=f"{insn.address:#x}",
+            )
+        if is_external(target):
+            if not self._kernel.is_return(insn.address, self._state.memory.symbol_at(target)):
+                self._outside_call(insn, target, None)
+            return self._pop_return(insn)
+        self._kernel.jumps_out(insn.address, target)
+        return target
+
+    def call(self, insn: Instruction) -> int:
+        """Runs `call`: goes into functions that are here, and takes others to return."""
+        target, unknown = self._target(insn)
+        if (
+            unknown is None
+            and is_external(target)
+            and self._kernel.is_tracing(insn.address, self._state.memory.symbol_at(target))
+        ):
+            return insn.next
+        pushed = self._state.stack_access(-self._state.width, self._state.width, Role.WRITE)
+        self._state.emit(insn, pushed)
+        if unknown is not None or is_external(target):
+            self._state.memory.forget(pushed.address, pushed.size)
+            self._outside_call(insn, target, unknown)
+            return insn.next if self._may_return(insn) else NOWHERE
+        self._state.memory.store(pushed.address, pushed.size, None)
+        self._state.saved.add(pushed.address)
+        self._state.machine.poke(pushed.address, insn.next.to_bytes(pushed.size, "little"))
+        self._state.machine.write("rsp", pushed.address)
+        return target
+
+    def _may_return(self, insn: Instruction) -> bool:
+        """Whether an outside call may come back: behind one that cannot a compiler puts no code, so there the
+        function ends, and padding or the next one follows."""
+        if insn.next not in self._extents.values():
+            return True
+        section = self._state.memory.section_at(insn.next)
+        behind = section.data[insn.next - section.address :][:2] if section is not None else b""
+        if behind and insn.next not in self._extents and not behind.startswith(_PADDING):
+            return True
+        name = self._state.events[-1].detail
+        self._state.memory.assumptions.setdefault(f"{name} does not return: its caller ends behind the call")
+        return False
+
+    def _outside_call(self, insn: Instruction, target: int, unknown: Unknown | None) -> None:
+        """A function that is not here is taken to return, having changed what the ABI lets it change."""
+        state = self._state
+        symbol = None if unknown is not None else state.memory.symbol_at(target)
+        name = (
+            symbol.name if symbol is not None else "+".join(unknown.sources) if unknown is not None else f"{target:#x}"
+        )
+        state.events.append(Event(Kind.CALL, insn.address, name))
+        state.memory.outside_call()
+        for register in ARGUMENTS[state.bits]:
+            # A pointer into the stack is a pointer to a variable.
+            if (value := state.registers[register]) is not None and STACK_POINTER in value.sources:
+                state.memory.forget_up_to(state.machine.read(register), state.saved, LARGEST_VARIABLE)
+        for register in CALLER_SAVED[state.bits]:
+            what = f"what {name} returned" if register == "rax" else f"{register} after {name}"
+            state.set_unknown(register, state.unknowns.get(("call", name, register, state.memory.version), {what}))
+        for part in ALL_FLAGS:
+            key = identity(("flags after call", name, state.memory.version))
+            state.flags[part] = FlagValue(key, (f"flags after {name}",))
+        state.vectors.clear()
+
+    def come_back(self, insn: Instruction) -> int:
+        """Runs `ret`."""
+        return self._pop_return(
+            insn, extra=insn.operands[0] if insn.operands and isinstance(insn.operands[0], int) else 0
+        )
+
+    def _pop_return(self, insn: Instruction, extra: int = 0) -> int:
+        state = self._state
+        access = state.stack_access(0, state.width, Role.READ)
+        state.emit(insn, access)
+        # Inside a function, what nobody pushed since was there before: the way back to the caller.
+        above = self._routine.partial and access.offset >= -state.width
+        untouched = above and not any(state.memory.state(access.address, access.size))
+        value = state.memory.load(access.address, access.size, access.arena, access.offset, access.origin)
+        if value is not None and untouched:
+            return RETURN_ADDRESS
+        if value is not None:
+            raise UndecidedError(
+                "return-address-unknown", "the return address is not the caller's", where=f"{insn.address:#x}"
+            )
+        target = int.from_bytes(state.machine.peek(access.address, state.width), "little")
+        state.machine.write("rsp", access.address + state.width + extra)
+        return target
+
+    def stack(self, insn: Instruction) -> None:
+        """Runs `push`, `pop` and `leave`."""
+        state, width = self._state, self._state.width
+        if insn.effect.form is Form.LEAVE:
+            state.registers["rsp"] = state.registers["rbp"]
+            state.machine.write("rsp", state.machine.read("rbp"))
+            self._pop_into(insn, "rbp")
+            return
+        operand = insn.operands[0]
+        if isinstance(operand, Register | Memory) and operand.size != width:
+            raise UndecidedError(
+                "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
+            )
+        if insn.effect.form is Form.POP:
+            if not isinstance(operand, Register):
+                raise UndecidedError(
+                    "unclassified-instruction", f"the instruction `{insn.text}`", where=f"{insn.address:#x}"
+                )
+            self._pop_into(insn, operand.full)
+            return
+        access = None
+        if isinstance(operand, Memory):
+            access = state.access(insn, 0, operand)
+            state.emit(insn, access)
+        value = state.value(insn, operand, access)
+        if value is not None and value.lost:
+            raise lost_value(insn)
+        pushed = state.stack_access(-width, width, Role.WRITE)
+        state.emit(insn, pushed)
+        _, reports = state.machine.step(insn.address)
+        check_reports(insn, reports, [a for a in (access, pushed) if a is not None])
+        state.memory.store(pushed.address, width, value)
+        state.saved.add(pushed.address)
+
+    def flags(self, insn: Instruction) -> None:
+        """Flags on their way to or from the stack. The emulator does not run it: loading a marker as flags would
+        change the direction and could single-step."""
+        state, width = self._state, self._state.width
+        if insn.effect.form is Form.PUSH_FLAGS:
+            pushed = state.stack_access(-width, width, Role.WRITE)
+            state.emit(insn, pushed)
+            key = ("pushed flags", *(flag_content(state, part) for part in sorted(ALL_FLAGS)))
+            value = state.unknowns.get(key, {FLAGS_AT_ENTRY})
+            state.machine.poke(pushed.address, value.marker.to_bytes(width, "little"))
+            state.memory.store(pushed.address, width, value)
+            state.saved.add(pushed.address)
+            state.machine.write("rsp", pushed.address)
+            return
+        popped = state.stack_access(0, width, Role.READ)
+        state.emit(insn, popped)
+        state.machine.write("rsp", popped.address + width)
+        flags = FlagValue(identity(("popped flags", len(self._state.events))), (FLAGS_AT_ENTRY,))
+        state.flags.update(dict.fromkeys(ALL_FLAGS, flags))
+
+    def _pop_into(self, insn: Instruction, register: str) -> None:
+        state, width = self._state, self._state.width
+        access = state.stack_access(0, width, Role.READ)
+        state.emit(insn, access)
+        value = state.memory.load(access.address, width, access.arena, access.offset, access.origin)
+        if value is not None and value.lost:
+            raise lost_value(insn)
+        state.machine.write("rsp", access.address + width)
+        state.machine.write(register, int.from_bytes(state.machine.peek(access.address, width), "little"))
+        state.registers[register] = value

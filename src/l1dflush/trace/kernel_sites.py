@@ -1,0 +1,92 @@
+"""The places that a kernel patches, on one path: which of them were run, and what that means.
+
+Code runs as it was shipped. A kernel changes three kinds of places in a way that matters here: jump labels are
+followed both ways, the call of the function tracer is nothing while nobody traces, and the return thunk is a
+return. What alternatives would put in place of an instruction is not looked at, and the report says so, except
+where the choice itself is part of the code: a CPU feature test is shipped as a jump to a test of the feature's
+bit, outside the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from l1dflush.errors import InputError
+from l1dflush.routine.model import Image, Symbol
+
+# The names that compilers give them (GCC's -mfentry, -pg and -mfunction-return=thunk-extern), for code that has
+# no table of such places.
+TRACERS = frozenset({"__fentry__", "mcount"})
+RETURN_THUNK = "__x86_return_thunk"
+# "Always": the second choice of a feature test (X86_FEATURE_ALWAYS).
+ALWAYS = 3 * 32 + 21
+# Feature words that are a CPUID register as it is (cpuid_leafs in the kernel's cpufeature.h), by number.
+_CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18: "(7,0).EDX"}
+FLUSH_L1D = 18 * 32 + 28
+
+
+class KernelSites:
+    """The patch sites of an image, and which of them a path came by."""
+
+    def __init__(self, image: Image, static_keys: Mapping[str, bool]) -> None:
+        self.sites = image.patch_sites
+        self._sections = image.sections
+        self._test: tuple[int, int] | None = None
+        # Names of outside symbols that are called but stand for nothing, with what they stand for.
+        self.stubs: dict[str, str] = {}
+        # Features that would change an instruction that was run.
+        self.as_shipped: dict[int, None] = {}
+        known = {site.key for site in self.sites.jumps.values()}
+        for name in static_keys:
+            if name not in known:
+                hint = f"its keys: {', '.join(sorted(known)[:12])}" if known else "it has no jump labels"
+                raise InputError(f"there is no static key '{name}'", where="--static-key", hint=hint)
+
+    def is_return(self, address: int, symbol: Symbol | None) -> bool:
+        """Whether a jump out of the image at ``address`` is a return."""
+        name = symbol.name if symbol is not None else ""
+        if address in self.sites.returns or name == RETURN_THUNK:
+            self.stubs[name] = "a return"
+            return True
+        return False
+
+    def is_tracing(self, address: int, symbol: Symbol | None) -> bool:
+        """Whether a call out of the image at ``address`` is the function tracer's."""
+        name = symbol.name if symbol is not None else ""
+        if address in self.sites.tracing or name in TRACERS:
+            self.stubs[name] = "nothing while nobody traces"
+            return True
+        return False
+
+    def comes_by(self, address: int) -> None:
+        """An instruction is run; one that a kernel may replace is noted."""
+        for feature in self.sites.alternatives.get(address, ()):
+            self.as_shipped[feature] = None
+
+    def jumps_out(self, address: int, target: int) -> None:
+        """A jump is run; from an alternative to another section it leads to a feature test."""
+        features = [feature for feature in self.sites.alternatives.get(address, ()) if feature != ALWAYS]
+        home = self._section_of(address)
+        if features and self._section_of(target) != home:
+            self._test = (self._section_of(target), features[-1])
+            for feature in self.sites.alternatives[address]:
+                self.as_shipped.pop(feature, None)
+
+    def with_feature(self, meaning: str, address: int) -> str:
+        """What a decision at ``address`` means, with the feature that it is about if it is a feature test."""
+        test, self._test = self._test, None
+        if test is None or self._section_of(address) != test[0]:
+            return meaning
+        return f"{meaning}: {feature_name(test[1])}" if meaning else feature_name(test[1])
+
+    def _section_of(self, address: int) -> int:
+        return next((s.address for s in self._sections if s.address <= address < s.address + s.size), -1)
+
+
+def feature_name(feature: int) -> str:
+    """``CPU feature 18*32+28 (flush_l1d, CPUID(7,0).EDX bit 28)``."""
+    word, bit = divmod(feature, 32)
+    known = [f"CPUID{_CPUID_WORDS[word]} bit {bit}"] if word in _CPUID_WORDS else []
+    if feature == FLUSH_L1D:
+        known.insert(0, "flush_l1d")
+    return f"CPU feature {word}*32+{bit}" + (f" ({', '.join(known)})" if known else "")

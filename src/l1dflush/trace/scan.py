@@ -1,0 +1,103 @@
+"""A look at code without running it: which functions of a large file could be a flush at all.
+
+Tracing every function of a kernel module takes minutes. This is for choosing what to trace, never for judging it:
+a function that is wrongly left out is not found unless it is named, and one that is wrongly taken costs time.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import capstone
+
+from l1dflush.routine.model import Image, Section
+
+# Instructions in which a flush may do without a loop.
+_MECHANISMS = frozenset({"wbinvd", "invd"})
+_FLUSH_MSR = re.compile(r"ecx, 0x10b$")
+_STRING = re.compile(r"rep \w*(lods|movs)")
+# A step of the size of a line, up to a page or two, and a loop that is not longer than an unrolled walk of a page.
+_STEP = re.compile(
+    r"^(?:add|sub) \w+(?: ptr \[.*\])?, (0x[0-9a-f]+|[1-9]\d*)$|^lea (\w+), \[\2 [+-] (0x[0-9a-f]+|[1-9]\d*)\]$"
+)
+SMALLEST_STEP, LARGEST_STEP = 16, 8192
+LONGEST_LOOP_BYTES = 256
+# So many reads in a row are a walk that was unrolled.
+UNROLLED = 64
+_READ = re.compile(r", (?:byte|word|dword|qword|xmmword|ymmword|zmmword) ptr .*\[")
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMap:
+    """What :func:`scan` found: ``promising`` are entries whose own code may be a flush, ``calls`` whom each calls
+    directly, ``unlabelled`` the targets of direct calls that are no entry."""
+
+    promising: frozenset[int]
+    calls: Mapping[int, frozenset[int]]
+    unlabelled: frozenset[int]
+
+    def may_flush(self, entry: int) -> bool:
+        """Whether the code from ``entry`` on, or some that it calls, may be a flush."""
+        seen = {entry}
+        pending = [entry]
+        while pending:
+            at = pending.pop()
+            if at in self.promising:
+                return True
+            new = self.calls.get(at, frozenset()) - seen
+            seen |= new
+            pending += new
+        return False
+
+
+def scan(image: Image, entries: Iterable[int]) -> CodeMap:
+    """Disassembles every executable section of ``image``, from each of ``entries`` to the next."""
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32)
+    known = sorted(set(entries))
+    promising: set[int] = set()
+    graph: dict[int, frozenset[int]] = {}
+    for section in image.sections:
+        if not section.executable or not section.data:
+            continue
+        end = section.address + len(section.data)
+        inside = known[bisect_right(known, section.address - 1) : bisect_right(known, end - 1)]
+        starts = sorted({section.address, *inside})
+        for start, stop in zip(starts, [*starts[1:], end], strict=True):
+            promises, calls = _look(decoder, section, start, stop)
+            if promises:
+                promising.add(start)
+            graph[start] = frozenset(calls)
+    code = [(s.address, s.address + len(s.data)) for s in image.sections if s.executable]
+    called = {at for calls in graph.values() for at in calls}
+    inside_code = {at for at in called if any(low <= at < high for low, high in code)}
+    return CodeMap(frozenset(promising), graph, frozenset(inside_code - set(known)))
+
+
+def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, set[int]]:
+    """Whether the code from ``start`` to ``stop`` may be a flush, and which addresses it calls."""
+    code = section.data[start - section.address : stop - section.address]
+    calls: set[int] = set()
+    steps: list[int] = []
+    promises, reads = False, 0
+    for address, _, mnemonic, operands in decoder.disasm_lite(code, start):
+        if mnemonic == "call":
+            if operands.startswith("0x"):
+                calls.add(int(operands, 16))
+        elif mnemonic[0] == "j":
+            target = int(operands, 16) if operands.startswith("0x") else stop
+            if target <= address:
+                loop = max(target, address - LONGEST_LOOP_BYTES)
+                promises = promises or any(loop <= at for at in steps)
+        elif mnemonic in ("add", "sub", "lea"):
+            step = _STEP.match(f"{mnemonic} {operands}")
+            size = int(step[1] or step[3], 0) if step is not None and "sp," not in operands else 0
+            if SMALLEST_STEP <= size <= LARGEST_STEP:
+                steps.append(address)
+        elif mnemonic in _MECHANISMS or mnemonic.startswith("rep ") or _FLUSH_MSR.search(operands):
+            text = f"{mnemonic} {operands}"
+            promises = promises or mnemonic in _MECHANISMS or bool(_STRING.match(text) or _FLUSH_MSR.search(text))
+        reads += _READ.search(operands) is not None
+    return promises or reads >= UNROLLED, calls
