@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def schema(
     which: Annotated[
         str | None,
-        typer.Argument(metavar="RESULT", help="verify, trace or error.  [default: any]", show_default=False),
+        typer.Argument(
+            metavar="RESULT", help="verify, comparison, trace or error.  [default: any]", show_default=False
+        ),
     ] = None,
 ) -> Outcome:
     """Write the JSON Schema of what --json writes."""

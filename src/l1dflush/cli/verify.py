@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l1dflush.cli import options
+from l1dflush.cli.against import Against, checked, compared, options_for
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import progress
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
+    from l1dflush.verdict.comparison import ComparisonResult
     from l1dflush.verdict.model import VerifyResult
     from l1dflush.verdict.severity import Severity
 
@@ -26,6 +28,7 @@ Examples:
   l1dflush verify entry.o --function vmx_l1d_flush
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
   l1dflush verify broken.S --expect refuted        a regression test
+  l1dflush verify new.patch --against old.c        what a change changes
 
 \b
 Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
@@ -89,6 +92,7 @@ def verify(
     until: options.Until = None,
     extent: options.Range = None,
     max_paths: options.MaxPaths = 64,
+    against: Against = None,
     max_seconds: options.MaxSeconds = None,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")] = False,
@@ -99,6 +103,7 @@ def verify(
     shape = _cache(policy, geometry, cpu)
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
+    old = checked(against, routine)
     asked = options.input_options(
         function=function,
         define=define,
@@ -117,32 +122,40 @@ def verify(
         # Importing is part of the wait.
         from l1dflush.verdict.judge import verify as judge  # noqa: PLC0415
 
-        result = judge(
-            routine,
-            replace(
-                asked,
-                cpus=tuple(cpu or ()),
-                cpu_folders=tuple(cpu_folder or ()),
-                policy=policy,
-                geometry=shape,
-                every_cpu=every_cpu,
-                every_path=every_path,
-                fail_on=_severity(fail_on),
-            ),
+        asked = replace(
+            asked,
+            cpus=tuple(cpu or ()),
+            cpu_folders=tuple(cpu_folder or ()),
+            policy=policy,
+            geometry=shape,
+            every_cpu=every_cpu,
+            every_path=every_path,
+            fail_on=_severity(fail_on),
         )
-    if expect is not None:
-        result = judged_by(result, expect, _severity(fail_on))
+
+        def judged(source: str) -> VerifyResult:
+            found = judge(source, asked if old is None else options_for(source, asked))
+            return found if expect is None else judged_by(found, expect, _severity(fail_on))
+
+        new = judged(routine)
+        result = new if old is None else compared(old, new, judged)
     return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color))
 
 
-def _text(result: VerifyResult, json: bool, no_color: bool) -> str | Page:
+def _text(result: VerifyResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:
     if json:
         from l1dflush.report.json_report import json_text  # noqa: PLC0415
 
         return json_text(result)
-    from l1dflush.report.terminal import verify_lines  # noqa: PLC0415
+    from l1dflush.verdict.model import VerifyResult  # noqa: PLC0415
 
-    return Page(lambda width: verify_lines(result, width), no_color)
+    if isinstance(result, VerifyResult):
+        from l1dflush.report.terminal import verify_lines  # noqa: PLC0415
+
+        return Page(lambda width: verify_lines(result, width), no_color)
+    from l1dflush.report.comparison import comparison_lines  # noqa: PLC0415
+
+    return Page(lambda width: comparison_lines(result, width), no_color)
 
 
 def _cache(policy: str | None, geometry: str | None, cpus: list[str] | None) -> Geometry | None:

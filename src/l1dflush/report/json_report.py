@@ -7,26 +7,34 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from l1dflush.verdict.model import ErrorResult, Result, TraceResult, VerifyResult
+from l1dflush.verdict.comparison import ComparisonResult, Result
+from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_MODELS: dict[str, Any] = {"verify": VerifyResult, "trace": TraceResult, "error": ErrorResult}
+_MODELS: dict[str, Any] = {
+    "verify": VerifyResult,
+    "comparison": ComparisonResult,
+    "trace": TraceResult,
+    "error": ErrorResult,
+}
 SCHEMAS = tuple(_MODELS)
 
 
-def json_text(result: VerifyResult | TraceResult | ErrorResult) -> str:
+def json_text(result: VerifyResult | ComparisonResult | TraceResult | ErrorResult) -> str:
     """``result`` as one JSON document; keys in the order of the model."""
     return result.model_dump_json(indent=2) + "\n"
 
 
 def schema(which: str | None = None) -> dict[str, Any]:
-    """The JSON Schema of one kind of result (``verify``, ``trace``, ``error``), or of any."""
+    """The JSON Schema of one kind of result (``verify``, ``comparison``, ``trace``, ``error``), or of any."""
     model: Any = Result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
     title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"
     if which == "error":
         title = "what any command of l1dflush prints with --json when it fails"
+    if which == "comparison":
+        title = "the result of l1dflush verify --against"
     return {"$schema": DIALECT} | described | {"title": title}
 
 

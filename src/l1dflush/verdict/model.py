@@ -6,7 +6,7 @@ Field descriptions end up in the published JSON Schema; they are the documentati
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -271,6 +271,3 @@ class TraceResult(_Model):
     buffer: BufferInfo | None
     paths: tuple[TracePath, ...]
     exit_status: int
-
-
-Result = Annotated[VerifyResult | TraceResult | ErrorResult, Field(union_mode="smart")]

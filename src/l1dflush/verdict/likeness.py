@@ -1,0 +1,89 @@
+"""When two things from different routines are the same: what code moving about changes is left out.
+
+Addresses and line numbers move with every build and are no difference. Names of the function and of its buffer
+are set aside where that is all that differs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from l1dflush.verdict.model import Run, VerifyResult
+
+T = TypeVar("T")
+Pair = tuple[int | None, int | None]
+
+# " (file.c:12)" and " (0x400012)"; a file's name may have parentheses of its own.
+_PLACE = re.compile(r" \((?:0x[0-9a-f]+|(?:[^()]|\([^()]*\))*:\d+)\)")
+_ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+)")
+# "`jne 0x400012` taken": the decision of an instruction whose meaning is not known has its operands.
+_OPERAND = re.compile(r"`([^`]*)` ((?:not )?taken)\b")
+_HEX = re.compile(r"0x[0-9a-f]+")
+_QUOTED = re.compile(r"`([^`]+)`")
+BUFFER, STACK = "buffer", "stack"
+_ANY_CODE = frozenset({"load", "store"})
+
+
+def without_places(text: str) -> str:
+    """``text`` without the addresses and line numbers in it."""
+    text = _OPERAND.sub(lambda found: f"`{_HEX.sub('…', found[1])}` {found[2]}", text)
+    return _ADDRESS.sub(r"\1 …", _PLACE.sub("", text))
+
+
+def own_names(result: VerifyResult) -> frozenset[str]:
+    """What the routine and its buffer are called: a rename is no difference."""
+    buffer = _QUOTED.findall(result.buffer.name) if result.buffer is not None else []
+    return frozenset({result.routine.name, *buffer} - {""})
+
+
+def without_names(text: str, names: Iterable[str]) -> str:
+    """``text`` with each of ``names`` replaced by the same mark."""
+    for name in sorted(names, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
+    return text
+
+
+def decisions(decided_by: Iterable[str]) -> tuple[str, ...]:
+    """What decides a path, in an order that does not depend on the code's."""
+    return tuple(sorted({without_places(text) for text in decided_by}))
+
+
+def run_keys(runs: Sequence[Run], names: Iterable[str]) -> list[Hashable]:
+    """One key per run. Equal keys: the same events, whatever instructions make them and wherever these are."""
+    keys: list[Hashable] = []
+    for at, run in enumerate(runs):
+        alternates = at > 0 and run.together != 0 and run.together == runs[at - 1].together
+        # A load is a load, but fences, flushes and prefetches are not all alike.
+        instruction = "" if run.kind in _ANY_CODE else run.instruction
+        if run.kind == "call":
+            instruction = _HEX.sub("…", instruction)
+        # What these two are called is the tool's own word, whatever the routine calls its buffer.
+        place = run.place if run.place in (BUFFER, STACK) else without_places(without_names(run.place, names))
+        keys.append((run.kind, instruction, place, run.count, run.first, run.step, run.size, alternates))
+    return keys
+
+
+def pairs(
+    old: Sequence[T], new: Sequence[T], keys: Sequence[tuple[Callable[[T], Hashable], Callable[[T], Hashable]]]
+) -> list[Pair]:
+    """Which of ``old`` is which of ``new``, as pairs of indices; None where there is no other.
+
+    ``keys`` has a function for each side, the strictest first: what agrees is paired in order. The pairs come in
+    the order of ``old``, then what is only in ``new``.
+    """
+    match: dict[int, int] = {}
+    left_old, left_new = list(range(len(old))), list(range(len(new)))
+    for of_old, of_new in keys:
+        waiting: dict[Hashable, list[int]] = {}
+        for index in left_new:
+            waiting.setdefault(of_new(new[index]), []).append(index)
+        for index in left_old:
+            found = waiting.get(of_old(old[index]))
+            if found:
+                match[index] = found.pop(0)
+        left_old = [index for index in left_old if index not in match]
+        taken = set(match.values())
+        left_new = [index for index in left_new if index not in taken]
+    return [*((index, match.get(index)) for index in range(len(old))), *((None, index) for index in left_new)]
