@@ -3,7 +3,7 @@
 :func:`compare` is pure. What counts is stated once, here:
 
 - **worse**: a verdict that was PROVED and is not; a margin that falls; more old lines left; a new finding of
-  severity warning or error; a path that skips the flush and did not.
+  severity warning or error; a path that skips the flush where OLD may flush.
 - **better**: the same the other way round.
 - **different**: a path, fence, MSR write, buffer access, outside call, finding, assumption, number or cause that is
   not what it was; and whatever concerns CPUs that do not decide.

@@ -2,7 +2,8 @@
 
 A path is known by what decides it and what becomes of it. What does not pair up that way is paired by what
 decides it alone (then the outcome differs), by what it does alone (then the decisions differ), and where a single
-path of one outcome is left on either side, these two.
+path of one outcome is left on either side, these two. Paths that skip the flush are not: what counts is when.
+Worse is a path that skips the flush where OLD may flush, whatever is decided on the way there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 
 from l1dflush.verdict.comparison import Change, DiffLine, Effect, PathChange
-from l1dflush.verdict.likeness import BUFFER, STACK, decisions, own_names, pairs, run_keys
+from l1dflush.verdict.likeness import BUFFER, STACK, decided, decisions, exclude_each_other, own_names, pairs, run_keys
 from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult
 
 CONTEXT = 3
@@ -34,7 +35,7 @@ def compare_paths(old: VerifyResult, new: VerifyResult) -> tuple[PathChange, ...
     changes = []
     for a, b in _alone(matched, old, new):
         if a is None or b is None:
-            changes.append(_one_sided(old, new, a, b))
+            changes.append(_one_sided(before, after, a, b))
         elif before.all_of(a) != after.all_of(b):
             changes.append(_changed(before, after, a, b))
     return tuple(changes)
@@ -50,13 +51,18 @@ class _Side:
         self.runs = [run_keys(path.runs, names) for path in result.paths]
 
     def decisions_of(self, index: int) -> Hashable:
-        return decisions(self.paths[index].decided_by)
+        return decisions(self.paths[index])
 
     def end_of(self, index: int) -> Hashable:
         return self.decisions_of(index), self.paths[index].outcome
 
     def deeds_of(self, index: int) -> Hashable:
-        return self.paths[index].outcome, tuple(self.runs[index])
+        when = self.decisions_of(index) if self.paths[index].outcome == SKIPPED else ()
+        return self.paths[index].outcome, when, tuple(self.runs[index])
+
+    def flushes_instead(self, when: Sequence[str]) -> bool:
+        """Whether a run that takes a path with these decisions in the other routine may flush in this one."""
+        return any(path.outcome != SKIPPED and not exclude_each_other(decided(path), when) for path in self.paths)
 
     def all_of(self, index: int) -> Hashable:
         return self.decisions_of(index), self.deeds_of(index)
@@ -73,6 +79,7 @@ def _alone(
             gone.setdefault(old.paths[a].outcome, []).append(a)
         elif a is None and b is not None:
             come.setdefault(new.paths[b].outcome, []).append(b)
+    gone.pop(SKIPPED, None)
     joined = {
         gone[outcome][0]: come[outcome][0] for outcome in gone if len(gone[outcome]) == len(come.get(outcome, [])) == 1
     }
@@ -84,14 +91,18 @@ def _alone(
             yield a, b
 
 
-def _one_sided(old: VerifyResult, new: VerifyResult, a: int | None, b: int | None) -> PathChange:
+def _one_sided(before: _Side, after: _Side, a: int | None, b: int | None) -> PathChange:
+    effect = Effect.DIFFERENT
     if b is not None:
-        path, worse_if_skipped = new.paths[b], Effect.WORSE
+        path = after.paths[b]
+        if path.outcome == SKIPPED and before.flushes_instead(decided(path)):
+            effect = Effect.WORSE
     else:
         assert a is not None
-        path, worse_if_skipped = old.paths[a], Effect.BETTER
-    effect = worse_if_skipped if path.outcome == SKIPPED else Effect.DIFFERENT
-    return PathChange(old=a, new=b, decided_by=decisions(path.decided_by), changes=(), diff=(), effect=effect)
+        path = before.paths[a]
+        if path.outcome == SKIPPED and after.flushes_instead(decided(path)):
+            effect = Effect.BETTER
+    return PathChange(old=a, new=b, decided_by=decided(path), changes=(), diff=(), effect=effect)
 
 
 def _changed(before: _Side, after: _Side, a: int, b: int) -> PathChange:
@@ -102,9 +113,8 @@ def _changed(before: _Side, after: _Side, a: int, b: int) -> PathChange:
         if SKIPPED in (one.outcome, other.outcome):
             effect = Effect.WORSE if other.outcome == SKIPPED else Effect.BETTER
         changes.append(Change(what="outcome", old=one.outcome, new=other.outcome, effect=effect))
-    decided = decisions(one.decided_by), decisions(other.decided_by)
-    if decided[0] != decided[1]:
-        texts = [" and ".join(each) or "always" for each in decided]
+    if decisions(one) != decisions(other):
+        texts = [" and ".join(decided(path)) or "always" for path in (one, other)]
         changes.append(Change(what="taken if", old=texts[0], new=texts[1], effect=Effect.DIFFERENT))
     keys = before.runs[a], after.runs[b]
     if keys[0] != keys[1]:
@@ -121,7 +131,7 @@ def _changed(before: _Side, after: _Side, a: int, b: int) -> PathChange:
     return PathChange(
         old=a,
         new=b,
-        decided_by=decisions(other.decided_by),
+        decided_by=decided(other),
         changes=tuple(changes),
         diff=tuple(_diff(*keys)),
         effect=overall(change.effect for change in changes),

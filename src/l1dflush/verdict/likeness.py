@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from l1dflush.verdict.model import Run, VerifyResult
+from l1dflush.verdict.model import PathInfo, Run, VerifyResult
 
 T = TypeVar("T")
 Pair = tuple[int | None, int | None]
@@ -22,6 +22,13 @@ _ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+)")
 _OPERAND = re.compile(r"`([^`]*)` ((?:not )?taken)\b")
 _HEX = re.compile(r"0x[0-9a-f]+")
 _QUOTED = re.compile(r"`([^`]+)`")
+_OUTCOMES = (
+    ("` taken", "` not taken"),
+    (" is set", " is clear"),
+    (" is on", " is off"),
+    (" is enabled", " is disabled"),
+    (" is ", " is not "),
+)
 BUFFER, STACK = "buffer", "stack"
 _ANY_CODE = frozenset({"load", "store"})
 
@@ -45,9 +52,37 @@ def without_names(text: str, names: Iterable[str]) -> str:
     return text
 
 
-def decisions(decided_by: Iterable[str]) -> tuple[str, ...]:
-    """What decides a path, in an order that does not depend on the code's."""
-    return tuple(sorted({without_places(text) for text in decided_by}))
+def decided(path: PathInfo) -> tuple[str, ...]:
+    """What decides a path, in the code's order, without places, each once."""
+    return tuple(dict.fromkeys(without_places(text) for text in path.decided_by))
+
+
+def decisions(path: PathInfo) -> tuple[str, ...]:
+    """:func:`decided` in an order that does not depend on the code's."""
+    return tuple(sorted(decided(path)))
+
+
+def exclude_each_other(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether no run can take both of two paths with these :func:`decisions`.
+
+    Paths that decide other things do not exclude each other, for all that is known.
+    """
+    first, second = set(one), set(other)
+    if any(_opposite(text) in side for side in (first, second) for text in side):
+        # One text for two decisions of one path: it does not say enough.
+        return False
+    return any(_opposite(text) in second for text in first)
+
+
+def _opposite(decision: str) -> str | None:
+    """The other outcome of a decision, as the trace words it; None for words that are not known."""
+    for yes, no in _OUTCOMES:
+        # The longer one first: each "not taken" ends in "taken".
+        if no in decision:
+            return yes.join(decision.rsplit(no, 1))
+        if yes in decision:
+            return no.join(decision.rsplit(yes, 1))
+    return None
 
 
 def run_keys(runs: Sequence[Run], names: Iterable[str]) -> list[Hashable]:

@@ -99,7 +99,11 @@ def _row_texts(row: RowChange, effect: Effect) -> Iterator[str]:
     elif "old lines left" in changes and "verdict" not in changes:
         yield f"old lines left {arrow(changes['old lines left'])}"
     elif changes and "verdict" not in changes:
-        yield "what holds if an unknown policy is a known one"
+        more, fewer = ("fewer", "more") if effect is Effect.WORSE else ("more", "fewer")
+        if any(isinstance(change.new, str) for change in changes.values()):
+            yield f"{more} of the possible policies are proved"
+        else:
+            yield f"{fewer} old lines left with a possible policy"
 
 
 def _on(rows: Sequence[RowChange]) -> str:
