@@ -146,7 +146,7 @@ def test_a_folder_with_cpus(tmp_path: Path, capsys: Capture) -> None:
     assert main(["verify", "--cpu", "mine", "--cpu-folder", str(tmp_path), "-q"]) == 0
 
 
-@pytest.mark.parametrize("which", [[], ["verify"], ["trace"], ["error"]])
+@pytest.mark.parametrize("which", [[], ["verify"], ["comparison"], ["trace"], ["error"]])
 def test_schema(which: list[str], capsys: Capture) -> None:
     assert main(["schema", *which]) == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
@@ -176,7 +176,7 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
         (["verify", "--json", "--quiet"], "exclude each other"),
         (["explain", "fence"], "did you mean no-fence?"),
-        (["schema", "nope"], "there are verify, trace, error"),
+        (["schema", "nope"], "there are verify, comparison, trace, error"),
         (["trace"], "missing argument"),
         (["cpus", "--cpu-folder", "/nowhere"], "/nowhere"),
     ],

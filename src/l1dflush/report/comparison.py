@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import fitted, header, paragraph, row
-from l1dflush.report.rows import cache, names, needs
+from l1dflush.report.rows import cache, names
 from l1dflush.report.runs import describe, groups, summary
 from l1dflush.report.terminal import MAX_PATHS, routine_lines
 from l1dflush.verdict.comparison import Change, ComparisonResult, DiffLine, Effect, FindingChange, PathChange, RowChange
@@ -208,17 +208,18 @@ def _row_of(result: ComparisonResult, change: RowChange) -> Row:
 
 
 def _row_table(result: ComparisonResult, changes: Sequence[RowChange], width: int) -> list[Text]:
-    titles = ["CPU", "L1D", "policy", "needs", "has", "margin", "verdict"]
+    # What a cache needs is the difference of two of these, and no routine changes it.
+    titles = ["CPU", "L1D", "policy", "has", "margin", "verdict"]
     cells = []
     for change in changes:
         one = _row_of(result, change)
         old = None if change.old is None else result.old.rows[change.old]
         new = None if change.new is None else result.new.rows[change.new]
         # A row that is not there differs in its outcome only.
-        both = [[*_cells(one)[:3], "-", "", "no verdict"] if row is None else _cells(row) for row in (old, new)]
+        both = [[*_cells(one)[:2], "-", "", "no verdict"] if row is None else _cells(row) for row in (old, new)]
         who = ", ".join(change.titles) or names(one)
         cells.append([who, *(_before_after(a, b) for a, b in zip(*both, strict=True))])
-    shape = fitted(titles, cells, width, [0, 2])
+    shape = fitted(titles, cells, width, [0, 2, 5])
     lines = [header(shape)]
     for change, told in zip(changes, cells, strict=True):
         lines += row(shape, told)
@@ -252,7 +253,7 @@ def _remarks(result: ComparisonResult, change: RowChange) -> Iterator[str]:
 def _cells(row: Row) -> list[str]:
     margin = "" if row.margin is None else f"{row.margin:+d}" if row.margin else "0"
     has = "-" if row.has is None else str(row.has)
-    return [cache(row), row.policy, needs(row), has, margin, row.verdict.value]
+    return [cache(row), row.policy, has, margin, row.verdict.value]
 
 
 def _before_after(old: str, new: str) -> str:

@@ -131,7 +131,8 @@ def _findings(old: VerifyResult, new: VerifyResult) -> Iterator[FindingChange]:
         if before is not None and after is not None:
             if any(of_old(before) == of_new(after) for of_old, of_new in same):
                 continue
-            effect = Effect.NONE if after.severity is Severity.NOTE else Effect.DIFFERENT
+            notes = before.severity is after.severity is Severity.NOTE
+            effect = Effect.NONE if notes else Effect.DIFFERENT
         else:
             one = before or after
             assert one is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
 from l1dflush.verdict.compare_paths import overall
@@ -45,13 +46,22 @@ def compare_rows(old: Sequence[Row], new: Sequence[Row]) -> tuple[RowChange, ...
 
 
 def _by_cpu(rows: Sequence[Row]) -> dict[Hashable, tuple[int, tuple[str, str] | None]]:
-    """Where the row of each CPU is, with the CPU's name and title; a given cache is known by what it is."""
+    """Where the row of each CPU is, with the CPU's name and title; a given cache is known by what it is.
+
+    A CPU with several rows has its first, its second, and so on.
+    """
     found: dict[Hashable, tuple[int, tuple[str, str] | None]] = {}
+    times: Counter[Hashable] = Counter()
+
+    def add(key: Hashable, index: int, named: tuple[str, str] | None) -> None:
+        found[key, times[key]] = index, named
+        times[key] += 1
+
     for index, row in enumerate(rows):
         for name, title in zip(row.cpus, row.titles, strict=True):
-            found[name] = index, (name, title)
+            add(name, index, (name, title))
         if not row.cpus:
-            found[row.geometry, row.policy] = index, None
+            add((row.geometry, row.policy), index, None)
     return found
 
 

@@ -54,12 +54,6 @@ def _telling(old: VerifyResult, new: VerifyResult, differences: Differences, eff
     for change in differences.verdict:
         if change.effect is effect:
             yield arrow(change)
-    yield from _of_rows(differences.rows, effect, told={arrow(change) for change in differences.verdict})
-    for finding in differences.findings:
-        if finding.effect is effect and finding.new is not None:
-            yield f"new {finding.new.severity} {finding.new.id}"
-        elif finding.effect is effect and finding.old is not None:
-            yield f"{finding.old.severity} {finding.old.id} is gone"
     skip = sum(
         path.effect is effect and path.new is not None and new.paths[path.new].outcome == SKIPPED
         for path in differences.paths
@@ -73,6 +67,12 @@ def _telling(old: VerifyResult, new: VerifyResult, differences: Differences, eff
     if effect is Effect.BETTER and skipped:
         which = "a path that skipped" if skipped == 1 else f"{skipped} paths that skipped"
         yield f"{which} the flush {'does' if skipped == 1 else 'do'} so no more"
+    yield from _of_rows(differences.rows, effect, told={arrow(change) for change in differences.verdict})
+    for finding in differences.findings:
+        if finding.effect is effect and finding.new is not None:
+            yield f"new {finding.new.severity} {finding.new.id}"
+        elif finding.effect is effect and finding.old is not None:
+            yield f"{finding.old.severity} {finding.old.id} is gone"
 
 
 def _of_rows(rows: Sequence[RowChange], effect: Effect, told: set[str]) -> Iterator[str]:

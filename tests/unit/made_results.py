@@ -1,0 +1,163 @@
+"""Results made by hand: one where all is well, one where every part is there, and their parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l1dflush.verdict.model import (
+    BufferInfo,
+    Candidate,
+    CounterexampleInfo,
+    Finding,
+    GeometryInfo,
+    PathInfo,
+    RoutineInfo,
+    Row,
+    Run,
+    Scope,
+    Step,
+    Verdict,
+    VerifyResult,
+)
+from l1dflush.verdict.severity import Severity
+
+
+def row_with(**changes: Any) -> Row:
+    """A proved row of one CPU, changed as told."""
+    values: dict[str, Any] = {
+        "cpus": ("haswell",),
+        "titles": ("Haswell",),
+        "l1tf_affected": True,
+        "decides": True,
+        "geometry": GeometryInfo(size=32768, ways=8, sets=64, line=64),
+        "policy": "tree-PLRU",
+        "policy_certainty": "learned from silicon",
+        "needs": 13,
+        "has": 16,
+        "margin": 3,
+        "verdict": Verdict.PROVED,
+        "cause": None,
+        "reason": "",
+        "leftovers": 0,
+        "sets_without_walk": 0,
+        "curve": (8, 7, 6, 5, 4, 4, 3, 2, 2, 1, 1, 1, 1, 0),
+    }
+    return Row(**(values | changes))
+
+
+def counterexample_with(ways: int = 8, accesses: int = 8, **changes: Any) -> CounterexampleInfo:
+    """The shape of a counterexample (not a true one): line 2 is cached, and the last old line stays."""
+    old = "abcdefghijklmnop"[:ways]
+    steps = [
+        Step(
+            access=f"buffer+{i * 4096:#x}" if i else "buffer",
+            result="hit" if i == 2 else "miss",
+            way=i % ways,
+            evicted=None if i == 2 else old[i % (ways - 1)],
+            leftovers=max(ways - 1 - i, 1),
+        )
+        for i in range(accesses)
+    ]
+    values: dict[str, Any] = {
+        "policy": "tree-PLRU",
+        "set_index": 5,
+        "start_state": "tree bits 0 00 0000",
+        "start": (*old[:2], "buffer+0x2000", *old[2 : ways - 1]),
+        "steps": tuple(steps),
+        "end": (*(f"buffer+{i * 4096:#x}" if i else "buffer" for i in range(ways - 1)), old[ways - 2]),
+        "end_state": "tree bits 1 11 1111",
+        "leftovers": 1,
+        "smallest": True,
+    }
+    return CounterexampleInfo(**(values | changes))
+
+
+def result_with(**changes: Any) -> VerifyResult:
+    """A proved result with one path and one row, changed as told."""
+    run = Run(
+        kind="load",
+        instruction="movzx",
+        place="buffer",
+        count=1024,
+        first=0,
+        last=65472,
+        step=64,
+        size=1,
+        where="0x400003",
+    )
+    values: dict[str, Any] = {
+        "tool_version": "0",
+        "routine": RoutineInfo(
+            name="flush",
+            kind="assembly",
+            source="flush.S",
+            detail="a detail",
+            bits=64,
+            sha256="ab" * 32,
+            code_bytes=50,
+        ),
+        "buffer": BufferInfo(name="what `rdi` points to", first=0, last=65472, bytes_spanned=65473, size=None),
+        "paths": (PathInfo(outcome="software walk", decided_by=(), loads=1024, instructions=3000, runs=(run,)),),
+        "findings": (),
+        "rows": (row_with(),),
+        "scope": Scope(
+            start="any",
+            all_ways_valid=True,
+            touches=0,
+            taken_for_granted=("program order",),
+            not_modelled=("prefetchers",),
+        ),
+        "verdict": Verdict.PROVED,
+        "cause": None,
+        "reason": "",
+        "exit_status": 0,
+    }
+    return VerifyResult(**(values | changes))
+
+
+def refuted_with(example: CounterexampleInfo) -> VerifyResult:
+    """A refuted result whose only row has this counterexample."""
+    bad = row_with(verdict=Verdict.REFUTED, has=8, margin=-5, leftovers=2, counterexample=example, cpus=("a", "b"))
+    return result_with(rows=(bad,), verdict=Verdict.REFUTED, exit_status=2)
+
+
+def everything() -> VerifyResult:
+    """A result in which every optional part is there."""
+    example = counterexample_with()
+    rows = (
+        row_with(),
+        row_with(verdict=Verdict.REFUTED, margin=-5, has=8, leftovers=2, counterexample=example),
+        row_with(
+            decides=False,
+            l1tf_affected=False,
+            policy="unknown",
+            policy_certainty="unknown",
+            needs=None,
+            margin=None,
+            curve=None,
+            leftovers=None,
+            verdict=Verdict.UNDECIDED,
+            cause="unknown-policy",
+            reason="it is not known",
+            candidates=(
+                Candidate(policy="LRU", verdict=Verdict.PROVED, needs=8, leftovers=0),
+                Candidate(policy="FIFO", verdict=Verdict.REFUTED, needs=15, leftovers=4),
+            ),
+        ),
+    )
+    path = result_with().paths[0]
+    return result_with(
+        paths=(
+            path,
+            path.model_copy(update={"outcome": "MSR write", "decided_by": ("`has_msr` is set",)}),
+            path.model_copy(update={"outcome": "skipped", "decided_by": ("`wanted` is zero",), "runs": ()}),
+        ),
+        findings=(
+            Finding(id="named-label", severity=Severity.NOTE, message="a label", advice="use 1:"),
+            Finding(id="own-storage", severity=Severity.ERROR, message="bad", advice="mov", where="a.c:3"),
+            Finding(id="no-fence", severity=Severity.WARNING, message="no fence", advice="end with lfence"),
+        ),
+        rows=rows,
+        verdict=Verdict.REFUTED,
+        exit_status=2,
+    )
