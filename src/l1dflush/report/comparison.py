@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import fitted, header, paragraph, row
+from l1dflush.report.paths import MAX_PATHS
 from l1dflush.report.rows import cache, names
 from l1dflush.report.runs import describe, groups, summary
-from l1dflush.report.terminal import MAX_PATHS, routine_lines
+from l1dflush.report.terminal import routine_lines
 from l1dflush.verdict.comparison import Change, ComparisonResult, DiffLine, Effect, FindingChange, PathChange, RowChange
 from l1dflush.verdict.model import BufferInfo, PathInfo, Row, Run, VerifyResult
 from l1dflush.verdict.summary import arrow
