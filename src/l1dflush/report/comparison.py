@@ -35,7 +35,7 @@ def comparison_lines(result: ComparisonResult, width: int) -> list[Text]:
         _named("OLD", result.old, width)
         + _named("NEW", result.new, width)
         + [Text(f"the machine code {'is the same' if result.same_code else 'differs'}")],
-        _verdict_lines(result, width) + _buffer_lines(result, width),
+        _verdict_lines(result, width) + _buffer_lines(result, width) + _moved_lines(result, width),
         *_path_parts(result, width),
         _finding_lines(result, width),
         *_row_tables(result, width),
@@ -70,6 +70,11 @@ def _verdict_lines(result: ComparisonResult, width: int) -> list[Text]:
 def _buffer_lines(result: ComparisonResult, width: int) -> list[Text]:
     told = _changes(result.differences.buffer)
     return paragraph(told, width, first="buffer   ", indent=" " * 9) if told else []
+
+
+def _moved_lines(result: ComparisonResult, width: int) -> list[Text]:
+    told = ", ".join(f"{change.old} is now {change.new}" for change in result.differences.moved)
+    return paragraph(told, width, first="moved    ", indent=" " * 9) if told else []
 
 
 def _changes(changes: Iterable[Change]) -> str:

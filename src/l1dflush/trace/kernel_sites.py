@@ -77,7 +77,12 @@ class KernelSites:
         test, self._test = self._test, None
         if test is None or self._section_of(address) != test[0]:
             return meaning
-        return f"{meaning}: {feature_name(test[1])}" if meaning else feature_name(test[1])
+        name = feature_name(test[1])
+        if meaning.endswith((" is set", " is not zero")):
+            return f"{name} is present"
+        if meaning.endswith((" is clear", " is zero")):
+            return f"{name} is absent"
+        return f"{meaning}: {name}" if meaning else name
 
     def _section_of(self, address: int) -> int:
         return next((s.address for s in self._sections if s.address <= address < s.address + s.size), -1)

@@ -50,9 +50,9 @@ def _msr(state: State) -> str:
     number, value = (
         None if state.registers[r] is not None else state.machine.read(r) & 0xFFFF_FFFF for r in ("rcx", "rax")
     )
-    if number in _SEGMENT_MSRS:
-        state.segments_moved = f"a write to MSR {number:#x}"
     shown = "an unknown MSR" if number is None else f"MSR {number:#x}"
+    if number is None or number in _SEGMENT_MSRS:
+        state.segments_moved = f"a write to {shown}"
     return f"{shown} = {'an unknown value' if value is None else hex(value)}"
 
 

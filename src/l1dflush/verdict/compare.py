@@ -7,8 +7,8 @@
 - **better**: the same the other way round.
 - **different**: a path, fence, MSR write, buffer access, outside call, finding, assumption, number or cause that is
   not what it was; and whatever concerns CPUs that do not decide.
-- **no change that matters**: names, files, addresses, instructions that do the same, the routine's own accesses
-  (rows and findings say what these do to the flush), and the wording of a note.
+- **no change that matters**: names, files, addresses, offsets of fields, instructions that do the same, the
+  routine's own accesses (rows and findings say what these do to the flush), and the wording of a note.
 
 All of them together are the first of these that occurs.
 """
@@ -23,6 +23,7 @@ from l1dflush.verdict.compare_rows import compare_rows
 from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange
 from l1dflush.verdict.likeness import own_names, pairs, without_names, without_places
 from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, Verdict, VerifyResult
+from l1dflush.verdict.moved import moved_fields, renamed
 from l1dflush.verdict.severity import Severity
 from l1dflush.verdict.summary import summarise
 
@@ -37,14 +38,17 @@ def compare(old: VerifyResult, new: VerifyResult) -> ComparisonResult:
         *(("old",) if not old.paths else ()),
         *(("new",) if not new.paths else ()),
     )
+    moved = moved_fields(old, new)
+    likened = renamed(new, moved)
     same_code = (old.routine.sha256, old.routine.bits) == (new.routine.sha256, new.routine.bits)
     differences = Differences(names=tuple(_names(old.routine, new.routine)), verdict=tuple(_verdict(old, new)))
     if not missing:
         differences = differences.model_copy(
             update={
                 "buffer": tuple(_buffer(old.buffer, new.buffer)),
-                "paths": compare_paths(old, new),
-                "findings": tuple(_findings(old, new)),
+                "moved": tuple(Change(what="field", old=a, new=b, effect=Effect.NONE) for b, a in moved.items()),
+                "paths": compare_paths(old, likened),
+                "findings": tuple(_findings(old, likened)),
                 "rows": compare_rows(old.rows, new.rows),
                 "scope": tuple(_scope(old, new)),
             }

@@ -82,6 +82,7 @@ class Differences(_Model):
     names: tuple[Change, ...] = Field(default=(), description="function, file, and what else was read")
     verdict: tuple[Change, ...] = Field(default=(), description="overall verdict, cause, reason and exit status")
     buffer: tuple[Change, ...] = ()
+    moved: tuple[Change, ...] = Field(default=(), description="fields that decide and that lie elsewhere in NEW")
     paths: tuple[PathChange, ...] = ()
     findings: tuple[FindingChange, ...] = ()
     rows: tuple[RowChange, ...] = ()

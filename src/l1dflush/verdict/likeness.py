@@ -27,6 +27,7 @@ _OUTCOMES = (
     (" is set", " is clear"),
     (" is on", " is off"),
     (" is enabled", " is disabled"),
+    (" is present", " is absent"),
     (" is ", " is not "),
 )
 BUFFER, STACK = "buffer", "stack"

@@ -1,0 +1,257 @@
+"""Code as kernels have it: per-CPU memory, flags on the stack, VM entries, traps, functions that do not return."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Literal
+
+import pytest
+import trace_programs as programs
+
+from l1dflush.errors import InputError, UndecidedError
+from l1dflush.routine.load import LoadOptions, load_bytes
+from l1dflush.trace.explore import trace
+from l1dflush.trace.model import NO_RETURN, UNTIL, ArenaKind, Kind, Path, Trace
+from l1dflush.trace.state import TraceOptions
+from l1dflush.verdict.left_behind import own_lines
+
+pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+
+
+def traced(text: str, bits: Literal[32, 64] = 64, **options: object) -> Trace:
+    return trace(programs.function(text, bits), TraceOptions(**options))  # type: ignore[arg-type]
+
+
+def only(text: str, bits: Literal[32, 64] = 64) -> Path:
+    (path,) = traced(text, bits).paths
+    return path
+
+
+def places(path: Path) -> list[tuple[str, int]]:
+    return [(event.arena.key, event.offset) for event in path.events if event.arena is not None]
+
+
+# --- per-CPU memory
+
+
+@pytest.mark.parametrize(
+    ("text", "bits", "expected"),
+    [
+        ("mov %gs:counter+2(%rip),%al; ret", 64, ("gs:external:counter", 2)),
+        ("mov %fs:counter,%al; ret", 32, ("fs:external:counter", 0)),
+        ("mov %gs:counter+4,%eax; ret", 32, ("gs:external:counter", 4)),
+        ("mov %gs:0x28,%rax; ret", 64, ("gs:", 0x28)),
+        ("mov %fs:-8,%rax; ret", 64, ("fs:", -8)),
+        ("mov %gs:0x14,%eax; ret", 32, ("gs:", 0x14)),
+        ("mov $counter+1,%eax; mov %fs:(%eax),%dl; ret", 32, ("fs:external:counter", 1)),
+    ],
+)
+def test_per_cpu_memory_is_memory_of_its_own(text: str, bits: Literal[32, 64], expected: tuple[str, int]) -> None:
+    path = only(text, bits)
+    assert places(path)[0] == expected
+    assert path.events[0].arena is not None and path.events[0].arena.kind is ArenaKind.SEGMENT
+
+
+@pytest.mark.parametrize(("segment", "bits"), [("gs", 64), ("fs", 64), ("fs", 32), ("gs", 32)])
+def test_a_per_cpu_variable_is_not_the_variable_of_that_name(segment: str, bits: Literal[32, 64]) -> None:
+    """What is stored to the one is not what is loaded from the other; what is stored to the same one is."""
+    at = "counter(%rip)" if bits == 64 else "counter"
+    other = traced(f"movb $1,{at}; cmpb $1,%{segment}:{at}; je 1f; nop; 1: ret", bits)
+    assert len(other.paths) == 2
+    same = traced(f"movb $1,%{segment}:{at}; cmpb $1,%{segment}:{at}; je 1f; nop; 1: ret", bits)
+    assert len(same.paths) == 1
+    between = "gs" if segment == "fs" else "fs"
+    crossed = traced(f"movb $1,%{between}:{at}; cmpb $1,%{segment}:{at}; je 1f; nop; 1: ret", bits)
+    assert len(crossed.paths) == 2
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_the_stack_works_beside_segments(bits: Literal[32, 64]) -> None:
+    """In 32-bit mode segments come from descriptors, and those of the stack and of data with them."""
+    register = "%rbx" if bits == 64 else "%ebx"
+    path = only(
+        f"push {register}; mov %fs:8,%al; mov (%{'rdi' if bits == 64 else 'edx'}),%cl; pop {register}; ret", bits
+    )
+    assert [event.kind for event in path.events] == [Kind.STORE, Kind.LOAD, Kind.LOAD, Kind.LOAD, Kind.LOAD]
+
+
+def test_a_decision_names_the_per_cpu_variable_and_not_the_rest_of_the_register() -> None:
+    paths = traced("mov %gs:flag(%rip),%al; test %al,%al; jne 1f; nop; 1: ret").paths
+    assert {path.decisions[0].meaning for path in paths} == {"`gs:flag` is zero", "`gs:flag` is not zero"}
+
+
+def test_a_part_of_a_register_is_forgotten_when_the_register_changes() -> None:
+    """`al` is loaded, then `eax` is: a branch on `al` is about what `eax` holds now."""
+    paths = traced("mov %gs:flag(%rip),%al; mov (%rdi),%eax; test %al,%al; jne 1f; nop; 1: ret").paths
+    assert all("gs:flag" not in source for path in paths for source in path.decisions[0].sources)
+
+
+@pytest.mark.parametrize("change", ["swapgs", "mov %eax,%gs", "wrgsbase %rdi", "mov $0xc0000101,%ecx; wrmsr", "wrmsr"])
+def test_per_cpu_memory_after_its_segment_moved(change: str) -> None:
+    with pytest.raises(UndecidedError) as caught:
+        traced(f"{change}; mov %gs:8,%al; ret")
+    assert caught.value.cause == "segment-moved"
+
+
+def test_two_unknown_parts_of_an_address() -> None:
+    with pytest.raises(UndecidedError, match="gives no base") as caught:
+        traced("mov %gs:(%rdi),%al; ret")
+    assert caught.value.cause == "address-unknown"
+
+
+@pytest.mark.parametrize(
+    ("guard", "bits"), [("%gs:0x28", 64), ("%fs:0x14", 32), ("%gs:__ref_stack_chk_guard(%rip)", 64)]
+)
+def test_the_stack_protector_finds_its_guard_unchanged(guard: str, bits: Literal[32, 64]) -> None:
+    wide = "rax" if bits == 64 else "eax"
+    text = f"mov {guard},%{wide}; push %{wide}; call outside; pop %{wide}; sub {guard},%{wide}; jne 1f; ret; 1: ret"
+    assert len(traced(text, bits).paths) == 1
+
+
+# --- ends
+
+
+@pytest.mark.parametrize("end", ["vmlaunch", "vmresume", "vmrun", "iretq", "sysretq"])
+def test_whoever_enters_a_guest_is_done(end: str) -> None:
+    path = only(f"mov (%rdi),%al; {end}; mov (%rsi),%al; ret")
+    assert path.end == end
+    assert len(path.events) == 1
+
+
+def test_a_trap_ends_a_path_and_a_warning_does_not() -> None:
+    assert only("ud2; mov (%rsi),%al; ret").end == "ud2"
+    table = '.pushsection __bug_table,"aw"; 2: .long 1b - 2b, 0; .word 7, {flags}; .popsection'
+    text = "1: ud2; mov (%rsi),%al; ret; " + table
+    assert only(text.format(flags=0x901)).end == ""
+    assert only(text.format(flags=0x900)).end == "ud2"
+
+
+def test_a_function_that_does_not_return() -> None:
+    """Behind the last call of a function there is no code of its own: who is called there never comes back."""
+    text = "test %rdi,%rdi; je 1f; ret; 1: call panic; .size program, .-program; nop; nop; other: mov (%rsi),%al; ret"
+    head = ".text\n.globl program\n.type program, @function\nprogram:\n"
+    routine = load_bytes(programs.elf(f"{head}{text}"), "program.o", LoadOptions(function="program"))[0]
+    found = trace(routine)
+    assert sorted(path.end for path in found.paths) == ["", NO_RETURN]
+    assert any("panic does not return" in text for text in found.assumptions)
+
+
+def test_a_call_in_the_middle_returns_whatever_the_size_says() -> None:
+    text = "call outside; .size program, .-program; mov (%rsi),%al; ret"
+    head = ".text\n.globl program\n.type program, @function\nprogram:\n"
+    routine = load_bytes(programs.elf(f"{head}{text}"), "program.o", LoadOptions(function="program"))[0]
+    (path,) = trace(routine).paths
+    assert path.end == "" and any("rsi" in event.arena.name for event in path.events if event.arena)
+
+
+# --- instructions around a VM entry
+
+
+def test_flags_go_to_the_stack_and_come_back_unknown() -> None:
+    found = traced("pushfq; cli; mov $1,%eax; test %eax,%eax; popfq; je 1f; nop; 1: ret")
+    assert len(found.paths) == 2
+    assert [event.detail for event in found.paths[0].events] == ["pushfq", "popfq", "ret"]
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_saved_flags_leave_the_direction_alone(bits: Literal[32, 64]) -> None:
+    source = "rsi" if bits == 64 else "esi"
+    path = only("pushf; popf; mov $4,%ecx; rep lodsb; ret".replace("rsi", source), bits)
+    loads = [event.offset for event in path.events if event.detail == "lodsb"]
+    assert loads == [0, 1, 2, 3]
+
+
+def test_vmx_instructions_succeed_and_the_report_says_so() -> None:
+    found = traced("mov $0x4402,%eax; vmread %rax,%rcx; jbe 1f; vmwrite (%rdi),%rcx; ja 2f; 1: ud2; 2: ret")
+    (path,) = found.paths
+    assert path.end == "" and [event.kind for event in path.events] == [Kind.LOAD, Kind.LOAD]
+    assert any("VMX" in text for text in found.assumptions)
+
+
+def test_vmread_into_memory_is_a_store_of_something_unknown() -> None:
+    paths = traced("movq $0,(%rdi); vmread %rax,(%rdi); cmpq $0,(%rdi); je 1f; nop; 1: ret").paths
+    assert len(paths) == 2
+    assert [event.kind for event in paths[0].events][:3] == [Kind.STORE, Kind.STORE, Kind.LOAD]
+
+
+def test_verw_reads_its_operand() -> None:
+    path = only("verw 6(%rdi); ret")
+    first = path.events[0]
+    assert (first.kind, first.offset, first.size) == (Kind.LOAD, 6, 2)
+
+
+def test_what_vmload_touches_is_not_known() -> None:
+    path = only("mov (%rdi),%cl; vmload; ret")
+    assert [event.kind for event in path.events] == [Kind.LOAD, Kind.CALL, Kind.LOAD]
+
+
+@pytest.mark.parametrize("text", ["mov %rax,%cr3", "mov %rax,%cr0", "mov %eax,%ds", "xsave (%rdi)", "fxsave (%rdi)"])
+def test_what_changes_memory_behind_the_back_is_refused(text: str) -> None:
+    with pytest.raises(UndecidedError) as caught:
+        traced(f"{text}; ret")
+    assert caught.value.cause == "unclassified-instruction"
+
+
+# --- a part of a routine
+
+PARTS = """
+        .text
+        .globl f
+        .type f, @function
+f:      push %rbx
+        mov (%rdi),%al
+begin:  mov (%rsi),%al
+end:    mov (%rdx),%al
+        pop %rbx
+        ret
+        .size f, .-f
+"""
+
+
+def part(start: str | None, *until: str, function: str | None = "f") -> Trace:
+    options = LoadOptions(function=function, start=start, until=until)
+    return trace(load_bytes(programs.elf(PARTS), "parts.o", options)[0])
+
+
+def read(found: Trace) -> list[str]:
+    return [e.arena.name for path in found.paths for e in path.events if e.arena and e.detail == "mov"]
+
+
+def test_a_routine_from_a_label_to_a_label() -> None:
+    assert read(part(None)) == [f"what `{name}` points to" for name in ("rdi", "rsi", "rdx")]
+    assert read(part("begin")) == ["what `rsi` points to", "what `rdx` points to"]
+    assert read(part("begin", "end")) == ["what `rsi` points to"]
+    assert read(part(None, "begin")) == ["what `rdi` points to"]
+    assert read(part("f+0x3", "f+0x5")) == ["what `rsi` points to"]
+    assert part("begin", "end").paths[0].end == UNTIL
+    # Inside a function no register is read before it is written, and it returns to whoever called it.
+    inside = part("begin")
+    assert inside.reads_before_written == () and inside.paths[0].end == ""
+    assert inside.routine.name == "begin" and len(inside.routine.code) == 6
+    assert len(part("begin", "end").routine.code) == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "message"),
+    [
+        ("nowhere", (), "--from: there is no label 'nowhere'"),
+        ("f", ("0x1",), "--until: there is no code at '0x1'"),
+        ("f+x", (), "--from: there is no label 'f.x'"),
+    ],
+)
+def test_labels_that_are_not_there(start: str, until: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        part(start, *until)
+
+
+# --- own lines behind the flush
+
+
+def test_lines_that_are_flushed_after_they_were_touched_are_gone() -> None:
+    """Only where the two surely share a line: what a pointer of unknown place points to is 8-aligned."""
+    path = only("mov (%rdi),%al; mov 64(%rsi),%al; clflush (%rdi); clflush 65(%rsi); mov (%rdx),%al; clflush (%rdx)"
+                "; mov 3(%rdx),%al; ret")  # fmt: skip
+    left = [(event.arena.name, event.offset) for event in own_lines(path.events) if event.arena]
+    assert left == [("what `rdx` points to", 3), ("the stack", -8)]
+    apart = only("mov 8(%rdi),%al; clflush (%rdi); ret")
+    assert len(own_lines(apart.events)) == 2
