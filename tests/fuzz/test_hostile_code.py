@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.trace.explore import trace
-from l1dflush.trace.state import TraceOptions
+from l1dflush.trace.options import TraceOptions
 
 bounded = settings(
     max_examples=400, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

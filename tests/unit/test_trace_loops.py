@@ -13,7 +13,7 @@ from l1dflush.errors import UndecidedError
 from l1dflush.trace.explore import trace
 from l1dflush.trace.loops import Loops
 from l1dflush.trace.model import Path as TracePath
-from l1dflush.trace.state import TraceOptions
+from l1dflush.trace.options import TraceOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from l1dflush.trace.effects import EFFECTS
 from l1dflush.trace.explore import trace
 from l1dflush.trace.model import ArenaKind, Event, Kind
-from l1dflush.trace.state import TraceOptions
+from l1dflush.trace.options import TraceOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(

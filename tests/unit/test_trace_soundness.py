@@ -13,7 +13,7 @@ from l1dflush.trace.explore import trace
 from l1dflush.trace.machine import Machine
 from l1dflush.trace.memory import MemoryState
 from l1dflush.trace.model import Kind, Trace
-from l1dflush.trace.state import TraceOptions
+from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.values import Unknown, Unknowns
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")

@@ -9,8 +9,8 @@ from l1dflush.trace.decode import decoder_of
 from l1dflush.trace.kernel_sites import feature_name
 from l1dflush.trace.loops import IrregularLoopError
 from l1dflush.trace.model import Path, Trace
+from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.path import PathRun, too_many_paths
-from l1dflush.trace.state import TraceOptions
 
 
 def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:

@@ -25,6 +25,9 @@ from l1dflush.trace.decode import GENERAL
 PAGE = 4096
 # Memory is mapped lazily in chunks: one mapping costs as much as forty emulated instructions.
 CHUNK = 0x10000
+# What the emulator may keep of translated code. It would reserve 1 GiB for each path, far more than a routine
+# needs, and no limit on memory could be told from that.
+TRANSLATION_BYTES = 8 << 20
 # Instructions that are run before somebody looks at the clock.
 SLICE = 100_000
 
@@ -56,6 +59,7 @@ class Machine:
         self.width = image.bits // 8
         wide = image.bits == 64
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64 if wide else unicorn.UC_MODE_32)
+        self._uc.ctl_set_tcg_buffer_size(TRANSLATION_BYTES)  # type: ignore[attr-defined]  # added at run time
         names = GENERAL if wide else tuple(_NARROW)
         self._ids = {name: getattr(ux, f"UC_X86_REG_{(name if wide else _NARROW[name]).upper()}") for name in names}
         self._pc_id = ux.UC_X86_REG_RIP if wide else ux.UC_X86_REG_EIP
@@ -124,6 +128,8 @@ class Machine:
                         raise unicorn.UcError(unicorn.UC_ERR_ARG)
                     self._uc.mem_map(chunk, CHUNK)
                 except unicorn.UcError as error:
+                    if error.errno == unicorn.UC_ERR_NOMEM:
+                        raise MemoryError from error
                     raise UndecidedError("no-such-address", f"the address {address:#x} cannot be mapped") from error
                 self._mapped.add(chunk)
             chunk += CHUNK

@@ -21,13 +21,13 @@ from l1dflush.trace.effects import OPPOSITE, SAME, Form
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.loops import Loops
 from l1dflush.trace.model import NO_RETURN, UNTIL, Decision, Path
+from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.semantics import Dataflow, is_plain
 from l1dflush.trace.skipped import step_over
 from l1dflush.trace.state import (
     RETURN_ADDRESS,
     FlagValue,
     State,
-    TraceOptions,
     bind_hint,
     lost_value,
 )

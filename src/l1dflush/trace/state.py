@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
@@ -12,6 +12,7 @@ from l1dflush.trace.effects import CARRY, REST, Role
 from l1dflush.trace.machine import SEGMENT_BASES, Machine
 from l1dflush.trace.memory import STACK_POINTER, MemoryState
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.values import Unknown, Unknowns, identity
 
 # Where the routine returns to: an address that nothing else uses.
@@ -27,19 +28,6 @@ STACK_ALIGNMENT = {64: 8, 32: 4}
 
 BUFFER = "buffer"
 FLAGS_AT_ENTRY = "what the flags were before"
-
-
-@dataclass(frozen=True, slots=True)
-class TraceOptions:
-    """``bind``: values for registers, parameters or symbols, a number or ``buffer``. ``static_keys``: which are on,
-    by name; both outcomes are followed for the others. The budgets end loops:
-    ``max_instructions`` per path, ``max_seconds`` for all paths together, ``max_paths``."""
-
-    bind: Mapping[str, str] = field(default_factory=dict)
-    static_keys: Mapping[str, bool] = field(default_factory=dict)
-    max_instructions: int = 5_000_000
-    max_seconds: float = 10.0
-    max_paths: int = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace.state import TraceOptions
+from l1dflush.trace.options import TraceOptions
 from l1dflush.verdict.severity import Severity
 
 
