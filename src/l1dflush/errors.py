@@ -37,6 +37,21 @@ class UndecidedError(L1dflushError):
         super().__init__(f"{text} ({self.hint})" if self.hint else text)
 
 
+class InternalError(Exception):
+    """A defect of this package that showed in the child process that did the work.
+
+    ``kind`` is the name of the exception there, ``what`` its text, ``place`` the file and line, or empty; the
+    traceback there is a note of this exception.
+    """
+
+    def __init__(self, kind: str, what: str, place: str, told: str) -> None:
+        self.kind = one_line(kind)
+        self.what = one_line(what)
+        self.place = one_line(place)
+        super().__init__(f"{self.kind}: {self.what}")
+        self.add_note("".join(c if c.isprintable() or c == "\n" else " " for c in told))
+
+
 def one_line(text: str) -> str:
     """``text`` with control characters and line breaks made harmless: hostile names end up in messages."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

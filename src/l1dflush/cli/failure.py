@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from l1dflush.cli.output import Outcome
-from l1dflush.errors import InputError, UndecidedError, one_line
+from l1dflush.errors import InputError, InternalError, UndecidedError, one_line
 
 VERBS = ("verify", "trace", "routines", "rules", "explain", "cpus", "schema")
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
@@ -71,6 +71,8 @@ def _usage(error: Exception) -> str | None:
 
 
 def _internal(error: Exception) -> str:
+    if isinstance(error, InternalError):
+        return one_line(f"internal error: {error}"[:500]) + (f" at {error.place}" if error.place else "")
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

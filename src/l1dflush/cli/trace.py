@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import typer
 
 from l1dflush.cli import options
@@ -51,14 +54,24 @@ def trace(
         max_paths=max_paths,
         max_seconds=max_seconds,
     )
-    with progress(f"running {routine} ..."):
-        from l1dflush.verdict.judge import trace_of  # noqa: PLC0415
+    from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
 
-        result = trace_of(routine, asked)
+    notes: list[str] = []
+    result = trace_of(routine, asked, waiting=_waiting(routine, json), warn=notes.append)
+    message = "".join(notes)
     if json:
         from l1dflush.report.json_report import json_text  # noqa: PLC0415
 
-        return Outcome(result.exit_status, json_text(result))
+        return Outcome(result.exit_status, json_text(result), message)
     from l1dflush.report.trace_text import trace_lines  # noqa: PLC0415
 
-    return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color))
+    return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color), message)
+
+
+@contextmanager
+def _waiting(routine: str, json: bool) -> Iterator[None]:
+    """While the child process works: a sign of life, and what shows its answer is imported."""
+    with progress(f"running {routine} ..."):
+        if not json:
+            from l1dflush.report import trace_text  # noqa: F401, PLC0415
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -118,28 +120,37 @@ def verify(
         max_seconds=max_seconds,
     )
 
+    from l1dflush.isolation.judged import verify as judge  # noqa: PLC0415
+
+    asked = replace(
+        asked,
+        cpus=tuple(cpu or ()),
+        cpu_folders=tuple(cpu_folder or ()),
+        policy=policy,
+        geometry=shape,
+        every_cpu=every_cpu,
+        every_path=every_path,
+        fail_on=_severity(fail_on),
+    )
+    notes: dict[str, None] = {}
+
+    def judged(source: str) -> VerifyResult:
+        mine = asked if old is None else options_for(source, asked)
+        found = judge(source, mine, waiting=_waiting(source, json), warn=notes.setdefault)
+        return found if expect is None else judged_by(found, expect, _severity(fail_on))
+
+    new = judged(routine)
+    result = new if old is None else compared(old, new, judged)
+    return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color), "".join(notes))
+
+
+@contextmanager
+def _waiting(routine: str, json: bool) -> Iterator[None]:
+    """While the child process works: a sign of life, and what shows its answer is imported."""
     with progress(f"running and proving {routine} ..."):
-        # Importing is part of the wait.
-        from l1dflush.verdict.judge import verify as judge  # noqa: PLC0415
-
-        asked = replace(
-            asked,
-            cpus=tuple(cpu or ()),
-            cpu_folders=tuple(cpu_folder or ()),
-            policy=policy,
-            geometry=shape,
-            every_cpu=every_cpu,
-            every_path=every_path,
-            fail_on=_severity(fail_on),
-        )
-
-        def judged(source: str) -> VerifyResult:
-            found = judge(source, asked if old is None else options_for(source, asked))
-            return found if expect is None else judged_by(found, expect, _severity(fail_on))
-
-        new = judged(routine)
-        result = new if old is None else compared(old, new, judged)
-    return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color))
+        if not json:
+            from l1dflush.report import terminal  # noqa: F401, PLC0415
+        yield
 
 
 def _text(result: VerifyResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:

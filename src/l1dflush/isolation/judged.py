@@ -1,0 +1,70 @@
+"""``verify`` and ``trace_of``, each in a child process: what the command line uses, and what programs should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, TypeVar
+
+from l1dflush.errors import UndecidedError
+from l1dflush.isolation.child import run_in_child
+from l1dflush.isolation.limits import limits_for
+
+if TYPE_CHECKING:
+    from l1dflush.verdict.model import TraceResult, VerifyResult
+    from l1dflush.verdict.options import VerifyOptions
+
+_Waiting = AbstractContextManager[None]
+_Warn = Callable[[str], None]
+_Result = TypeVar("_Result", "VerifyResult", "TraceResult")
+
+
+def verify(
+    source: str, options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
+) -> VerifyResult:
+    """As :func:`l1dflush.verdict.judge.verify`, in a child process.
+
+    ``waiting`` and ``warn`` and the further causes of UndecidedError: see
+    :func:`l1dflush.isolation.child.run_in_child`.
+    """
+
+    # Before the child is started: both processes need the model, the rest of the judge only the child.
+    from l1dflush.verdict.model import VerifyResult  # noqa: PLC0415
+
+    def task() -> str:
+        from l1dflush.verdict import judge  # noqa: PLC0415
+
+        return judge.verify(source, options).model_dump_json()
+
+    return _isolated(VerifyResult, task, options, waiting, warn)
+
+
+def trace_of(
+    source: str, options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
+) -> TraceResult:
+    """As :func:`l1dflush.verdict.judge.trace_of`, in a child process; otherwise as :func:`verify`."""
+    from l1dflush.verdict.model import TraceResult  # noqa: PLC0415 (as above)
+
+    def task() -> str:
+        from l1dflush.verdict import judge  # noqa: PLC0415 (as above)
+
+        return judge.trace_of(source, options).model_dump_json()
+
+    return _isolated(TraceResult, task, options, waiting, warn)
+
+
+def _isolated(
+    model: type[_Result],
+    task: Callable[[], str],
+    options: VerifyOptions,
+    waiting: _Waiting | None,
+    warn: _Warn | None,
+) -> _Result:
+    model.model_rebuild()
+    text = run_in_child(task, limits_for(options.max_seconds), waiting=waiting, warn=warn)
+    try:
+        return model.model_validate_json(text)
+    except ValueError:
+        # From a child that was taken over, or whose memory is damaged: the complaint could be of any length.
+        what = "the process that runs the routine gave a result that is none"
+        raise UndecidedError("emulator-crashed", what, hint="please report it, with the input") from None
