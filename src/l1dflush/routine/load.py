@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from l1dflush.errors import InputError, one_line
@@ -19,6 +21,7 @@ MAX_BYTES = 64 << 20
 STANDARD_INPUT = "-"
 
 _UNDERSTOOD = "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
+_PACKED_SUFFIX = re.compile(r"\.(?:gz|xz|zst|zstd)\Z", re.I)
 
 
 def load(source: str, options: LoadOptions) -> list[Routine]:
@@ -43,8 +46,25 @@ def load_bytes(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
 
 
 def _candidates(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
+    packed = compression(data)
+    if packed is None or detect(data, source) is not Format.BINARY:
+        return _load_plain(data, source, source, options)
+    from l1dflush.routine.compressed import unpack  # noqa: PLC0415 (seldom needed)
+
+    content = unpack(data, where=source, most=MAX_BYTES)
+    found = _load_plain(content, source, _PACKED_SUFFIX.sub("", source), options)
+    return [_said_to_be(packed, routine) for routine in found]
+
+
+def _said_to_be(packed: str, routine: Routine) -> Routine:
+    origin = routine.origin
+    return replace(routine, origin=replace(origin, detail=f"{origin.detail}, {packed}" if origin.detail else packed))
+
+
+def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> list[Routine]:
+    """As :func:`load_bytes`, for what is not compressed; ``name`` tells what it is where the content does not."""
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
-    match detect(data, source):
+    match detect(data, name):
         case Format.ELF:
             from l1dflush.routine.object_file import load_image, routines_from_image  # noqa: PLC0415
 
@@ -66,13 +86,6 @@ def _candidates(data: bytes, source: str, options: LoadOptions) -> list[Routine]
         case Format.EMPTY:
             raise InputError("it is empty", where=source, hint=_UNDERSTOOD)
         case Format.BINARY:
-            packed = compression(data)
-            if packed is not None:
-                raise InputError(
-                    f"it is compressed with {packed}, which is not read yet",
-                    where=source,
-                    hint="unpack it first",
-                )
             raise InputError("binary data of no known kind", where=source, hint=_UNDERSTOOD)
         case Format.UNKNOWN:
             raise InputError("text of no known kind", where=source, hint=_UNDERSTOOD)
