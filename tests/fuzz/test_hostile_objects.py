@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from l1dflush.errors import InputError
-from l1dflush.routine import elf_lines, elf_reader, object_file
+from l1dflush.routine import elf_lines, elf_reader, layout
 from l1dflush.routine.elf_lines import decode
 from l1dflush.routine.elf_reader import read_elf
 from l1dflush.routine.model import Origin, OriginKind
-from l1dflush.routine.object_file import load_image, routines_from_image
+from l1dflush.routine.object_file import ObjectData, link_images, load_image, routines_from_image
 from l1dflush.routine.toolchain import assemble, compile_c
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
@@ -42,8 +42,32 @@ if shutil.which("cc"):
     OBJECTS.append(compile_c(C, where="x.c", extra_flags=["-gdwarf-4", "-fno-pie"]))
 
 
-def survives(data: bytes) -> None:
-    """Everything the front end does with ``data``, to the last lazily computed value."""
+# What is taken together with a damaged object: it defines what that mentions, mentions what it defines, and has a
+# COMDAT group.
+OTHER = b"""
+    .globl outside, other, a
+    .weak shared
+outside: ret
+    call l1d_flush
+    .section .text.x,"axG",@progbits,signature,comdat
+    .weak signature
+signature: ret
+    .data
+other: .long f, g
+a: .long 0
+shared: .long signature
+"""
+OTHERS = [assemble(OTHER, where="y.s", bits=bits) for bits in (64, 32)] if shutil.which("as") else []
+OBJECTS += OTHERS[:1]
+
+
+def survives(data: bytes, *, alone: bool = False) -> None:
+    """Everything the front end does with ``data``, alone and with others, to the last lazily computed value."""
+    for other in [] if alone else OTHERS[: 1 + (data[4:5] == b"\x01")][-1:]:
+        try:
+            link_images([ObjectData(other, "y.o"), ObjectData(data, "x.o"), ObjectData(other, "z.o", frozenset("a"))])
+        except InputError as error:
+            assert isinstance(error.__cause__, ELFError | None), error
     try:
         image = load_image(data, where="x.o")
     except InputError as error:
@@ -216,7 +240,7 @@ def test_line_sections_made_to_take_long(content: bytes) -> None:
 
 
 def test_only_so_much_is_decoded() -> None:
-    start = object_file.IMAGE_BASE
+    start = layout.IMAGE_BASE
     opcodes = b"\0\x09\2" + bytes(8) + b"\1"  # set the address, here is line 1
     assert str(load_image(relocated_table(opcodes), where="x.o").lines[start]) == "x:1"
     longer = opcodes + b"\x20" * elf_lines.MAX_DECODED
@@ -289,7 +313,7 @@ def symbols(count: int, name: int) -> bytes:
 def test_files_made_to_take_long(data: object) -> None:
     content = data()  # type: ignore[operator]
     start = time.monotonic()
-    survives(content)
+    survives(content, alone=True)
     assert time.monotonic() - start < 5  # under two where nothing else runs
 
 

@@ -160,7 +160,7 @@ def test_schema(which: list[str], capsys: Capture) -> None:
     [
         (["verfy"], "verify"),
         (["verify", "--nope"], "--nope"),
-        (["verify", "a", "b"], "l1dflush verify --help"),
+        (["explain", "a", "b"], "l1dflush explain --help"),
         (["verify", "no-such-file"], "no-such-file: there is no such file"),
         (["verify", "--cpu", "hasswell"], "did you mean haswell?"),
         (["verify", "--policy", "FIFO"], "--geometry is missing"),

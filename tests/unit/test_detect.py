@@ -71,6 +71,8 @@ Subject: [PATCH] flush the cache
         ("#define SIZE 64\n" + ASSEMBLY, "x.S", Format.ASSEMBLY),
         ("ret\n", "-", Format.ASSEMBLY),
         (C, "x", Format.C),
+        ("void *flush_pages;\n", "setup.c", Format.C),
+        ("volatile int *state, flags[2];\n", "setup.c", Format.C),
         (C, "x.s", Format.C),
         (C.replace("\n", "\r\n"), "x", Format.C),
         (PATCH, "x", Format.PATCH),

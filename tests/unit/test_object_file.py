@@ -12,8 +12,8 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from l1dflush.errors import InputError
-from l1dflush.routine import elf_reader, object_file
-from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_STRIDE, Origin, OriginKind, Routine
+from l1dflush.routine import elf_reader, layout, object_file
+from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, EXTERNAL_STRIDES, Origin, OriginKind, Routine, Section
 from l1dflush.routine.object_file import ObjectImage, load_image, routines_from_image
 from l1dflush.routine.toolchain import assemble, compile_c
 
@@ -46,7 +46,7 @@ def routines(text: str, function: str | None = None) -> list[Routine]:
     return routines_from_image(image_of(text), origin=ORIGIN, function=function)
 
 
-def section(image: ObjectImage, name: str) -> object_file.Section:
+def section(image: ObjectImage, name: str) -> Section:
     return next(s for s in image.sections if s.name == name)
 
 
@@ -169,12 +169,25 @@ def test_layout_of_a_relocatable_file() -> None:
 def test_only_referenced_externals_get_a_place_and_code_comes_first() -> None:
     image = image_of(".data\n.quad zeta\n.text\nf: call alpha\ncall zeta\n.globl never_used\n")
     found = {s.name: s.address for s in image.symbols.values() if not s.defined}
-    assert found == {"alpha": EXTERNAL_BASE, "zeta": EXTERNAL_BASE + EXTERNAL_STRIDE}
+    assert found == {"alpha": EXTERNAL_BASE, "zeta": EXTERNAL_BASE + image.external_stride}
+    assert image.external_stride == EXTERNAL_STRIDES[1]
+
+
+@needs_as
+@pytest.mark.parametrize("count", [24, 25, 700, layout.MAX_EXTERNALS])
+def test_many_externals_get_smaller_regions_each(count: int) -> None:
+    image = image_of(".text\nf: ret\n" + "".join(f".long outside{i}\n" for i in range(count)))
+    externals = [s.address for s in image.symbols.values() if not s.defined]
+    stride = image.external_stride
+    assert not image.bad_relocations and EXTERNAL_STRIDES[0] <= stride <= EXTERNAL_STRIDES[1]
+    assert stride & (stride - 1) == 0 and externals == [EXTERNAL_BASE + i * stride for i in range(count)]
+    assert externals[-1] + stride <= EXTERNAL_LIMIT
+    assert stride == EXTERNAL_STRIDES[1] or count * stride * 2 > EXTERNAL_LIMIT - EXTERNAL_BASE
 
 
 @needs_as
 def test_too_many_externals_matter_only_where_they_are_used() -> None:
-    most = object_file.MAX_EXTERNALS
+    most = layout.MAX_EXTERNALS
     image = image_of(".text\nf: ret\n" + "".join(f".long outside{i}\n" for i in range(most + 4)))
     assert len([s for s in image.symbols.values() if not s.defined]) == most
     assert len(image.bad_relocations) == 4
@@ -207,7 +220,7 @@ def test_functions_come_before_labels() -> None:
     assert [r.name for r in routines(text)] == ["real"]
     # Neither a size in the file nor a known end: it ends where it returns.
     assert routines(text)[0].end is None
-    assert routines(text, "first")[0].entry == object_file.IMAGE_BASE
+    assert routines(text, "first")[0].entry == layout.IMAGE_BASE
     without = text.replace(".type real, @function\n", "")
     assert [r.name for r in routines(without)] == ["second"]
 
@@ -217,7 +230,7 @@ def test_local_labels_in_a_loop_are_no_functions() -> None:
     assert [r.name for r in routines("flush: xor %eax, %eax\nfill: dec %eax\njne fill\nret\n")] == ["flush"]
     # The first label is not where the code begins.
     (routine,) = routines("xor %eax, %eax\nfill: dec %eax\njne fill\nret\n")
-    assert (routine.name, routine.entry) == (".text", object_file.IMAGE_BASE)
+    assert (routine.name, routine.entry) == (".text", layout.IMAGE_BASE)
 
 
 @needs_as
@@ -278,7 +291,7 @@ def test_a_function_that_is_not_there(wanted: str, what: str) -> None:
 @needs_as
 def test_lines_answer_for_every_byte_of_an_instruction_range() -> None:
     image = image_of("f: nop\n\nxor %eax, %eax\nret\n")
-    start = object_file.IMAGE_BASE
+    start = layout.IMAGE_BASE
     assert [image.lines[a].line for a in range(start, start + 4)] == [1, 3, 3, 4]
     assert start + 4 not in image.lines and start - 1 not in image.lines
     assert len(image.lines) == len(list(image.lines)) == 3
@@ -400,7 +413,7 @@ def test_a_file_of_very_many_sections_is_refused_quickly(plain: bytes) -> None:
     with pytest.raises(InputError, match=f"{count} sections; at most"):
         load_image(huge + bytes(64 * count), where="x.o")
     fewer = patched(huge, section_row(plain, 0) + 32, "<Q", count - 2)
-    assert load_image(fewer + bytes(64 * count), where="x.o").entry_points == {"f": object_file.IMAGE_BASE}
+    assert load_image(fewer + bytes(64 * count), where="x.o").entry_points == {"f": layout.IMAGE_BASE}
 
 
 def test_names_that_are_no_text(plain: bytes) -> None:

@@ -22,46 +22,43 @@ Against = Annotated[
     typer.Option(
         OPTION,
         metavar="OLD",
-        help="Say what differs from this routine: anything that ROUTINE can be. All options apply to both.",
+        help="Say what differs from this routine: anything that ROUTINE can be. All options apply to both. Repeat it"
+        " for an OLD of several files.",
     ),
 ]
 
 
-def checked(against: Sequence[str] | None, routine: str) -> str | None:
-    """The routine to compare with, None if there is none.
+def checked(against: Sequence[str] | None, routine: Sequence[str]) -> tuple[str, ...]:
+    """The inputs to compare with, none if there are none; several are taken together.
 
-    Raises InputError for more than one (several inputs are not linked together yet), and where both would have
-    to be read from standard input.
+    Raises InputError where both routines would have to be read from standard input.
     """
-    if not against:
-        return None
-    if len(against) > 1:
-        raise InputError("only one OLD can be compared with", where=OPTION, hint="give it once")
-    (old,) = against
-    if old == routine == STANDARD_INPUT:
+    old = tuple(against or ())
+    if STANDARD_INPUT in old and STANDARD_INPUT in routine:
         raise InputError("standard input cannot be both routines", where=OPTION, hint="put one of them into a file")
     return old
 
 
-def options_for(source: str, asked: VerifyOptions) -> VerifyOptions:
+def options_for(sources: Sequence[str], asked: VerifyOptions) -> VerifyOptions:
     """The options for one of two routines: a built-in one has no functions that ``--function`` could pick from."""
     from l1dflush.routine import built_in  # noqa: PLC0415
 
-    return replace(asked, function=None) if source in built_in.names() else asked
+    return replace(asked, function=None) if set(sources) <= set(built_in.names()) else asked
 
 
-def compared(old_source: str, new: VerifyResult, judge: Callable[[str], VerifyResult]) -> ComparisonResult:
-    """What differs between ``new`` and what ``judge`` says about ``old_source``.
+def compared(
+    old_sources: Sequence[str], new: VerifyResult, judge: Callable[[Sequence[str]], VerifyResult]
+) -> ComparisonResult:
+    """What differs between ``new`` and what ``judge`` says about ``old_sources``.
 
     Raises InputError, which says that it is about OLD.
     """
     from l1dflush.verdict.compare import compare  # noqa: PLC0415 (takes long, and is not always needed)
 
     try:
-        old = judge(old_source)
+        old = judge(old_sources)
     except InputError as error:
-        where = (
-            f"{OPTION} {old_source}" if error.where in (None, old_source) else f"{OPTION} {old_source}: {error.where}"
-        )
+        named = " ".join(old_sources)
+        where = f"{OPTION} {named}" if error.where in (None, named) else f"{OPTION} {named}: {error.where}"
         raise InputError(error.what, where=where, hint=error.hint) from None
     return compare(old, new)

@@ -29,10 +29,10 @@ class Level(StrEnum):
 
 _ROUTINE_HELP = (
     "A patch or mail, C, assembly, an object file or kernel module, - for standard input, or a built-in"
-    " routine (see 'l1dflush routines')."
+    " routine (see 'l1dflush routines'). Several files are taken together, as a linker would."
 )
 
-Source = Annotated[str, typer.Argument(metavar="ROUTINE", help=_ROUTINE_HELP)]
+Sources = Annotated[list[str], typer.Argument(metavar="ROUTINE", help=_ROUTINE_HELP)]
 Function = Annotated[
     str | None, typer.Option("--function", metavar="NAME", help="Which function, if there are several.")
 ]

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def trace(
     *,
-    routine: options.Source,
+    routine: options.Sources,
     function: options.Function = None,
     define: options.Define = None,
     optimize: options.Optimize = options.Level.USUAL,
@@ -57,7 +57,7 @@ def trace(
     from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
 
     notes: list[str] = []
-    result = trace_of(routine, asked, waiting=_waiting(routine, json), warn=notes.append)
+    result = trace_of(routine, asked, waiting=_waiting(" + ".join(routine), json), warn=notes.append)
     message = "".join(notes)
     if json:
         from l1dflush.report.json_report import json_text  # noqa: PLC0415

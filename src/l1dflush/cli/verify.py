@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -28,6 +28,7 @@ Examples:
   l1dflush verify two-passes --cpu "Ice Lake"      another flush, one CPU
   l1dflush verify flush.c -D SIZE=65536            C with a name to supply
   l1dflush verify entry.o --function vmx_l1d_flush
+  l1dflush verify entry.S setup.c                  both, as a linker would
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
   l1dflush verify broken.S --expect refuted        a regression test
   l1dflush verify new.patch --against old.c        what a change changes
@@ -59,7 +60,8 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     *,
-    routine: options.Source = options.DEFAULT_ROUTINE,
+    # Typer copies it, and shows it in the help.
+    routine: options.Sources = [options.DEFAULT_ROUTINE],  # noqa: B006
     function: options.Function = None,
     define: options.Define = None,
     optimize: options.Optimize = options.Level.USUAL,
@@ -134,13 +136,13 @@ def verify(
     )
     notes: dict[str, None] = {}
 
-    def judged(source: str) -> VerifyResult:
-        mine = asked if old is None else options_for(source, asked)
-        found = judge(source, mine, waiting=_waiting(source, json), warn=notes.setdefault)
+    def judged(sources: Sequence[str]) -> VerifyResult:
+        mine = options_for(sources, asked) if old else asked
+        found = judge(sources, mine, waiting=_waiting(" + ".join(sources), json), warn=notes.setdefault)
         return found if expect is None else judged_by(found, expect, _severity(fail_on))
 
     new = judged(routine)
-    result = new if old is None else compared(old, new, judged)
+    result = compared(old, new, judged) if old else new
     return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color), "".join(notes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +20,7 @@ _Result = TypeVar("_Result", "VerifyResult", "TraceResult")
 
 
 def verify(
-    source: str, options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
+    source: str | Sequence[str], options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
 ) -> VerifyResult:
     """As :func:`l1dflush.verdict.judge.verify`, in a child process.
 
@@ -40,7 +40,7 @@ def verify(
 
 
 def trace_of(
-    source: str, options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
+    source: str | Sequence[str], options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
 ) -> TraceResult:
     """As :func:`l1dflush.verdict.judge.trace_of`, in a child process; otherwise as :func:`verify`."""
     from l1dflush.verdict.model import TraceResult  # noqa: PLC0415 (as above)

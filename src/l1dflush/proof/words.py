@@ -30,6 +30,8 @@ MAX_BUFFER_PLACEMENTS = 512
 # And for ways in which lines of the same set may be one.
 MAX_SHARED = 64
 PAGE = 4096
+# Memory whose alignment is known. A pointer that is handed in is taken to be page-aligned.
+PLACED = frozenset({ArenaKind.SECTION, ArenaKind.STACK, ArenaKind.SEGMENT})
 
 _ITEM = {
     Kind.LOAD: ItemKind.ACCESS,
@@ -91,12 +93,18 @@ Numbered = list[tuple[int, Event]]
 
 
 def set_words(
-    events: Sequence[Event], buffers: frozenset[str], geometry: Geometry, buffer_size: int | None
+    events: Sequence[Event],
+    buffers: frozenset[str],
+    geometry: Geometry,
+    buffer_size: int | None,
+    *,
+    aligned_at: int | None = None,
 ) -> list[SetWord]:
     """The different words of all sets, shortest first.
 
     ``buffers`` are the keys of the arenas that count as the buffer; with ``buffer_size`` (bytes) only the lines
-    that hold some of their first bytes do. Raises UndecidedError if own lines can be placed in too many ways,
+    that hold some of their first bytes do. ``aligned_at`` asks what would be if the byte at that offset of the buffer
+    lay at the beginning of a page. Raises UndecidedError if own lines can be placed in too many ways,
     or if it is not known which accesses are to the same memory.
     """
     mine: dict[Arena, Numbered] = {}
@@ -113,7 +121,7 @@ def set_words(
     between = {arena: touches for arena, touches in between.items() if touches}
     _refuse_related([*mine, *between])
     builder = _Builder(geometry, buffer_size)
-    for phases in _buffer_placements(list(mine), geometry):
+    for phases in _buffer_placements(list(mine), geometry, aligned_at):
         builder.add(phases, mine, between)
     return sorted(builder.found.values(), key=lambda found: (len(found.word), found.set_index))
 
@@ -127,7 +135,9 @@ def _refuse_related(arenas: Sequence[Arena]) -> None:
             raise UndecidedError("memory-may-overlap", f"{one.name} and {other.name} may be the same memory")
 
 
-def _buffer_placements(arenas: Sequence[Arena], geometry: Geometry) -> Iterable[dict[Arena, int]]:
+def _buffer_placements(
+    arenas: Sequence[Arena], geometry: Geometry, aligned_at: int | None
+) -> Iterable[dict[Arena, int]]:
     """Where offset 0 of each buffer may lie within a line and, but for the first, within a way.
 
     A pointer that is handed in is taken to be page-aligned. Sets are counted from the first buffer's.
@@ -135,9 +145,13 @@ def _buffer_placements(arenas: Sequence[Arena], geometry: Geometry) -> Iterable[
     way = geometry.line * geometry.sets
     choices = []
     for number, arena in enumerate(arenas):
-        known = PAGE if arena.kind in (ArenaKind.INPUT, ArenaKind.SYMBOL, ArenaKind.ABSOLUTE) else arena.alignment
+        known = arena.alignment if arena.kind in PLACED else PAGE
         extent = way if number else geometry.line
-        choices.append(range(0, extent, gcd(known, extent)))
+        if aligned_at is not None and not number:
+            first = -aligned_at % extent
+            choices.append(range(first, first + 1))
+        else:
+            choices.append(range(0, extent, gcd(known, extent)))
     if (count := prod(len(choice) for choice in choices)) > MAX_BUFFER_PLACEMENTS:
         raise UndecidedError("buffers-everywhere", f"{len(arenas)} buffers can lie in {count} ways among the sets")
     return (dict(zip(arenas, choice, strict=True)) for choice in product(*choices))

@@ -60,6 +60,9 @@ def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
     """What was read."""
     name = safe(routine.name)
     origin = routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
+    others = [source for source in routine.sources if source != routine.source]
+    if others:
+        origin = f"{origin}, with {' and '.join(others)}"
     lines = paragraph(f"{name} ({origin})", width)
     lines[0].stylize("bold", 0, len(name))
     code = f"{routine.code_bytes} bytes of {routine.bits}-bit code, sha256 {routine.sha256[:12]}"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
@@ -29,6 +31,7 @@ _GENERAL = r"[re]?(?:ax|bx|cx|dx|si|di|bp|sp)|[abcd][lh]|(?:si|di|bp|sp)l|r(?:8|
 _REGISTER = rf"(?:{_GENERAL}|[xyz]mm\d+|[re]ip)"
 _ATT = re.compile(rf"%{_REGISTER}\b", re.I)
 _INTEL = re.compile(rf"(?<![%\w.@$]){_REGISTER}(?![\w:@(])|\b[dqo]?word\s+ptr\b|\bbyte\s+ptr\b", re.I)
+_NUMBER = re.compile(r"[A-Za-z_.$][\w.$]*, [-+~\w()* ]+", re.ASCII)
 _CODE_BITS = re.compile(r"^\s*\.code(16|32|64)(?:gcc)?\b", re.M)
 
 
@@ -37,6 +40,29 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
 
     Raises InputError with the first complaint of the assembler (of the likelier syntax), or when there is no
     function of the wanted name.
+    """
+    data, detail = assembled(source, text, options)
+    origin = Origin(OriginKind.ASSEMBLY, source, detail)
+    return routines_from_image(
+        load_image(data, where=source), origin=origin, function=options.function, source_available=True
+    )
+
+
+def assembly_object(source: str, text: str, options: LoadOptions, bits: Bits | None, *, with_c: bool) -> Compiled:
+    """The object that the assembly file ``text`` becomes when it is taken together with others; ``bits`` as for
+    :func:`assembled`. Raises InputError."""
+    if with_c:
+        # What is no number is meant for the C among them.
+        numbers = {name: value for name, value in options.defines.items() if _NUMBER.fullmatch(f"{name}, {value}")}
+        options = replace(options, defines=numbers)
+    data, detail = assembled(source, text, options, bits)
+    return Compiled(data, source, Origin(OriginKind.ASSEMBLY, source, detail), source_available=True)
+
+
+def assembled(source: str, text: str, options: LoadOptions, bits: Bits | None = None) -> tuple[bytes, str]:
+    """The object that the assembler makes of ``text``, and what was found out about it.
+
+    ``bits`` says which code it is to be if the text itself does not say. Raises InputError.
     """
     if len(text) > MAX_TEXT:
         raise InputError(f"more than {MAX_TEXT >> 20} Mi characters of assembly", where=source)
@@ -47,20 +73,17 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
     else:
         text = _settings(options) + _line_marker(name) + text
     first: InputError | None = None
-    for intel, bits in _attempts(text, source):
+    for intel, width in _attempts(text, source, bits):
         prefix = ".intel_syntax noprefix\n" if intel else ""
         try:
-            data = assemble(_encode(prefix + text), where=source, bits=bits)
+            data = assemble(_encode(prefix + text), where=source, bits=width)
         except TooMuchError:
             raise
         except InputError as error:
             first = first or error
             continue
         syntax = "Intel" if intel or ".intel_syntax" in text else "AT&T"
-        origin = Origin(OriginKind.ASSEMBLY, source, f"{syntax} syntax, {bits} bit")
-        return routines_from_image(
-            load_image(data, where=source), origin=origin, function=options.function, source_available=True
-        )
+        return data, f"{syntax} syntax, {width} bit"
     assert first is not None
     raise first
 
@@ -71,21 +94,22 @@ def looks_intel(text: str) -> bool:
     return _ATT.search(text) is None and _INTEL.search(text) is not None
 
 
-def _attempts(text: str, where: str) -> Iterator[tuple[bool, Bits]]:
+def _attempts(text: str, where: str, wanted: Bits | None) -> Iterator[tuple[bool, Bits]]:
     """What to try, the likeliest first: Intel syntax or not, and how many bits."""
     modes = set(_CODE_BITS.findall(_COMMENT.sub(" ", text)))
     if "16" in modes or len(modes) > 1:
         hint = "either .code32 or .code64 is understood"
         raise InputError("16-bit code, or a mixture of modes", where=where, hint=hint)
-    widths: tuple[Bits, ...] = (32,) if modes == {"32"} else (64,) if modes == {"64"} else (64, 32)
+    usual: tuple[Bits, ...] = (64, 32) if wanted is None else (wanted,)
+    widths: tuple[Bits, ...] = (32,) if modes == {"32"} else (64,) if modes == {"64"} else usual
     if _SYNTAX_DIRECTIVE.search(text):
         syntaxes = [False]
     else:
         likely = looks_intel(text)
         syntaxes = [likely, not likely]
     for intel in syntaxes:
-        for bits in widths:
-            yield intel, bits
+        for width in widths:
+            yield intel, width
 
 
 def _line_marker(name: str, directive: str = "#") -> str:
@@ -96,11 +120,11 @@ def _line_marker(name: str, directive: str = "#") -> str:
 
 def _settings(options: LoadOptions) -> str:
     """``--define`` as assignments; they come before the line marker and so count for no line."""
-    lines = [f".set {name}, {value}\n" for name, value in options.defines.items()]
-    for line in lines:
-        if not re.fullmatch(r"\.set [A-Za-z_.$][\w.$]*, [-+~\w()* ]+\n", line, re.ASCII):
+    settings = [f"{name}, {value}" for name, value in options.defines.items()]
+    for setting in settings:
+        if not _NUMBER.fullmatch(setting):
             raise InputError("not a name and a number", where="--define", hint="NAME=VALUE")
-    return "".join(lines)
+    return "".join(f".set {setting}\n" for setting in settings)
 
 
 def _encode(text: str) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from l1dflush.errors import InputError
 from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
 from l1dflush.routine.buffer_content import buffer_notes
-from l1dflush.routine.c_parse import ItemFacts
 from l1dflush.routine.c_text import Item
 from l1dflush.routine.c_unit import CIndex, CUnit, build_unit, unresolved_error
 from l1dflush.routine.model import Origin, Parameter, Routine, SourceNote
@@ -71,20 +70,24 @@ def compile_function(index: CIndex, function: Item, options: LoadOptions, origin
     ``context`` is the blanked text in which the treatment of the buffer is looked for. Raises
     :class:`InputError`, see :func:`l1dflush.routine.c_source.load_c`.
     """
-    unit, declared_only, elf = _compiled(index, function, options)
+    unit, declared_only, elf = compiled_unit(index, function, options)
     found = routines_from_image(
         load_image(elf, where=index.source), origin=origin, function=function.name, source_available=True
     )
-    marked = _marked(index, unit)
-    where = _places(index)
-    notes = list(notes_from_text(marked, where))
-    notes += _notes_from_code(index, function, options, declared_only, marked)
+    notes = notes_of_unit(index, unit, options, declared_only)
     functions = frozenset(item.name for item in (function, *unit.called))
-    notes += buffer_notes(context, unit.words, functions, where)
-    return replace(found[0], parameters=_parameters(index.facts(function), index, function), notes=tuple(notes))
+    notes += buffer_notes(context, unit.words, functions, places(index))
+    return replace(found[0], parameters=parameters_of(index, function), notes=tuple(notes))
 
 
-def _compiled(index: CIndex, function: Item, options: LoadOptions) -> tuple[CUnit, frozenset[str], bytes]:
+def notes_of_unit(index: CIndex, unit: CUnit, options: LoadOptions, declared_only: frozenset[str]) -> list[SourceNote]:
+    """What the asm statements in ``unit`` give reason to note; ``declared_only`` as for :func:`build_unit`."""
+    marked = _marked(index, unit)
+    notes = list(notes_from_text(marked, places(index)))
+    return notes + _notes_from_code(index, unit.wanted, options, declared_only, marked)
+
+
+def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> tuple[CUnit, frozenset[str], bytes]:
     """The unit that compiles, the called functions that had to be left out of it, and the object.
 
     The functions that are called come along with their bodies as far as they compile; one that needs names
@@ -93,7 +96,7 @@ def _compiled(index: CIndex, function: Item, options: LoadOptions) -> tuple[CUni
     declared_only: frozenset[str] = frozenset()
     line = f"{index.source}:{index.text.line(index.text.code.find(function.name, function.start))}"
     for attempt in range(_MAX_ATTEMPTS):
-        unit = build_unit(index, function, defines=options.defines, declared_only=declared_only)
+        unit = build_unit(index, [function], defines=options.defines, declared_only=declared_only)
         called = {item.name for item in unit.called}
         last = not called or attempt == _MAX_ATTEMPTS - 1
         if unit.unresolved:
@@ -104,17 +107,18 @@ def _compiled(index: CIndex, function: Item, options: LoadOptions) -> tuple[CUni
                 raise unresolved_error(function.name, unit.unresolved, line)
         else:
             try:
-                return unit, declared_only, _run_compiler(unit.text, index.source, options)
+                return unit, declared_only, run_compiler(unit.text, index.source, options)
             except InputError as error:
                 if last or isinstance(error, TooMuchError):
-                    raise _translated(error, function.name) from None
+                    raise translated(error, function.name) from None
                 blamed = _blamed(index, unit, error)
         # The last attempt but one leaves out all of them.
         declared_only |= called if attempt >= _MAX_ATTEMPTS - 2 else blamed
     raise AssertionError("the last attempt returns or raises")
 
 
-def _run_compiler(text: str, where: str, options: LoadOptions) -> bytes:
+def run_compiler(text: str, where: str, options: LoadOptions) -> bytes:
+    """The object that the compiler makes of ``text``, as code of a kernel. Raises InputError."""
     flags = list(_FLAGS)
     if _VECTORS.search(text):
         flags += _SCALAR
@@ -141,11 +145,11 @@ def _blamed(index: CIndex, unit: CUnit, error: InputError) -> set[str]:
         return everyone
     line = int(tail)
     inside = {item.name for item in unit.called if index.text.line(item.start) <= line <= index.text.line(item.end - 1)}
-    own = index.text.line(unit.function.start) <= line <= index.text.line(unit.function.end - 1)
+    own = any(index.text.line(item.start) <= line <= index.text.line(item.end - 1) for item in unit.wanted)
     return inside if inside and not own else everyone
 
 
-def _translated(error: InputError, function: str) -> InputError:
+def translated(error: InputError, function: str) -> InputError:
     """``error`` of the compiler; one that is about a missing name says how to supply it."""
     for pattern in (_UNDECLARED, _UNKNOWN_TYPE, _INCOMPLETE):
         if match := pattern.search(error.what):
@@ -156,24 +160,25 @@ def _translated(error: InputError, function: str) -> InputError:
 
 def _marked(index: CIndex, unit: CUnit) -> list[Marked]:
     """The asm statements of the function and of those compiled into it."""
-    statements = [statement for item in (unit.function, *unit.called) for statement in index.facts(item).asm]
-    where = _places(index)
+    statements = [statement for item in (*unit.wanted, *unit.called) for statement in index.facts(item).asm]
+    where = places(index)
     return [Marked(number, statement, where(statement.offset)) for number, statement in enumerate(statements)]
 
 
-def _places(index: CIndex) -> Callable[[int], str]:
+def places(index: CIndex) -> Callable[[int], str]:
+    """What gives file:line for an offset of the text."""
     return lambda offset: f"{index.source}:{index.text.line(offset)}"
 
 
 def _notes_from_code(
-    index: CIndex, function: Item, options: LoadOptions, declared_only: frozenset[str], marked: list[Marked]
+    index: CIndex, wanted: Sequence[Item], options: LoadOptions, declared_only: frozenset[str], marked: list[Marked]
 ) -> list[SourceNote]:
     if not marked:
         return []
     marks: Mapping[int, str] = insertions(marked)
-    unit = build_unit(index, function, defines=options.defines, declared_only=declared_only, insertions=marks)
+    unit = build_unit(index, wanted, defines=options.defines, declared_only=declared_only, insertions=marks)
     try:
-        elf = _run_compiler(unit.text, index.source, options)
+        elf = run_compiler(unit.text, index.source, options)
     except InputError:
         # A template that does not bear marks (its last line continues, it changes sections): nothing is said
         # about its registers.
@@ -181,8 +186,9 @@ def _notes_from_code(
     return list(notes_from_code(marked, elf))
 
 
-def _parameters(facts: ItemFacts, index: CIndex, function: Item) -> tuple[Parameter, ...]:
+def parameters_of(index: CIndex, function: Item) -> tuple[Parameter, ...]:
     """The parameters that are passed in general registers, in the order of the ABI."""
+    facts = index.facts(function)
     head = index.text.code[function.start : function.body].partition(function.name)[0]
     if _RETURNS_STRUCTURE.search(head):
         # Whether it comes back through a hidden first argument depends on its size.

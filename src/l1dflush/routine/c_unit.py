@@ -1,6 +1,6 @@
-"""A translation unit for one function: the function, what it needs of its own text, and the prelude.
+"""A translation unit for some functions: they, what they need of their own text, and the prelude.
 
-The unit is the user's text with everything blanked that the function does not need, so every line keeps its
+The unit is the user's text with everything blanked that they do not need, so every line keeps its
 number; ``#line`` gives it the user's file name. Names from elsewhere are declared where that is certain
 enough (a function that is called, a pointer that is read through); the others are listed, all at once.
 """
@@ -8,7 +8,7 @@ enough (a function that is called, a pointer that is read through); the others a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
@@ -93,14 +93,16 @@ _LONGEST_DECLARATION = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class CUnit:
-    """What the compiler gets. ``function`` is the item it is made for, ``called`` the functions that are in
-    it with their bodies, ``unresolved`` the names that nothing here defines (sorted)."""
+    """What the compiler gets. ``wanted`` are the items it is made for, ``called`` the other functions that are in
+    it with their bodies, ``unresolved`` the names that nothing here defines (sorted), ``pointers`` those that are
+    taken for pointer variables of another file."""
 
     text: str
-    function: Item
+    wanted: tuple[Item, ...]
     called: tuple[Item, ...]
     unresolved: tuple[str, ...]
     words: frozenset[str]
+    pointers: frozenset[str]
 
 
 def unresolved_error(function: str, names: Iterable[str], where: str) -> InputError:
@@ -121,18 +123,18 @@ def unresolved_error(function: str, names: Iterable[str], where: str) -> InputEr
 
 def build_unit(
     index: CIndex,
-    function: Item,
+    wanted: Sequence[Item],
     *,
     defines: Mapping[str, str],
     declared_only: frozenset[str] = frozenset(),
     insertions: Mapping[int, str] | None = None,
 ) -> CUnit:
-    """The unit for ``function``.
+    """The unit for the functions and variables ``wanted``.
 
-    The functions it calls come with their bodies, but for those in ``declared_only``. ``insertions`` puts
+    The functions they call come with their bodies, but for those in ``declared_only``. ``insertions`` puts
     text at offsets of the source (on the same line): the marks around asm statements.
     """
-    closure = _Closure(index, function, defines, declared_only)
+    closure = _Closure(index, wanted, defines, declared_only)
     closure.run()
     text = index.text
     known = prelude()
@@ -141,14 +143,15 @@ def build_unit(
         words.update(WORD.findall(value))
     own = frozenset(index.macros) | closure.defined | closure.local | closure.defines
     picked, provided = known.pick(words, own)
-    externs, unresolved = _settle(closure, own | provided | known.always_names)
+    externs, unresolved, pointers = _settle(closure, own | provided | known.always_names)
     body = _masked_text(index, closure, insertions or {})
     name = index.source.replace("\\", "\\\\").replace('"', '\\"')
     name = "".join(c if c.isprintable() else "?" for c in name)
     whole = f'#line 1 "l1dflush-prelude"\n{known.always}{picked}{externs}#line 1 "{name}"\n{body}\n'
-    called = tuple(item for item in closure.items if item.kind is ItemKind.FUNCTION and item is not function)
+    called = tuple(item for item in closure.items if item.kind is ItemKind.FUNCTION and item not in wanted)
     kept = tuple(item for item in called if item.start not in closure.declared_only)
-    return CUnit(whole, function, kept, tuple(sorted(set(unresolved))), frozenset(closure.words))
+    missing = tuple(sorted(set(unresolved)))
+    return CUnit(whole, tuple(wanted), kept, missing, frozenset(closure.words), pointers)
 
 
 def _define_name(name: str) -> str:
@@ -156,15 +159,16 @@ def _define_name(name: str) -> str:
 
 
 class _Closure:
-    """The items that a function needs, found by following names."""
+    """The items that some items need, found by following names."""
 
     def __init__(
-        self, index: CIndex, function: Item, defines: Mapping[str, str], declared_only: frozenset[str]
+        self, index: CIndex, wanted: Sequence[Item], defines: Mapping[str, str], declared_only: frozenset[str]
     ) -> None:
         self.index = index
-        self.function = function
+        self.wanted = wanted
+        self.names = frozenset(item.name for item in wanted if item.name)
         self.defines = frozenset(_define_name(name) for name in defines)
-        self.only = declared_only - {function.name}
+        self.only = declared_only - self.names
         self.items: list[Item] = []
         self.declared_only: set[int] = set()
         self.used: dict[str, set[str]] = {}
@@ -176,8 +180,8 @@ class _Closure:
         defined: set[str] = set()
         seen: set[int] = set()
         names_seen: set[str] = set()
-        todo: list[Item] = [item for item in self.index.by_name[self.function.name] if item is not self.function]
-        todo.append(self.function)
+        todo: list[Item] = [item for name in self.names for item in self.index.by_name.get(name, ())]
+        todo += self.wanted
         names: list[tuple[str, set[str]]] = []
         while todo or names:
             while todo:
@@ -186,10 +190,8 @@ class _Closure:
                     continue
                 seen.add(item.start)
                 if len(seen) > _MAX_ITEMS:
-                    raise InputError(
-                        f"function '{self.function.name}' needs more than {_MAX_ITEMS} declarations",
-                        where=self.index.source,
-                    )
+                    who = " and ".join(f"function '{name}'" for name in sorted(self.names)[:1]) or "it"
+                    raise InputError(f"{who} needs more than {_MAX_ITEMS} declarations", where=self.index.source)
                 self.items.append(item)
                 facts = self.index.facts(item)
                 defined |= facts.declared
@@ -216,15 +218,18 @@ class _Closure:
         self.defined = frozenset(defined)
 
 
-def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
-    """Declarations for the names that can be guessed, and the list of those that cannot."""
+def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str], frozenset[str]]:
+    """Declarations for the names that can be guessed, the list of those that cannot, and which of the former are
+    guessed to be pointers."""
     externs: list[str] = []
     unresolved: list[str] = []
-    facts = closure.index.facts(closure.function)
-    for kind, name in facts.parameters:
-        tag = _TAG.search(kind)
-        if tag and name in facts.members_of and " ".join(tag.group().split()) not in closure.defined:
-            unresolved.append(" ".join(tag.group().split()))
+    pointers: set[str] = set()
+    for item in closure.wanted:
+        facts = closure.index.facts(item)
+        for kind, name in facts.parameters:
+            tag = _TAG.search(kind)
+            if tag and name in facts.members_of and " ".join(tag.group().split()) not in closure.defined:
+                unresolved.append(" ".join(tag.group().split()))
     for name, ways in sorted(closure.used.items()):
         # A tag that nobody defines is fine as long as it is only pointed to.
         if name in known or " " in name or _NAMES_ONLY.match(name) or _is_keyword(name):
@@ -238,12 +243,13 @@ def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str]]:
         elif _CONSTANT_LIKE.match(name) or MEMBER in ways:
             unresolved.append(name)
         elif POINTER in ways:
+            pointers.add(name)
             externs.append(f"extern unsigned char *{name};")
         elif ways == {ADDRESS}:
             externs.append(f"extern unsigned long {name};")
         else:
             unresolved.append(name)
-    return "".join(line + "\n" for line in externs), unresolved
+    return "".join(line + "\n" for line in externs), unresolved, frozenset(pointers)
 
 
 def _is_keyword(name: str) -> bool:
@@ -290,12 +296,12 @@ def _directive_text(piece: str) -> str:
 def _item_text(index: CIndex, closure: _Closure, item: Item, insertions: Mapping[int, str]) -> str:
     text = index.text
     is_function = item.kind is ItemKind.FUNCTION
-    wanted = item.name == closure.function.name
+    wanted = item.name in closure.names
     head_end = item.body if is_function else _head_end(text.code, item)
     head = index.usable[item.start : head_end]
     body_kept = not is_function or item.start not in closure.declared_only
     facts = index.facts(item)
-    functions = facts.declared & index.by_name.keys() - {closure.function.name}
+    functions = facts.declared & index.by_name.keys() - closure.names
     # A called function keeps its "static" and "inline": it is compiled into its caller as in the original.
     # A variable loses it, else one that is never written is folded to its first value.
     if wanted or not body_kept or (not is_function and not functions):

@@ -33,7 +33,7 @@ _DIRECTIVE = re.compile(
 _INSTRUCTION = re.compile(
     r"^\s*(?:[\w.$]+:\s*)?(?:rep\w*\s+)?(?:mov\w*|add[bwlq]?|sub[bwlq]?|cmp[bwlq]?|xor[bwlq]?|lea[lq]?|push\w*|pop\w*"
     r"|inc[bwlq]?|dec[bwlq]?|j[a-z]{1,3}|loop|call\w*|ret[q]?|clflush\w*|prefetch\w*|[lms]fence|cpuid|wrmsr|wbinvd"
-    r"|v\w+|test[bwlq]?|and[bwlq]?|or[bwlq]?|nop|lods\w*)\b(?:\s+(?:[\w.$%*@+-]+|[^;{}=]*[%$\[(,\d][^;{}=]*)|\s*)$",
+    r"|v(?!oid\b|olatile\b)\w+|test[bwlq]?|and[bwlq]?|or[bwlq]?|nop|lods\w*)\b(?:\s+(?:[\w.$%*@+-]+|[^;{}=]*[%$\[(,\d][^;{}=]*)|\s*)$",
     re.M | re.I,
 )
 _LABEL = re.compile(r"^\s*[A-Za-z_.$][\w.$]*:", re.M)

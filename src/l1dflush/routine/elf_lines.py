@@ -109,6 +109,29 @@ class LineTable(Mapping[int, SourceLine]):
         return self._decoded[unit]
 
 
+class LineTables(Mapping[int, SourceLine]):
+    """The line tables of several files as one."""
+
+    def __init__(self, tables: Sequence[LineTable], owners: Mapping[int, int]) -> None:
+        """``owners`` says which of ``tables`` is for the code that begins at an address and goes on up to the
+        next."""
+        self._tables = tables
+        self._starts = sorted(owners)
+        self._owners = owners
+
+    def __getitem__(self, address: int) -> SourceLine:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            raise KeyError(address)
+        return self._tables[self._owners[self._starts[index]]][address]
+
+    def __iter__(self) -> Iterator[int]:
+        return (address for table in self._tables for address in table)
+
+    def __len__(self) -> int:
+        return sum(len(table) for table in self._tables)
+
+
 def _debug_section(elf: ElfFile, name: str) -> tuple[int, bytes]:
     """Number and bytes, decompressed, of the section ``name``; no bytes where that is impossible or too much."""
     number = next((i for i, s in enumerate(elf.sections) if s.name == name), 0)

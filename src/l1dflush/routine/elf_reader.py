@@ -63,6 +63,10 @@ class ElfRelocation(NamedTuple):
     addend: int | None
 
 
+# A relocation as the file has it: offset, type and symbol in one number, and for RELA the addend.
+Row = tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ElfFile:
     """An ELF file whose tables have been checked; section contents are read on demand.
@@ -93,17 +97,25 @@ class ElfFile:
         return _symbols(self.elf, self.data, self.where, self.sections, index)
 
     def relocations(self, table: Section) -> Iterator[ElfRelocation]:
-        """The rows of a relocation section. Raises InputError when its row size is wrong."""
+        """The relocations in a relocation section. Raises InputError when its row size is wrong."""
+        for offset, info, *addend in self.relocation_rows(table):
+            yield ElfRelocation(offset, *self.type_and_symbol(info), addend[0] if addend else None)
+
+    def type_and_symbol(self, info: int) -> tuple[int, int]:
+        """The relocation type and the symbol's number in the second field of a :data:`Row`."""
+        return (info & 0xFFFF_FFFF, info >> 32) if self.bits == 64 else (info & 0xFF, info >> 8)
+
+    def relocation_rows(self, table: Section) -> Iterator[Row]:
+        """The rows of a relocation section as they are: a module has tens of thousands, of far fewer different
+        ``type_and_symbol``. Raises InputError when the row size is wrong."""
         with_addend = table["sh_type"] == "SHT_RELA"
         structs = self.elf.structs
         size = (structs.Elf_Rela if with_addend else structs.Elf_Rel).sizeof()
         if table["sh_entsize"] not in (0, size):
             malformed(self.where, f"relocation section {table.name} has rows of {table['sh_entsize']} bytes")
-        form, shift, mask = ("<QQq", 32, 0xFFFF_FFFF) if self.bits == 64 else ("<IIi", 8, 0xFF)
+        form = "<QQq" if self.bits == 64 else "<IIi"
         content = self.content(table)
-        rows = struct.iter_unpack(form[: 4 if with_addend else 3], content[: len(content) // size * size])
-        for offset, info, *addend in rows:
-            yield ElfRelocation(offset, info & mask, info >> shift, addend[0] if addend else None)
+        return struct.iter_unpack(form[: 4 if with_addend else 3], content[: len(content) // size * size])
 
 
 _SYMBOL_TABLES = ("SHT_SYMTAB", "SHT_DYNSYM")

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,20 +25,63 @@ _UNDERSTOOD = "understood are: a patch or mail, C, assembly, an x86 object file,
 _PACKED_SUFFIX = re.compile(r"\.(?:gz|xz|zst|zstd)\Z", re.I)
 
 
-def load(source: str, options: LoadOptions) -> list[Routine]:
+def load(source: str | Sequence[str], options: LoadOptions) -> list[Routine]:
     """The routines that ``source`` may mean: at least one, the candidates to trace.
 
     ``source`` is the name of a built-in routine (``./name`` is the file of that name), ``-`` for standard
-    input, or a path. Raises InputError when it cannot be read, or is nothing known.
+    input, or a path; several files are taken together as a linker would. Raises InputError when one cannot be
+    read or is nothing known, or when they do not go together.
     """
+    if not isinstance(source, str):
+        if len(source) != 1:
+            return _load_together(source, options)
+        (source,) = source
     if source in built_in.names():
         if options.function not in (None, source):
             raise InputError(f"the built-in routine '{source}' is a single function", where="--function")
         return narrowed([built_in.load_built_in(source)], options)
-    data = _standard_input() if source == STANDARD_INPUT else _file(source)
-    # The name goes into messages, debug information and reports; bytes that are no text must not get there.
-    shown = one_line(os.fsencode(source).decode("utf-8", "backslashreplace"))
-    return load_bytes(data, shown, options)
+    return load_bytes(_read(source), _shown(source), options)
+
+
+def _read(source: str) -> bytes:
+    return _standard_input() if source == STANDARD_INPUT else _file(source)
+
+
+def _shown(source: str) -> str:
+    """The name for messages, debug information and reports; bytes that are no text must not get there."""
+    return one_line(os.fsencode(source).decode("utf-8", "backslashreplace"))
+
+
+def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine]:
+    """See :func:`load`, for several sources. Raises InputError."""
+    from l1dflush.routine.combine import load_together  # noqa: PLC0415
+
+    if not sources:
+        raise InputError("no input is given", hint=_UNDERSTOOD)
+    inputs: list[tuple[bytes, str]] = []
+    seen: set[str] = set()
+    total = 0
+    for source in sources:
+        if source in built_in.names():
+            hint = f"./{source} is the file of that name"
+            raise InputError("a built-in routine cannot be taken together with other inputs", where=source, hint=hint)
+        place = source if source == STANDARD_INPUT else os.path.realpath(source)
+        if place in seen:
+            raise InputError("it is given twice", where=_shown(source))
+        seen.add(place)
+        data = _read(source)
+        total += len(data)
+        if total > MAX_BYTES:
+            raise InputError(f"more than {MAX_BYTES >> 20} MiB with the inputs before it", where=_shown(source))
+        if compression(data) is not None:
+            from l1dflush.routine.compressed import unpack  # noqa: PLC0415 (seldom needed)
+
+            data = unpack(data, where=_shown(source), most=MAX_BYTES)
+        if detect(data, source) in (Format.EMPTY, Format.BINARY, Format.UNKNOWN):
+            # Nothing that could be taken together: this says why.
+            return load_bytes(data, _shown(source), options)
+        inputs.append((data, _shown(source)))
+    return narrowed(load_together(inputs, options), options)
 
 
 def load_bytes(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
@@ -78,11 +122,11 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
         case Format.C:
             from l1dflush.routine.c_source import load_c  # noqa: PLC0415
 
-            return load_c(source, _text(data), options)
+            return load_c(source, as_text(data), options)
         case Format.ASSEMBLY:
             from l1dflush.routine.assembly import load_assembly  # noqa: PLC0415
 
-            return load_assembly(source, _text(data), options)
+            return load_assembly(source, as_text(data), options)
         case Format.EMPTY:
             raise InputError("it is empty", where=source, hint=_UNDERSTOOD)
         case Format.BINARY:
@@ -91,7 +135,7 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             raise InputError("text of no known kind", where=source, hint=_UNDERSTOOD)
 
 
-def _text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
     """``data`` as text: UTF-8, or else Latin-1, in which every byte means something."""
     try:
         return data.decode("utf-8-sig")

@@ -12,10 +12,11 @@ from enum import StrEnum
 from typing import Literal
 
 # External symbols (referenced, not defined) each get a region of their own in the low 2 GiB, so that every
-# relocation of the small and the kernel code model can reach it. No two regions touch.
+# relocation of the small and the kernel code model can reach it: as large as so many symbols leave room for,
+# and an image says how large (``external_stride``). No two regions touch.
 EXTERNAL_BASE = 0x1000_0000
-EXTERNAL_STRIDE = 0x0004_0000
 EXTERNAL_LIMIT = 0x2700_0000
+EXTERNAL_STRIDES = (0x0001_0000, 0x0100_0000)  # the smallest and the largest region, in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,10 @@ class PatchSites:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The memory a routine is found in: sections at their addresses, relocations applied."""
+    """The memory a routine is found in: sections at their addresses, relocations applied.
+
+    ``external_stride`` is the size in bytes of the region that every undefined symbol has, a power of two.
+    """
 
     bits: Literal[32, 64]
     sections: tuple[Section, ...]
@@ -103,6 +107,7 @@ class Image:
     lines: Mapping[int, SourceLine] = field(default_factory=dict)
     bad_relocations: tuple[BadRelocation, ...] = ()
     patch_sites: PatchSites = PatchSites()
+    external_stride: int = EXTERNAL_STRIDES[1]
 
 
 class OriginKind(StrEnum):
@@ -117,11 +122,26 @@ class OriginKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a routine was found. ``source`` is a path, ``-`` for standard input, or a built-in's name."""
+    """Where a routine was found. ``source`` is a path, ``-`` for standard input, or a built-in's name.
+
+    ``combined`` are the origins of all inputs, this one's too, when several were taken together.
+    """
 
     kind: OriginKind
     source: str
     detail: str = ""
+    combined: tuple[Origin, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of all inputs, in the order given."""
+        return tuple(dict.fromkeys(one.source for one in self.combined or (self,)))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether some of it was C."""
+        kinds = {one.kind for one in self.combined or (self,)}
+        return not kinds.isdisjoint({OriginKind.C, OriginKind.PATCH})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 from l1dflush.errors import InputError
-from l1dflush.routine.assembly import load_assembly
+from l1dflush.routine.assembly import assembly_object, load_assembly
 from l1dflush.routine.c_source import FLUSH_WORDS, compile_candidates, find_candidates
-from l1dflush.routine.c_text import Item, blank_opaque, complete_items, cut
+from l1dflush.routine.c_text import Item, ItemKind, blank_opaque, complete_items, cut
 from l1dflush.routine.c_unit import CIndex
+from l1dflush.routine.c_whole import object_of
+from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.diff_text import NewFile, new_files
 from l1dflush.routine.mail_text import looks_like_mail, messages
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
+
+T = TypeVar("T")
 
 # One line of blank costs one character, and numbers in a hostile header are free.
 _LAST_LINE = 1_000_000
@@ -58,27 +63,30 @@ def load_patch(source: str, data: bytes, options: LoadOptions) -> list[Routine]:
     Raises :class:`InputError` for what holds no patch, a damaged patch, a patch without a flush (with the
     functions that it does show), and whatever :func:`l1dflush.routine.c_source.load_c` raises.
     """
-    where = "<stdin>" if source == "-" else source
-    search = _Search(source, where, options)
-    try:
-        for message in messages(where, data):
-            files, damage = new_files(message.text, where=where)
-            for one in damage:
-                line = None if message.lines_before is None else one.line + message.lines_before
-                search.damage.append((line, one.what))
-            for file in files:
-                search.file(file, message.subject)
-        return search.result()
-    except RecursionError:
-        raise InputError("nested too deeply", where=where) from None
+    search = _Search(source, options)
+    search.run(data)
+    return search.result(search.routines)
+
+
+def patch_objects(source: str, data: bytes, options: LoadOptions) -> list[Compiled]:
+    """The objects that the files of the patch ``data`` become, each as far as its added lines show it whole.
+
+    Raises :class:`InputError` as :func:`load_patch`.
+    """
+    search = _ObjectSearch(source, options)
+    search.run(data)
+    return search.result(search.objects)
 
 
 class _Search:
-    """What has been found on the way through the messages."""
+    """What has been found on the way through the messages. ``alone`` says that nothing else is given, so that
+    only a flush matters."""
 
-    def __init__(self, source: str, where: str, options: LoadOptions) -> None:
+    alone: ClassVar[bool] = True
+
+    def __init__(self, source: str, options: LoadOptions) -> None:
         self.source = source
-        self.where = where
+        self.where = "<stdin>" if source == "-" else source
         self.options = options
         self.routines: list[Routine] = []
         # Lines of the file, where the message is in it as it is.
@@ -89,6 +97,22 @@ class _Search:
         self.added: dict[str, set[str]] = {}
         # The first reason why a function that looked like a flush did not become a routine.
         self.failure: InputError | None = None
+
+    def run(self, data: bytes) -> None:
+        """Look through all messages."""
+        try:
+            self._messages(data)
+        except RecursionError:
+            raise InputError("nested too deeply", where=self.where) from None
+
+    def _messages(self, data: bytes) -> None:
+        for message in messages(self.where, data):
+            files, damage = new_files(message.text, where=self.where)
+            for one in damage:
+                line = None if message.lines_before is None else one.line + message.lines_before
+                self.damage.append((line, one.what))
+            for file in files:
+                self.file(file, message.subject)
 
     def file(self, file: NewFile, subject: str) -> None:
         """Take the routines out of one file of a patch."""
@@ -102,21 +126,25 @@ class _Search:
                 where=self.where,
                 hint="apply the patches and give the file, or give one of them",
             )
-        before = len(self.routines)
+        before = self._count()
         detail = f"{subject}: {file.path}" if subject else file.path
         origin = Origin(OriginKind.PATCH, self.source, detail)
         if file.path.endswith(_C_SUFFIXES):
             self._c_file(file, origin)
         elif file.path.endswith(_ASSEMBLY_SUFFIXES):
             self._assembly_file(file, origin)
-        if len(self.routines) > before:
+        if self._count() > before:
             lines = {line.text.strip() for hunk in file.hunks for line in hunk.lines if line.added}
             self.added.setdefault(file.path, set()).update(lines)
 
-    def result(self) -> list[Routine]:
-        """The routines, or the error that says best why there are none."""
-        if self.routines:
-            return self.routines
+    def _count(self) -> int:
+        """How much has been found."""
+        return len(self.routines)
+
+    def result(self, found: list[T]) -> list[T]:
+        """What was found, or the error that says best why there is nothing."""
+        if found:
+            return found
         if self.failure is not None:
             raise self.failure
         if self.damage:
@@ -141,10 +169,14 @@ class _Search:
             fragment = _fragment(file)
             index = CIndex.of(cut(fragment.text, where=file.path), file.path)
             functions = self._functions(index, fragment)
-            if functions:
+            if functions or self._defines_others(index, fragment):
                 self._compile(index, functions, origin, fragment.context)
         except InputError as error:
             self.failure = self.failure or error
+
+    def _defines_others(self, _index: CIndex, _fragment: _Fragment) -> bool:
+        """Whether to look at a file without functions."""
+        return False
 
     def _functions(self, index: CIndex, fragment: _Fragment) -> list[Item]:
         """The functions to look at: those with an added line, or the one that was asked for."""
@@ -152,12 +184,12 @@ class _Search:
         for item in index.text.functions:
             self.seen.pop(f"{item.name} (in part)", None)
             lines = range(index.text.line(item.start), index.text.line(item.end - 1) + 1)
-            if self.options.function == item.name:
+            if self.options.function == item.name and self.alone:
                 return [item]
             if any(number in fragment.added for number in lines):
                 self.seen.setdefault(item.name)
                 found.append(item)
-        return [] if self.options.function is not None else found
+        return [] if self.options.function is not None and self.alone else found
 
     def _compile(self, index: CIndex, functions: list[Item], origin: Origin, context: str) -> None:
         candidates = find_candidates(index, functions, self.options.function)
@@ -176,14 +208,43 @@ class _Search:
         labels = [match.group(1) or match.group(2) for match in _LABEL.finditer(text)]
         self.seen.update(dict.fromkeys(labels))
         wanted = self.options.function
-        if not any(name == wanted or (not wanted and _speaks_of_flush(name)) for name in labels):
+        if self.alone and not any(name == wanted or (not wanted and _speaks_of_flush(name)) for name in labels):
             return
         try:
-            found = load_assembly(file.path, text, self.options)
+            self._assemble(file.path, text, origin)
         except InputError as error:
             self.failure = self.failure or error
-            return
+
+    def _assemble(self, path: str, text: str, origin: Origin) -> None:
+        found = load_assembly(path, text, self.options)
         self.routines += (replace(routine, origin=origin) for routine in found)
+
+
+class _ObjectSearch(_Search):
+    """The same for objects: other inputs may need what is no flush."""
+
+    alone = False
+
+    def __init__(self, source: str, options: LoadOptions) -> None:
+        super().__init__(source, options)
+        self.objects: list[Compiled] = []
+
+    def _count(self) -> int:
+        return len(self.objects)
+
+    def _defines_others(self, index: CIndex, fragment: _Fragment) -> bool:
+        return any(
+            item.kind is ItemKind.DECLARATION
+            and any(n in fragment.added for n in range(index.text.line(item.start), index.text.line(item.end - 1) + 1))
+            for item in index.text.items
+        )
+
+    def _compile(self, index: CIndex, functions: list[Item], origin: Origin, context: str) -> None:
+        self.objects.append(object_of(index, functions, self.options, origin, context))
+
+    def _assemble(self, path: str, text: str, origin: Origin) -> None:
+        found = assembly_object(path, text, self.options, None, with_c=True)
+        self.objects.append(replace(found, origin=origin))
 
 
 def _speaks_of_flush(name: str) -> bool:

@@ -11,7 +11,8 @@ from l1dflush.routine.model import Section, Symbol
 class PlacedSymbol(NamedTuple):
     """A symbol of the file at its address in the image; ``size`` as the file has it (0: not said).
 
-    ``kind`` and ``binding`` are called as in pyelftools (``STT_FUNC``, ``STB_LOCAL``).
+    ``kind`` and ``binding`` are called as in pyelftools (``STT_FUNC``, ``STB_LOCAL``). ``file`` numbers the files
+    that are taken together; ``original`` is the name that its own file has for it.
     """
 
     name: str
@@ -20,6 +21,8 @@ class PlacedSymbol(NamedTuple):
     kind: str
     binding: str
     defined: bool
+    file: int = 0
+    original: str = ""
 
 
 class _Sections:
@@ -50,7 +53,7 @@ def with_distinct_names(symbols: list[PlacedSymbol]) -> list[PlacedSymbol]:
                 number += 1
             name = f"{symbol.name}#{number}"
         seen[symbol.name] = number
-        result.append(symbol._replace(name=name))
+        result.append(symbol._replace(name=name, original=symbol.name))
     return result
 
 

@@ -8,7 +8,6 @@ from l1dflush.trace.conditions import flag_content
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import ALL_FLAGS, Form, Role
 from l1dflush.trace.kernel_sites import KernelSites
-from l1dflush.trace.machine import is_external
 from l1dflush.trace.memory import STACK_POINTER
 from l1dflush.trace.model import Event, Kind
 from l1dflush.trace.semantics import check_reports
@@ -65,8 +64,9 @@ class Calls:
                 f"`{insn.text}` goes where {' and '.join(unknown.sources)} says",
                 where=f"{insn.address:#x}",
             )
-        if is_external(target):
-            if not self._kernel.is_return(insn.address, self._state.memory.symbol_at(target)):
+        symbol = self._state.memory.external_at(target)
+        if symbol is not None:
+            if not self._kernel.is_return(insn.address, symbol):
                 self._outside_call(insn, target, None)
             return self._pop_return(insn)
         self._kernel.jumps_out(insn.address, target)
@@ -75,15 +75,12 @@ class Calls:
     def call(self, insn: Instruction) -> int:
         """Runs `call`: goes into functions that are here, and takes others to return."""
         target, unknown = self._target(insn)
-        if (
-            unknown is None
-            and is_external(target)
-            and self._kernel.is_tracing(insn.address, self._state.memory.symbol_at(target))
-        ):
+        symbol = None if unknown is not None else self._state.memory.external_at(target)
+        if symbol is not None and self._kernel.is_tracing(insn.address, symbol):
             return insn.next
         pushed = self._state.stack_access(-self._state.width, self._state.width, Role.WRITE)
         self._state.emit(insn, pushed)
-        if unknown is not None or is_external(target):
+        if unknown is not None or symbol is not None:
             self._state.memory.forget(pushed.address, pushed.size)
             self._outside_call(insn, target, unknown)
             return insn.next if self._may_return(insn) else NOWHERE

@@ -42,19 +42,17 @@ class KernelSites:
                 hint = f"its keys: {', '.join(sorted(known)[:12])}" if known else "it has no jump labels"
                 raise InputError(f"there is no static key '{name}'", where="--static-key", hint=hint)
 
-    def is_return(self, address: int, symbol: Symbol | None) -> bool:
+    def is_return(self, address: int, symbol: Symbol) -> bool:
         """Whether a jump out of the image at ``address`` is a return."""
-        name = symbol.name if symbol is not None else ""
-        if address in self.sites.returns or name == RETURN_THUNK:
-            self.stubs[name] = "a return"
+        if address in self.sites.returns or symbol.name == RETURN_THUNK:
+            self.stubs[symbol.name] = "a return"
             return True
         return False
 
-    def is_tracing(self, address: int, symbol: Symbol | None) -> bool:
+    def is_tracing(self, address: int, symbol: Symbol) -> bool:
         """Whether a call out of the image at ``address`` is the function tracer's."""
-        name = symbol.name if symbol is not None else ""
-        if address in self.sites.tracing or name in TRACERS:
-            self.stubs[name] = "nothing while nobody traces"
+        if address in self.sites.tracing or symbol.name in TRACERS:
+            self.stubs[symbol.name] = "nothing while nobody traces"
             return True
         return False
 

@@ -18,7 +18,7 @@ import unicorn
 from unicorn import x86_const as ux
 
 from l1dflush.errors import UndecidedError
-from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, Image
+from l1dflush.routine.model import Image
 from l1dflush.trace.budget import Budget
 from l1dflush.trace.decode import GENERAL
 
@@ -217,8 +217,3 @@ def _interrupts_kept() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if kept:
             handler(*kept[0])
-
-
-def is_external(address: int) -> bool:
-    """Whether an address lies in the region of an undefined symbol."""
-    return EXTERNAL_BASE <= address < EXTERNAL_LIMIT

@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
-from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_STRIDE, Image, Section, Symbol
-from l1dflush.trace.machine import PAGE, SEGMENT_BASES, SEGMENT_REACH, Machine, is_external
+from l1dflush.routine.model import EXTERNAL_BASE, Image, Section, Symbol
+from l1dflush.trace.machine import PAGE, SEGMENT_BASES, SEGMENT_REACH, Machine
 from l1dflush.trace.model import Arena, ArenaKind
 from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
 
@@ -15,6 +15,8 @@ from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
 UNDEFINED, DEFINED, STORED_UNKNOWN = 0, 1, 2
 # What the stack pointer's value at entry is called.
 STACK_POINTER = "the stack pointer"
+# How far behind a section memory still counts as what lies behind it.
+BEHIND = 16 << 20
 
 
 def _is_canary(place: str) -> bool:
@@ -47,6 +49,7 @@ class MemoryState:
         self._symbols = sorted(data_symbols, key=lambda symbol: (symbol.address, symbol.size or 0))
         self._symbol_starts = [symbol.address for symbol in self._symbols]
         self._external = {s.address: s for s in image.symbols.values() if not s.defined}
+        self._external_stride = image.external_stride
         self._bad = image.bad_relocations
         self._bits = image.bits
         self.segments_used = False
@@ -63,12 +66,20 @@ class MemoryState:
         """The section that ``address`` lies in or, up to the next one, behind: whoever walks on from a variable
         walks what lies behind it."""
         index = bisect_right(self._starts, address) - 1
-        return self._sections[index] if index >= 0 and address < EXTERNAL_BASE else None
+        if index < 0:
+            return None
+        section = self._sections[index]
+        return section if address < max(EXTERNAL_BASE, section.address + section.size + BEHIND) else None
+
+    def external_at(self, address: int) -> Symbol | None:
+        """The undefined symbol in whose region ``address`` lies. A linked file has none, wherever it lies."""
+        return self._external.get(address - address % self._external_stride)
 
     def symbol_at(self, address: int) -> Symbol | None:
         """The data symbol or undefined symbol that ``address`` is nearest behind, in the same section."""
-        if is_external(address):
-            return self._external.get(address - address % EXTERNAL_STRIDE)
+        external = self.external_at(address)
+        if external is not None:
+            return external
         index = bisect_right(self._symbol_starts, address) - 1
         if index < 0:
             return None
@@ -86,21 +97,19 @@ class MemoryState:
             return unknown.arena, offset
         if segment:
             return self._resolve_in_segment(segment, address - SEGMENT_BASES[self._bits][segment])
-        if is_external(address):
-            base = address - address % EXTERNAL_STRIDE
-            symbol = self._external.get(base)
-            if symbol is not None:
-                arena = self._arena(f"external:{symbol.name}", ArenaKind.SYMBOL, f"`{symbol.name}`", POINTER_ALIGNMENT)
-                return arena, address - base
+        symbol = self.external_at(address)
+        if symbol is not None:
+            arena = self._arena(f"external:{symbol.name}", ArenaKind.SYMBOL, f"`{symbol.name}`", POINTER_ALIGNMENT)
+            return arena, address - symbol.address
+        if not self._unknowns.reserve(address):
+            raise UndecidedError("address-unknown", f"the address {address:#x} is where unknown memory was put")
+        if self.segments_used and self._in_segments(address):
+            raise UndecidedError("address-unknown", f"the address {address:#x} is where per-CPU memory was put")
         section = self._owner(address)
         if section is not None:
             name = f"section {section.name}"
             arena = self._arena(f"section:{section.address:x}", ArenaKind.SECTION, name, section.alignment)
             return arena, address - section.address
-        if self.segments_used and self._in_segments(address):
-            raise UndecidedError("address-unknown", f"the address {address:#x} is where per-CPU memory was put")
-        if not self._unknowns.reserve(address):
-            raise UndecidedError("address-unknown", f"the address {address:#x} is where unknown memory was put")
         return self._arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", PAGE), address
 
     def use_segments(self) -> None:
@@ -123,7 +132,7 @@ class MemoryState:
         if not -below <= offset < above:
             raise UndecidedError("address-out-of-reach", f"an address {offset:+#x} bytes from {segment}")
         inner, within = None, offset
-        if offset >= 0 and (is_external(offset) or self._owner(offset) is not None):
+        if offset >= 0 and (self.external_at(offset) is not None or self._owner(offset) is not None):
             inner, within = self.resolve(offset, None)
         key = f"{segment}:{inner.key if inner else ''}"
         symbol = self.symbol_at(offset) if inner else None

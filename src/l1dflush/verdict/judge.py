@@ -12,7 +12,7 @@ from l1dflush.cache.policies import get_policy, known_policies
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
-from l1dflush.routine.model import NoteKind, OriginKind, Routine
+from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.model import Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.findings import decision_texts, find, finding
@@ -38,20 +38,23 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.rows import Outcome, Question, judge_cache
 from l1dflush.verdict.select import select
 from l1dflush.verdict.walk import (
+    PAGE,
     Buffer,
     Mechanism,
     Places,
     enters,
     find_buffer,
     mechanism,
+    placement,
     storage,
     walk_of,
     walk_start,
 )
 
+BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
 TAKEN_FOR_GRANTED = (
     "accesses to one set take effect in program order",
-    "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset",
+    BUFFER_PLACE,
     "the set index is (address / line size) mod sets",
     "different inputs point to different memory",
 )
@@ -62,8 +65,8 @@ NOT_MODELLED = (
 )
 
 
-def verify(source: str, options: VerifyOptions) -> VerifyResult:
-    """Judges the routine that ``source`` names on the CPUs that ``options`` name.
+def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
+    """Judges the routine that ``source`` names on the CPUs that ``options`` name; several files are taken together.
 
     Raises InputError for input that cannot be used. What the tool cannot follow becomes UNDECIDED.
     """
@@ -74,12 +77,12 @@ def verify(source: str, options: VerifyOptions) -> VerifyResult:
     except UndecidedError as error:
         return _undecided(routines[0], error, options)
     result = _judge(trace, caches, options)
-    if trace.routine.origin.kind in (OriginKind.C, OriginKind.PATCH) and options.optimize != "0":
+    if trace.routine.origin.compiled and options.optimize != "0":
         result = _compare_unoptimised(source, caches, options, result)
     return result
 
 
-def trace_of(source: str, options: VerifyOptions) -> TraceResult:
+def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult:
     """The trace of the routine that ``source`` names. Raises InputError and UndecidedError."""
     trace = select(load(source, options.load_options()), options)
     buffer = find_buffer(trace, options.bind.items())
@@ -129,7 +132,8 @@ def _judge(
     else:
         skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
         deadline = time.monotonic() + options.max_seconds
-        question = Question(walking, buffer, size, places, skipped, options.max_states, deadline)
+        placed = placement(trace, buffer)
+        question = Question(walking, buffer, size, places, skipped, options.max_states, deadline, placement=placed)
         rows = _rows(question, caches)
         verdict, reason = _overall(rows)
     status = _exit_status(verdict, findings, options)
@@ -142,7 +146,7 @@ def _judge(
         left=left_behind(trace.paths, buffer, places),
         findings=tuple(findings),
         rows=tuple(rows),
-        scope=_scope(trace, options),
+        scope=_scope(trace, buffer, options),
         verdict=verdict,
         cause=cause,
         reason=reason,
@@ -215,7 +219,7 @@ def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyO
 
 
 def _compare_unoptimised(
-    source: str,
+    source: str | Sequence[str],
     caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]],
     options: VerifyOptions,
     result: VerifyResult,
@@ -268,7 +272,7 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
     )
 
 
-def _scope(trace: Trace, options: VerifyOptions) -> Scope:
+def _scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
     kinds = {note.kind for note in trace.routine.notes}
     content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
@@ -276,13 +280,22 @@ def _scope(trace: Trace, options: VerifyOptions) -> Scope:
         start="any",
         all_ways_valid=True,
         touches=0,
-        taken_for_granted=(*TAKEN_FOR_GRANTED, *_of_compiler(trace.routine, options), *trace.assumptions),
+        taken_for_granted=(*_granted(trace, buffer), *_of_compiler(trace.routine, options), *trace.assumptions),
         not_modelled=(*NOT_MODELLED, *unchecked),
     )
 
 
+def _granted(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
+    placed = placement(trace, buffer) if buffer is not None else None
+    if placed is None or placed.alignment >= PAGE:
+        return TAKEN_FOR_GRANTED
+    # The proof is for every place that this alignment leaves.
+    place = BUFFER_PLACE.replace("the buffer is page-aligned", f"{placed.name} is {placed.alignment}-byte aligned")
+    return tuple(place if text is BUFFER_PLACE else text for text in TAKEN_FOR_GRANTED)
+
+
 def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[str, ...]:
-    if routine.origin.kind not in (OriginKind.C, OriginKind.PATCH):
+    if not routine.origin.compiled:
         return ()
     return (f"C becomes the machine code that this machine's compiler makes of it at -O{options.optimize}",)
 
@@ -292,6 +305,7 @@ def _routine_info(routine: Routine) -> RoutineInfo:
         name=routine.name,
         kind=routine.origin.kind.value,
         source=routine.origin.source,
+        sources=routine.origin.sources,
         detail=routine.origin.detail,
         bits=routine.image.bits,
         sha256=routine.digest,

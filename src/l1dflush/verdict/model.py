@@ -44,6 +44,9 @@ class RoutineInfo(_Model):
     name: str = Field(description="name of the function or of the built-in routine")
     kind: str = Field(description="front end it came through: built in, patch, C, assembly or object")
     source: str = Field(description="path, '-' for standard input, or the name of the built-in routine")
+    sources: tuple[str, ...] = Field(
+        default=(), description="all inputs, in the order given, when several were taken together; else the source"
+    )
     detail: str = Field(description="what the front end adds, for example the subject of a mail; may be empty")
     bits: Literal[32, 64]
     sha256: str = Field(description="SHA-256 of the routine's machine code, in hexadecimal")

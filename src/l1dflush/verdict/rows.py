@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -17,7 +17,7 @@ from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.model import Event, Kind, Path
 from l1dflush.verdict.model import Candidate, CounterexampleInfo, Step, Verdict
-from l1dflush.verdict.walk import Buffer, Places, walk_of
+from l1dflush.verdict.walk import Buffer, Placement, Places, walk_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ class Question:
     # A time.monotonic() value: after it the prover is asked nothing more.
     deadline: float
     # Words by (sets, line size): caches that differ in their ways only have the same.
-    words: dict[tuple[int, int], list[PathWords]] = field(default_factory=dict)
+    words: dict[tuple[int, int, int | None], list[PathWords]] = field(default_factory=dict)
+    # Where the buffer lies, if it is a variable's own storage.
+    placement: Placement | None = None
 
 
 def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
@@ -76,7 +78,8 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
     except UndecidedError as error:
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     if policy is not None:
-        return _judge(question, words, geometry, policy)
+        outcome = _judge(question, words, geometry, policy)
+        return _with_alignment(outcome, question, geometry, policy)
     names = known_policies(geometry.ways)
     outcomes = [_judge(question, words, geometry, name, examples=False) for name in names]
     candidates = tuple(
@@ -98,8 +101,20 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
     )  # fmt: skip
 
 
-def _words(question: Question, geometry: Geometry) -> list[PathWords]:
-    key = (geometry.sets, geometry.line)
+def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, policy: str) -> Outcome:
+    """The same, with the reason if it is refuted only because the buffer begins within a line."""
+    placed = question.placement
+    if outcome.verdict is not Verdict.REFUTED or placed is None or placed.alignment >= geometry.line:
+        return outcome
+    aligned = _judge(question, _words(question, geometry, placed.offset), geometry, policy, examples=False)
+    if aligned.verdict is not Verdict.PROVED:
+        return outcome
+    reason = f"{placed.name} is only {placed.alignment}-byte aligned; with the alignment of a page nothing would stay"
+    return replace(outcome, reason=f"{reason}; {outcome.reason}" if outcome.reason else reason)
+
+
+def _words(question: Question, geometry: Geometry, aligned_at: int | None = None) -> list[PathWords]:
+    key = (geometry.sets, geometry.line, aligned_at)
     if key not in question.words:
         # Paths that differ only in what they do before or after the walk are one.
         found: dict[tuple[tuple[Event, ...], str], PathWords] = {}
@@ -107,7 +122,8 @@ def _words(question: Question, geometry: Geometry) -> list[PathWords]:
             events, doubt = _judged_part(path, question.buffer)
             what = tuple(events), str(doubt)
             if what not in found:
-                per_set = set_words(events, question.buffer.arenas, geometry, question.buffer_size)
+                arenas, size = question.buffer.arenas, question.buffer_size
+                per_set = set_words(events, arenas, geometry, size, aligned_at=aligned_at)
                 found[what] = PathWords(per_set, doubt)
         question.words[key] = list(found.values())
     return question.words[key]

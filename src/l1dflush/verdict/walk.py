@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.proof.words import PLACED
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.model import TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.trace.runs import fold
@@ -120,6 +121,29 @@ def _symbol_behind(image: Image, key: str, offset: int) -> Symbol | None:
         if symbol.defined and not symbol.function and section.address <= symbol.address <= address
     ]
     return max(symbols, key=lambda symbol: symbol.address, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a buffer lies that is a variable's own storage: ``name`` for the report, the offset in bytes of its
+    beginning in its arena, and the alignment in bytes that the input gives it."""
+
+    name: str
+    offset: int
+    alignment: int
+
+
+def placement(trace: Trace, buffer: Buffer) -> Placement | None:
+    """Where the buffer lies, if the input says so; ``None`` for memory that a pointer leads to."""
+    start = walk_start(_events(trace.paths), buffer)
+    if start is None or buffer.primary.kind not in PLACED:
+        return None
+    symbol = storage(trace.routine.image, start)
+    if symbol is None:
+        return Placement("the buffer", start.offset, buffer.primary.alignment)
+    offset = symbol.address - int(buffer.primary.key.removeprefix("section:"), 16)
+    known = buffer.primary.alignment | offset
+    return Placement(f"`{symbol.name}`", offset, known & -known)
 
 
 def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
