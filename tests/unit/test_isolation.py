@@ -210,6 +210,18 @@ def test_memory_is_limited(piece: int) -> None:
     assert "256 MiB" in str(undecided(task, "out-of-memory"))
 
 
+def test_a_library_that_aborts_for_want_of_memory() -> None:
+    # What this process has ever had does not count, but the child may have it as well.
+    had = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+    def task() -> str:
+        kept = b"x" * (2 * had + (250 << 20))
+        os.abort()
+        return str(len(kept))
+
+    undecided(task, "out-of-memory", Limits(memory_bytes=2 * had + (400 << 20)))
+
+
 def test_processor_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Limits, "cpu_seconds", 1)
 

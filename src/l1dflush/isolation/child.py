@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import resource
 import select
 import signal
 import time
@@ -143,7 +144,9 @@ class _Child:
             # Whoever started us ignores SIGCHLD: then nobody is told.
             return None
         if os.WIFSIGNALED(status):
-            return _ended_by(os.WTERMSIG(status), usage.ru_maxrss << 10, self._limits)
+            # A fork has all that its parent has.
+            grown = usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return _ended_by(os.WTERMSIG(status), grown << 10, self._limits)
         if os.WEXITSTATUS(status) != 0:
             # Not through here: a library ended it, as the emulator does if it gets no memory for translated code.
             what = f"the process that runs the routine ended with status {os.WEXITSTATUS(status)}"
@@ -161,11 +164,11 @@ class _Child:
             os.kill(self._pid, number)
 
 
-def _ended_by(number: int, resident_bytes: int, limits: Limits) -> UndecidedError:
+def _ended_by(number: int, grown_bytes: int, limits: Limits) -> UndecidedError:
     if number == signal.SIGXCPU:
         return _out_of_time(limits)
     # Libraries abort, and the kernel kills, for want of memory.
-    if number == signal.SIGKILL or (number == signal.SIGABRT and resident_bytes > limits.memory_bytes // 2):
+    if number == signal.SIGKILL or (number == signal.SIGABRT and grown_bytes > limits.memory_bytes // 2):
         return _out_of_memory(limits)
     try:
         name = signal.Signals(number).name
