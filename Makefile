@@ -6,13 +6,20 @@ STAMP  := $(VENV)/.installed
 # What the installed package is made of: a change in any of these rebuilds it.
 INPUTS := pyproject.toml CMakeLists.txt $(shell find core src -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: verify test lint golden benchmark clean
+.PHONY: verify test fuzz lint golden benchmark clean
 
 verify: $(STAMP)
 	@$(BIN)/l1dflush verify
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Damaged inputs, many and new ones each time; what fails says its seed. FUZZ_INPUTS and FUZZ_SEED choose others.
+FUZZ_INPUTS ?= 100000
+FUZZ_SEED   ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+fuzz: $(STAMP)
+	L1DFLUSH_FUZZ_INPUTS=$(FUZZ_INPUTS) L1DFLUSH_FUZZ_SEED=$(FUZZ_SEED) \
+	    $(BIN)/python -m pytest -n auto --dist load tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

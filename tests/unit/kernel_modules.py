@@ -132,7 +132,7 @@ class _Writer:
         module = self.module
         lines = []
         if module.entry_call:
-            lines += [f"{self.local}entered: call __fentry__", ".section __mcount_loc, \"a\""]
+            lines += [f"{self.local}entered: call __fentry__", '.section __mcount_loc, "a"']
             lines += [f"{self.word} {self.local}entered", ".text"]
         if module.site is None:
             return lines

@@ -1,0 +1,69 @@
+"""How much is fuzzed: L1DFLUSH_FUZZ_INPUTS in all (2,000 if not set), begun at L1DFLUSH_FUZZ_SEED (0).
+
+The same seed gives the same inputs. ``make fuzz`` takes 100,000 from a new seed and prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+INPUTS = int(os.environ.get("L1DFLUSH_FUZZ_INPUTS", "2000"))
+SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
+# Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
+SHARES = {"objects": 31, "modules": 40, "compressed": 5, "assembly": 12, "patches": 6, "c": 6}
+# Inputs of one test: few enough that the tests of a long run can be spread.
+SHARD = 500
+_PROPERTY = "fuzz"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of the inputs of one kind that one test takes."""
+
+    kind: str
+    seed: int
+    inputs: int
+
+
+def shards(kind: str) -> list[Shard]:
+    """The parts that the inputs of a kind are cut into."""
+    wanted = INPUTS * SHARES[kind] // 100
+    number = max(-(-wanted // SHARD), 1)
+    first = SEED * 1_000_000 + list(SHARES).index(kind) * 100_000
+    return [Shard(kind, first + i, wanted // number + (i < wanted % number)) for i in range(number)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "shard" in metafunc.fixturenames:
+        kind = metafunc.function.__name__.rpartition("_")[2]
+        parts = shards(kind)
+        metafunc.parametrize("shard", parts, ids=[f"seed {part.seed}, {part.inputs} inputs" for part in parts])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What came out of how many inputs: a fuzzer that proves nothing any more checks nothing any more."""
+    counts: dict[str, Counter[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == _PROPERTY and getattr(report, "when", "") == "call":
+                    kind, found = json.loads(value)
+                    counts.setdefault(kind, Counter()).update(found)
+    if counts:
+        terminalreporter.section(f"fuzzed, from seed {SEED}")
+    for kind, found in counts.items():
+        parts = ", ".join(f"{what} {count}" for what, count in found.most_common())
+        terminalreporter.line(f"{kind}: {found.total()} inputs: {parts}")
+
+
+@pytest.fixture
+def tally(shard: Shard, record_property: pytest.RecordProperty) -> Counter[str]:  # type: ignore[misc]
+    """Counts what came out; it is printed at the end of the run."""
+    counts: Counter[str] = Counter()
+    yield counts
+    record_property(_PROPERTY, json.dumps([shard.kind, counts]))
