@@ -137,9 +137,9 @@ def _field_change(of_kind: tuple[Field, ...]) -> st.SearchStrategy[Change]:
 _LINE_CHANGES = ("drop line", "double line", "swap lines", "shuffle lines", "join lines", "move line")
 # Characters that end lines, hide, turn the direction or are no text at all; and pieces of C, assembly and diffs.
 _INSERTED = st.sampled_from(
-    ("\0", "\x01", "\x0b", "\x0c", "\x1b[31m", "\x7f", "\x85", "\u2028", "\u202e", "\ufeff", "\ud800", "é", "\U0001f600",
-     *"\\\"'(){};#,:%$*/<>=-+@& \r\n\t", "/*", "*/", "//", "\\\n", "##", "??/", "--- ", "+++ ", "@@ ", "\n+", "\n-", "\n ",
-     "0x", "asm(", "goto"),
+    ("\0", "\x01", "\x0b", "\x0c", "\x1b[31m", "\x7f", "\x85", "\u2028", "\u202e", "\ufeff", "\ud800", "é",
+     "\U0001f600", *"\\\"'(){};#,:%$*/<>=-+@& \r\n\t", "/*", "*/", "//", "\\\n", "##", "??/", "--- ", "+++ ", "@@ ",
+     "\n+", "\n-", "\n ", "0x", "asm(", "goto"),
 )  # fmt: skip
 
 
