@@ -32,8 +32,8 @@ class Shard:
 
 def shards(kind: str) -> list[Shard]:
     """The parts that the inputs of a kind are cut into."""
-    wanted = INPUTS * SHARES[kind] // 100
-    number = max(-(-wanted // SHARD), 1)
+    wanted = max(INPUTS * SHARES[kind] // 100, 1)
+    number = -(-wanted // SHARD)
     first = SEED * 1_000_000 + list(SHARES).index(kind) * 100_000
     return [Shard(kind, first + i, wanted // number + (i < wanted % number)) for i in range(number)]
 
@@ -51,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
-                if name == _PROPERTY and getattr(report, "when", "") == "call":
+                if name == _PROPERTY and getattr(report, "when", "") == "teardown":
                     kind, found = json.loads(value)
                     counts.setdefault(kind, Counter()).update(found)
     if counts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +12,8 @@ import soundness
 from damage import Damage
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
+
+MUCH_TOO_LONG = 15 * soundness.PATIENCE
 
 
 class Part(Protocol):
@@ -45,6 +49,11 @@ def fuzz(strategy: st.SearchStrategy[Damage], part: Part, folder: Path, tally: C
         path = folder / f"{of.name}{suffix}"
         path.write_bytes(damage.apply())
         note(f"the input is {path}, seed {part.seed}")
-        tally[soundness.check(path, soundness.options_of(of), known[id(of)])] += 1
+        # Should it never come back: where it was is printed, and the process ends.
+        faulthandler.dump_traceback_later(MUCH_TOO_LONG, exit=True, file=sys.__stderr__)
+        try:
+            tally[soundness.check(path, soundness.options_of(of), known[id(of)])] += 1
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     inputs()
