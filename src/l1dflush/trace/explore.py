@@ -42,6 +42,8 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
             irregular.add(loop.head)
             scripts.append(script)
             continue
+        finally:
+            run.state.machine.close()
         paths.append(path)
         undefined_used.update(run.state.undefined_used)
         assumptions.update(run.state.memory.assumptions)

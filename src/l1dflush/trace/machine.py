@@ -74,6 +74,11 @@ class Machine:
                 self.map(section.address, len(section.data))
                 self._uc.mem_write(section.address, section.data)
 
+    def close(self) -> None:
+        """Gives the emulator's memory back. Its hooks refer to this object and this object to it, so that nobody
+        else would for a long time, and a file may have hundreds of paths."""
+        del self._uc
+
     @property
     def registers(self) -> Iterable[str]:
         """Names of the general registers of this mode."""

@@ -24,6 +24,7 @@ _STEP = re.compile(
     r"^(?:add|sub) \w+(?: ptr \[.*\])?, (0x[0-9a-f]+|[1-9]\d*)$|^lea (\w+), \[\2 [+-] (0x[0-9a-f]+|[1-9]\d*)\]$"
 )
 SMALLEST_STEP, LARGEST_STEP = 16, 8192
+SMALLEST_LINE = 32
 LONGEST_LOOP_BYTES = 256
 # So many reads in a row are a walk that was unrolled.
 UNROLLED = 64
@@ -32,10 +33,12 @@ _READ = re.compile(r", (?:byte|word|dword|qword|xmmword|ymmword|zmmword) ptr .*\
 
 @dataclass(frozen=True, slots=True)
 class CodeMap:
-    """What :func:`scan` found: ``promising`` are entries whose own code may be a flush, ``calls`` whom each calls
-    directly, ``unlabelled`` the targets of direct calls that are no entry."""
+    """What :func:`scan` found: ``promising`` are entries whose own code may be a flush, ``likely`` those of them that
+    step by a line or a page, ``calls`` whom each calls directly, ``unlabelled`` the targets of direct calls that are
+    no entry."""
 
     promising: frozenset[int]
+    likely: frozenset[int]
     calls: Mapping[int, frozenset[int]]
     unlabelled: frozenset[int]
 
@@ -58,6 +61,7 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32)
     known = sorted(set(entries))
     promising: set[int] = set()
+    likely: set[int] = set()
     graph: dict[int, frozenset[int]] = {}
     for section in image.sections:
         if not section.executable or not section.data:
@@ -66,22 +70,25 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
         inside = known[bisect_right(known, section.address - 1) : bisect_right(known, end - 1)]
         starts = sorted({section.address, *inside})
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
-            promises, calls = _look(decoder, section, start, stop)
+            promises, by_lines, calls = _look(decoder, section, start, stop)
             if promises:
                 promising.add(start)
+            if by_lines:
+                likely.add(start)
             graph[start] = frozenset(calls)
     code = [(s.address, s.address + len(s.data)) for s in image.sections if s.executable]
     called = {at for calls in graph.values() for at in calls}
     inside_code = {at for at in called if any(low <= at < high for low, high in code)}
-    return CodeMap(frozenset(promising), graph, frozenset(inside_code - set(known)))
+    return CodeMap(frozenset(promising), frozenset(likely), graph, frozenset(inside_code - set(known)))
 
 
-def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, set[int]]:
-    """Whether the code from ``start`` to ``stop`` may be a flush, and which addresses it calls."""
+def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, bool, set[int]]:
+    """Whether the code from ``start`` to ``stop`` may be a flush, whether a loop of it steps by lines or pages, and
+    which addresses it calls."""
     code = section.data[start - section.address : stop - section.address]
     calls: set[int] = set()
-    steps: list[int] = []
-    promises, reads = False, 0
+    steps: list[tuple[int, int]] = []
+    promises, by_lines, reads = False, False, 0
     for address, _, mnemonic, operands in decoder.disasm_lite(code, start):
         if mnemonic == "call":
             if operands.startswith("0x"):
@@ -90,14 +97,16 @@ def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tupl
             target = int(operands, 16) if operands.startswith("0x") else stop
             if target <= address:
                 loop = max(target, address - LONGEST_LOOP_BYTES)
-                promises = promises or any(loop <= at for at in steps)
+                inside = [size for at, size in steps if loop <= at]
+                promises = promises or bool(inside)
+                by_lines = by_lines or any(size >= SMALLEST_LINE and size & (size - 1) == 0 for size in inside)
         elif mnemonic in ("add", "sub", "lea"):
             step = _STEP.match(f"{mnemonic} {operands}")
             size = int(step[1] or step[3], 0) if step is not None and "sp," not in operands else 0
             if SMALLEST_STEP <= size <= LARGEST_STEP:
-                steps.append(address)
+                steps.append((address, size))
         elif mnemonic in _MECHANISMS or mnemonic.startswith("rep ") or _FLUSH_MSR.search(operands):
             text = f"{mnemonic} {operands}"
             promises = promises or mnemonic in _MECHANISMS or bool(_STRING.match(text) or _FLUSH_MSR.search(text))
         reads += _READ.search(operands) is not None
-    return promises or reads >= UNROLLED, calls
+    return promises or reads >= UNROLLED, by_lines, calls

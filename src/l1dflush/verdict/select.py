@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.explore import trace as run_trace
-from l1dflush.trace.model import UNTIL, Trace
+from l1dflush.trace.model import UNTIL, Kind, Trace
 from l1dflush.trace.scan import scan
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import READS, mechanism, walked_arenas
+from l1dflush.verdict.walk import LINE, READS, mechanism, walked_arenas
 
 FLUSH_WORDS = ("l1d", "l1tf", "flush")
-# So many are traced without a look at them first.
+# So many are traced without a look at their code first.
 FEW = 8
 # Names that an error lists.
 MOST_LISTED = 12
@@ -31,24 +31,39 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     """
     if len(routines) == 1:
         return _come_to_end(run_trace(routines[0], options.trace_options()))
-    tried = _Tried(options, time.monotonic() + options.max_seconds)
     named = [r for r in routines if any(word in r.name.lower() for word in FLUSH_WORDS)]
-    others = [r for r in routines if r not in named] if len(named) < len(routines) else []
-    for group in (named, others):
+    tried = _Tried(options, time.monotonic() + options.max_seconds)
+    for group in _groups(routines, named):
         tried.run(group)
         found = tried.found()
         if found is not None:
             return _come_to_end(found)
-    tried.run(_unlabelled(routines))
-    found = tried.found()
-    if found is not None:
-        return _come_to_end(found)
     if len(tried.failed) == 1:
         raise tried.failed[0][1]
     listed = named or routines
     reason = "" if not tried.failed else f"; {tried.failed[0][0].name} could not be followed: {tried.failed[0][1].what}"
     names = _list(routine.name for routine in listed)
     raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
+
+
+def _groups(routines: Sequence[Routine], named: Sequence[Routine]) -> Iterator[Sequence[Routine]]:
+    """What is tried one after the other: few functions as they are, of many those that look like a flush, and
+    then those that nobody named but that are called."""
+    others = [routine for routine in routines if routine not in named] if len(named) < len(routines) else []
+    if len(routines) <= FEW:
+        yield from (named, others)
+        return
+    image = routines[0].image
+    code = scan(image, (routine.entry for routine in routines))
+    yield [routine for routine in named if code.may_flush(routine.entry)]
+    yield [routine for routine in others if routine.entry in code.likely]
+    nameless = [
+        replace(routines[0], name=f"code at {entry:#x}", entry=entry, end=None, parameters=())
+        for entry in sorted(code.unlabelled)
+    ]
+    looks = scan(image, (*(routine.entry for routine in routines), *code.unlabelled)) if nameless else code
+    yield [routine for routine in nameless if routine.entry in looks.likely]
+    yield [routine for routine in others if routine.entry in code.promising - code.likely]
 
 
 def _come_to_end(trace: Trace) -> Trace:
@@ -68,11 +83,8 @@ class _Tried:
     others: list[Trace] = field(default_factory=list)
     failed: list[tuple[Routine, UndecidedError]] = field(default_factory=list)
 
-    def run(self, routines: Sequence[Routine]) -> None:
-        """Traces ``routines``; of many only those that look like a flush."""
-        if len(routines) > FEW:
-            code = scan(routines[0].image, (routine.entry for routine in routines))
-            routines = [routine for routine in routines if code.may_flush(routine.entry)]
+    def run(self, routines: Iterable[Routine]) -> None:
+        """Traces ``routines``."""
         for routine in routines:
             left = self.deadline - time.monotonic()
             if left <= 0:
@@ -92,6 +104,8 @@ class _Tried:
         Raises InputError when several do.
         """
         walking = _innermost(self.walking)
+        if len(walking) > 1:
+            walking = [trace for trace in walking if not _copies(trace)] or walking
         if len(walking) > 1:
             names = _list(trace.routine.name for trace in walking)
             raise InputError(f"several functions walk a buffer: {names}", hint=_PICK)
@@ -120,12 +134,17 @@ def _walks_itself(trace: Trace) -> bool:
     )
 
 
-def _unlabelled(routines: Sequence[Routine]) -> list[Routine]:
-    """Functions without a name: who is called but is in no table."""
-    first = routines[0]
-    code = scan(first.image, (routine.entry for routine in routines))
-    entries = sorted(code.unlabelled)
-    return [replace(first, name=f"code at {entry:#x}", entry=entry, end=None, parameters=()) for entry in entries]
+def _copies(trace: Trace) -> bool:
+    """Whether a routine stores as much as it walks: it reads in order to write, not in order to have read."""
+    stored, read = set(), set()
+    for path in trace.paths:
+        walked = walked_arenas(path)
+        for event in path.events:
+            if event.arena is not None and event.kind is Kind.STORE:
+                stored.add((event.arena.key, event.offset // LINE))
+            elif event.arena in walked and event.kind in READS:
+                read.add((event.arena.key, event.offset // LINE))
+    return len(stored) >= len(read)
 
 
 def _list(names: Iterable[str]) -> str:
