@@ -255,3 +255,48 @@ def test_lines_that_are_flushed_after_they_were_touched_are_gone() -> None:
     assert left == [("what `rdx` points to", 3), ("the stack", -8)]
     apart = only("mov 8(%rdi),%al; clflush (%rdi); ret")
     assert len(own_lines(apart.events)) == 2
+
+
+# --- tables
+
+
+@pytest.mark.parametrize(
+    ("site", "damage"),
+    [
+        ("jmp 2f; nop", False),
+        (".byte 0xe9; .long 2f - . - 4", False),
+        ("xchg %ax, %ax", False),
+        (".byte 0x0f, 0x1f, 0x44, 0, 0", False),
+        ("jmp 3f", True),
+        ("mov %al, %cl", True),
+    ],
+)
+def test_a_jump_label_has_to_be_a_nop_or_a_jump_to_where_its_record_says(site: str, damage: bool) -> None:
+    table = '.pushsection __jump_table,"aw"; .long 1b - ., 2b - .; .quad key - .; .popsection'
+    text = f"1: {site}; 3: mov (%rdi),%al; 2: ret; {table}; .comm key,16,16"
+    if damage:
+        with pytest.raises(UndecidedError, match="record 0 of __jump_table") as caught:
+            traced(text)
+        assert caught.value.cause == "damaged-table"
+        return
+    assert [path.decisions[0].sources for path in traced(text).paths] == [("key",), ("key",)]
+    assert [len(path.events) for path in traced(text, static_keys={"key": False}).paths] == [2]
+    assert [len(path.events) for path in traced(text, static_keys={"key": True}).paths] == [1]
+    with pytest.raises(InputError, match="there is no static key 'other'"):
+        traced(text, static_keys={"other": True})
+
+
+def test_a_trap_that_is_in_no_table_of_the_kernel() -> None:
+    table = '.pushsection __bug_table,"aw"; 2: .long 1b - 2b, 0; .word 7, 0x901; .popsection'
+    with pytest.raises(UndecidedError) as caught:
+        traced(f"test %rdi,%rdi; je 3f; 1: ud2; ret; 3: ud2; {table}")
+    assert caught.value.cause == "trap-unknown"
+
+
+def test_only_a_call_where_a_function_begins_is_the_tracers() -> None:
+    """A damaged table could make any call nothing."""
+    table = '.pushsection __mcount_loc,"a"; .quad {0}; .popsection'
+    first = traced("1: call tracer; mov (%rdi),%al; ret; " + table.format("1b"))
+    assert dict(first.stubs) and not any(e.kind is Kind.CALL for e in first.paths[0].events)
+    later = traced("mov (%rdi),%al; 1: call tracer; ret; " + table.format("1b"))
+    assert not dict(later.stubs) and any(e.kind is Kind.CALL for e in later.paths[0].events)

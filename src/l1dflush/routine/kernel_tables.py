@@ -24,24 +24,53 @@ TABLES = frozenset({JUMPS, ALTERNATIVES, BUGS, RETURNS, TRACING})
 
 # In the key of a jump-label record: the site's sense, and a mark for the tool that rewrites jumps into nops.
 _INVERTED, _KEY_BITS = 1, 3
+# How nops of two and of five bytes begin, in 64-bit and 32-bit kernels.
+_NOPS = (b"\x66\x90", b"\x0f\x1f", b"\x66\x66", b"\x3e\x8d", b"\x8d\x74", b"\x90\x90", b"\x66\x0f")
+_ENDBR = b"\xf3\x0f\x1e\xfa"
 # A trap that reports a warning: bit 0 of a bug record's flags.
 _WARNING = 1
 
 
 def patch_sites(sections: Sequence[Section], symbols: Mapping[str, Symbol], bits: Literal[32, 64]) -> PatchSites:
-    """The patch sites of the image that ``sections`` and ``symbols`` make up; a table that makes no sense in
-    any of its forms is taken for absent, and so is a record of it that names no code."""
+    """The patch sites of the image that ``sections`` and ``symbols`` make up.
+
+    A record that names no code is left out, and a tracing site where no function begins; of jump labels, which
+    decide about paths, the first record that makes no sense is told as ``damage``.
+    """
     if not any(section.name in TABLES for section in sections):
         return PatchSites()
     code = _Code(sections)
     tables = {name: [_Table(s, bits) for s in sections if s.name == name and s.data] for name in TABLES}
+    jumps: dict[int, JumpSite] = {}
+    damage = ""
+    for table in tables[JUMPS]:
+        for number, (site, jump) in enumerate(_jumps(table, code, _names(symbols, sections))):
+            if not _may_be_patched(code, site, jump.target, table) or jumps.get(site, jump) != jump:
+                damage = damage or f"record {number} of {JUMPS} names no jump to where it says, and no nop"
+            jumps[site] = jump
+    if any(table.size % table.word for table in tables[JUMPS]):
+        damage = damage or f"{JUMPS} ends in the middle of a record"
+    functions = {s.address for s in symbols.values() if s.function}
     return PatchSites(
-        jumps=dict(jump for table in tables[JUMPS] for jump in _jumps(table, code, _names(symbols, sections))),
+        jumps=jumps,
         alternatives=_alternatives(tables[ALTERNATIVES], code),
         returns=frozenset(at for table in tables[RETURNS] for at in _places(table, code, table.near)),
-        tracing=frozenset(at for table in tables[TRACING] for at in _tracing(table, code)),
-        warnings=frozenset(at for table in tables[BUGS] for at in _warnings(table, code)),
+        tracing=frozenset(
+            at for table in tables[TRACING] for at in _tracing(table, code) if functions & {at, at - len(_ENDBR)}
+        ),
+        traps=dict(trap for table in tables[BUGS] for trap in _traps(table, code)),
+        damage=damage,
     )
+
+
+def _may_be_patched(code: _Code, site: int, target: int, table: _Table) -> bool:
+    """Whether there is what a kernel would patch at a jump label's place: a jump to its target, or a nop."""
+    near, far = code.at(site, 2) or b"", code.at(site, 5) or b""
+    if near.startswith(b"\xeb"):
+        return site + 2 + int.from_bytes(near[1:], "little", signed=True) == target
+    if far.startswith(b"\xe9"):
+        return table.address(site + 5 + int.from_bytes(far[1:], "little", signed=True)) == target
+    return near.startswith(_NOPS) and code.at(target) is not None
 
 
 class _Code:
@@ -83,17 +112,18 @@ class _Table:
 
     def near(self, offset: int) -> int:
         """Where a 32-bit field points to that is relative to its own place."""
-        return self._address(self.section.address + offset + self.number(offset, 4, signed=True))
+        return self.address(self.section.address + offset + self.number(offset, 4, signed=True))
 
     def near_word(self, offset: int) -> int:
         """The same for a field of a pointer's size."""
-        return self._address(self.section.address + offset + self.number(offset, self.word, signed=True))
+        return self.address(self.section.address + offset + self.number(offset, self.word, signed=True))
 
     def far(self, offset: int) -> int:
         """Where a pointer points to."""
         return self.number(offset, self.word)
 
-    def _address(self, value: int) -> int:
+    def address(self, value: int) -> int:
+        """``value`` in the width of an address."""
         return value & ((1 << self.bits) - 1)
 
 
@@ -118,8 +148,7 @@ def _jumps(table: _Table, code: _Code, name: Callable[[int], str]) -> Iterator[t
     )
     for at in _rows(table, stride):
         site, target, key = place(at), place(at + width), pointer(at + 2 * width)
-        if code.at(site) is not None and code.at(target) is not None:
-            yield site, JumpSite(target, name(key & ~_KEY_BITS), bool(key & _INVERTED))
+        yield site, JumpSite(target, name(key & ~_KEY_BITS), bool(key & _INVERTED))
 
 
 def _best(forms: Sequence[Form], places: Callable[[Form], Iterable[int]], code: _Code) -> Form:
@@ -162,9 +191,10 @@ def _tracing(table: _Table, code: _Code) -> Iterator[int]:
     return _places(table, code, table.far, table.word)
 
 
-def _warnings(table: _Table, code: _Code) -> Iterator[int]:
+def _traps(table: _Table, code: _Code) -> Iterator[tuple[int, bool]]:
     """Records of 8 bytes (place, flags), 12 (place, file, line, flags; or on i386 before 5.x absolute), or since
-    6.19 16 (with a format): each begins with the address of an undefined instruction."""
+    6.19 16 (with a format): each begins with the address of an undefined instruction. Yields it, and whether the
+    kernel goes on behind it."""
     forms = [(stride, read) for stride in (12, 16, 8) for read in (table.near, lambda at: table.number(at, 4))]
     traps = ("0f0b", "0fb9", "67")
 
@@ -178,8 +208,8 @@ def _warnings(table: _Table, code: _Code) -> Iterator[int]:
         flags = table.number(at + 4, 2) if stride == 8 else table.number(at + stride - 2, 2)
         if stride == 12 and not flags:
             flags = table.number(at + 8, 2)
-        if flags & _WARNING and code.at(place := read(at)) is not None:
-            yield place
+        if code.at(place := read(at)) is not None:
+            yield place, bool(flags & _WARNING)
 
 
 def _names(symbols: Mapping[str, Symbol], sections: Sequence[Section]) -> Callable[[int], str]:

@@ -84,14 +84,16 @@ class PatchSites:
 
     ``jumps`` are jump labels; ``alternatives`` have the CPU features (word * 32 + bit) for which something else
     is put there; ``returns`` and ``tracing`` are jumps to the return thunk and calls of the function tracer;
-    ``warnings`` are traps behind which the kernel goes on.
+    ``traps`` tells whether the kernel goes on behind an undefined instruction. ``damage`` is what is wrong with the
+    table of jump labels: then nobody knows which jumps a kernel would patch.
     """
 
     jumps: Mapping[int, JumpSite] = field(default_factory=dict)
     alternatives: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     returns: frozenset[int] = frozenset()
     tracing: frozenset[int] = frozenset()
-    warnings: frozenset[int] = frozenset()
+    traps: Mapping[int, bool] = field(default_factory=dict)
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

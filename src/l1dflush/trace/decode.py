@@ -158,6 +158,9 @@ class Decoder:
             raise UndecidedError(
                 "unclassified-instruction", f"the instruction `{text}` ({reason})", where=f"{address:#x}"
             )
+        if effect.form in (Form.BRANCH, Form.JUMP, Form.CALL):
+            # The decoder has them as signed numbers, and kernels lie in the upper half of the address space.
+            operands = tuple(o & ((1 << self._bits) - 1) if isinstance(o, int) else o for o in operands)
         return Instruction(address, insn.size, mnemonic, text, operands, effect, prefix.startswith("rep"))
 
     def _operand(self, insn: capstone.CsInsn, operand: capstone.x86.X86Op) -> Operand:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from l1dflush.errors import InputError
+from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Symbol
 
 # The names that compilers give them (GCC's -mfentry, -pg and -mfunction-return=thunk-extern), for code that has
@@ -36,6 +36,8 @@ class KernelSites:
         self.stubs: dict[str, str] = {}
         # Features that would change an instruction that was run.
         self.as_shipped: dict[int, None] = {}
+        if self.sites.damage:
+            raise UndecidedError("damaged-table", self.sites.damage)
         known = {site.key for site in self.sites.jumps.values()}
         for name in static_keys:
             if name not in known:

@@ -94,7 +94,13 @@ class PathRun:
 
     def _traps(self, insn: Instruction) -> bool:
         """Whether an instruction is an exception from which nobody comes back."""
-        return insn.effect.form is Form.TRAP and insn.address not in self._kernel.sites.warnings
+        if insn.effect.form is not Form.TRAP:
+            return False
+        traps = self._kernel.sites.traps
+        if traps and insn.address not in traps:
+            what = f"whether the kernel goes on behind `{insn.text}`, which is in no table"
+            raise UndecidedError("trap-unknown", what, where=f"{insn.address:#x}")
+        return not traps.get(insn.address, False)
 
     def _fetch(self, pc: int) -> Instruction:
         insn = self._instructions.get(pc)
