@@ -34,7 +34,7 @@ def comparison_lines(result: ComparisonResult, width: int) -> list[Text]:
     parts = [
         _named("OLD", result.old, width)
         + _named("NEW", result.new, width)
-        + [Text(f"the machine code {'is the same' if result.same_code else 'differs'}")],
+        + paragraph(_code(result), width, indent=""),
         _verdict_lines(result, width) + _buffer_lines(result, width) + _moved_lines(result, width),
         *_path_parts(result, width),
         _finding_lines(result, width),
@@ -47,6 +47,13 @@ def comparison_lines(result: ComparisonResult, width: int) -> list[Text]:
         if part:
             lines += [Text(), *part] if lines else part
     return lines
+
+
+def _code(result: ComparisonResult) -> str:
+    if not result.same_code:
+        return "the machine code differs"
+    other = result.differences.paths or result.differences.buffer
+    return "the machine code is the same" + (", but not what it refers to" if other else "")
 
 
 def _named(title: str, result: VerifyResult, width: int) -> list[Text]:

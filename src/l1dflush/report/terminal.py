@@ -94,7 +94,8 @@ def left_lines(result: VerifyResult, width: int) -> list[Text]:
     ends = dict.fromkeys(path.end for path in result.paths if path.end and path.outcome not in ("skipped", "no entry"))
     if not result.left or not ends:
         return []
-    lines = paragraph(f"touched between the flush and {' or '.join(ends)}, so a guest can see it:", width, indent="")
+    what = f"touched between the flush and {' or '.join(ends)}, so a guest can see it with the rest of its line:"
+    lines = paragraph(what, width, indent="")
     for one in result.left:
         extent = f"{one.first:+#x} … {one.last:+#x}" if one.first != one.last else f"{one.first:+#x}"
         known = one.last or one.first or not one.place.startswith("whatever")

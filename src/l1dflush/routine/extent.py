@@ -45,15 +45,17 @@ def narrowed(routines: Sequence[Routine], options: LoadOptions) -> list[Routine]
 
 
 def code_address(image: Image, label: str, option: str) -> int:
-    """The address of ``label``: a symbol, a symbol and an offset (``name+0x1c``), or a number as in a trace.
+    """The address of ``label``: a symbol, a symbol or section and an offset (``name+0x1c``), or an address; as in a
+    trace.
 
     Raises InputError, which names ``option``, for one that is not there or is no code.
     """
     name, plus, distance = label.partition("+")
     symbol = image.symbols.get(label) or image.symbols.get(name)
+    section = next((s for s in image.sections if plus and s.executable and s.name == name), None)
     try:
         if symbol is None:
-            address = int(label, 0)
+            address = int(label, 0) if section is None else section.address + int(distance, 0)
         else:
             address = symbol.address + (int(distance, 0) if plus and symbol.name == name else 0)
     except ValueError:

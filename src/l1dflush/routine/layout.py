@@ -281,6 +281,7 @@ class _Layout:
     def _sections(self, number: int) -> Iterator[tuple[int, Section]]:
         for index, s in self._allocated(number):
             if s["sh_size"]:
+                executable = bool(s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR) and s["sh_type"] != "SHT_NOBITS"
                 section = Section(
                     name=s.name,
                     address=self.bases[number][index],
@@ -288,7 +289,8 @@ class _Layout:
                     size=s["sh_size"],
                     alignment=max(s["sh_addralign"], 1),
                     writable=bool(s["sh_flags"] & SH_FLAGS.SHF_WRITE),
-                    executable=bool(s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR) and s["sh_type"] != "SHT_NOBITS",
+                    executable=executable,
+                    shipped=self.files[number].content(s) if executable else None,
                 )
                 yield number, section
 

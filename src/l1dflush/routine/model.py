@@ -21,7 +21,8 @@ EXTERNAL_STRIDES = (0x0001_0000, 0x0100_0000)  # the smallest and the largest re
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning."""
+    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning;
+    ``shipped`` is the same as the file has it, before relocations, where these may have changed it."""
 
     name: str
     address: int
@@ -30,6 +31,7 @@ class Section:
     alignment: int
     writable: bool
     executable: bool
+    shipped: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +200,18 @@ class Routine:
     def code(self) -> bytes:
         """The routine's bytes as they lie in the image, relocations applied; to its section's end if
         ``end`` is unknown."""
-        for section in self.image.sections:
-            if section.address <= self.entry < section.address + section.size:
-                end = self.end if self.end is not None else section.address + section.size
-                return section.data[self.entry - section.address : end - section.address]
-        return b""
+        return self._bytes(shipped=False)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of :attr:`code` in hexadecimal: what a verdict refers to."""
-        return hashlib.sha256(self.code).hexdigest()
+        """SHA-256 in hexadecimal of the routine's bytes as the file has them: what a verdict refers to. Where the
+        bytes were put for running them makes no difference."""
+        return hashlib.sha256(self._bytes(shipped=True)).hexdigest()
+
+    def _bytes(self, *, shipped: bool) -> bytes:
+        for section in self.image.sections:
+            if section.address <= self.entry < section.address + section.size:
+                end = self.end if self.end is not None else section.address + section.size
+                data = section.shipped if shipped and section.shipped is not None else section.data
+                return data[self.entry - section.address : end - section.address]
+        return b""

@@ -48,6 +48,7 @@ _NARROW = {
 _STOPPED = {
     unicorn.UC_ERR_INSN_INVALID: "the emulator does not know the instruction",
     unicorn.UC_ERR_EXCEPTION: "the instruction raises an exception",
+    unicorn.UC_ERR_FETCH_UNMAPPED: "the emulator cannot run code at this address",
 }
 
 

@@ -15,9 +15,12 @@ from l1dflush.verdict.model import PathInfo, Run, VerifyResult
 T = TypeVar("T")
 Pair = tuple[int | None, int | None]
 
-# " (file.c:12)" and " (0x400012)"; a file's name may have parentheses of its own.
-_PLACE = re.compile(r" \((?:0x[0-9a-f]+|(?:[^()]|\([^()]*\))*:\d+)\)")
-_ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+)")
+# " (file.c:12)", " (0x400012)", " (function)" and " (function+0x12)" at the end of what is said; a file's name may have
+# parentheses of its own.
+_PLACE = re.compile(
+    r" \((?:0x[0-9a-f]+|(?:[^()]|\([^()]*\))*:\d+|[\w.$#@-]+\+0x[0-9a-f]+|[\w.$#@-]+(?=\)(?:$|;| and )))\)"
+)
+_ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+|\S+\+0x[0-9a-f]+)")
 # "`jne 0x400012` taken": the decision of an instruction whose meaning is not known has its operands.
 _OPERAND = re.compile(r"`([^`]*)` ((?:not )?taken)\b")
 _HEX = re.compile(r"0x[0-9a-f]+")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -213,6 +215,7 @@ class Places:
         self._image = image
         self._buffer = buffer
         self._symbols: dict[tuple[str, int], tuple[str, int]] = {}
+        self._functions: list[tuple[int, int, str]] | None = None
 
     def of(self, event: Event) -> tuple[str, int]:
         """What an event touches: a name, and the offset in bytes in it."""
@@ -257,6 +260,19 @@ class Places:
         return self.text(Event(Kind.LOAD, 0, "", arena, offset, 1))
 
     def where(self, pc: int) -> str:
-        """file:line of an instruction if known, else its address."""
+        """file:line of an instruction if known, else ``function+0x1c``, or its address where nothing has a name."""
         line = self._image.lines.get(pc)
-        return str(line) if line is not None else f"{pc:#x}"
+        if line is not None:
+            return str(line)
+        if self._functions is None:
+            found = (s for s in self._image.symbols.values() if s.function)
+            self._functions = sorted((s.address, s.address + (s.size or 0), s.name) for s in found)
+        index = bisect_right(self._functions, (pc, sys.maxsize, "")) - 1
+        if index >= 0 and (self._functions[index][0] == pc or pc < self._functions[index][1]):
+            start, _, name = self._functions[index]
+            return f"{name}+{pc - start:#x}" if pc > start else name
+        section = next((s for s in self._image.sections if s.address <= pc < s.address + s.size), None)
+        # The image of a built-in routine is nothing but its code.
+        if section is None or not self._functions:
+            return f"{pc:#x}"
+        return f"{section.name}+{pc - section.address:#x}"
