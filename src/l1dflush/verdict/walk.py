@@ -223,7 +223,8 @@ class Places:
         if arena is None:
             return "", 0
         if self._buffer is not None and arena.key in self._buffer.arenas:
-            return (BUFFER, event.offset) if arena.key == self._buffer.primary.key else (arena.name, event.offset)
+            # Behind an outside call the pointer is loaded anew, and may be another one of the same name.
+            return (BUFFER, event.offset) if arena.name == self._buffer.primary.name else (arena.name, event.offset)
         if arena.kind is ArenaKind.STACK:
             return "stack", event.offset
         if arena.kind is ArenaKind.SEGMENT:
