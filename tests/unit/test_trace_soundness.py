@@ -248,3 +248,35 @@ KINDS = {
 def test_kinds(text: str) -> None:
     path = traced(f"{text}; ret").paths[0]
     assert [event.kind for event in path.events if event.detail != "ret"] == KINDS[text]
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        (".reloc ., R_X86_64_32, outside; nop; nop; nop; nop; ret", 64),
+        (".reloc ., R_X86_64_PC32, outside; lea 64(%rdi),%rax; ret", 64),
+        ("1: mov outside(%rip),%eax; .reloc 1b+1, R_X86_64_PC32, outside; ret", 64),
+        ("1: movl $0x12345678,0x100(%rdi); .reloc 1b+4, R_X86_64_32, outside; ret", 64),
+        ("1: mov $5,%eax; .reloc 1b+2, R_X86_64_32S, outside; nop; ret", 64),
+        (".reloc ., R_386_32, outside; nop; nop; nop; nop; ret", 32),
+        ("jmp 1f+1; 1: movl $outside,%eax; ret", 32),
+    ],
+)
+def test_code_that_a_relocation_wrote_is_not_run(text: str, bits: int) -> None:
+    """What such an instruction is depends on where things were put: elsewhere it is another one."""
+    with pytest.raises(UndecidedError) as error:
+        traced(text, bits)
+    assert error.value.cause == "relocation"
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        ("mov outside(%rip),%eax; movl $outside,outside+4(%rip); movb $1,outside(%rip); ret", 64),
+        ("movabs $outside,%rax; movabs outside,%al; mov outside(,%rdi),%eax; vmovdqa outside(%rip),%ymm0; ret", 64),
+        ("push $outside; pop %rax; call outside; mov %gs:outside(%rip),%al; jmp outside", 64),
+        ("mov outside,%al; movl $outside,outside+4; mov $outside,%edx; call outside; jmp outside", 32),
+    ],
+)
+def test_a_relocation_may_be_any_number_of_an_instruction(text: str, bits: int) -> None:
+    assert traced(text, bits).paths

@@ -53,6 +53,7 @@ class Placed:
     lines: Mapping[int, SourceLine]
     bad: list[BadRelocation]
     external_stride: int
+    relocated: dict[int, int]
 
 
 def place(inputs: Sequence[LinkInput]) -> Placed:
@@ -77,6 +78,7 @@ class _Layout:
         self.where = " + ".join(file.where for file in self.files)
         self.resolution = resolve(inputs)
         self.bad: list[BadRelocation] = []
+        self.relocated: dict[int, int] = {}
         self._cursor = IMAGE_BASE
         self._content = 0
         commons = self._common_symbols()
@@ -163,13 +165,22 @@ class _Layout:
         for info, kind, at in wanted:
             targets[at.file][info] = self._target(kind, at)
         relocators = [Relocator(one, got=self._got) for one in targets]
-        for _, number, index, rows in tables:
+        for data, number, index, rows in tables:
             file, base = self.files[number], self.bases[number][index]
+            if not data:
+                self._note_relocated(rows, targets[number], base)
             for offset, info, reason in relocators[number].apply(rows, self.contents[number][index], base):
                 kind = file.type_and_symbol(info)[0]
                 rule = rule_of(self.bits, kind)
                 size = rule.size if rule is not None else self.bits // 8
                 self.bad.append(BadRelocation(base + offset, size, f"{type_name(self.bits, kind)}: {reason}"))
+
+    def _note_relocated(self, rows: Iterable[Row], targets: Mapping[int, Target], base: int) -> None:
+        sizes = {info: target.rule.size for info, target in targets.items() if target.rule is not None}
+        for row in rows:
+            size = sizes.get(row[1], 0)
+            if size > self.relocated.get(base + row[0], 0):
+                self.relocated[base + row[0]] = size
 
     def _tables(self, number: int) -> Iterator[tuple[int, ElfSection]]:
         """The relocation sections that change allocated sections, each with the number of that section."""
@@ -276,7 +287,7 @@ class _Layout:
         if len(tables) > 1:
             owners = {base: n for n, bases in enumerate(self.bases) for base in bases.values()}
             lines = LineTables(tables, owners)
-        return Placed(self.bits, sections, list(self._symbols()), lines, self.bad, self.stride)
+        return Placed(self.bits, sections, list(self._symbols()), lines, self.bad, self.stride, self.relocated)
 
     def _sections(self, number: int) -> Iterator[tuple[int, Section]]:
         for index, s in self._allocated(number):

@@ -103,6 +103,8 @@ class Image:
     """The memory a routine is found in: sections at their addresses, relocations applied.
 
     ``external_stride`` is the size in bytes of the region that every undefined symbol has, a power of two.
+    ``relocated`` are the places in code where a relocation was applied, address to size in bytes: what stands there
+    depends on where things were put, so no instruction may begin there.
     """
 
     bits: Literal[32, 64]
@@ -112,6 +114,7 @@ class Image:
     bad_relocations: tuple[BadRelocation, ...] = ()
     patch_sites: PatchSites = PatchSites()
     external_stride: int = EXTERNAL_STRIDES[1]
+    relocated: Mapping[int, int] = field(default_factory=dict)
 
 
 class OriginKind(StrEnum):

@@ -82,7 +82,11 @@ def link_images(objects: Sequence[ObjectData]) -> ObjectImage:
         placed = place(files)
         image = _image(placed.bits, placed.sections, placed.symbols, len(files))
         return replace(
-            image, lines=placed.lines, bad_relocations=tuple(placed.bad), external_stride=placed.external_stride
+            image,
+            lines=placed.lines,
+            bad_relocations=tuple(placed.bad),
+            external_stride=placed.external_stride,
+            relocated=placed.relocated,
         )
     except InputError:
         raise

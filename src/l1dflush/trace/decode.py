@@ -94,7 +94,8 @@ Operand = Register | Memory | int
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One decoded instruction. ``repeat`` is set for ``rep``; ``text`` is for people."""
+    """One decoded instruction. ``repeat`` is set for ``rep``; ``text`` is for people. ``numbers`` are the first byte
+    and the one behind the last of its displacement and its immediate value, counted from its beginning."""
 
     address: int
     size: int
@@ -103,6 +104,7 @@ class Instruction:
     operands: tuple[Operand, ...]
     effect: Effect
     repeat: bool
+    numbers: tuple[tuple[int, int], ...] = ()
 
     @property
     def next(self) -> int:
@@ -161,7 +163,10 @@ class Decoder:
         if effect.form in (Form.BRANCH, Form.JUMP, Form.CALL):
             # The decoder has them as signed numbers, and kernels lie in the upper half of the address space.
             operands = tuple(o & ((1 << self._bits) - 1) if isinstance(o, int) else o for o in operands)
-        return Instruction(address, insn.size, mnemonic, text, operands, effect, prefix.startswith("rep"))
+        # Not the decoder's sizes: of a VEX-encoded displacement it says two bytes where there are four.
+        starts = sorted(at for at in (insn.encoding.disp_offset, insn.encoding.imm_offset) if at)
+        numbers = tuple(zip(starts, [*starts, insn.size][1:], strict=True))
+        return Instruction(address, insn.size, mnemonic, text, operands, effect, prefix.startswith("rep"), numbers)
 
     def _operand(self, insn: capstone.CsInsn, operand: capstone.x86.X86Op) -> Operand:
         if operand.type == cs.X86_OP_IMM:

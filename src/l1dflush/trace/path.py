@@ -119,8 +119,20 @@ class PathRun:
         for bad in self._routine.image.bad_relocations:
             if bad.address < insn.next and pc < bad.address + bad.size:
                 raise UndecidedError("relocation", bad.reason, where=f"{pc:#x}")
+        self._check_relocated(insn)
         self._instructions[pc] = insn
         return insn
+
+    def _check_relocated(self, insn: Instruction) -> None:
+        """Raises UndecidedError if a relocation changes more of an instruction than a number in it: then what it does
+        depends on where things were put, and the file is damaged or the routine goes on where it should not."""
+        relocated = self._routine.image.relocated
+        for at in range(insn.address - 7, insn.next):
+            size = relocated.get(at, 0)
+            start = at - insn.address
+            if start + size > 0 and size and not any(a == start and start + size <= b for a, b in insn.numbers):
+                what = f"`{insn.text}` is code that a relocation wrote"
+                raise UndecidedError("relocation", what, where=f"{insn.address:#x}")
 
     def _execute(self, insn: Instruction) -> int:
         """Runs one instruction; returns the address of the next."""
