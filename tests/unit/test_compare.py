@@ -465,7 +465,7 @@ def test_of_a_routine_that_could_not_be_followed_code_and_verdict_are_compared()
             "no flush when: `a` is 0x10 (0x400012); `b` is zero (my (old) file.c:9)",
             "no flush when: `a` is 0x10; `b` is zero",
         ),
-        ("`x`: `jne 0x400012` not taken (0x400010)", "`x`: `jne …` not taken"),
+        ("`x`: `cmp rdi, 0x5; jbe` not taken (0x400010)", "`x`: `cmp rdi, 0x5; jbe` not taken"),
         ("bytes that are no instruction at 0x400000", "bytes that are no instruction at …"),
         ("touched: stack-0x10 (3 times)", "touched: stack-0x10 (3 times)"),
         ("MSR 0x10b = 0x1", "MSR 0x10b = 0x1"),

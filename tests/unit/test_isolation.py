@@ -553,3 +553,17 @@ def test_the_same_errors_as_in_this_process() -> None:
 
 def test_an_answer_that_cannot_be_made_for_want_of_memory() -> None:
     assert answer_of(raising(MemoryError()), 0) == b'{"out_of_memory": true}\n'
+
+
+def test_files_of_a_killed_child_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def task() -> str:
+        folder = tmp_path / f"l1dflush-{os.getpid()}-x"
+        folder.mkdir()
+        (folder / "input.c").write_text("int a;")
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return ""
+
+    undecided(task, "emulator-crashed")
+    assert not list(tmp_path.iterdir())

@@ -143,6 +143,11 @@ class _Child:
         except ChildProcessError:
             # Whoever started us ignores SIGCHLD: then nobody is told.
             return None
+        if os.WIFSIGNALED(status) or os.WEXITSTATUS(status) != 0:
+            # It could not remove its files itself.
+            from l1dflush.routine.toolchain import remove_temporary  # noqa: PLC0415 (seldom needed)
+
+            remove_temporary(self._pid)
         if os.WIFSIGNALED(status):
             # A fork has all that its parent has.
             grown = usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -150,7 +155,9 @@ class _Child:
         if os.WEXITSTATUS(status) != 0:
             # Not through here: a library ended it, as the emulator does if it gets no memory for translated code.
             what = f"the process that runs the routine ended with status {os.WEXITSTATUS(status)}"
-            return UndecidedError("emulator-crashed", what, hint=_REPORT)
+            return UndecidedError(
+                "emulator-crashed", f"{what}, as the emulator does if it gets no memory", hint=_REPORT
+            )
         return None
 
     def _readable(self, seconds: float) -> bool:
@@ -167,8 +174,11 @@ class _Child:
 def _ended_by(number: int, grown_bytes: int, limits: Limits) -> UndecidedError:
     if number == signal.SIGXCPU:
         return _out_of_time(limits)
-    # Libraries abort, and the kernel kills, for want of memory.
-    if number == signal.SIGKILL or (number == signal.SIGABRT and grown_bytes > limits.memory_bytes // 2):
+    # Libraries abort, and the kernel kills, for want of memory; the kernel also at a hard limit on time.
+    if number == signal.SIGKILL:
+        what = "the process that runs the routine was killed, for want of memory or at a limit on processor time"
+        return UndecidedError("out-of-memory", what, hint=_LESS)
+    if number == signal.SIGABRT and grown_bytes > limits.memory_bytes // 2:
         return _out_of_memory(limits)
     try:
         name = signal.Signals(number).name

@@ -91,10 +91,10 @@ def outside_lines(outside: Sequence[OutsideInfo], width: int) -> list[Text]:
 
 def left_lines(result: VerifyResult, width: int) -> list[Text]:
     """What is touched between the flush and the entry, where there is one."""
-    ends = dict.fromkeys(path.end for path in result.paths if path.end and path.outcome not in ("skipped", "no entry"))
+    ends = dict.fromkeys(path.end for path in result.paths if path.end and path.outcome not in ("skipped", "trap"))
     if not result.left or not ends:
         return []
-    what = f"touched between the flush and {' or '.join(ends)}, so a guest can see it with the rest of its line:"
+    what = f"touched from the fill on until {' or '.join(ends)}, so a guest may see it with the rest of its line:"
     lines = paragraph(what, width, indent="")
     for one in result.left:
         extent = f"{one.first:+#x} … {one.last:+#x}" if one.first != one.last else f"{one.first:+#x}"

@@ -148,7 +148,7 @@ def _jumps(table: _Table, code: _Code, name: Callable[[int], str]) -> Iterator[t
     )
     for at in _rows(table, stride):
         site, target, key = place(at), place(at + width), pointer(at + 2 * width)
-        yield site, JumpSite(target, name(key & ~_KEY_BITS), bool(key & _INVERTED))
+        yield site, JumpSite(target, name(key & ~_KEY_BITS), key & ~_KEY_BITS, bool(key & _INVERTED))
 
 
 def _best(forms: Sequence[Form], places: Callable[[Form], Iterable[int]], code: _Code) -> Form:
@@ -195,19 +195,18 @@ def _traps(table: _Table, code: _Code) -> Iterator[tuple[int, bool]]:
     """Records of 8 bytes (place, flags), 12 (place, file, line, flags; or on i386 before 5.x absolute), or since
     6.19 16 (with a format): each begins with the address of an undefined instruction. Yields it, and whether the
     kernel goes on behind it."""
-    forms = [(stride, read) for stride in (12, 16, 8) for read in (table.near, lambda at: table.number(at, 4))]
+    forms = [(stride, read) for stride in (8, 12, 16) for read in (table.near, lambda at: table.number(at, 4))]
     traps = ("0f0b", "0fb9", "67")
 
     def share(form: tuple[int, Reader]) -> float:
         found = [(code.at(form[1](at), 2) or b"").hex().startswith(traps) for at in _rows(table, form[0])]
         return sum(found) / len(found) if found else 0.0
 
+    # Of several that fit the shortest: reading every second record would miss the others.
     stride, read = max(forms, key=share)
     for at in _rows(table, stride):
         # Without the line number the flags come earlier, and padding follows.
         flags = table.number(at + 4, 2) if stride == 8 else table.number(at + stride - 2, 2)
-        if stride == 12 and not flags:
-            flags = table.number(at + 8, 2)
         if code.at(place := read(at)) is not None:
             yield place, bool(flags & _WARNING)
 

@@ -241,7 +241,7 @@ class _Layout:
 
     def _target(self, kind: int, at: Reference) -> Target:
         rule = rule_of(self.bits, kind)
-        if rule is None:
+        if rule is None or rule.dynamic:
             return Target(None, reason="this type is not supported")
         symbol = self.address_of(at)
         if isinstance(symbol, str):
@@ -259,6 +259,8 @@ class _Layout:
         if self._is_outside(at):
             if symbol.name == GOT_SYMBOL:
                 return self._got
+            if symbol.binding == "STB_WEAK":
+                return f"the weak symbol '{symbol.name}' may be absent, and then its address is 0"
             own = symbol.name in self.inputs[at.file].own
             found = self._externals.get(at if own else symbol.name)
             limit = f"no room for '{symbol.name}': more than {MAX_EXTERNALS} outside symbols are referenced"

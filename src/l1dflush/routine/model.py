@@ -72,11 +72,13 @@ class BadRelocation:
 class JumpSite:
     """A place where a kernel patches in a jump to ``target`` or takes it out, as a static key says.
 
-    It jumps if the key is on and ``inverted`` is not set, or the other way round.
+    It jumps if the key is on and ``inverted`` is not set, or the other way round. ``key`` is the key's name, and
+    ``key_address`` tells keys apart.
     """
 
     target: int
     key: str
+    key_address: int
     inverted: bool
 
 

@@ -33,6 +33,11 @@ class Rule(NamedTuple):
     fit: Fit
 
     @property
+    def dynamic(self) -> bool:
+        """Whether only linked files have relocations of this type."""
+        return self.formula in ("S", "B+A")
+
+    @property
     def needs_slot(self) -> bool:
         """Whether the symbol needs a slot in the global offset table."""
         return self.formula.startswith("G+")

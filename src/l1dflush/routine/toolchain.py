@@ -141,6 +141,12 @@ def _refuse_other_files(text: bytes, where: str, *, preprocessed: bool) -> None:
             raise InputError(f"no other file is read, and so not {name}", where=where, hint=hint)
 
 
+def remove_temporary(process: int) -> None:
+    """Removes the temporary folders that the process with this number left behind when it was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"l1dflush-{process}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _run(command: list[str], source: str, text: bytes, result: str, *, where: str) -> bytes:
     try:
         return _run_in_folder(command, source, text, result, where=where)
@@ -150,7 +156,7 @@ def _run(command: list[str], source: str, text: bytes, result: str, *, where: st
 
 
 def _run_in_folder(command: list[str], source: str, text: bytes, result: str, *, where: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="l1dflush-") as name:
+    with tempfile.TemporaryDirectory(prefix=f"l1dflush-{os.getpid()}-") as name:
         folder = Path(name)
         (folder / source).write_bytes(text)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": name}
@@ -200,7 +206,8 @@ def _complaint(said: str, tool: str, source: str, folder: str, where: str) -> In
         lines = [line for line in said.splitlines() if line.strip()]
         text = lines[0].replace(folder + "/", "") if lines else "no reason given"
         text = text.split(f"{tool}: ", 1)[-1].replace(source, where)
-        return InputError(f"{tool} failed: {text}", where=where)
+        hint = None if lines else "is there room for temporary files, memory, and open files?"
+        return InputError(f"{tool} failed: {text}", where=where, hint=hint)
     file, line = found["file"], found["line"]
     # No line where it is about a file of the compiler's own.
     own = file is None or file.startswith(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
-from l1dflush.trace.conditions import flag_content
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import ALL_FLAGS, Form, Role
 from l1dflush.trace.kernel_sites import KernelSites
@@ -64,13 +63,18 @@ class Calls:
                 f"`{insn.text}` goes where {' and '.join(unknown.sources)} says",
                 where=f"{insn.address:#x}",
             )
-        symbol = self._state.memory.external_at(target)
-        if symbol is not None:
-            if not self._kernel.is_return(insn.address, symbol):
-                self._outside_call(insn, target, None)
-            return self._pop_return(insn)
         self._kernel.jumps_out(insn.address, target)
-        return target
+        return self.gone_to(insn, target)
+
+    def gone_to(self, insn: Instruction, target: int) -> int:
+        """Where a path goes on that jumps to ``target``: from an outside function it comes back to the caller."""
+        symbol = self._state.memory.external_at(target)
+        if symbol is None:
+            self._assume(target)
+            return target
+        if not self._kernel.is_return(insn.address, symbol):
+            self._outside_call(insn, target, None)
+        return self._pop_return(insn)
 
     def call(self, insn: Instruction) -> int:
         """Runs `call`: goes into functions that are here, and takes others to return."""
@@ -88,7 +92,12 @@ class Calls:
         self._state.saved.add(pushed.address)
         self._state.machine.poke(pushed.address, insn.next.to_bytes(pushed.size, "little"))
         self._state.machine.write("rsp", pushed.address)
+        self._assume(target)
         return target
+
+    def _assume(self, target: int) -> None:
+        if text := self._kernel.goes_by(target):
+            self._state.memory.assumptions.setdefault(text)
 
     def _may_return(self, insn: Instruction) -> bool:
         """Whether an outside call may come back: behind one that cannot a compiler puts no code, so there the
@@ -113,15 +122,18 @@ class Calls:
         state.events.append(Event(Kind.CALL, insn.address, name))
         state.memory.outside_call()
         for register in ARGUMENTS[state.bits]:
-            # A pointer into the stack is a pointer to a variable.
+            # A pointer into the stack is a pointer to a variable; whoever had it once may have kept it.
             if (value := state.registers[register]) is not None and STACK_POINTER in value.sources:
-                state.memory.forget_up_to(state.machine.read(register), state.saved, LARGEST_VARIABLE)
+                state.memory.escaped.add(state.machine.read(register))
+        for pointer in state.memory.escaped:
+            state.memory.forget_up_to(pointer, state.saved, LARGEST_VARIABLE)
         for register in CALLER_SAVED[state.bits]:
             what = f"what {name} returned" if register == "rax" else f"{register} after {name}"
-            state.set_unknown(register, state.unknowns.get(("call", name, register, state.memory.version), {what}))
+            key = ("call", name, register, state.memory.version)
+            state.set_unknown(register, state.unknowns.get(key, {what}, exact=state.width))
         for part in ALL_FLAGS:
-            key = identity(("flags after call", name, state.memory.version))
-            state.flags[part] = FlagValue(key, (f"flags after {name}",))
+            flags = identity(("flags after call", name, state.memory.version))
+            state.flags[part] = FlagValue(flags, (f"flags after {name}",))
         state.vectors.clear()
 
     def come_back(self, insn: Instruction) -> int:
@@ -147,6 +159,22 @@ class Calls:
         target = int.from_bytes(state.machine.peek(access.address, state.width), "little")
         state.machine.write("rsp", access.address + state.width + extra)
         return target
+
+    def check_end(self, insn: Instruction) -> None:
+        """Looks at an instruction that ends a path. Raises UndecidedError for a return from an interrupt that goes on
+        in the same code: that is how some serialise."""
+        state = self._state
+        if insn.mnemonic.startswith("iret"):
+            # The address, the segment and the flags; in 64-bit mode always the stack and its segment, too.
+            frame = state.stack_access(0, state.width * (5 if state.bits == 64 else 3), Role.READ)
+            state.emit(insn, frame)
+            top = state.stack_access(0, state.width, Role.READ)
+            known = state.memory.state(top.address, top.size) == b"\x01" * top.size
+            if known and int.from_bytes(state.machine.peek(top.address, top.size), "little") != RETURN_ADDRESS:
+                what = f"`{insn.text}` returns to an address that the routine itself put there"
+                raise UndecidedError("returns-to-itself", what, where=f"{insn.address:#x}")
+        if insn.mnemonic in ("vmlaunch", "vmresume"):
+            state.memory.assumptions.setdefault("vmlaunch and vmresume do not fail")
 
     def stack(self, insn: Instruction) -> None:
         """Runs `push`, `pop` and `leave`."""
@@ -189,8 +217,9 @@ class Calls:
         if insn.effect.form is Form.PUSH_FLAGS:
             pushed = state.stack_access(-width, width, Role.WRITE)
             state.emit(insn, pushed)
-            key = ("pushed flags", *(flag_content(state, part) for part in sorted(ALL_FLAGS)))
-            value = state.unknowns.get(key, {FLAGS_AT_ENTRY})
+            # Each time another value: what it says about interrupts changes in ways that are not followed.
+            value = state.unknowns.get(("pushed flags", len(state.events)), {FLAGS_AT_ENTRY})
+            state.pushed_directions[value.uid] = state.machine.direction()
             state.machine.poke(pushed.address, value.marker.to_bytes(width, "little"))
             state.memory.store(pushed.address, width, value)
             state.saved.add(pushed.address)
@@ -198,6 +227,14 @@ class Calls:
             return
         popped = state.stack_access(0, width, Role.READ)
         state.emit(insn, popped)
+        flags_popped = state.memory.load(popped.address, width, popped.arena, popped.offset, popped.origin)
+        bits = int.from_bytes(state.machine.peek(popped.address, width), "little")
+        if flags_popped is None:
+            state.machine.set_direction(-1 if bits & 0x400 else 1)
+        elif flags_popped.uid in state.pushed_directions and bits == flags_popped.marker:
+            state.machine.set_direction(state.pushed_directions[flags_popped.uid])
+        else:
+            state.direction_lost = True
         state.machine.write("rsp", popped.address + width)
         flags = FlagValue(identity(("popped flags", len(self._state.events))), (FLAGS_AT_ENTRY,))
         state.flags.update(dict.fromkeys(ALL_FLAGS, flags))

@@ -31,7 +31,8 @@ def unknown_flags(state: State, parts: frozenset[str]) -> FlagValue | None:
     if len(unknown) == len(ordered) and len({value.key for value in unknown}) == 1:
         return unknown[0]
     key = identity(("flags of", *(flag_content(state, part) for part in ordered)))
-    return FlagValue(key, tuple(sorted({name for value in unknown for name in value.sources})))
+    by = " and ".join(dict.fromkeys(value.by for value in unknown if value.by))
+    return FlagValue(key, tuple(sorted({name for value in unknown for name in value.sources})), by=by)
 
 
 def condition_holds(condition: str, flags: int) -> bool:

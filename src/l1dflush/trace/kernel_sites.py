@@ -22,6 +22,8 @@ RETURN_THUNK = "__x86_return_thunk"
 ALWAYS = 3 * 32 + 21
 # Feature words that are a CPUID register as it is (cpuid_leafs in the kernel's cpufeature.h), by number.
 _CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18: "(7,0).EDX"}
+# Where a kernel puts the jumps that it changes by static_call_update().
+STATIC_CALLS = ".static_call.text"
 FLUSH_L1D = 18 * 32 + 28
 
 
@@ -31,6 +33,7 @@ class KernelSites:
     def __init__(self, image: Image, static_keys: Mapping[str, bool]) -> None:
         self.sites = image.patch_sites
         self._sections = image.sections
+        self._symbols = image.symbols
         self._test: tuple[int, int] | None = None
         # Names of outside symbols that are called but stand for nothing, with what they stand for.
         self.stubs: dict[str, str] = {}
@@ -63,17 +66,28 @@ class KernelSites:
         for feature in self.sites.alternatives.get(address, ()):
             self.as_shipped[feature] = None
 
+    def goes_by(self, target: int) -> str:
+        """What is taken for granted where a jump or a call goes to ``target``; empty if nothing is."""
+        section = next((s for s in self._sections if s.address <= target < s.address + s.size), None)
+        if section is None or section.name != STATIC_CALLS:
+            return ""
+        names = {symbol.address: symbol.name for symbol in self._symbols.values() if symbol.function}
+        return f"the static call {names.get(target, f'at {target:#x}')} goes where it was shipped to go"
+
     def jumps_out(self, address: int, target: int) -> None:
         """A jump is run; from an alternative to another section it leads to a feature test."""
-        features = [feature for feature in self.sites.alternatives.get(address, ()) if feature != ALWAYS]
+        every = self.sites.alternatives.get(address, ())
+        features = [feature for feature in every if feature != ALWAYS]
         home = self._section_of(address)
-        if features and self._section_of(target) != home:
+        # One replacement for every CPU, one for those with the feature: until then the code asks by itself.
+        if ALWAYS in every and len(features) == 1 and self._section_of(target) != home:
             self._test = (self._section_of(target), features[-1])
             for feature in self.sites.alternatives[address]:
                 self.as_shipped.pop(feature, None)
 
-    def with_feature(self, meaning: str, address: int) -> str:
-        """What a decision at ``address`` means, with the feature that it is about if it is a feature test."""
+    def with_feature(self, meaning: str, outcome: str, address: int) -> str:
+        """What a decision at ``address`` means, with the feature that it is about if it is a feature test;
+        ``outcome`` tells its outcomes apart where ``meaning`` is empty."""
         test, self._test = self._test, None
         if test is None or self._section_of(address) != test[0]:
             return meaning
@@ -82,7 +96,7 @@ class KernelSites:
             return f"{name} is present"
         if meaning.endswith((" is clear", " is zero")):
             return f"{name} is absent"
-        return f"{meaning}: {name}" if meaning else name
+        return f"{name}: {meaning or outcome}"
 
     def _section_of(self, address: int) -> int:
         return next((s.address for s in self._sections if s.address <= address < s.address + s.size), -1)

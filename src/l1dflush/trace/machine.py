@@ -124,6 +124,11 @@ class Machine:
         """+1 or -1: which way string instructions go."""
         return -1 if self.flags() & 0x400 else 1
 
+    def set_direction(self, direction: int) -> None:
+        """The same: +1 or -1."""
+        kept = self.flags() & ~0x400
+        self._uc.reg_write(ux.UC_X86_REG_EFLAGS, kept | (0x400 if direction < 0 else 0))
+
     def map(self, address: int, size: int) -> None:
         """Makes ``size`` bytes at ``address`` accessible; fresh memory is zero."""
         chunk = address & ~(CHUNK - 1)

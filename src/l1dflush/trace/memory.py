@@ -19,11 +19,13 @@ STACK_POINTER = "the stack pointer"
 BEHIND = 16 << 20
 
 
-def _is_canary(place: str) -> bool:
-    """Whether a place, as reports call it, holds the stack protector's guard: no function may change it (GCC's
-    -mstack-protector-guard; 64-bit and 32-bit defaults)."""
-    segment, _, where = place.partition(":")
-    return segment in ("fs", "gs") and (where in ("0x28", "0x14") or where.endswith("stack_chk_guard"))
+# In the names of values that may lead to per-CPU memory.
+_LEADS_TO_SEGMENTS = ("gs:", "fs:", "rdgsbase", "rdfsbase", "rdmsr")
+# Where the stack protector's guard is, as reports call it (GCC's -mstack-protector-guard).
+GUARDS = {
+    64: frozenset({"gs:0x28", "fs:0x28", "gs:__ref_stack_chk_guard", "gs:__stack_chk_guard"}),
+    32: frozenset({"gs:0x14", "fs:__stack_chk_guard", "fs:__ref_stack_chk_guard", "gs:__stack_chk_guard"}),
+}
 
 
 class MemoryState:
@@ -42,6 +44,8 @@ class MemoryState:
         self._poked: set[int] = set()
         self._bound: list[tuple[int, int]] = []
         self.assumptions: dict[str, None] = {}
+        # Addresses in the stack that outside functions were given, or that were stored where they may find them.
+        self.escaped: set[int] = set()
         self._sections = sorted(image.sections, key=lambda section: section.address)
         self._starts = [section.address for section in self._sections]
         self._arenas: dict[str, Arena] = {}
@@ -53,6 +57,7 @@ class MemoryState:
         self._bad = image.bad_relocations
         self._bits = image.bits
         self.segments_used = False
+        self._segments_taken = False
 
     def section_at(self, address: int) -> Section | None:
         """The section of the image that ``address`` lies in."""
@@ -103,8 +108,10 @@ class MemoryState:
             return arena, address - symbol.address
         if not self._unknowns.reserve(address):
             raise UndecidedError("address-unknown", f"the address {address:#x} is where unknown memory was put")
-        if self.segments_used and self._in_segments(address):
-            raise UndecidedError("address-unknown", f"the address {address:#x} is where per-CPU memory was put")
+        if self._in_segments(address):
+            if self.segments_used:
+                raise UndecidedError("address-unknown", f"the address {address:#x} is where per-CPU memory was put")
+            self._segments_taken = True
         section = self._owner(address)
         if section is not None:
             name = f"section {section.name}"
@@ -116,10 +123,23 @@ class MemoryState:
         """To be called before the first access relative to fs or gs. Raises UndecidedError where a linked file
         lies at the addresses that such memory is given."""
         if not self.segments_used:
-            if any(self._in_segments(at) for s in self._sections for at in (s.address, s.address + s.size - 1)):
-                raise UndecidedError("address-unknown", "the file lies where per-CPU memory would be put")
+            ends = (at for s in self._sections for at in (s.address, s.address + s.size - 1))
+            if self._segments_taken or any(map(self._in_segments, ends)):
+                raise UndecidedError("address-unknown", "addresses are in use where per-CPU memory would be put")
             self._machine.use_segments()
             self.segments_used = True
+
+    def stored_through(self, origin: Unknown) -> None:
+        """Something is stored where ``origin`` points to. A pointer that came from per-CPU memory may point back into
+        it, and so may the segment's base."""
+        if self.segments_used and any(word in name for name in origin.sources for word in _LEADS_TO_SEGMENTS):
+            self.version += 1
+            self._torn += 1
+            for page, states in self._pages.items():
+                if self._in_segments(page * PAGE):
+                    self._pages[page] = states.replace(b"\x01", b"\x02")
+            for at in [at for at in self._stored if self._in_segments(at)]:
+                del self._stored[at]
 
     def _in_segments(self, address: int) -> bool:
         below, above = SEGMENT_REACH[self._bits]
@@ -195,6 +215,8 @@ class MemoryState:
         self.mark(address, size, DEFINED if value is None else STORED_UNKNOWN)
         if value is not None:
             self._stored[address] = (size, value)
+            if STACK_POINTER in value.sources and size == self._machine.width:
+                self.escaped.add(int.from_bytes(self._machine.peek(address, size), "little"))
 
     def bind(self, address: int, data: bytes) -> None:
         """The user says what is there: no outside function changes it."""
@@ -210,9 +232,9 @@ class MemoryState:
     def forget_up_to(self, address: int, stops: set[int], limit: int) -> None:
         """Forgets what was written from ``address`` up to the first of ``stops``, at most ``limit`` bytes."""
         end = min((stop for stop in stops if address <= stop < address + limit), default=address + limit)
-        for at in range(address, end):
-            if self.state(at, 1) != b"\x00":
-                self.forget(at, 1)
+        for offset, state in enumerate(self.state(address, end - address) if end > address else b""):
+            if state:
+                self.forget(address + offset, 1)
 
     def outside_call(self) -> None:
         """A function that is not here ran: it may have written everything but the stack and what is bound."""
@@ -274,8 +296,11 @@ class MemoryState:
                 self.store(address, size, value)
             return value
         points = f"what `{text}` points to"
-        version = 0 if _is_canary(text) else self.version
-        value = self._unknowns.get(("load", arena.key, offset, size, version), {text}, name=points)
+        version = self.version
+        if size == self._machine.width and text in GUARDS[self._bits]:
+            version = 0
+            self.assumptions.setdefault(f"the stack protector's guard, {text}, does not change")
+        value = self._unknowns.get(("load", arena.key, offset, size, version), {text}, name=points, exact=size)
         if marker_fits:
             # The emulator then loads the marker by itself.
             self._machine.poke(address, value.marker.to_bytes(size, "little"))

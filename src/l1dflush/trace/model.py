@@ -78,7 +78,9 @@ def flushes_by_msr(event: Event) -> bool:
 # How paths end.
 UNTIL = "--until"
 NO_RETURN = "no return"
-TRAPS = frozenset({"ud2", NO_RETURN})
+# GCC's -fstack-protector: who is called where the guard is not what it was.
+STACK_CHECK = "__stack_chk_fail"
+TRAPS = frozenset({"ud2", STACK_CHECK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Path:
     """One way through the routine: what was decided, and what happened. ``end`` is the instruction with which it
-    left for good (``vmlaunch``, ``iretq``, ``ud2``), :data:`UNTIL`, :data:`NO_RETURN` behind the call of a function
-    that does not come back, or empty where it returned."""
+    left for good (``vmlaunch``, ``iretq``, ``ud2``), :data:`UNTIL`, :data:`NO_RETURN` or :data:`STACK_CHECK` behind
+    the call of a function that does not come back, or empty where it returned."""
 
     decisions: tuple[Decision, ...]
     events: tuple[Event, ...]

@@ -20,7 +20,7 @@ from l1dflush.trace.decode import Decoder, Instruction, Register
 from l1dflush.trace.effects import OPPOSITE, SAME, Form
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.loops import Loops
-from l1dflush.trace.model import NO_RETURN, UNTIL, Decision, Path
+from l1dflush.trace.model import NO_RETURN, STACK_CHECK, UNTIL, Decision, Path
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.semantics import Dataflow, is_plain
 from l1dflush.trace.skipped import step_over
@@ -72,13 +72,14 @@ class PathRun:
         end = ""
         while pc != RETURN_ADDRESS:
             if pc == NOWHERE:
-                end = NO_RETURN
+                end = STACK_CHECK if self.state.events[-1].detail == STACK_CHECK else NO_RETURN
                 break
             if pc in until and self._budget.spent:
                 end = UNTIL
                 break
             insn = self._fetch(pc)
             if insn.effect.form is Form.END or self._traps(insn):
+                self._calls.check_end(insn)
                 end = insn.mnemonic
                 break
             self._budget.spend(1, pc)
@@ -142,6 +143,8 @@ class PathRun:
             return site.target if self._static_key(insn, site) != site.inverted else insn.next
         if insn.address in self._kernel.sites.alternatives:
             self._kernel.comes_by(insn.address)
+        if insn.mnemonic in ("cld", "std"):
+            self.state.direction_lost = False
         if is_plain(insn.effect):
             if insn.repeat:
                 raise UndecidedError(
@@ -191,8 +194,10 @@ class PathRun:
             meaning = ""
             if OPPOSITE.get(plain, plain) == "e":
                 meaning = value.zero if holds else value.nonzero
-            meaning = self._kernel.with_feature(meaning, insn.address)
-            self.decisions.append(Decision(insn.address, insn.text, value.sources, taken, meaning))
+            shown = f"{value.by}; {insn.mnemonic}" if value.by else insn.mnemonic
+            outcome = f"`{shown}` {'taken' if taken else 'not taken'}"
+            meaning = self._kernel.with_feature(meaning, outcome, insn.address)
+            self.decisions.append(Decision(insn.address, shown, value.sources, taken, meaning))
             self._forks_at[insn.address] += 1
             if self._forks_at[insn.address] > self._options.max_paths:
                 raise too_many_paths(self._options.max_paths, value.sources, insn.address, self.state.pointers)
@@ -202,7 +207,7 @@ class PathRun:
         """Whether the key of a jump label is on: as the user said, or as it is decided."""
         on = self._options.static_keys.get(site.key)
         if on is None:
-            key = identity(("static key", site.key))
+            key = identity(("static key", site.key_address))
             off, turned_on = (f"static key `{site.key}` is {state}" for state in ("off", "on"))
             return not self._decide(insn, "e", FlagValue(key, (site.key,), off, turned_on))
         return on
@@ -218,13 +223,17 @@ class PathRun:
             condition = "e"
             key = identity((insn.mnemonic, self.state.content("rcx")))
             unknown = FlagValue(key, count.sources, *_count_means(self.state, count))
+        if unknown is None and not insn.effect.reads and self.state.memory.external_at(target) is not None:
+            # There the emulator has nothing to run.
+            taken = condition_holds(condition, self.state.machine.flags())
+            return self._calls.gone_to(insn, target) if taken else insn.next
         if unknown is None:
             went = self.state.machine.step(insn.address)[0]
             if went not in (target, insn.next):
                 raise UndecidedError(
                     "emulator-disagrees", f"`{insn.text}` went to {went:#x}", where=f"{insn.address:#x}"
                 )
-            return went
+            return self._calls.gone_to(insn, went)
         if insn.mnemonic == "loop":
             raise UndecidedError(
                 "loop-count-unknown",
@@ -232,7 +241,7 @@ class PathRun:
                 where=f"{insn.address:#x}",
                 hint=bind_hint(unknown.sources),
             )
-        return target if self._decide(insn, condition, unknown) else insn.next
+        return self._calls.gone_to(insn, target) if self._decide(insn, condition, unknown) else insn.next
 
     def _conditional_move(self, insn: Instruction) -> None:
         """A conditional move between unknown flags is a fork like a branch; the memory operand is read anyway."""

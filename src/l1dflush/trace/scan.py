@@ -33,22 +33,23 @@ _READ = re.compile(r", (?:byte|word|dword|qword|xmmword|ymmword|zmmword) ptr .*\
 
 @dataclass(frozen=True, slots=True)
 class CodeMap:
-    """What :func:`scan` found: ``promising`` are entries whose own code may be a flush, ``likely`` those of them that
-    step by a line or a page, ``calls`` whom each calls directly, ``unlabelled`` the targets of direct calls that are
-    no entry."""
+    """What :func:`scan` found: ``looping`` are entries whose own code may read in a loop, ``promising`` those that may
+    be a flush, ``likely`` those of them that step by a line or a page, ``calls`` whom each calls directly,
+    ``unlabelled`` the targets of direct calls that are no entry."""
 
+    looping: frozenset[int]
     promising: frozenset[int]
     likely: frozenset[int]
     calls: Mapping[int, frozenset[int]]
     unlabelled: frozenset[int]
 
     def may_flush(self, entry: int) -> bool:
-        """Whether the code from ``entry`` on, or some that it calls, may be a flush."""
+        """Whether the code from ``entry`` on, or some that it calls, could be a flush at all."""
         seen = {entry}
         pending = [entry]
         while pending:
             at = pending.pop()
-            if at in self.promising:
+            if at in self.looping or at in self.promising:
                 return True
             new = self.calls.get(at, frozenset()) - seen
             seen |= new
@@ -60,6 +61,7 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
     """Disassembles every executable section of ``image``, from each of ``entries`` to the next."""
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32)
     known = sorted(set(entries))
+    looping: set[int] = set()
     promising: set[int] = set()
     likely: set[int] = set()
     graph: dict[int, frozenset[int]] = {}
@@ -70,7 +72,9 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
         inside = known[bisect_right(known, section.address - 1) : bisect_right(known, end - 1)]
         starts = sorted({section.address, *inside})
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
-            promises, by_lines, calls = _look(decoder, section, start, stop)
+            loops, promises, by_lines, calls = _look(decoder, section, start, stop)
+            if loops:
+                looping.add(start)
             if promises:
                 promising.add(start)
             if by_lines:
@@ -79,16 +83,18 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
     code = [(s.address, s.address + len(s.data)) for s in image.sections if s.executable]
     called = {at for calls in graph.values() for at in calls}
     inside_code = {at for at in called if any(low <= at < high for low, high in code)}
-    return CodeMap(frozenset(promising), frozenset(likely), graph, frozenset(inside_code - set(known)))
+    return CodeMap(
+        frozenset(looping), frozenset(promising), frozenset(likely), graph, frozenset(inside_code - set(known))
+    )
 
 
-def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, bool, set[int]]:
-    """Whether the code from ``start`` to ``stop`` may be a flush, whether a loop of it steps by lines or pages, and
+def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, bool, bool, set[int]]:
+    """Whether the code from ``start`` to ``stop`` has a loop, may be a flush, steps by lines or pages in a loop, and
     which addresses it calls."""
     code = section.data[start - section.address : stop - section.address]
     calls: set[int] = set()
     steps: list[tuple[int, int]] = []
-    promises, by_lines, reads = False, False, 0
+    loops, promises, by_lines, reads = False, False, False, 0
     for address, _, mnemonic, operands in decoder.disasm_lite(code, start):
         if mnemonic == "call":
             if operands.startswith("0x"):
@@ -97,6 +103,8 @@ def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tupl
             target = int(operands, 16) if operands.startswith("0x") else stop
             if target <= address:
                 loop = max(target, address - LONGEST_LOOP_BYTES)
+                # A jump back without a condition is mostly the way back from a part that was moved out.
+                loops = loops or (mnemonic != "jmp" and address - target <= LONGEST_LOOP_BYTES)
                 inside = [size for at, size in steps if loop <= at]
                 promises = promises or bool(inside)
                 by_lines = by_lines or any(size >= SMALLEST_LINE and size & (size - 1) == 0 for size in inside)
@@ -109,4 +117,4 @@ def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tupl
             text = f"{mnemonic} {operands}"
             promises = promises or mnemonic in _MECHANISMS or bool(_STRING.match(text) or _FLUSH_MSR.search(text))
         reads += _READ.search(operands) is not None
-    return promises or reads >= UNROLLED, by_lines, calls
+    return loops, promises or reads >= UNROLLED, by_lines, calls

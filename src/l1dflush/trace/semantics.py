@@ -16,7 +16,7 @@ from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
 from l1dflush.trace.conditions import flag_content, unknown_flags
-from l1dflush.trace.decode import Instruction, Memory, Operand, Register
+from l1dflush.trace.decode import REGISTERS, Instruction, Memory, Operand, Register
 from l1dflush.trace.effects import REST, Effect, Form, Role
 from l1dflush.trace.state import Access, FlagValue, State, lost_value
 from l1dflush.trace.values import Unknown, identity
@@ -167,7 +167,7 @@ class Dataflow:
         if not unknown:
             return {}, None, True
         names = tuple(sorted({name for value in unknown for name in value.sources}))
-        flags = FlagValue(identity(("flags", key)), names, *_zero_means(insn, names)) if effect.flags_written else None
+        flags = self._flags(insn, sources, key, names) if effect.flags_written else None
         first, second = sources.get(0), sources.get(1)
         whole = bool(insn.operands) and _size(insn.operands[0]) == state.width
         same = (
@@ -202,10 +202,63 @@ class Dataflow:
             lost = state.unknowns.get(("lost", insn.address), names, lost=True)
             return dict.fromkeys((*range(len(insn.operands)), -1), lost), flags, False
         written = (i for i in range(len(insn.operands)) if effect.role(i) in (Role.WRITE, Role.UPDATE))
-        results: dict[int, Value] = {i: state.fresh(("value", key, i), unknown) for i in written}
+        extended = insn.mnemonic in _EXTENDING and self._exact(insn, 1, second) == f"`{names[0]}`"
+        exact = second.exact if extended and isinstance(second, Unknown) else 0
+        results: dict[int, Value] = {i: state.fresh(("value", key, i), unknown, exact=exact) for i in written}
         if effect.writes:
             results[-1] = state.fresh(("value", key), unknown)
         return results, flags, False
+
+    def _flags(self, insn: Instruction, sources: dict[int, Value], key: str, names: tuple[str, ...]) -> FlagValue:
+        """The flags that ``insn`` computes from unknown values: their identity, and what they mean."""
+        operands, form = insn.operands, insn.effect.form
+        same = len(operands) == 2 and operands[0] == operands[1] and isinstance(operands[0], Register)
+        tested = (same and form in (Form.TEST, Form.AND, Form.OR)) or (form is Form.COMPARE and operands[1] == 0)
+        if tested and isinstance(operands[0], Register) and operands[0].general:
+            # All of these set all flags alike.
+            part = self._state.part(operands[0])
+            content = part.uid if part else self._state.content(operands[0].full)
+            key = identity(("compared with zero", operands[0].size, operands[0].offset, content))
+        what = self._exact(insn, 0, sources.get(0)) if operands else ""
+        other = self._exact(insn, 1, sources.get(1)) if len(operands) == 2 and not same else ""
+        second = operands[1] if len(operands) == 2 else None
+        zero = nonzero = ""
+        if what and tested:
+            zero, nonzero = f"{what}{_is(what)} zero", f"{what}{_is(what)} not zero"
+        elif what and form is Form.COMPARE and isinstance(second, int):
+            zero, nonzero = f"{what}{_is(what)} {second:#x}", f"{what}{_is(what)} not {second:#x}"
+        elif what and form in (Form.TEST, Form.AND) and isinstance(second, int) and second > 0:
+            if second & (second - 1) == 0:
+                bit = f"bit {second.bit_length() - 1} of {what}"
+                zero, nonzero = f"{bit} is clear", f"{bit} is set"
+        elif what and other and form is Form.OR:
+            zero, nonzero = f"{what} and {other} are zero", f"{what} or {other} is not zero"
+        return FlagValue(identity(("flags", key)), names, zero, nonzero, _shown(insn))
+
+    def _exact(self, insn: Instruction, index: int, value: Value) -> str:
+        """What operand ``index`` holds, in words, where it is what its name says and nothing computed from it."""
+        state, operand = self._state, insn.operands[index]
+        if not isinstance(value, Unknown) or not value.exact:
+            return ""
+        size, low = value.exact, 0
+        if isinstance(operand, Memory):
+            access = next(access for access in state.accesses(insn) if access.operand == index)
+            moved = access.size == state.width and state.memory.content(access.address, access.size, value)
+            if moved and moved != (value.uid, 0):
+                return ""
+            size = operand.size
+        elif isinstance(operand, Register):
+            if state.part(operand) is None and state.machine.read(operand.full) != value.marker:
+                return ""
+            size, low = operand.size, 8 * operand.offset
+        source = value.sources[0]
+        if size >= value.exact and not low:
+            return f"`{source}`"
+        whole = REGISTERS[source][0] if source in REGISTERS else ""
+        for name, what in REGISTERS.items():
+            if what == (whole, size, low // 8):
+                return f"`{name}`"
+        return f"{'the low' if not low else 'the second'} {8 * size} bits of `{source}`"
 
     def _lea(self, insn: Instruction) -> tuple[Value, bool]:
         """The value of an address, and whether it is one unknown value moved on."""
@@ -252,10 +305,13 @@ class Dataflow:
                 state.machine.write(register.full, value.marker)
             return
         narrowed = ("narrow", key, register.size, register.offset, _identity(value))
+        fits = isinstance(value, Unknown) and register.size >= value.exact
+        exact = value.exact if isinstance(value, Unknown) and fits else 0
         if not partial:
-            state.set_unknown(register.full, state.fresh(narrowed, [value]))
+            state.set_unknown(register.full, state.fresh(narrowed, [value], exact=exact))
             return
-        part = value if isinstance(value, Unknown) else state.fresh((narrowed, "alone"), [value])
+        # Not the value itself: of one that was wider this is only a part.
+        part = state.fresh((narrowed, "alone"), [value], exact=exact)
         state.set_part(register, part, state.fresh(narrowed, [value, before]))
 
     def _store(self, access: Access, value: Value, key: str, kept: bool) -> None:
@@ -274,20 +330,21 @@ class Dataflow:
             state.memory.store(access.address, access.size, part)
 
 
-def _zero_means(insn: Instruction, names: tuple[str, ...]) -> tuple[str, str]:
-    """What a set and a clear zero flag say after ``insn``, in words; empty where it is not simple."""
-    what = " and ".join(f"`{name}`" for name in names)
-    first, second = (*insn.operands, None, None)[:2]
-    same = first == second and isinstance(first, Register)
-    form = insn.effect.form
-    if (form is Form.COMPARE and second == 0) or (same and form in (Form.TEST, Form.AND, Form.OR)) or form is Form.OR:
-        return f"{what} is zero", f"{what} is not zero"
-    if form is Form.COMPARE and isinstance(second, int):
-        return f"{what} is {second:#x}", f"{what} is not {second:#x}"
-    if form in (Form.TEST, Form.AND) and isinstance(second, int) and second > 0 and second & (second - 1) == 0:
-        bit = second.bit_length() - 1
-        return f"bit {bit} of {what} is clear", f"bit {bit} of {what} is set"
-    return "", ""
+# What they make of a value has the same meaning.
+_EXTENDING = frozenset({"movzx", "movsx", "movsxd"})
+
+
+def _is(what: str) -> str:
+    return " are" if what.startswith("the ") else " is"
+
+
+def _shown(insn: Instruction) -> str:
+    """An instruction without addresses: places in memory are named by the values that are loaded from them."""
+    parts = [
+        f"{operand:#x}" if isinstance(operand, int) else operand.full if isinstance(operand, Register) else "memory"
+        for operand in insn.operands
+    ]
+    return f"{insn.mnemonic} {', '.join(parts)}".strip()
 
 
 def _identity(value: Value) -> Hashable:

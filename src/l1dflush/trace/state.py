@@ -33,12 +33,14 @@ FLAGS_AT_ENTRY = "what the flags were before"
 @dataclass(frozen=True, slots=True)
 class FlagValue:
     """Flags that depend on unknown values. ``key`` is an identity: the same whenever they are the same. ``zero``
-    says what a set zero flag means, and ``nonzero`` what a clear one does, where that can be said in words."""
+    says what a set zero flag means, and ``nonzero`` what a clear one does, where that can be said in words; ``by`` is
+    what computed them."""
 
     key: str
     sources: tuple[str, ...]
     zero: str = ""
     nonzero: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,10 @@ class State:
         self.undefined_used: dict[str, None] = {}
         # Where calls and pushes put what the callee has to leave alone.
         self.saved: set[int] = set()
+        # Which way string instructions went when flags were pushed, by the pushed value; and whether flags were popped
+        # that are not known.
+        self.pushed_directions: dict[str, int] = {}
+        self.direction_lost = False
         # What last moved fs or gs; empty while they are where they were at entry.
         self.segments_moved = ""
         # Unknown values in parts of registers, each with what the whole register held then.
@@ -112,7 +118,7 @@ class State:
         return frozenset(not_arguments)
 
     def _set_entry(self, register: str, name: str) -> None:
-        value = self.unknowns.get(("register", register), {name}, name=f"what `{name}` points to")
+        value = self.unknowns.get(("register", register), {name}, name=f"what `{name}` points to", exact=self.width)
         self.registers[register] = value
         self.machine.write(register, value.marker)
 
@@ -155,12 +161,12 @@ class State:
         yield self.unknowns.get(("stack",), ())
 
     def fresh(self, key: Hashable, values: Iterable[Unknown | FlagValue | None], *, name: str | None = None,
-              alignment: int = 1) -> Unknown:  # fmt: skip
+              alignment: int = 1, exact: int = 0) -> Unknown:  # fmt: skip
         """The unknown value that an operation on ``values`` gives. Where it points to, if it is used as an
         address, nothing is known about the alignment."""
         self.fresh_made += 1
         sources = {source for value in values if value is not None for source in value.sources}
-        return self.unknowns.get(key, sources, name=name, alignment=alignment)
+        return self.unknowns.get(key, sources, name=name, alignment=alignment, exact=exact)
 
     def content(self, register: str) -> Hashable:
         """What a general register holds: its bits if known, else which unknown value, and how far it was
@@ -247,6 +253,8 @@ class State:
 
     def emit(self, insn: Instruction, access: Access) -> None:
         """Appends the events of a memory operand."""
+        if access.origin is not None and access.role in (Role.WRITE, Role.UPDATE):
+            self.memory.stored_through(access.origin)
         for kind in EVENTS_OF[access.role]:
             self.events.append(Event(kind, insn.address, insn.mnemonic, access.arena, access.offset, access.size))
 

@@ -16,7 +16,9 @@ from l1dflush.trace.values import Unknown
 
 
 def element_count(state: State, insn: Instruction) -> int:
-    """How often the instruction repeats. Raises UndecidedError if that is unknown."""
+    """How often the instruction repeats. Raises UndecidedError if that is unknown, or which way it goes."""
+    if state.direction_lost:
+        raise UndecidedError("direction-unknown", f"which way `{insn.text}` goes", where=f"{insn.address:#x}")
     if not insn.repeat:
         return 1
     unknown = state.registers["rcx"]

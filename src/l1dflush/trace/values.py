@@ -40,13 +40,15 @@ class Unknown:
     """One unknown value. ``uid`` is the identity of its origin: equal ones are equal values, on all paths.
     ``marker`` stands for it in the emulator; ``sources`` are the names of what it came from; ``arena`` is the
     memory it points to if it is used as an address. ``lost`` marks a value that an instruction which was
-    stepped over would have written: nothing may depend on it."""
+    stepped over would have written: nothing may depend on it. ``exact`` is the size in bytes of what its one
+    source names, if the value is that and not something computed from it, else 0."""
 
     uid: str
     marker: int
     sources: tuple[str, ...]
     arena: Arena
     lost: bool = False
+    exact: int = 0
 
 
 def _few(sources: Iterable[str]) -> tuple[str, ...]:
@@ -94,6 +96,7 @@ class Unknowns:
         kind: ArenaKind = ArenaKind.INPUT,
         alignment: int = POINTER_ALIGNMENT,
         lost: bool = False,
+        exact: int = 0,
     ) -> Unknown:
         """The unknown value of ``origin``, made when it is seen for the first time.
 
@@ -108,7 +111,7 @@ class Unknowns:
             shown = [f"`{n}`" for n in names[:MOST_NAMES]] + ["more"] * (len(names) > MOST_NAMES)
             text = name or f"what {' and '.join(shown)} leads to"
             arena = Arena(f"unknown:{uid}", kind, text, alignment, sources=names)
-            value = Unknown(uid, marker, names, arena, lost)
+            value = Unknown(uid, marker, names, arena, lost, exact if len(names) == 1 else 0)
             self._by_uid[uid] = value
             self._by_window[window] = value
         self._in_flight.append(value)

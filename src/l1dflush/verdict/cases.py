@@ -33,7 +33,9 @@ def cases(leaves: Sequence[Leaf]) -> Mapping[str, list[tuple[str, ...]]]:
 def _tree(leaves: Sequence[Leaf], depth: int) -> Tree:
     """The decisions of ``leaves`` from ``depth`` on; one whose outcomes lead to the same is left out."""
     if len(leaves[0][0]) <= depth:
-        return leaves[0][1]
+        # Nothing tells these apart any more; none of them may get lost.
+        ends = dict.fromkeys(does for _, does in leaves)
+        return leaves[0][1] if len(ends) == 1 else tuple(("in some cases", does) for does in ends)
     branches: dict[str, list[Leaf]] = {}
     for leaf in leaves:
         branches.setdefault(leaf[0][depth], []).append(leaf)

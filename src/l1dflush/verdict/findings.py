@@ -18,7 +18,6 @@ from l1dflush.verdict.walk import (
     Buffer,
     Mechanism,
     Places,
-    enters,
     fill_start,
     mechanism,
     storage,
@@ -53,14 +52,13 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
         finding("undefined-register", f"{name} is no argument, and what the routine does depends on it")
         for name in trace.reads_before_written
     )
-    entered = enters(trace.paths)
     outcomes: list[Mechanism] = []
     for path in trace.paths:
         walk = walk_of(path, buffer) if buffer is not None else []
         if buffer is not None and walk:
             found.extend(_of_walk(trace, path, buffer, walk, places))
             found.extend(_of_extent(trace, buffer, walk, buffer_size, places, line))
-        outcomes.append(mechanism(path, bool(walk), entered))
+        outcomes.append(mechanism(path, bool(walk)))
     if buffer is not None:
         found.extend(_of_own_lines(trace.paths, buffer, places))
     ways = _of_outcomes(trace.paths, outcomes, places)
@@ -176,6 +174,8 @@ def _of_extent(
         return
     beyond = [] if buffer_size is None else [e for e in reads if e.offset < 0 or e.offset + e.size > buffer_size]
     symbol = storage(trace.routine.image, lowest)
+    if symbol is None and buffer.primary.kind is ArenaKind.SECTION:
+        yield from _of_section(trace, reads, lowest, places)
     if symbol is not None and not buffer.declared:
         span = max(e.offset + e.size for e in reads) - lowest.offset
         known = symbol.size is not None and symbol.size > 0
@@ -199,6 +199,17 @@ def _of_extent(
             places.where(beyond[0].pc),
         )
     yield from _of_gaps(walk, places, line)
+
+
+def _of_section(trace: Trace, reads: Sequence[Event], lowest: Event, places: Places) -> Iterator[Finding]:
+    """A walk through a section in which nothing has a name."""
+    assert lowest.arena is not None
+    base = int(lowest.arena.key.removeprefix("section:"), 16)
+    section = next(section for section in trace.routine.image.sections if section.address == base)
+    beyond = max(e.offset + e.size for e in reads) - section.size
+    if beyond > 0:
+        text = f"{beyond} bytes beyond the {section.size} of {section.name} are read"
+        yield finding("outside-buffer", text, places.where(lowest.pc))
 
 
 def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> Iterator[Finding]:

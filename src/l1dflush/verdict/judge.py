@@ -36,13 +36,12 @@ from l1dflush.verdict.model import (
 )
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.rows import Outcome, Question, judge_cache
-from l1dflush.verdict.select import select
+from l1dflush.verdict.select import NotFollowedError, select
 from l1dflush.verdict.walk import (
     PAGE,
     Buffer,
     Mechanism,
     Places,
-    enters,
     find_buffer,
     mechanism,
     placement,
@@ -75,7 +74,7 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     try:
         trace = select(routines, options)
     except UndecidedError as error:
-        return _undecided(routines[0], error, options)
+        return _undecided(error.routine if isinstance(error, NotFollowedError) else routines[0], error, options)
     result = _judge(trace, caches, options)
     if trace.routine.origin.compiled and options.optimize != "0":
         result = _compare_unoptimised(source, caches, options, result)
@@ -123,8 +122,7 @@ def _judge(
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
     findings = find(trace, buffer, size, line)
     walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
-    entered = enters(trace.paths)
-    paths = tuple(_path_info(path, places, mechanism(path, path in walking, entered)) for path in trace.paths)
+    paths = tuple(_path_info(path, places, mechanism(path, path in walking)) for path in trace.paths)
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
     if buffer is None or not walking:

@@ -7,7 +7,7 @@ from math import gcd
 
 from l1dflush.trace.model import Event, Kind, Path, flushes_by_msr
 from l1dflush.verdict.model import LeftInfo
-from l1dflush.verdict.walk import LINE, TOUCHES, Buffer, Places, walk_of
+from l1dflush.verdict.walk import LINE, TOUCHES, Buffer, Places, fill_start, walk_of
 
 
 def after_flush(path: Path, buffer: Buffer | None) -> Sequence[Event]:
@@ -17,6 +17,16 @@ def after_flush(path: Path, buffer: Buffer | None) -> Sequence[Event]:
     ends = [walk[-1][0]] if walk else []
     ends += [at for at, event in enumerate(path.events) if flushes_by_msr(event) or event.kind is Kind.FLUSH_ALL]
     return path.events[max(ends) + 1 :] if ends else ()
+
+
+def since_fill(path: Path, buffer: Buffer | None) -> Sequence[Event]:
+    """The same from the first access of the fill on, without the buffer's own: what is touched while the buffer is
+    read may still be cached when it is."""
+    walk = walk_of(path, buffer) if buffer is not None else []
+    if not walk or buffer is None:
+        return after_flush(path, buffer)
+    events = path.events[walk[fill_start(walk)][0] :]
+    return [event for event in events if event.arena is None or event.arena.key not in buffer.arenas]
 
 
 def own_lines(events: Iterable[Event]) -> list[Event]:
@@ -36,7 +46,7 @@ def left_behind(paths: Iterable[Path], buffer: Buffer | None, places: Places) ->
     touched: dict[str, dict[tuple[int, int], set[bool]]] = {}
     calls: dict[str, None] = {}
     for path in paths:
-        events = after_flush(path, buffer)
+        events = since_fill(path, buffer)
         calls.update((event.detail, None) for event in events if event.kind is Kind.CALL)
         for event in own_lines(events):
             name, offset = places.of(event)

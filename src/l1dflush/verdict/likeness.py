@@ -21,8 +21,6 @@ _PLACE = re.compile(
     r" \((?:0x[0-9a-f]+|(?:[^()]|\([^()]*\))*:\d+|[\w.$#@-]+\+0x[0-9a-f]+|[\w.$#@-]+(?=\)(?:$|;| and )))\)"
 )
 _ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+|\S+\+0x[0-9a-f]+)")
-# "`jne 0x400012` taken": the decision of an instruction whose meaning is not known has its operands.
-_OPERAND = re.compile(r"`([^`]*)` ((?:not )?taken)\b")
 _HEX = re.compile(r"0x[0-9a-f]+")
 _QUOTED = re.compile(r"`([^`]+)`")
 _OUTCOMES = (
@@ -31,6 +29,7 @@ _OUTCOMES = (
     (" is on", " is off"),
     (" is enabled", " is disabled"),
     (" is present", " is absent"),
+    (" are ", " are not "),
     (" is ", " is not "),
 )
 BUFFER, STACK = "buffer", "stack"
@@ -39,7 +38,6 @@ _ANY_CODE = frozenset({"load", "store"})
 
 def without_places(text: str) -> str:
     """``text`` without the addresses and line numbers in it."""
-    text = _OPERAND.sub(lambda found: f"`{_HEX.sub('…', found[1])}` {found[2]}", text)
     return _ADDRESS.sub(r"\1 …", _PLACE.sub("", text))
 
 

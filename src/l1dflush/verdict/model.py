@@ -81,9 +81,8 @@ class Run(_Model):
 class PathInfo(_Model):
     """One way through the routine."""
 
-    outcome: Literal["software walk", "MSR write", "cache instruction", "skipped", "no entry"] = Field(
-        description="how the path flushes; 'skipped' if it does not, 'no entry' if nobody is let in behind it: it ends"
-        " in a trap, or returns where others enter a guest"
+    outcome: Literal["software walk", "MSR write", "cache instruction", "skipped", "trap"] = Field(
+        description="how the path flushes; 'skipped' if it does not, 'trap' if it ends in one before it does"
     )
     decided_by: tuple[str, ...] = Field(description="the decisions that lead here, one sentence each")
     loads: int = Field(description="loads from the buffer")

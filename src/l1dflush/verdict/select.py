@@ -10,7 +10,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.explore import trace as run_trace
 from l1dflush.trace.model import UNTIL, Kind, Trace
-from l1dflush.trace.scan import scan
+from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import LINE, READS, mechanism, walked_arenas
 
@@ -32,37 +32,53 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     if len(routines) == 1:
         return _come_to_end(run_trace(routines[0], options.trace_options()))
     named = [r for r in routines if any(word in r.name.lower() for word in FLUSH_WORDS)]
+    code = scan(routines[0].image, (r.entry for r in routines)) if len(routines) > FEW else None
     tried = _Tried(options, time.monotonic() + options.max_seconds)
-    for group in _groups(routines, named):
+    for group in _groups(routines, named, code):
         tried.run(group)
         found = tried.found()
         if found is not None:
-            return _come_to_end(found)
-    if len(tried.failed) == 1:
-        raise tried.failed[0][1]
+            return _come_to_end(tried.told(found))
+    # Nobody walks; whose code looks like it would, with other values or without what could not be followed, is meant.
+    likely = code.likely if code is not None else frozenset(routine.entry for routine in routines)
+    failed = [(routine, error) for routine, error in tried.failed if routine.entry in likely]
+    if len(failed) == 1:
+        raise NotFollowedError(*failed[0])
+    still = [t for t in tried.others if t.routine in named and t.routine.entry in likely]
+    if code is not None and len(still) == 1 and not failed:
+        return _come_to_end(still[0])
     listed = named or routines
-    reason = "" if not tried.failed else f"; {tried.failed[0][0].name} could not be followed: {tried.failed[0][1].what}"
+    first = (failed or tried.failed)[:1]
+    reason = "".join(f"; {routine.name} could not be followed: {error.what}" for routine, error in first)
     names = _list(routine.name for routine in listed)
     raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
 
 
-def _groups(routines: Sequence[Routine], named: Sequence[Routine]) -> Iterator[Sequence[Routine]]:
+class NotFollowedError(UndecidedError):
+    """The only function that looks like a flush could not be followed; ``routine`` is that function."""
+
+    def __init__(self, routine: Routine, error: UndecidedError) -> None:
+        super().__init__(error.cause, error.what, where=error.where, hint=error.hint)
+        self.routine = routine
+
+
+def _groups(routines: Sequence[Routine], named: Sequence[Routine], code: CodeMap | None) -> Iterator[Sequence[Routine]]:
     """What is tried one after the other: few functions as they are, of many those that look like a flush, and
     then those that nobody named but that are called."""
-    others = [routine for routine in routines if routine not in named] if len(named) < len(routines) else []
-    if len(routines) <= FEW:
+    known = {routine.entry for routine in named}
+    others = [routine for routine in routines if routine.entry not in known]
+    if code is None:
         yield from (named, others)
         return
-    image = routines[0].image
-    code = scan(image, (routine.entry for routine in routines))
     yield [routine for routine in named if code.may_flush(routine.entry)]
     yield [routine for routine in others if routine.entry in code.likely]
     nameless = [
         replace(routines[0], name=f"code at {entry:#x}", entry=entry, end=None, parameters=())
         for entry in sorted(code.unlabelled)
     ]
-    looks = scan(image, (*(routine.entry for routine in routines), *code.unlabelled)) if nameless else code
-    yield [routine for routine in nameless if routine.entry in looks.likely]
+    if nameless:
+        looks = scan(routines[0].image, (*(routine.entry for routine in routines), *code.unlabelled))
+        yield [routine for routine in nameless if routine.entry in looks.likely]
     yield [routine for routine in others if routine.entry in code.promising - code.likely]
 
 
@@ -88,15 +104,23 @@ class _Tried:
         for routine in routines:
             left = self.deadline - time.monotonic()
             if left <= 0:
-                raise InputError(
-                    f"not all of the functions could be tried in {self.options.max_seconds:g} seconds", hint=_PICK
-                )
+                error = UndecidedError("budget", f"no time was left of {self.options.max_seconds:g} seconds")
+                self.failed.append((routine, error))
+                continue
             try:
                 trace = run_trace(routine, replace(self.options.trace_options(), max_seconds=left))
             except UndecidedError as error:
                 self.failed.append((routine, error))
                 continue
             (self.walking if any(walked_arenas(path) for path in trace.paths) else self.others).append(trace)
+
+    def told(self, trace: Trace) -> Trace:
+        """``trace``, which says what else could have been the flush."""
+        if not self.failed:
+            return trace
+        names = _list(routine.name for routine, _ in self.failed)
+        note = f"{trace.routine.name} is the flush ({names} could not be followed)"
+        return replace(trace, assumptions=(*trace.assumptions, note))
 
     def found(self) -> Trace | None:
         """The only one that walks a buffer, or the only one that flushes at all; None if nobody does.
@@ -110,7 +134,8 @@ class _Tried:
             names = _list(trace.routine.name for trace in walking)
             raise InputError(f"several functions walk a buffer: {names}", hint=_PICK)
         # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
-        flushing = [t for t in self.others if any(mechanism(p, walks=False) != "skipped" for p in t.paths)]
+        does = {"MSR write", "cache instruction"}
+        flushing = [t for t in self.others if any(mechanism(p, walks=False) in does for p in t.paths)]
         if not walking and len(flushing) == 1 and not self.failed:
             return flushing[0]
         return walking[0] if walking else None

@@ -173,24 +173,18 @@ def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
     return longest.event._replace(offset=min(longest.event.offset, longest.last))
 
 
-Mechanism = Literal["software walk", "MSR write", "cache instruction", "skipped", "no entry"]
+Mechanism = Literal["software walk", "MSR write", "cache instruction", "skipped", "trap"]
 
 
-def mechanism(path: Path, walks: bool, entered: bool = False) -> Mechanism:
-    """How a path flushes. A walk counts first: what an MSR write does cannot be proved. ``entered`` tells that
-    other paths of the routine enter a guest: then one that returns lets nobody in."""
+def mechanism(path: Path, walks: bool) -> Mechanism:
+    """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
     if walks:
         return "software walk"
     if any(flushes_by_msr(event) for event in path.events):
         return "MSR write"
     if any(event.kind is Kind.FLUSH_ALL for event in path.events):
         return "cache instruction"
-    return "no entry" if path.end in TRAPS or (entered and not path.end) else "skipped"
-
-
-def enters(paths: Iterable[Path]) -> bool:
-    """Whether some path ends where somebody else goes on: a guest, interrupted code, or what is behind --until."""
-    return any(path.end and path.end not in TRAPS for path in paths)
+    return "trap" if path.end in TRAPS else "skipped"
 
 
 def fill_start(walk: Sequence[tuple[int, Event]]) -> int:
