@@ -66,6 +66,8 @@ def test_random_code(code: bytes, bits: Literal[32, 64]) -> None:
         "mov $-1,%rax; prefetcht0 (%rax); clflush (%rax); ret",
         "movaps 1(%rsp),%xmm0; ret",
         "mov %gs:0,%rax; mov %fs:(%rax),%rbx; ret",
+        # Each iteration needs memory of its own.
+        "xor %eax,%eax; 1: movzbl (%rdi,%rax),%ecx; add $0xae00,%eax; cmp $0x10000,%eax; jne 1b; ret",
     ],
 )
 def test_odd_code(text: str) -> None:

@@ -65,6 +65,8 @@ class Machine:
         self._ids = {name: getattr(ux, f"UC_X86_REG_{(name if wide else _NARROW[name]).upper()}") for name in names}
         self._pc_id = ux.UC_X86_REG_RIP if wide else ux.UC_X86_REG_EIP
         self._mapped: set[int] = set()
+        self._refused: UndecidedError | None = None
+        self._budget: Budget | None = None
         self._reports: list[tuple[int, int, int]] = []
         # Installed before anything is translated: code translated without the hook would never report.
         self._uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, _reporter(self._reports))
@@ -168,6 +170,7 @@ class Machine:
         # The emulator looks for the end when it translates, not when it runs: code translated for an earlier step
         # would be run past it.
         self._uc.ctl_flush_tb()  # type: ignore[attr-defined]  # the binding adds it at run time
+        self._budget = budget
         left = budget.left
         while pc != until and left > 0:
             # In slices, so that a loop without an end cannot outrun the clock.
@@ -183,6 +186,8 @@ class Machine:
             with _interrupts_kept():
                 self._uc.emu_start(pc, until, count=count)
         except unicorn.UcError as error:
+            if self._refused is not None:
+                raise self._refused from error
             reason = _STOPPED.get(error.errno, str(error))
             raise UndecidedError("emulator-stopped", reason, where=f"{pc:#x}") from error
 
@@ -190,8 +195,13 @@ class Machine:
         if access == unicorn.UC_MEM_FETCH_UNMAPPED:
             return False
         try:
+            if self._budget is not None:
+                # What a mapping costs grows with their number: a slice can need thousands, and then minutes.
+                self._budget.check_clock(int(self._uc.reg_read(self._pc_id)))
             self.map(address, size)
-        except UndecidedError:
+        except UndecidedError as error:
+            # Raised inside a hook it would be lost.
+            self._refused = error
             return False
         return True
 
