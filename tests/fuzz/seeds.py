@@ -259,11 +259,13 @@ def patches() -> tuple[Seed, ...]:
     """Mails and diffs."""
     # Not format-patch.patch: it reads byte by byte, and each judgement takes seconds.
     names = ("archive-page.txt", "plain.diff", "series.mbox")
-    # It has a loop over as many bytes as it is told.
-    told = {"plain.diff": {"bytes": "65536"}, "series.mbox": {"bytes": "65536"}}
-    mails = [Seed(name, (FOLDER / "mails" / name).read_bytes(), bind=told.get(name, {})) for name in names]
+    mails = {name: (FOLDER / "mails" / name).read_bytes() for name in names}
+    # Two of them have a loop over as many bytes as they are told.
+    told = {"bytes": "65536"}
     return (
-        *mails,
+        Seed("archive-page.txt", mails["archive-page.txt"]),
+        Seed("plain.diff", mails["plain.diff"], bind=told),
+        Seed("series.mbox", mails["series.mbox"], function="l1d_scrub_lines", bind=told),
         Seed("loop.diff", diff_of(C_LOOP, "arch/flush.c")),
         Seed("asm.eml", diff_of(C_ASM, "flush.c", mail=True)),
         Seed("assembly.patch", diff_of(WALK, "flush.S")),

@@ -41,8 +41,10 @@ from l1dflush.verdict.options import VerifyOptions
 # Every CPU that counts has this cache: 64 sets of 8 ways with lines of 64 bytes.
 CPU = "haswell"
 POLICY, WAYS, SETS, LINE = "tree-PLRU", 8, 64, 64
-# Seconds for one input. The slowest that ends by itself takes a compiler's limit; one that hangs takes for ever.
+# Seconds for one input: many times what any takes, and one that hangs takes for ever.
 PATIENCE = 20.0
+# Per path. What is done with the events afterwards has no budget of its own: half a million take half a minute.
+INSTRUCTIONS = 200_000
 # A run that touches as many lines as a page has is a walk, and has to flush.
 WALK_LINES = 64
 # Whether both outcomes of a static key are judged.
@@ -86,7 +88,9 @@ _PLACES = re.compile(r"rip [-+] 0x[0-9a-f]+|0x[0-9a-f]{6,}")
 
 def options_of(seed: Seed, seconds: float = 1.0) -> VerifyOptions:
     """The question that is asked of a seed."""
-    return VerifyOptions(function=seed.function, bind=seed.bind, cpus=(CPU,), max_seconds=seconds)
+    return VerifyOptions(
+        function=seed.function, bind=seed.bind, cpus=(CPU,), max_seconds=seconds, max_instructions=INSTRUCTIONS
+    )
 
 
 def judged(path: Path, options: VerifyOptions) -> Judged:
@@ -238,9 +242,9 @@ def _confirm_by_events(trace: Trace, dice: random.Random) -> int:
                     stretches.append([])
                 if event.arena is None or event.kind is Kind.PREFETCH:
                     continue
-                known = 4096 if event.arena.kind is ArenaKind.INPUT else min(event.arena.alignment, 4096)
-                # A pointer that is handed in points to whole pages if that is where the walk is.
-                known = event.arena.alignment if lines[event.arena.key] < WALK_LINES else known
+                # What is outside is taken to begin with a page if it is the buffer: the result's scope says so.
+                placed_here = event.arena.kind in (ArenaKind.SECTION, ArenaKind.STACK)
+                known = event.arena.alignment if placed_here or lines[event.arena.key] < WALK_LINES else 4096
                 place = len(bases) + 1 << 32 | dice.randrange(0, 4096, min(max(known, 1), 4096))
                 base = bases.setdefault(event.arena.key, place)
                 stretches[-1].append((base + event.offset, event.size))
