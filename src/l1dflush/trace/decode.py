@@ -53,6 +53,7 @@ def _register_names() -> dict[str, tuple[str, int, int]]:
 
 
 REGISTERS = _register_names()
+NAMES_OF_PARTS = {part: name for name, part in REGISTERS.items()}
 GENERAL = tuple(sorted({full for full, _, _ in REGISTERS.values()}))
 
 

@@ -16,7 +16,7 @@ from collections.abc import Hashable
 
 from l1dflush.errors import UndecidedError
 from l1dflush.trace.conditions import flag_content, unknown_flags
-from l1dflush.trace.decode import REGISTERS, Instruction, Memory, Operand, Register
+from l1dflush.trace.decode import NAMES_OF_PARTS, REGISTERS, Instruction, Memory, Operand, Register
 from l1dflush.trace.effects import REST, Effect, Form, Role
 from l1dflush.trace.state import Access, FlagValue, State, lost_value
 from l1dflush.trace.values import Unknown, identity
@@ -254,10 +254,8 @@ class Dataflow:
         source = value.sources[0]
         if size >= value.exact and not low:
             return f"`{source}`"
-        whole = REGISTERS[source][0] if source in REGISTERS else ""
-        for name, what in REGISTERS.items():
-            if what == (whole, size, low // 8):
-                return f"`{name}`"
+        if source in REGISTERS and (part := (REGISTERS[source][0], size, low // 8)) in NAMES_OF_PARTS:
+            return f"`{NAMES_OF_PARTS[part]}`"
         return f"{'the low' if not low else 'the second'} {8 * size} bits of `{source}`"
 
     def _lea(self, insn: Instruction) -> tuple[Value, bool]:
@@ -340,10 +338,12 @@ def _is(what: str) -> str:
 
 def _shown(insn: Instruction) -> str:
     """An instruction without addresses: places in memory are named by the values that are loaded from them."""
-    parts = [
-        f"{operand:#x}" if isinstance(operand, int) else operand.full if isinstance(operand, Register) else "memory"
-        for operand in insn.operands
-    ]
+    parts = []
+    for operand in insn.operands:
+        if isinstance(operand, Register):
+            parts.append(NAMES_OF_PARTS.get((operand.full, operand.size, operand.offset), operand.full))
+        else:
+            parts.append(f"{operand:#x}" if isinstance(operand, int) else "memory")
     return f"{insn.mnemonic} {', '.join(parts)}".strip()
 
 
