@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.trace.explore import trace
 from l1dflush.trace.options import TraceOptions
+from l1dflush.verdict.judge import verify
+from l1dflush.verdict.options import VerifyOptions
 
 bounded = settings(
     max_examples=400, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -72,3 +75,16 @@ def test_random_code(code: bytes, bits: Literal[32, 64]) -> None:
 )
 def test_odd_code(text: str) -> None:
     check(programs.function(text))
+
+
+@pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+def test_a_walk_in_huge_steps(tmp_path: Path) -> None:
+    """It spans nearly 2 GiB; what it leaves out is told without looking at each line."""
+    text = "mov $30,%ecx; 1: movzbl (%rdi),%eax; add $0x3fffc40,%rdi; dec %ecx; jnz 1b; ret"
+    path = tmp_path / "steps.o"
+    path.write_bytes(programs.elf(f".globl flush\n.type flush,@function\nflush: {text}"))
+    start = time.monotonic()
+    result = verify(str(path), VerifyOptions(cpus=("haswell",)))
+    assert time.monotonic() - start < 5  # a second where nothing else runs
+    (found,) = [f.message for f in result.findings if f.id == "skipped-line"]
+    assert found == "the walk goes in steps of 67107904 bytes: 1048560 of 1048561 lines are left out"

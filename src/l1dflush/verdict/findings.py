@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from l1dflush.routine.model import NoteKind
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
@@ -227,13 +228,16 @@ def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> It
     first, last = min(most), max(most)
     if first > 0 and walk[0][1].arena is not None and walk[0][1].arena.kind is ArenaKind.INPUT:
         first = 0
-    expected = range(first * per_page, (last + 1) * per_page)
-    missing = sorted(set(expected) - touched)
+    # Between the lines that are touched, not line by line: a walk in large steps may span terabytes.
+    start, end = first * per_page, (last + 1) * per_page
+    ordered = sorted(touched)
+    around = pairwise([start - 1, *(number for number in ordered if start <= number < end), end])
+    missing = [(low + 1, high - 1) for low, high in around if high - low > 1]
     if not missing:
         return
     where = places.where(walk[-1][1].pc)
     name = places.of(walk[0][1])[0]
-    steps = Counter(b - a for a, b in zip(sorted(touched), sorted(touched)[1:], strict=False))
+    steps = Counter(b - a for a, b in pairwise(ordered))
     usual = steps.most_common(1)[0][0] if steps else 1
     if usual > 1:
         yield finding(
@@ -244,19 +248,10 @@ def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> It
         return
     spans = _list(
         f"{name}{low * line:+#x}" if low == high else f"{name}{low * line:+#x} … {high * line:+#x}"
-        for low, high in _ranges(missing)
+        for low, high in missing
     )
-    yield finding("skipped-line", f"{len(missing)} line{'s' * (len(missing) > 1)} left out: {spans}", where)
-
-
-def _ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    start = previous = numbers[0]
-    for number in numbers[1:]:
-        if number != previous + 1:
-            yield start, previous
-            start = number
-        previous = number
-    yield start, previous
+    count = sum(high - low + 1 for low, high in missing)
+    yield finding("skipped-line", f"{count} line{'s' * (count > 1)} left out: {spans}", where)
 
 
 def _list(items: Iterable[str], limit: int = 4) -> str:
