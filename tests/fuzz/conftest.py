@@ -15,7 +15,7 @@ import pytest
 INPUTS = int(os.environ.get("L1DFLUSH_FUZZ_INPUTS", "2000"))
 SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
 # Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
-SHARES = {"objects": 31, "modules": 40, "compressed": 5, "assembly": 12, "patches": 6, "c": 6}
+SHARES = {"objects": 31, "modules": 48, "compressed": 8, "assembly": 8, "patches": 2, "c": 3}
 # Inputs of one test: few enough that the tests of a long run can be spread.
 SHARD = 500
 _PROPERTY = "fuzz"

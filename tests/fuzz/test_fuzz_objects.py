@@ -1,4 +1,4 @@
-"""Damaged object files and kernel modules: a result or one line, in time, and a PROVED only where it is true."""
+"""Damaged object files: a result or one line, in time, and a PROVED only where it is true."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import seeds
-from damage import damaged_compressed, damaged_objects
+from damage import damaged_objects
 from fuzzing import Part, fuzz
 
 pytestmark = pytest.mark.skipif(not seeds.HAS_AS, reason="the GNU assembler is not installed")
@@ -15,11 +15,3 @@ pytestmark = pytest.mark.skipif(not seeds.HAS_AS, reason="the GNU assembler is n
 
 def test_damaged_objects(shard: Part, tally: Counter[str], tmp_path: Path) -> None:
     fuzz(damaged_objects(seeds.objects()), shard, tmp_path, tally)
-
-
-def test_damaged_modules(shard: Part, tally: Counter[str], tmp_path: Path) -> None:
-    fuzz(damaged_objects(seeds.modules()), shard, tmp_path, tally)
-
-
-def test_damaged_compressed(shard: Part, tally: Counter[str], tmp_path: Path) -> None:
-    fuzz(damaged_compressed(seeds.compressed()), shard, tmp_path, tally)
