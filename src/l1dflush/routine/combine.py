@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from l1dflush.errors import InputError
 from l1dflush.routine.compiled import Compiled
-from l1dflush.routine.detect import Format, detect
+from l1dflush.routine.detect import Format, as_text, detect
 from l1dflush.routine.elf_reader import read_elf
-from l1dflush.routine.load import as_text
 from l1dflush.routine.model import Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.object_file import (
     ObjectData,

@@ -84,6 +84,14 @@ def detect(data: bytes, name: str) -> Format:
     return Format.C if is_c else Format.UNKNOWN
 
 
+def as_text(data: bytes) -> str:
+    """``data`` as text: UTF-8, or else Latin-1, in which every byte means something."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def looks_like_assembly(text: str) -> bool:
     """Whether most lines of ``text`` are directives, labels or x86 instructions."""
     text = _LINE_COMMENT.sub("", _C_COMMENT.sub("", text))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
-from l1dflush.routine.detect import Format, compression, detect
+from l1dflush.routine.detect import Format, as_text, compression, detect
 from l1dflush.routine.extent import narrowed
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
@@ -133,14 +133,6 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             raise InputError("binary data of no known kind", where=source, hint=_UNDERSTOOD)
         case Format.UNKNOWN:
             raise InputError("text of no known kind", where=source, hint=_UNDERSTOOD)
-
-
-def as_text(data: bytes) -> str:
-    """``data`` as text: UTF-8, or else Latin-1, in which every byte means something."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def _standard_input() -> bytes:
