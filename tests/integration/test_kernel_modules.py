@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import kernel_modules
 import pytest
 from kernel_modules import Module, Packing
 
+from l1dflush.cli.main import main
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import PathInfo, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -127,3 +129,14 @@ def test_without_a_key_only_the_flags_decide(bits: int, tmp_path: Path) -> None:
     assert outcomes(result) == {"skipped": 1, "software walk": 2, "MSR write": 2}
     result = judge(Module(bits=bits, site=None, flags=False, record=None), tmp_path)
     assert outcomes(result) == {"software walk": 1}
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not installed")
+def test_a_module_without_its_symbol_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its relocations are gone as well: nothing in it refers to anything."""
+    file = tmp_path / "stripped.ko"
+    file.write_bytes(kernel_modules.build(Module()))
+    subprocess.run(["strip", "-s", file], check=True)
+    assert main(["verify", str(file)]) in (1, 3)
+    captured = capsys.readouterr()
+    assert "symbol table" in captured.err or "damaged-table" in captured.out

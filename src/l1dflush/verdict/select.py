@@ -51,7 +51,10 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     first = (failed or tried.failed)[:1]
     reason = "".join(f"; {routine.name} could not be followed: {error.what}" for routine, error in first)
     names = _list(routine.name for routine in listed)
-    raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
+    if any(symbol.function for symbol in routines[0].image.symbols.values()):
+        raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
+    what = f"it has no symbol table, and none of its pieces of code walks a buffer: {names}{reason}"
+    raise InputError(what, where=routines[0].origin.source, hint="--range A:B takes a piece, by address")
 
 
 class NotFollowedError(UndecidedError):
