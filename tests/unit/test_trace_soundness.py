@@ -120,6 +120,8 @@ REFUSED = {
         "fldz; ret",
         "hlt",
         "int3",
+        "lcall *(%rdi); ret",
+        "ljmp *(%rdi)",
         "syscall",
         "movntdq %xmm0,(%rdi); ret",
     ),

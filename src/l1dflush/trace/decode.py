@@ -156,6 +156,8 @@ class Decoder:
             effect is None
             or not _allowed(mnemonic, effect, operands, insn.prefix[2] == 0x66)
             or prefix not in _PREFIXES
+            # A far call or jump, which the decoder calls as a near one.
+            or (insn.opcode[0] == 0xFF and insn.modrm >> 3 & 7 in (3, 5))
         ):
             reason = REASONS.get(mnemonic, "nobody classified it")
             raise UndecidedError(
