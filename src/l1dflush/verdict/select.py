@@ -17,6 +17,8 @@ from l1dflush.verdict.walk import LINE, READS, mechanism, walked_arenas
 FLUSH_WORDS = ("l1d", "l1tf", "flush")
 # So many are traced without a look at their code first.
 FEW = 8
+# So many are traced although their loops do not step by lines.
+MOST_TRIED = 40
 # Names that an error lists.
 MOST_LISTED = 12
 _PICK = "pick one with --function NAME"
@@ -82,7 +84,9 @@ def _groups(routines: Sequence[Routine], named: Sequence[Routine], code: CodeMap
     if nameless:
         looks = scan(routines[0].image, (*(routine.entry for routine in routines), *code.unlabelled))
         yield [routine for routine in nameless if routine.entry in looks.likely]
-    yield [routine for routine in others if routine.entry in code.promising - code.likely]
+    rest = [routine for routine in others if routine.entry in code.promising - code.likely]
+    # Of hundreds that only might be one nobody wants to wait for all.
+    yield rest if len(rest) <= MOST_TRIED else []
 
 
 def _come_to_end(trace: Trace) -> Trace:
