@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +47,12 @@ def progress(what: str) -> Iterator[None]:
             over = True
             for status in shown:
                 status.stop()
+
+
+@contextmanager
+def while_working(what: str, module: str | None) -> Iterator[None]:
+    """While a child process works: a sign of life, and ``module``, which will show its answer, is imported."""
+    with progress(what):
+        if module is not None:
+            importlib.import_module(module)
+        yield

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import typer
 
 from l1dflush.cli import options
 from l1dflush.cli.output import Outcome, Page
-from l1dflush.cli.progress import progress
+from l1dflush.cli.progress import while_working
 
 _EXAMPLES = """\b
 Examples:
@@ -57,7 +54,8 @@ def trace(
     from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
 
     notes: list[str] = []
-    result = trace_of(routine, asked, waiting=_waiting(" + ".join(routine), json), warn=notes.append)
+    waiting = while_working(f"running {' + '.join(routine)} ...", None if json else "l1dflush.report.trace_text")
+    result = trace_of(routine, asked, waiting=waiting, warn=notes.append)
     message = "".join(notes)
     if json:
         from l1dflush.report.json_report import json_text  # noqa: PLC0415
@@ -66,12 +64,3 @@ def trace(
     from l1dflush.report.trace_text import trace_lines  # noqa: PLC0415
 
     return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color), message)
-
-
-@contextmanager
-def _waiting(routine: str, json: bool) -> Iterator[None]:
-    """While the child process works: a sign of life, and what shows its answer is imported."""
-    with progress(f"running {routine} ..."):
-        if not json:
-            from l1dflush.report import trace_text  # noqa: F401, PLC0415
-        yield

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ import typer
 from l1dflush.cli import options
 from l1dflush.cli.against import Against, checked, compared, options_for
 from l1dflush.cli.output import Outcome, Page
-from l1dflush.cli.progress import progress
+from l1dflush.cli.progress import while_working
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,21 +137,14 @@ def verify(
 
     def judged(sources: Sequence[str]) -> VerifyResult:
         mine = options_for(sources, asked) if old else asked
-        found = judge(sources, mine, waiting=_waiting(" + ".join(sources), json), warn=notes.setdefault)
+        shown = None if json else "l1dflush.report.terminal"
+        waiting = while_working(f"running and proving {' + '.join(sources)} ...", shown)
+        found = judge(sources, mine, waiting=waiting, warn=notes.setdefault)
         return found if expect is None else judged_by(found, expect, _severity(fail_on))
 
     new = judged(routine)
     result = compared(old, new, judged) if old else new
     return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color), "".join(notes))
-
-
-@contextmanager
-def _waiting(routine: str, json: bool) -> Iterator[None]:
-    """While the child process works: a sign of life, and what shows its answer is imported."""
-    with progress(f"running and proving {routine} ..."):
-        if not json:
-            from l1dflush.report import terminal  # noqa: F401, PLC0415
-        yield
 
 
 def _text(result: VerifyResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:

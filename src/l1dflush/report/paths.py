@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph
-from l1dflush.report.runs import in_buffer, own_accesses, walk_text
+from l1dflush.report.runs import in_buffer, own_accesses, own_text, walk_text
 from l1dflush.verdict.cases import cases
 from l1dflush.verdict.model import BufferInfo, PathInfo
 
@@ -62,10 +62,6 @@ def _rough_kind(path: PathInfo, buffer: BufferInfo | None) -> str:
 
 def _what(members: Sequence[PathInfo], buffer: BufferInfo | None) -> str:
     first = members[0]
-    counts = [own_accesses(path.runs, buffer) for path in members]
-    low, high = min(counts), max(counts)
-    own = f"{low}" if low == high else f"{low} to {high}"
     text = f"{first.outcome}: {walk_text(first.runs, buffer)}"
-    if high:
-        text += f"; {own} own access{'' if high == 1 else 'es'}"
+    text += own_text([own_accesses(path.runs, buffer) for path in members])
     return text + (f"; then {first.end}" if first.end else "")

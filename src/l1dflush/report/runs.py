@@ -69,9 +69,15 @@ def groups(runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
 
 def summary(runs: Sequence[Run], buffer: BufferInfo | None) -> str:
     """A path in one sentence: buffer accesses and what orders them; own accesses only counted."""
-    own = own_accesses(runs, buffer)
-    text = walk_text(runs, buffer)
-    return f"{text}; {own} own access{'' if own == 1 else 'es'}" if own else text
+    return walk_text(runs, buffer) + own_text([own_accesses(runs, buffer)])
+
+
+def own_text(counts: Sequence[int]) -> str:
+    """``; 7 to 11 own accesses``: how many accesses of several paths are not to the buffer; empty if none is."""
+    low, high = min(counts), max(counts)
+    if not high:
+        return ""
+    return f"; {low if low == high else f'{low} to {high}'} own access{'' if high == 1 else 'es'}"
 
 
 def own_accesses(runs: Sequence[Run], buffer: BufferInfo | None) -> int:

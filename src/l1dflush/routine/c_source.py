@@ -17,9 +17,9 @@ from l1dflush.routine.c_text import Item, blank_opaque, cut
 from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
+from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.toolchain import TooMuchError
 
-FLUSH_WORDS = ("l1d", "l1tf", "flush")
 # Each costs two runs of the compiler.
 _MAX_TRIED = 16
 _PATIENCE = 20.0  # seconds
@@ -79,7 +79,7 @@ def find_candidates(index: CIndex, functions: list[Item], wanted: str | None) ->
     if not by_name:
         raise InputError("no C function is defined here", where=index.source)
     items = sorted(by_name.values(), key=lambda item: item.start)
-    named = [item for item in items if any(word in item.name.lower() for word in FLUSH_WORDS)]
+    named = [item for item in items if speaks_of_flush(item.name)]
     ranked = [Candidate(item, _rank(index, item), named=bool(named)) for item in (named or items)[:_MAX_RANKED]]
     return [candidate for candidate in ranked if candidate.rank] or ranked
 

@@ -16,9 +16,9 @@ from l1dflush.routine.object_file import (
     chosen_functions,
     link_images,
     routine_at,
-    speaks_of_flush,
 )
 from l1dflush.routine.options import LoadOptions
+from l1dflush.routine.symbol_table import speaks_of_flush
 
 # Beside what all of them may take together: each text costs several runs of compiler or assembler.
 MAX_INPUTS = 200

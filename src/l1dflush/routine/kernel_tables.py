@@ -27,6 +27,8 @@ _INVERTED, _KEY_BITS = 1, 3
 # How nops of two and of five bytes begin, in 64-bit and 32-bit kernels.
 _NOPS = (b"\x66\x90", b"\x0f\x1f", b"\x66\x66", b"\x3e\x8d", b"\x8d\x74", b"\x90\x90", b"\x66\x0f")
 _ENDBR = b"\xf3\x0f\x1e\xfa"
+# ud2 and ud1, which may have a prefix.
+_TRAPS = (b"\x0f\x0b", b"\x0f\xb9", b"\x67")
 # A trap that reports a warning: bit 0 of a bug record's flags.
 _WARNING = 1
 
@@ -43,8 +45,9 @@ def patch_sites(sections: Sequence[Section], symbols: Mapping[str, Symbol], bits
     tables = {name: [_Table(s, bits) for s in sections if s.name == name and s.data] for name in TABLES}
     jumps: dict[int, JumpSite] = {}
     damage = ""
+    name = _names(symbols, sections)
     for table in tables[JUMPS]:
-        for number, (site, jump) in enumerate(_jumps(table, code, _names(symbols, sections))):
+        for number, (site, jump) in enumerate(_jumps(table, code, name)):
             if not _may_be_patched(code, site, jump.target, table) or jumps.get(site, jump) != jump:
                 damage = damage or f"record {number} of {JUMPS} names no jump to where it says, and no nop"
             jumps[site] = jump
@@ -141,21 +144,20 @@ def _jumps(table: _Table, code: _Code, name: Callable[[int], str]) -> Iterator[t
     word = table.word
     relative: tuple[int, Reader, Reader, int] = (8 + word, table.near, table.near_word, 4)
     absolute: tuple[int, Reader, Reader, int] = (3 * word, table.far, table.far, word)
+    forms = (relative, absolute)
     stride, place, pointer, width = _best(
-        (relative, absolute),
-        lambda form: (form[1](at) for at in _rows(table, form[0])),
-        code,
+        forms, lambda form: (code.at(form[1](at)) is not None for at in _rows(table, form[0]))
     )
     for at in _rows(table, stride):
         site, target, key = place(at), place(at + width), pointer(at + 2 * width)
         yield site, JumpSite(target, name(key & ~_KEY_BITS), key & ~_KEY_BITS, bool(key & _INVERTED))
 
 
-def _best(forms: Sequence[Form], places: Callable[[Form], Iterable[int]], code: _Code) -> Form:
-    """The form in which the largest part of the records names code; the first of equals."""
+def _best(forms: Sequence[Form], fits: Callable[[Form], Iterable[bool]]) -> Form:
+    """The form that fits the largest part of the records; the first of equals."""
 
     def share(form: Form) -> float:
-        found = [code.at(place) is not None for place in places(form)]
+        found = list(fits(form))
         return sum(found) / len(found) if found else 0.0
 
     return max(forms, key=share)
@@ -167,15 +169,15 @@ def _alternatives(tables: Sequence[_Table], code: _Code) -> dict[int, tuple[int,
     sites: dict[int, tuple[int, ...]] = {}
     for table in tables:
 
-        def places(stride: int, table: _Table = table) -> Iterator[int]:
+        def fits(stride: int, table: _Table = table) -> Iterator[bool]:
             # The replacement may be empty, and then lie at its section's end; its length says so.
             lengths = 12 if stride == 14 else 10
             for at in _rows(table, stride):
-                yield table.near(at)
+                yield code.at(table.near(at)) is not None
                 if table.number(at + lengths + 1, 1):
-                    yield table.near(at + 4)
+                    yield code.at(table.near(at + 4)) is not None
 
-        stride = _best((12, 13, 14), places, code)
+        stride = _best((12, 13, 14), fits)
         for at in _rows(table, stride):
             site, feature = table.near(at), table.number(at + 8, 2)
             if code.at(site) is not None:
@@ -196,14 +198,10 @@ def _traps(table: _Table, code: _Code) -> Iterator[tuple[int, bool]]:
     6.19 16 (with a format): each begins with the address of an undefined instruction. Yields it, and whether the
     kernel goes on behind it."""
     forms = [(stride, read) for stride in (8, 12, 16) for read in (table.near, lambda at: table.number(at, 4))]
-    traps = ("0f0b", "0fb9", "67")
-
-    def share(form: tuple[int, Reader]) -> float:
-        found = [(code.at(form[1](at), 2) or b"").hex().startswith(traps) for at in _rows(table, form[0])]
-        return sum(found) / len(found) if found else 0.0
-
     # Of several that fit the shortest: reading every second record would miss the others.
-    stride, read = max(forms, key=share)
+    stride, read = _best(
+        forms, lambda form: ((code.at(form[1](at), 2) or b"").startswith(_TRAPS) for at in _rows(table, form[0]))
+    )
     for at in _rows(table, stride):
         # Without the line number the flags come earlier, and padding follows.
         flags = table.number(at + 4, 2) if stride == 8 else table.number(at + stride - 2, 2)

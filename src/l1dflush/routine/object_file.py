@@ -28,7 +28,6 @@ from l1dflush.routine.symbol_table import (
 
 # More than anybody would want to wait for.
 MAX_CANDIDATES = 20_000
-FLUSH_WORDS = ("l1d", "l1tf", "flush")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +160,12 @@ def chosen_functions(image: Image, entries: dict[str, int], function: str | None
     """
     if function is not None:
         return {function: _find(image, entries, function, where)}
-    chosen = entries
-    if not chosen:
+    if not entries:
         raise InputError("there is no machine code in it", where=where)
-    if len(chosen) > MAX_CANDIDATES:
-        what = f"it has {len(chosen)} functions"
+    if len(entries) > MAX_CANDIDATES:
+        what = f"it has {len(entries)} functions"
         raise InputError(what, where=where, hint="name one with --function")
-    return chosen
-
-
-def speaks_of_flush(name: str) -> bool:
-    """Whether a function of that name is probably about flushing."""
-    return any(word in name.lower() for word in FLUSH_WORDS)
+    return entries
 
 
 def routine_at(image: Image, name: str, address: int, origin: Origin) -> Routine:

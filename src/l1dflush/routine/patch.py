@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 
 from l1dflush.errors import InputError
 from l1dflush.routine.assembly import assembly_object, load_assembly
-from l1dflush.routine.c_source import FLUSH_WORDS, compile_candidates, find_candidates
+from l1dflush.routine.c_source import compile_candidates, find_candidates
 from l1dflush.routine.c_text import Item, ItemKind, blank_opaque, complete_items, cut
 from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.c_whole import object_of
@@ -22,6 +22,7 @@ from l1dflush.routine.diff_text import NewFile, new_files
 from l1dflush.routine.mail_text import looks_like_mail, messages
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
+from l1dflush.routine.symbol_table import speaks_of_flush
 
 T = TypeVar("T")
 
@@ -208,7 +209,7 @@ class _Search:
         labels = [match.group(1) or match.group(2) for match in _LABEL.finditer(text)]
         self.seen.update(dict.fromkeys(labels))
         wanted = self.options.function
-        if self.alone and not any(name == wanted or (not wanted and _speaks_of_flush(name)) for name in labels):
+        if self.alone and not any(name == wanted or (not wanted and speaks_of_flush(name)) for name in labels):
             return
         try:
             self._assemble(file.path, text, origin)
@@ -245,10 +246,6 @@ class _ObjectSearch(_Search):
     def _assemble(self, path: str, text: str, origin: Origin) -> None:
         found = assembly_object(path, text, self.options, None, with_c=True)
         self.objects.append(replace(found, origin=origin))
-
-
-def _speaks_of_flush(name: str) -> bool:
-    return any(word in name.lower() for word in FLUSH_WORDS)
 
 
 def _fragment(file: NewFile) -> _Fragment:

@@ -7,6 +7,13 @@ from typing import NamedTuple
 
 from l1dflush.routine.model import Section, Symbol
 
+_FLUSH_WORDS = ("l1d", "l1tf", "flush")
+
+
+def speaks_of_flush(name: str) -> bool:
+    """Whether a function of that name is probably about flushing."""
+    return any(word in name.lower() for word in _FLUSH_WORDS)
+
 
 class PlacedSymbol(NamedTuple):
     """A symbol of the file at its address in the image; ``size`` as the file has it (0: not said).

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
+from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.trace.explore import trace as run_trace
 from l1dflush.trace.model import UNTIL, Kind, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import LINE, READS, mechanism, walked_arenas
 
-FLUSH_WORDS = ("l1d", "l1tf", "flush")
 # So many are traced without a look at their code first.
 FEW = 8
 # So many are traced although their loops do not step by lines.
@@ -33,7 +33,7 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     """
     if len(routines) == 1:
         return _come_to_end(run_trace(routines[0], options.trace_options()))
-    named = [r for r in routines if any(word in r.name.lower() for word in FLUSH_WORDS)]
+    named = [r for r in routines if speaks_of_flush(r.name)]
     code = scan(routines[0].image, (r.entry for r in routines)) if len(routines) > FEW else None
     tried = _Tried(options, time.monotonic() + options.max_seconds)
     for group in _groups(routines, named, code):
