@@ -118,6 +118,10 @@ class Image:
     external_stride: int = EXTERNAL_STRIDES[1]
     relocated: Mapping[int, int] = field(default_factory=dict)
 
+    def section_at(self, address: int) -> Section | None:
+        """The section that ``address`` lies in."""
+        return next((s for s in self.sections if s.address <= address < s.address + s.size), None)
+
 
 class OriginKind(StrEnum):
     """Which front end a routine came through."""
@@ -214,9 +218,9 @@ class Routine:
         return hashlib.sha256(self._bytes(shipped=True)).hexdigest()
 
     def _bytes(self, *, shipped: bool) -> bytes:
-        for section in self.image.sections:
-            if section.address <= self.entry < section.address + section.size:
-                end = self.end if self.end is not None else section.address + section.size
-                data = section.shipped if shipped and section.shipped is not None else section.data
-                return data[self.entry - section.address : end - section.address]
-        return b""
+        section = self.image.section_at(self.entry)
+        if section is None:
+            return b""
+        end = self.end if self.end is not None else section.address + section.size
+        data = section.shipped if shipped and section.shipped is not None else section.data
+        return data[self.entry - section.address : end - section.address]

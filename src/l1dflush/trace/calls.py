@@ -82,16 +82,13 @@ class Calls:
         symbol = None if unknown is not None else self._state.memory.external_at(target)
         if symbol is not None and self._kernel.is_tracing(insn.address, symbol):
             return insn.next
-        pushed = self._state.stack_access(-self._state.width, self._state.width, Role.WRITE)
-        self._state.emit(insn, pushed)
         if unknown is not None or symbol is not None:
+            pushed = self._state.stack_access(-self._state.width, self._state.width, Role.WRITE)
+            self._state.emit(insn, pushed)
             self._state.memory.forget(pushed.address, pushed.size)
             self._outside_call(insn, target, unknown)
             return insn.next if self._may_return(insn) else NOWHERE
-        self._state.memory.store(pushed.address, pushed.size, None)
-        self._state.saved.add(pushed.address)
-        self._state.machine.poke(pushed.address, insn.next.to_bytes(pushed.size, "little"))
-        self._state.machine.write("rsp", pushed.address)
+        self._push(insn, insn.next, None)
         self._assume(target)
         return target
 
@@ -213,39 +210,45 @@ class Calls:
     def flags(self, insn: Instruction) -> None:
         """Flags on their way to or from the stack. The emulator does not run it: loading a marker as flags would
         change the direction and could single-step."""
-        state, width = self._state, self._state.width
+        state = self._state
         if insn.effect.form is Form.PUSH_FLAGS:
-            pushed = state.stack_access(-width, width, Role.WRITE)
-            state.emit(insn, pushed)
             # Each time another value: what it says about interrupts changes in ways that are not followed.
             value = state.unknowns.get(("pushed flags", len(state.events)), {FLAGS_AT_ENTRY})
             state.pushed_directions[value.uid] = state.machine.direction()
-            state.machine.poke(pushed.address, value.marker.to_bytes(width, "little"))
-            state.memory.store(pushed.address, width, value)
-            state.saved.add(pushed.address)
-            state.machine.write("rsp", pushed.address)
+            self._push(insn, value.marker, value)
             return
-        popped = state.stack_access(0, width, Role.READ)
-        state.emit(insn, popped)
-        flags_popped = state.memory.load(popped.address, width, popped.arena, popped.offset, popped.origin)
-        bits = int.from_bytes(state.machine.peek(popped.address, width), "little")
+        flags_popped, bits = self._pop(insn)
         if flags_popped is None:
             state.machine.set_direction(-1 if bits & 0x400 else 1)
         elif flags_popped.uid in state.pushed_directions and bits == flags_popped.marker:
             state.machine.set_direction(state.pushed_directions[flags_popped.uid])
         else:
             state.direction_lost = True
-        state.machine.write("rsp", popped.address + width)
         flags = FlagValue(identity(("popped flags", len(self._state.events))), (FLAGS_AT_ENTRY,))
         state.flags.update(dict.fromkeys(ALL_FLAGS, flags))
 
     def _pop_into(self, insn: Instruction, register: str) -> None:
-        state, width = self._state, self._state.width
-        access = state.stack_access(0, width, Role.READ)
-        state.emit(insn, access)
-        value = state.memory.load(access.address, width, access.arena, access.offset, access.origin)
+        value, bits = self._pop(insn)
         if value is not None and value.lost:
             raise lost_value(insn)
-        state.machine.write("rsp", access.address + width)
-        state.machine.write(register, int.from_bytes(state.machine.peek(access.address, width), "little"))
-        state.registers[register] = value
+        self._state.machine.write(register, bits)
+        self._state.registers[register] = value
+
+    def _push(self, insn: Instruction, bits: int, value: Unknown | None) -> None:
+        """Puts ``bits`` onto the stack, which stand for ``value`` if that is unknown."""
+        state, width = self._state, self._state.width
+        pushed = state.stack_access(-width, width, Role.WRITE)
+        state.emit(insn, pushed)
+        state.machine.poke(pushed.address, bits.to_bytes(width, "little"))
+        state.memory.store(pushed.address, width, value)
+        state.saved.add(pushed.address)
+        state.machine.write("rsp", pushed.address)
+
+    def _pop(self, insn: Instruction) -> tuple[Unknown | None, int]:
+        """Takes a value off the stack: what is unknown of it, and its bits."""
+        state, width = self._state, self._state.width
+        popped = state.stack_access(0, width, Role.READ)
+        state.emit(insn, popped)
+        value = state.memory.load(popped.address, width, popped.arena, popped.offset, popped.origin)
+        state.machine.write("rsp", popped.address + width)
+        return value, int.from_bytes(state.machine.peek(popped.address, width), "little")

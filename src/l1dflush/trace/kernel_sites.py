@@ -32,8 +32,7 @@ class KernelSites:
 
     def __init__(self, image: Image, static_keys: Mapping[str, bool]) -> None:
         self.sites = image.patch_sites
-        self._sections = image.sections
-        self._symbols = image.symbols
+        self._image = image
         self._test: tuple[int, int] | None = None
         # Names of outside symbols that are called but stand for nothing, with what they stand for.
         self.stubs: dict[str, str] = {}
@@ -68,10 +67,10 @@ class KernelSites:
 
     def goes_by(self, target: int) -> str:
         """What is taken for granted where a jump or a call goes to ``target``; empty if nothing is."""
-        section = next((s for s in self._sections if s.address <= target < s.address + s.size), None)
+        section = self._image.section_at(target)
         if section is None or section.name != STATIC_CALLS:
             return ""
-        names = {symbol.address: symbol.name for symbol in self._symbols.values() if symbol.function}
+        names = {symbol.address: symbol.name for symbol in self._image.symbols.values() if symbol.function}
         return f"the static call {names.get(target, f'at {target:#x}')} goes where it was shipped to go"
 
     def jumps_out(self, address: int, target: int) -> None:
@@ -99,7 +98,8 @@ class KernelSites:
         return f"{name}: {meaning or outcome}"
 
     def _section_of(self, address: int) -> int:
-        return next((s.address for s in self._sections if s.address <= address < s.address + s.size), -1)
+        section = self._image.section_at(address)
+        return section.address if section is not None else -1
 
 
 def feature_name(feature: int) -> str:

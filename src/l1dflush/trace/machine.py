@@ -71,11 +71,11 @@ class Machine:
         # Installed before anything is translated: code translated without the hook would never report.
         self._uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, _reporter(self._reports))
         self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._unmapped)
+        # All but code is mapped when it is used: zeros may be gigabytes, and of a module's sections a path needs few.
+        self._contents = [(s.address, s.address + len(s.data), s.data) for s in image.sections if s.data]
         for section in image.sections:
-            # What is zero at first is mapped when it is used: it may be gigabytes.
-            if section.data:
+            if section.executable and section.data:
                 self.map(section.address, len(section.data))
-                self._uc.mem_write(section.address, section.data)
 
     def close(self) -> None:
         """Gives the emulator's memory back. Its hooks refer to this object and this object to it, so that nobody
@@ -145,6 +145,10 @@ class Machine:
                         raise MemoryError from error
                     raise UndecidedError("no-such-address", f"the address {address:#x} cannot be mapped") from error
                 self._mapped.add(chunk)
+                for start, end, data in self._contents:
+                    low, high = max(start, chunk), min(end, chunk + CHUNK)
+                    if low < high:
+                        self._uc.mem_write(low, data[low - start : high - start])
             chunk += CHUNK
 
     def peek(self, address: int, size: int) -> bytes:

@@ -266,7 +266,7 @@ class Places:
         if index >= 0 and (self._functions[index][0] == pc or pc < self._functions[index][1]):
             start, _, name = self._functions[index]
             return f"{name}+{pc - start:#x}" if pc > start else name
-        section = next((s for s in self._image.sections if s.address <= pc < s.address + s.size), None)
+        section = self._image.section_at(pc)
         # The image of a built-in routine is nothing but its code.
         if section is None or not self._functions:
             return f"{pc:#x}"
