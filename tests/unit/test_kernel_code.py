@@ -7,24 +7,15 @@ from typing import Literal
 
 import pytest
 import trace_programs as programs
+from trace_programs import number_of_paths, only, traced
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.trace.explore import trace
 from l1dflush.trace.model import NO_RETURN, UNTIL, ArenaKind, Kind, Path, Trace
-from l1dflush.trace.options import TraceOptions
 from l1dflush.verdict.left_behind import own_lines
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
-
-
-def traced(text: str, bits: Literal[32, 64] = 64, **options: object) -> Trace:
-    return trace(programs.function(text, bits), TraceOptions(**options))  # type: ignore[arg-type]
-
-
-def only(text: str, bits: Literal[32, 64] = 64) -> Path:
-    (path,) = traced(text, bits).paths
-    return path
 
 
 def places(path: Path) -> list[tuple[str, int]]:
@@ -258,74 +249,28 @@ def test_lines_that_are_flushed_after_they_were_touched_are_gone() -> None:
     assert len(own_lines(apart.events)) == 2
 
 
-# --- tables
-
-
-@pytest.mark.parametrize(
-    ("site", "damage"),
-    [
-        ("jmp 2f; nop", False),
-        (".byte 0xe9; .long 2f - . - 4", False),
-        ("xchg %ax, %ax", False),
-        (".byte 0x0f, 0x1f, 0x44, 0, 0", False),
-        ("jmp 3f", True),
-        ("mov %al, %cl", True),
-    ],
-)
-def test_a_jump_label_has_to_be_a_nop_or_a_jump_to_where_its_record_says(site: str, damage: bool) -> None:
-    table = '.pushsection __jump_table,"aw"; .long 1b - ., 2b - .; .quad key - .; .popsection'
-    text = f"1: {site}; 3: mov (%rdi),%al; 2: ret; {table}; .comm key,16,16"
-    if damage:
-        with pytest.raises(UndecidedError, match="record 0 of __jump_table") as caught:
-            traced(text)
-        assert caught.value.cause == "damaged-table"
-        return
-    assert [path.decisions[0].sources for path in traced(text).paths] == [("key",), ("key",)]
-    assert [len(path.events) for path in traced(text, static_keys={"key": False}).paths] == [2]
-    assert [len(path.events) for path in traced(text, static_keys={"key": True}).paths] == [1]
-    with pytest.raises(InputError, match="there is no static key 'other'"):
-        traced(text, static_keys={"other": True})
-
-
-def test_a_trap_that_is_in_no_table_of_the_kernel() -> None:
-    table = '.pushsection __bug_table,"aw"; 2: .long 1b - 2b, 0; .word 7, 0x901; .popsection'
-    with pytest.raises(UndecidedError) as caught:
-        traced(f"test %rdi,%rdi; je 3f; 1: ud2; ret; 3: ud2; {table}")
-    assert caught.value.cause == "trap-unknown"
-
-
-def test_only_a_call_where_a_function_begins_is_the_tracers() -> None:
-    """A damaged table could make any call nothing."""
-    table = '.pushsection __mcount_loc,"a"; .quad {0}; .popsection'
-    first = traced("1: call tracer; mov (%rdi),%al; ret; " + table.format("1b"))
-    assert dict(first.stubs) and not any(e.kind is Kind.CALL for e in first.paths[0].events)
-    later = traced("mov (%rdi),%al; 1: call tracer; ret; " + table.format("1b"))
-    assert not dict(later.stubs) and any(e.kind is Kind.CALL for e in later.paths[0].events)
-
-
 # --- what was once proved wrongly
-
-
-def paths_of(text: str, bits: Literal[32, 64] = 64) -> int:
-    return len(traced(text, bits).paths)
 
 
 def test_two_parts_of_a_register_are_two_values() -> None:
     walks = "mov (%rsi),%r8; 2: mov (%rdx),%r8"
     assert (
-        paths_of(
+        number_of_paths(
             f"mov %edi,%eax; mov %al,%bl; mov %ah,%cl; test %bl,%bl; jne 2f; test %cl,%cl; jne 3f; {walks}; 3: ret"
         )
         == 3
     )
     assert (
-        paths_of("mov %al,%dl; add $1,%rax; mov %al,%cl; test %dl,%dl; jne 1f; test %cl,%cl; jne 1f; nop; 1: ret") == 3
+        number_of_paths(
+            "mov %al,%dl; add $1,%rax; mov %al,%cl; test %dl,%dl; jne 1f; test %cl,%cl; jne 1f; nop; 1: ret"
+        )
+        == 3
     )
 
 
 def test_flags_that_were_pushed_at_different_times_are_different() -> None:
     asked = "pushfq; pop %rax; test $0x200,%eax; jne 2f"
-    assert paths_of(f"xor %edx,%edx; {asked}; cli; xor %edx,%edx; {asked}; nop; 2: ret") == 3
+    assert number_of_paths(f"xor %edx,%edx; {asked}; cli; xor %edx,%edx; {asked}; nop; 2: ret") == 3
 
 
 def test_popped_flags_say_which_way_string_instructions_go() -> None:
@@ -342,52 +287,29 @@ def test_popped_flags_say_which_way_string_instructions_go() -> None:
 
 def test_only_a_whole_guard_is_the_stack_protectors() -> None:
     text = "cmpl $0,%gs:0x28; je 3f; call outside; cmpl $0,%gs:0x28; je 3f; nop; 3: ret"
-    assert paths_of(text) == 3
+    assert number_of_paths(text) == 3
 
 
 def test_per_cpu_memory_may_be_reached_through_a_pointer_from_it() -> None:
     for base in ("mov %gs:this_cpu_off(%rip),%rax", "rdgsbase %rax"):
         text = f"movl $0,%gs:flag(%rip); {base}; movl $1,flag(%rax); cmpl $0,%gs:flag(%rip); jne 3f; nop; 3: ret"
-        assert paths_of(text) == 2
+        assert number_of_paths(text) == 2
     with pytest.raises(UndecidedError):
         traced("movabs $0x680000000010,%rax; movl $0,(%rax); cmpl $0,%gs:0x10; jne 3f; nop; 3: ret")
 
 
 def test_a_variable_whose_address_got_out_may_change_in_every_call() -> None:
     kept = "sub $24,%rsp; lea 8(%rsp),%rdi; call watch; movl $0,8(%rsp); mov $1,%edi; call wait; cmpl $0,8(%rsp)"
-    assert paths_of(f"{kept}; jne 1f; nop; 1: add $24,%rsp; ret") == 2
+    assert number_of_paths(f"{kept}; jne 1f; nop; 1: add $24,%rsp; ret") == 2
     inside = "sub $24,%rsp; movl $0,8(%rsp); lea 8(%rsp),%rax; mov %rax,(%rsp); mov %rsp,%rdi; call submit"
-    assert paths_of(f"{inside}; cmpl $0,8(%rsp); jne 1f; nop; 1: add $24,%rsp; ret") == 2
+    assert number_of_paths(f"{inside}; cmpl $0,8(%rsp); jne 1f; nop; 1: add $24,%rsp; ret") == 2
     pushed = "sub $20,%esp; movl $0,12(%esp); lea 12(%esp),%eax; push %eax; xor %eax,%eax; call ask; add $4,%esp"
-    assert paths_of(f"{pushed}; cmpl $0,12(%esp); jne 1f; nop; 1: add $20,%esp; ret", 32) == 2
+    assert number_of_paths(f"{pushed}; cmpl $0,12(%esp); jne 1f; nop; 1: add $20,%esp; ret", 32) == 2
 
 
 def test_a_weak_symbol_that_nobody_defines_may_be_absent() -> None:
     with pytest.raises(UndecidedError, match="weak symbol 'pages' may be absent"):
         traced("mov $pages,%eax; test %rax,%rax; je 3f; nop; 3: ret; .weak pages")
-
-
-def test_keys_without_a_name_are_told_apart() -> None:
-    tables = "".join(
-        f'.section .data.k,"aw",@progbits,unique,{n}; .Lk{n}: .quad 0,0; '
-        f'.section __jump_table,"aw"; .long .Ls{n} - ., 9f - .; .quad .Lk{n} - .; '
-        for n in (1, 2)
-    )
-    nop = ".byte 0x0f,0x1f,0x44,0,0"
-    assert paths_of(f".Ls1: {nop}; .Ls2: {nop}; 9: ret; {tables}".replace("9f", ".Lend").replace("9:", ".Lend:")) == 3
-
-
-def test_warnings_in_a_table_of_short_records() -> None:
-    table = (
-        '.pushsection __bug_table,"aw"; ' + "".join(f".long {n}b - .; .word 0x901, 0; " for n in (1, 2)) + ".popsection"
-    )
-    (path,) = traced(f"1: ud2; 2: ud2; ret; {table}").paths
-    assert path.end == ""
-
-
-def test_a_bug_at_an_odd_line_is_no_warning() -> None:
-    table = '.pushsection __bug_table,"aw"; 2: .long 1b - 2b, 0; .word 101, 0; .popsection'
-    assert only(f"1: ud2; ret; {table}").end == "ud2"
 
 
 def test_a_return_from_an_interrupt_to_its_own_code() -> None:
@@ -408,14 +330,6 @@ def test_a_conditional_jump_to_an_outside_function_comes_back_to_the_caller() ->
     assert dict(thunk.stubs) == {"__x86_return_thunk": "a return"}
 
 
-def test_a_static_call_is_taken_to_go_where_it_was_shipped_to() -> None:
-    text = (
-        'jmp __SCT__f; 1: mov (%rdi),%al; ret; .section .static_call.text,"ax"; .globl __SCT__f; '
-        ".type __SCT__f,@function; __SCT__f: jmp 1b; .byte 0x0f,0xb9,0xcc"
-    )
-    assert "the static call __SCT__f goes where it was shipped to go" in traced(text).assumptions
-
-
 NAMES = {6: "R_X86_64_GLOB_DAT", 7: "R_X86_64_JUMP_SLOT", 8: "R_X86_64_RELATIVE"}
 
 
@@ -423,37 +337,3 @@ NAMES = {6: "R_X86_64_GLOB_DAT", 7: "R_X86_64_JUMP_SLOT", 8: "R_X86_64_RELATIVE"
 def test_relocations_of_linked_files_are_none_of_an_object(number: int) -> None:
     with pytest.raises(UndecidedError, match="this type is not supported"):
         traced(f".reloc ., {NAMES[number]}, x; mov %rax,%rcx; mov %rax,%rcx; mov %rax,%rcx; ret")
-
-
-# --- what decisions say
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("test %edi,%edi; jne 1f", "`edi` is not zero"),
-        ("test %rdi,%rdi; jne 1f", "`rdi` is not zero"),
-        ("test %dh,%dh; jne 1f", "`dh` is not zero"),
-        ("cmpl $5,(%rdi); jne 1f", "`[rdi]` is not 0x5"),
-        ("movzbl 8(%rdi),%eax; test %al,%al; jne 1f", "`[rdi+0x8]` is not zero"),
-        ("mov 8(%rdi),%eax; test %eax,%eax; jne 1f", "`[rdi+0x8]` is not zero"),
-        ("test $4,%sil; jne 1f", "bit 2 of `sil` is set"),
-        ("or %rsi,%rdi; jne 1f", "`rdi` or `rsi` is not zero"),
-        # What is computed from a value is not the value.
-        ("xor $5,%edi; test %edi,%edi; jne 1f", ""),
-        ("lea -7(%rsi),%rax; test %rax,%rax; jne 1f", ""),
-        ("cmp $5,%edi; sete %al; test %al,%al; jne 1f", ""),
-        ("and %rsi,%rdi; test %rdi,%rdi; jne 1f", ""),
-        ("mov %rdi,(%rsi); addq $1,(%rsi); cmpq $0,(%rsi); jne 1f", ""),
-    ],
-)
-def test_a_decision_says_only_what_is_true_of_the_value_that_it_names(text: str, said: str) -> None:
-    path = next(path for path in traced(f"{text}; nop; 1: ret").paths if path.decisions[0].taken)
-    assert path.decisions[0].meaning == said
-    if not said:
-        assert path.decisions[0].mnemonic.endswith("; jne")
-
-
-def test_a_value_compared_with_zero_twice_is_decided_once() -> None:
-    assert paths_of("cmp $0,%edi; je 4f; test %edi,%edi; je 3f; mov (%rsi),%al; 3: ret; 4: ret") == 2
-    assert paths_of("cmp $0,%rdi; je 4f; test %edi,%edi; je 3f; mov (%rsi),%al; 3: ret; 4: ret") == 3

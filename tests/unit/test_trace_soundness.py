@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import shutil
 import time
+from typing import Literal
 
 import pytest
 import trace_programs as programs
+from trace_programs import traced
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.trace.explore import trace
 from l1dflush.trace.machine import Machine
 from l1dflush.trace.memory import MemoryState
-from l1dflush.trace.model import Kind, Trace
-from l1dflush.trace.options import TraceOptions
+from l1dflush.trace.model import Kind
 from l1dflush.trace.values import Unknown, Unknowns
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
 
-def traced(text: str, bits: int = 64, **options: object) -> Trace:
-    return trace(programs.function(text, bits), TraceOptions(**options))  # type: ignore[arg-type]
-
-
-def outcomes(text: str, bits: int = 64) -> set[tuple[bool, ...]]:
+def outcomes(text: str, bits: Literal[32, 64] = 64) -> set[tuple[bool, ...]]:
     return {tuple(d.taken for d in path.decisions) for path in traced(text, bits).paths}
 
 

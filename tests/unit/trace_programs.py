@@ -16,6 +16,10 @@ from unicorn import x86_const as ux
 
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import Image, Origin, OriginKind, Routine, Section
+from l1dflush.trace import model
+from l1dflush.trace.explore import trace
+from l1dflush.trace.model import Trace
+from l1dflush.trace.options import TraceOptions
 
 CODE = 0x40_0000
 STACK = 0x6000_0000_0000
@@ -51,6 +55,22 @@ def code_only(code: bytes, bits: Literal[32, 64] = 64) -> Routine:
     """The routine that consists of these bytes and nothing else."""
     text = Section(".text", CODE, code, len(code), 16, writable=False, executable=True)
     return Routine("program", Origin(OriginKind.OBJECT, "program"), Image(bits, (text,)), CODE, CODE + len(code))
+
+
+def traced(text: str, bits: Literal[32, 64] = 64, **options: Any) -> Trace:
+    """The trace of the routine whose body is ``text``."""
+    return trace(function(text, bits), TraceOptions(**options))
+
+
+def only(text: str, bits: Literal[32, 64] = 64) -> model.Path:
+    """The only path of such a routine."""
+    (path,) = traced(text, bits).paths
+    return path
+
+
+def number_of_paths(text: str, bits: Literal[32, 64] = 64) -> int:
+    """How many paths such a routine has."""
+    return len(traced(text, bits).paths)
 
 
 def run(routine: Routine, registers: Mapping[str, int], memory: Mapping[int, bytes]) -> list[Access]:

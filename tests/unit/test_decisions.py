@@ -1,0 +1,41 @@
+"""What a path's decisions say, and when two of them are one."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from trace_programs import number_of_paths, traced
+
+pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("test %edi,%edi; jne 1f", "`edi` is not zero"),
+        ("test %rdi,%rdi; jne 1f", "`rdi` is not zero"),
+        ("test %dh,%dh; jne 1f", "`dh` is not zero"),
+        ("cmpl $5,(%rdi); jne 1f", "`[rdi]` is not 0x5"),
+        ("movzbl 8(%rdi),%eax; test %al,%al; jne 1f", "`[rdi+0x8]` is not zero"),
+        ("mov 8(%rdi),%eax; test %eax,%eax; jne 1f", "`[rdi+0x8]` is not zero"),
+        ("test $4,%sil; jne 1f", "bit 2 of `sil` is set"),
+        ("or %rsi,%rdi; jne 1f", "`rdi` or `rsi` is not zero"),
+        # What is computed from a value is not the value.
+        ("xor $5,%edi; test %edi,%edi; jne 1f", ""),
+        ("lea -7(%rsi),%rax; test %rax,%rax; jne 1f", ""),
+        ("cmp $5,%edi; sete %al; test %al,%al; jne 1f", ""),
+        ("and %rsi,%rdi; test %rdi,%rdi; jne 1f", ""),
+        ("mov %rdi,(%rsi); addq $1,(%rsi); cmpq $0,(%rsi); jne 1f", ""),
+    ],
+)
+def test_a_decision_says_only_what_is_true_of_the_value_that_it_names(text: str, said: str) -> None:
+    path = next(path for path in traced(f"{text}; nop; 1: ret").paths if path.decisions[0].taken)
+    assert path.decisions[0].meaning == said
+    if not said:
+        assert path.decisions[0].mnemonic.endswith("; jne")
+
+
+def test_a_value_compared_with_zero_twice_is_decided_once() -> None:
+    assert number_of_paths("cmp $0,%edi; je 4f; test %edi,%edi; je 3f; mov (%rsi),%al; 3: ret; 4: ret") == 2
+    assert number_of_paths("cmp $0,%rdi; je 4f; test %edi,%edi; je 3f; mov (%rsi),%al; 3: ret; 4: ret") == 3
