@@ -1,24 +1,38 @@
 // What every replacement policy of the compiled side looks like.
 //
-// A policy is a deterministic automaton over the ways of ONE set. Its state is packed into 64 bits, which is what
-// makes a state cheap to hash and to copy. It never sees lines, only ways:
+// A policy is an automaton over the ways of ONE set. Its state is packed into 64 bits, which is what makes a state
+// cheap to hash and to copy. It never sees lines, only ways. Most policies are deterministic and have
 //
 //   int ways() const                   how many ways the set has
 //   State empty() const                the state of a set in which nothing was ever cached
 //   State hit(State, way) const        after an access that found its line in `way`
 //   int victim(State) const            the way that the next miss of a FULL set replaces
-//   State fill(State, way) const       after a miss put its line into `way` (the victim, or an invalid way)
+//   State fill(State, way) const       after a miss put its line into `way`, the victim of a full set
 //   std::vector<int> numbers(State)    the state as the plain Python twin writes it
 //   State pack(numbers)                and back
 //
-// A policy that only permutes (all but bit-PLRU here) also has
+// and, where it differs from what is said here,
 //
-//   State base() const                 a state in which position(base, way) == way
-//   int position(State, way) const     where `way` stands as seen from the state's own pointers
+//   State fill_invalid(State, way)     after a miss put its line into an invalid way (default: as fill)
+//   static constexpr bool fills_highest = true      the highest invalid way is filled first (default: the lowest)
 //
-// such that what the policy does depends on positions alone: see relative.hpp.
+// A policy whose misses are random has `int branches() const`, `Weight weight(branch) const`, and a last parameter
+// `branch` of victim, fill and fill_invalid. One that is not deterministic in other ways (a machine from a file) says
+// what may happen by itself: each_hit, each_miss, each_fill and has_fills, see below. Everybody else asks through the
+// functions below and never needs to know.
+//
+// A policy with symmetries also has
+//
+//   int position(State, way) const          where `way` stands as seen from the state's own pointers
+//   State residue(State) const              what is left of the state when seen from there (default: nothing)
+//   State representative(residue) const     a state with that residue in which position(way) == way (if there is no
+//                                           residue: State base() const)
+//
+// such that what the policy does depends on residue and positions alone: see relative.hpp.
 #pragma once
 
+#include <bit>
+#include <concepts>
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
@@ -28,6 +42,88 @@ namespace l1dflush {
 constexpr int max_ways = 16;
 
 using PolicyState = std::uint64_t;
+
+// The chance of one branch. A denominator of 0: nobody knows the chance, the adversary chooses.
+struct Weight {
+    std::uint32_t numerator = 1;
+    std::uint32_t denominator = 1;
+    bool operator==(const Weight &) const = default;
+};
+
+template <class P>
+concept RandomPolicy = requires(const P &policy, PolicyState state, int branch) {
+    { policy.branches() } -> std::same_as<int>;
+    { policy.weight(branch) } -> std::same_as<Weight>;
+    { policy.victim(state, branch) } -> std::same_as<int>;
+};
+
+template <class P>
+concept RelationalPolicy = requires(const P &policy) {
+    { policy.has_fills() } -> std::same_as<bool>;
+};
+
+// out(State): everything that a hit in `way` may lead to.
+template <class P, class Out>
+void each_hit(const P &policy, PolicyState state, int way, Out out) {
+    if constexpr (RelationalPolicy<P>)
+        policy.each_hit(state, way, out);
+    else
+        out(policy.hit(state, way));
+}
+
+// out(victim, State, Weight): everything that a miss in a full set may do.
+template <class P, class Out>
+void each_miss(const P &policy, PolicyState state, Out out) {
+    if constexpr (RelationalPolicy<P>) {
+        policy.each_miss(state, out);
+    } else if constexpr (RandomPolicy<P>) {
+        for (int branch = 0; branch < policy.branches(); ++branch) {
+            const int victim = policy.victim(state, branch);
+            out(victim, policy.fill(state, victim, branch), policy.weight(branch));
+        }
+    } else {
+        const int victim = policy.victim(state);
+        out(victim, policy.fill(state, victim), Weight{});
+    }
+}
+
+// out(State, Weight): everything that filling the invalid `way` may lead to.
+template <class P, class Out>
+void each_fill(const P &policy, PolicyState state, int way, Out out) {
+    if constexpr (RelationalPolicy<P>) {
+        policy.each_fill(state, way, out);
+    } else if constexpr (RandomPolicy<P>) {
+        for (int branch = 0; branch < policy.branches(); ++branch)
+            out(policy.fill_invalid(state, way, branch), policy.weight(branch));
+    } else if constexpr (requires { policy.fill_invalid(state, way); }) {
+        out(policy.fill_invalid(state, way), Weight{});
+    } else {
+        out(policy.fill(state, way), Weight{});
+    }
+}
+
+// Whether the policy says what filling an invalid way does. A machine from a file need not.
+template <class P>
+bool has_fills(const P &policy) {
+    if constexpr (RelationalPolicy<P>)
+        return policy.has_fills();
+    else
+        return true;
+}
+
+template <class P>
+constexpr bool fills_highest() {
+    if constexpr (requires { P::fills_highest; })
+        return P::fills_highest;
+    else
+        return false;
+}
+
+// Which of the invalid ways (a bit set, not empty) a miss fills.
+template <class P>
+int invalid_way(unsigned invalid) {
+    return fills_highest<P>() ? 31 - std::countl_zero(invalid) : std::countr_zero(invalid);
+}
 
 inline void require(bool condition, const char *what) {
     if (!condition) throw std::invalid_argument(what);
