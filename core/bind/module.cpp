@@ -1,10 +1,14 @@
-// The only file that knows Python. The API is described in src/l1dflush/_core.pyi.
+// The module and its questions to the prover. Only this folder knows Python; the API is described in
+// src/l1dflush/_core.pyi.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include "bind/policies.hpp"
+#include "bind/run.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
 
@@ -13,35 +17,13 @@ using namespace l1dflush;
 
 namespace {
 
-// Runs a search without the GIL; now and then asks Python whether a signal (Ctrl-C) wants to be handled.
-template <class Search>
-auto run(std::optional<std::size_t> max_states, std::optional<double> max_seconds, Search search) {
-    Limits limits;
-    if (max_states) limits.max_states = *max_states;
-    if (max_seconds) {
-        const std::chrono::duration<double> allowed(*max_seconds);
-        limits.deadline = std::chrono::steady_clock::now() +
-                          std::chrono::duration_cast<std::chrono::steady_clock::duration>(allowed);
-    }
-    limits.interrupted = [] {
-        nb::gil_scoped_acquire gil;
-        return PyErr_CheckSignals() != 0;
-    };
-    try {
-        nb::gil_scoped_release release;
-        return search(limits);
-    } catch (const Interrupted &) {
-        throw nb::python_error();  // what the signal handler raised
-    }
-}
-
 View view(bool absolute) { return absolute ? View::absolute : View::fastest; }
 
 using Lines = std::vector<std::uint32_t>;
 using Kinds = std::vector<std::uint8_t>;
 using Numbers = std::vector<int>;
 
-auto core_decide(const std::string &policy, int ways, const Lines &lines, const Kinds &kinds,
+auto core_decide(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds,
                  std::optional<std::size_t> max_states, std::optional<double> max_seconds, bool absolute,
                  bool merge_repeats) {
     const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
@@ -50,14 +32,14 @@ auto core_decide(const std::string &policy, int ways, const Lines &lines, const 
     return std::make_tuple(d.curve, d.states);
 }
 
-auto core_distinct(const std::string &policy, int ways, std::optional<std::uint64_t> limit,
+auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint64_t> limit,
                    std::optional<std::size_t> max_states, bool absolute) {
     const Decision d =
         run(max_states, std::nullopt, [&](const Limits &limits) { return distinct(policy, ways, limit, view(absolute), limits); });
     return std::make_tuple(d.curve, d.ended, d.repeats, d.states);
 }
 
-auto core_witness(const std::string &policy, int ways, const Lines &lines, const Kinds &kinds,
+auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds,
                   std::optional<std::size_t> max_states, std::optional<double> max_seconds, bool absolute,
                   bool smallest) {
     const std::optional<Witness> w = run(max_states, max_seconds, [&](const Limits &limits) {
@@ -73,10 +55,6 @@ auto core_witness(const std::string &policy, int ways, const Lines &lines, const
     return out;
 }
 
-void check_way(int way, int ways) {
-    if (way < 0 || way >= ways) throw std::invalid_argument("no such way");
-}
-
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -86,6 +64,8 @@ NB_MODULE(_core, m) {
     nb::exception<StateSpaceTooLarge>(m, "StateSpaceTooLargeError", PyExc_RuntimeError);
     nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
 
+    bind_policies(m);
+
     m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
           nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(), nb::kw_only(),
           nb::arg("absolute") = false, nb::arg("merge_repeats") = true);
@@ -94,39 +74,4 @@ NB_MODULE(_core, m) {
     m.def("witness", &core_witness, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
           nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(), nb::kw_only(),
           nb::arg("absolute") = false, nb::arg("smallest") = true);
-
-    m.def("policy_empty", [](const std::string &name, int ways) {
-        return with_policy(name, ways, [](const auto &p) { return p.numbers(p.empty()); });
-    }, nb::arg("policy"), nb::arg("ways"));
-    m.def("policy_hit", [](const std::string &name, int ways, const Numbers &state, int way) {
-        return with_policy(name, ways, [&](const auto &p) {
-            check_way(way, ways);
-            return p.numbers(p.hit(p.pack(state), way));
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
-    m.def("policy_fill", [](const std::string &name, int ways, const Numbers &state, int way) {
-        return with_policy(name, ways, [&](const auto &p) {
-            check_way(way, ways);
-            return p.numbers(p.fill(p.pack(state), way));
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
-    m.def("policy_victim", [](const std::string &name, int ways, const Numbers &state) {
-        return with_policy(name, ways, [&](const auto &p) { return p.victim(p.pack(state)); });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"));
-    m.def("policy_position", [](const std::string &name, int ways, const Numbers &state, int way) {
-        return with_policy(name, ways, [&](const auto &p) -> int {
-            check_way(way, ways);
-            if constexpr (PermutingPolicy<std::decay_t<decltype(p)>>) return p.position(p.pack(state), way);
-            throw std::invalid_argument("this policy does more than permute");
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
-    m.def("policy_start_states", [](const std::string &name, int ways, std::optional<std::size_t> max_states) {
-        return run(max_states, std::nullopt, [&](const Limits &limits) {
-            return with_policy(name, ways, [&](const auto &p) {
-                std::vector<Numbers> out;
-                for (const PolicyState state : full_set_states(p, limits)) out.push_back(p.numbers(state));
-                return out;
-            });
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("max_states").none() = nb::none());
 }

@@ -4,6 +4,7 @@
 
 #include <bit>
 
+#include "policy/numbers.hpp"
 #include "policy/policy.hpp"
 
 namespace l1dflush {
@@ -28,16 +29,12 @@ public:
 
     std::vector<int> numbers(PolicyState state) const {
         std::vector<int> bits;
-        for (int i = 0; i < ways_; ++i) bits.push_back(static_cast<int>((state >> i) & 1U));
+        append_bits(bits, state, 0, ways_);
         return bits;
     }
     PolicyState pack(const std::vector<int> &bits) const {
         require(static_cast<int>(bits.size()) == ways_, "a bit-PLRU state is one bit per way");
-        PolicyState state = 0;
-        for (int i = 0; i < ways_; ++i) {
-            require(bits[i] == 0 || bits[i] == 1, "a bit is 0 or 1");
-            state |= static_cast<PolicyState>(bits[i]) << i;
-        }
+        const PolicyState state = read_bits(bits, 0, ways_);
         require(ways_ == 1 || state != all_, "bit-PLRU never has all bits set");
         return state;
     }

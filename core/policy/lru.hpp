@@ -1,55 +1,69 @@
-// LRU: the ways ordered by their last touch; the victim is the one touched longest ago.
+// LRU and its relatives: the ways ordered by their last hit, the oldest is replaced. They differ in where a miss puts
+// its line.
 #pragma once
 
+#include "policy/numbers.hpp"
 #include "policy/policy.hpp"
 
 namespace l1dflush {
 
-class Lru {
+// What they share: everything but the fill. A state is the order, newest first.
+class WayOrder {
 public:
-    explicit Lru(int ways) : ways_(ways) { require(ways >= 1 && ways <= max_ways, "LRU has 1 to 16 ways"); }
-
     int ways() const { return ways_; }
 
-    // The order before anything was cached never matters once the set is full; this one makes an empty set's
+    // The order before anything was cached never matters to LRU once the set is full; this one makes an empty set's
     // ways come up in the order 0, 1, 2, ...
-    PolicyState empty() const {
-        PolicyState state = 0;
-        for (int i = 0; i < ways_; ++i) state = with_nibble(state, i, ways_ - 1 - i);
-        return state;
-    }
-
+    PolicyState empty() const { return falling_order(ways_); }
     PolicyState hit(PolicyState state, int way) const { return moved_to_front(state, ways_, way); }
-    PolicyState fill(PolicyState state, int way) const { return moved_to_front(state, ways_, way); }
-    int victim(PolicyState state) const { return nibble(state, ways_ - 1); }
 
-    PolicyState base() const {
-        PolicyState state = 0;
-        for (int i = 0; i < ways_; ++i) state = with_nibble(state, i, i);
-        return state;
-    }
+    PolicyState base() const { return rising_order(ways_); }
     int position(PolicyState state, int way) const { return index_in_order(state, way); }
 
-    // The order, newest first.
     std::vector<int> numbers(PolicyState state) const {
         std::vector<int> order;
-        for (int i = 0; i < ways_; ++i) order.push_back(nibble(state, i));
+        append_order(order, state, ways_);
         return order;
     }
     PolicyState pack(const std::vector<int> &order) const {
-        require(static_cast<int>(order.size()) == ways_, "an LRU state is one number per way");
-        PolicyState state = 0;
-        unsigned seen = 0;
-        for (int i = 0; i < ways_; ++i) {
-            require(order[i] >= 0 && order[i] < ways_ && !((seen >> order[i]) & 1U), "not an order of the ways");
-            seen |= 1U << order[i];
-            state = with_nibble(state, i, order[i]);
-        }
-        return state;
+        require(static_cast<int>(order.size()) == ways_, "an order is one number per way");
+        return read_order(order, ways_);
     }
+
+protected:
+    explicit WayOrder(int ways) : ways_(ways) { require(ways >= 1 && ways <= max_ways, "there are 1 to 16 ways"); }
+    int oldest(PolicyState state) const { return nibble(state, ways_ - 1); }
 
 private:
     int ways_;
+};
+
+class Lru : public WayOrder {
+public:
+    explicit Lru(int ways) : WayOrder(ways) {}
+
+    PolicyState fill(PolicyState state, int way) const { return hit(state, way); }
+    int victim(PolicyState state) const { return oldest(state); }
+};
+
+// LIP: a new line stays where the victim was, so that it goes first unless it is hit.
+class Lip : public WayOrder {
+public:
+    explicit Lip(int ways) : WayOrder(ways) {}
+
+    PolicyState fill(PolicyState state, int) const { return state; }
+    int victim(PolicyState state) const { return oldest(state); }
+};
+
+// BIP: one miss in 32 as LRU (branch 0), the others as LIP (branch 1).
+class Bip : public WayOrder {
+public:
+    explicit Bip(int ways) : WayOrder(ways) {}
+
+    int branches() const { return 2; }
+    Weight weight(int branch) const { return branch == 0 ? Weight{1, 32} : Weight{31, 32}; }
+    PolicyState fill(PolicyState state, int way, int branch) const { return branch == 0 ? hit(state, way) : state; }
+    int victim(PolicyState state, int) const { return oldest(state); }
 };
 
 }  // namespace l1dflush

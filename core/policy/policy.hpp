@@ -17,7 +17,7 @@
 //   static constexpr bool fills_highest = true      the highest invalid way is filled first (default: the lowest)
 //
 // A policy whose misses are random has `int branches() const`, `Weight weight(branch) const`, and a last parameter
-// `branch` of victim, fill and fill_invalid. One that is not deterministic in other ways (a machine from a file) says
+// `branch` of victim, fill and fill_invalid; a fill_invalid without it says that no chance is involved there. One that is not deterministic in other ways (a machine from a file) says
 // what may happen by itself: each_hit, each_miss, each_fill and has_fills, see below. Everybody else asks through the
 // functions below and never needs to know.
 //
@@ -92,11 +92,15 @@ template <class P, class Out>
 void each_fill(const P &policy, PolicyState state, int way, Out out) {
     if constexpr (RelationalPolicy<P>) {
         policy.each_fill(state, way, out);
-    } else if constexpr (RandomPolicy<P>) {
-        for (int branch = 0; branch < policy.branches(); ++branch)
-            out(policy.fill_invalid(state, way, branch), policy.weight(branch));
     } else if constexpr (requires { policy.fill_invalid(state, way); }) {
         out(policy.fill_invalid(state, way), Weight{});
+    } else if constexpr (RandomPolicy<P>) {
+        for (int branch = 0; branch < policy.branches(); ++branch) {
+            if constexpr (requires { policy.fill_invalid(state, way, branch); })
+                out(policy.fill_invalid(state, way, branch), policy.weight(branch));
+            else
+                out(policy.fill(state, way, branch), policy.weight(branch));
+        }
     } else {
         out(policy.fill(state, way), Weight{});
     }

@@ -11,12 +11,15 @@
 
 namespace l1dflush {
 
-// Enumerated, never taken from a formula: from the empty set, misses fill way 0, 1, 2, ... (the lowest invalid way
-// first) with any hits on valid ways in between; in the full set any hit and any miss.
+// Enumerated, never taken from a formula: from the empty set, misses fill the invalid ways in the policy's order with
+// any hits on valid ways in between; in the full set any hit and any miss. A machine that does not say what a fill
+// does starts in a full set.
 template <class P>
 std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) {
+    const unsigned all = (1U << policy.ways()) - 1;
+    unsigned invalid = has_fills(policy) ? all : 0;
     std::vector<PolicyState> layer{policy.empty()};
-    for (int valid = 0;; ++valid) {
+    for (;;) {
         // Close under hits on the valid ways (and misses, once full) ...
         std::unordered_set<PolicyState> seen(layer.begin(), layer.end());
         for (std::size_t i = 0; i < layer.size(); ++i) {
@@ -27,13 +30,17 @@ std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) 
                 layer.push_back(next);
                 limits.check(layer.size());
             };
-            for (int way = 0; way < valid; ++way) reach(policy.hit(state, way));
-            if (valid == policy.ways()) reach(policy.fill(state, policy.victim(state)));
+            for (int way = 0; way < policy.ways(); ++way)
+                if (!((invalid >> way) & 1U)) each_hit(policy, state, way, reach);
+            if (invalid == 0) each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next); });
         }
-        if (valid == policy.ways()) return layer;
+        if (invalid == 0) return layer;
         // ... then fill the next way.
+        const int way = invalid_way<P>(invalid);
+        invalid &= ~(1U << way);
         std::unordered_set<PolicyState> filled;
-        for (const PolicyState state : layer) filled.insert(policy.fill(state, valid));
+        for (const PolicyState state : layer)
+            each_fill(policy, state, way, [&](PolicyState next, Weight) { filled.insert(next); });
         layer.assign(filled.begin(), filled.end());
         std::sort(layer.begin(), layer.end());  // the order must not depend on the hash
     }

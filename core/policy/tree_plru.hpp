@@ -2,6 +2,7 @@
 // 1: right); a touch makes every bit on its path point away from the way touched.
 #pragma once
 
+#include "policy/numbers.hpp"
 #include "policy/policy.hpp"
 
 namespace l1dflush {
@@ -58,17 +59,12 @@ public:
     // The bits in heap order, root first.
     std::vector<int> numbers(PolicyState state) const {
         std::vector<int> bits;
-        for (int i = 0; i < ways_ - 1; ++i) bits.push_back(static_cast<int>((state >> i) & 1U));
+        append_bits(bits, state, 0, ways_ - 1);
         return bits;
     }
     PolicyState pack(const std::vector<int> &bits) const {
         require(static_cast<int>(bits.size()) == ways_ - 1, "a tree-PLRU state is one bit per inner node");
-        PolicyState state = 0;
-        for (int i = 0; i < ways_ - 1; ++i) {
-            require(bits[i] == 0 || bits[i] == 1, "a bit is 0 or 1");
-            state |= static_cast<PolicyState>(bits[i]) << i;
-        }
-        return state;
+        return read_bits(bits, 0, ways_ - 1);
     }
 
 private:

@@ -203,9 +203,10 @@ inline Concrete concrete(const LazyBitMachine &machine, const BitPlru &policy, c
 }
 
 // Nothing if no old line can be left. With `smallest` off: any counterexample, found without keeping costs.
-inline std::optional<Witness> witness(const std::string &name, int ways, const Word &word, View view, bool smallest,
+inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const Word &word, View view, bool smallest,
                                       const Limits &limits) {
-    return with_machine<LazyBitMachine>(name, ways, view, limits, [&](const auto &machine, const auto &policy) {
+    return with_machine<LazyBitMachine>(choice, ways, view, limits, [&](const auto &machine, const auto &policy) {
+        require_words(policy);
         using Machine = std::decay_t<decltype(machine)>;
         std::optional<Path> path;
         if (smallest) {

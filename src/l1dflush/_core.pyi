@@ -1,8 +1,9 @@
 """The compiled core: what it offers to Python. Everything here is about ONE cache set.
 
-Policies are named by their canonical names (``LRU``, ``FIFO``, ``tree-PLRU``, ``bit-PLRU``, ``LRU<g>PLRU4``);
-an unknown name or a number of ways the policy is not defined at raises ``ValueError``. A policy state is a
-list of numbers, the same as the Python twin in :mod:`l1dflush.cache.policies` uses.
+A policy is given by its canonical name (:mod:`l1dflush.cache.policies`) or as a machine (:class:`Mealy`); an
+unknown name or a number of ways the policy is not defined at raises ``ValueError``. A policy state is a list of
+numbers, the same as the Python twin uses. :func:`decide`, :func:`distinct` and :func:`witness` raise ``ValueError``
+("not yet") for policies that they cannot follow so far.
 
 A word is given as two lists of equal length: line ids (0 to 2**32 - 1) and kinds (0 access, 1 optional, 2
 flush). ``max_states`` limits the states held in memory at the same time (default :data:`DEFAULT_MAX_STATES`);
@@ -24,7 +25,7 @@ class OutOfTimeError(RuntimeError):
     """More than ``max_seconds``; nothing may be concluded."""
 
 def decide(
-    policy: str,
+    policy: str | Mealy,
     ways: int,
     lines: Sequence[int],
     kinds: Sequence[int],
@@ -41,7 +42,7 @@ def decide(
     """
 
 def distinct(
-    policy: str, ways: int, limit: int | None = None, max_states: int | None = None, *, absolute: bool = False
+    policy: str | Mealy, ways: int, limit: int | None = None, max_states: int | None = None, *, absolute: bool = False
 ) -> tuple[list[int], bool, bool, int]:
     """The same curve for pairwise different accesses.
 
@@ -50,7 +51,7 @@ def distinct(
     """
 
 def witness(
-    policy: str,
+    policy: str | Mealy,
     ways: int,
     lines: Sequence[int],
     kinds: Sequence[int],
@@ -67,22 +68,63 @@ def witness(
     ``smallest``: fewest lines of the word cached at the start, then fewest hits, then most left.
     """
 
-def policy_empty(policy: str, ways: int) -> list[int]:
-    """The state of a set in which nothing was ever cached."""
+class Mealy:
+    """A machine from a file. ``states`` is their number; a state's number is its policy state (a list of one).
 
-def policy_hit(policy: str, ways: int, state: Sequence[int], way: int) -> list[int]:
-    """The state after an access that found its line in ``way``."""
-
-def policy_fill(policy: str, ways: int, state: Sequence[int], way: int) -> list[int]:
-    """The state after a miss put its line into ``way``."""
-
-def policy_victim(policy: str, ways: int, state: Sequence[int]) -> int:
-    """The way that the next miss in the full set replaces."""
-
-def policy_position(policy: str, ways: int, state: Sequence[int], way: int) -> int:
-    """Where ``way`` stands as seen from the policy's own pointers; ``ValueError`` for bit-PLRU, which has
-    none.
+    ``hits``: (state, way, next state). ``misses``: (state, victim, next state, numerator, denominator) of a miss in a
+    full set. ``fills``: (state, way, next state, numerator, denominator) of filling an invalid way; may be empty as
+    a whole. Several outcomes of one input are a choice: by chance, or the adversary's if the denominator is 0.
+    Raises ``ValueError`` for an incomplete machine and for states and ways that do not exist.
     """
 
-def policy_start_states(policy: str, ways: int, max_states: int | None = None) -> list[list[int]]:
-    """Every state of a full set that was filled from empty."""
+    def __init__(
+        self,
+        ways: int,
+        states: int,
+        start: int,
+        hits: Sequence[tuple[int, int, int]],
+        misses: Sequence[tuple[int, int, int, int, int]],
+        fills: Sequence[tuple[int, int, int, int, int]] = ...,
+    ) -> None: ...
+    @property
+    def ways(self) -> int: ...
+    @property
+    def has_fills(self) -> bool: ...
+
+def policy_empty(policy: str | Mealy, ways: int) -> list[int]:
+    """The state of a set in which nothing was ever cached; of a machine, its start."""
+
+def policy_hits(policy: str | Mealy, ways: int, state: Sequence[int], way: int) -> list[list[int]]:
+    """The states that may follow an access that found its line in ``way``."""
+
+def policy_misses(policy: str | Mealy, ways: int, state: Sequence[int]) -> list[tuple[int, list[int], tuple[int, int]]]:
+    """What a miss in a full set may do: the way it replaces, the next state, and the chance as a fraction (a
+    denominator of 0: the adversary chooses).
+    """
+
+def policy_fills(
+    policy: str | Mealy, ways: int, state: Sequence[int], way: int
+) -> list[tuple[list[int], tuple[int, int]]]:
+    """What may follow a miss that put its line into the invalid ``way``: the next state and the chance.
+
+    ``ValueError`` for a machine that does not say.
+    """
+
+def policy_invalid_way(policy: str | Mealy, ways: int, invalid: Sequence[int]) -> int:
+    """Which of the ``invalid`` ways (at least one) a miss fills."""
+
+def policy_position(policy: str | Mealy, ways: int, state: Sequence[int], way: int) -> int:
+    """Where ``way`` stands as seen from the policy's own pointers; ``ValueError`` for a policy without symmetries
+    (bit-PLRU, NRU, the ones with ages, machines).
+    """
+
+def policy_residue(policy: str | Mealy, ways: int, state: Sequence[int]) -> list[int]:
+    """What the state becomes when every way is renamed to its position; empty where that is always the same.
+
+    ``ValueError`` as for :func:`policy_position`.
+    """
+
+def policy_start_states(policy: str | Mealy, ways: int, max_states: int | None = None) -> list[list[int]]:
+    """Every state of a full set that was filled from empty; of a machine without fills, every state reachable from
+    its start.
+    """

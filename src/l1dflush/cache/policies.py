@@ -1,239 +1,79 @@
-"""Replacement policies, written the plain way.
-
-These are the twins of the policies in ``core/policy``. They share no code with them and are written to be
-read: the compiled ones prove, these ones check (every counterexample is replayed here before anybody sees
-it).
-
-A policy works on the ways ``0 .. ways-1`` of one set. Its state is a tuple of small integers. It never sees
-lines. On a miss an invalid way is filled first, the lowest-numbered one; otherwise the policy names a victim.
-
-Sources: Reineke, Grund, Berg, Wilhelm, "Timing predictability of cache replacement policies" (2007) for LRU,
-FIFO, tree-PLRU and bit-PLRU (there: MRU); uops.info's measurements of Ice Lake for LRU3PLRU4.
-"""
+"""Replacement policies by name. What they do is in :mod:`l1dflush.cache.policy`, a module per family."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Iterator
 
+from l1dflush.cache.policy.bits import BitPlru, Nru
+from l1dflush.cache.policy.model import Choice, Deterministic, Policy, State, Symmetric
+from l1dflush.cache.policy.order import Bip, Lip, Lru
+from l1dflush.cache.policy.pointer import Clock, Fifo
+from l1dflush.cache.policy.qlru import SRRIP, Brrip, Qlru, parse_name
+from l1dflush.cache.policy.random_way import RandomWay
+from l1dflush.cache.policy.shaped_tree import ShapedTree, parse_shape
+from l1dflush.cache.policy.tree import LruPlru4, MruPlru4, TreePlru
 from l1dflush.errors import InputError
+
+__all__ = [
+    "MAX_WAYS", "NAMES", "PUBLISHED_QLRU", "TREE_SHAPES",
+    "Choice", "Deterministic", "Policy", "State", "Symmetric",
+    "all_policies", "all_states", "canonical_name", "get_policy", "known_policies",
+]  # fmt: skip
 
 MAX_WAYS = 16
 
-State = tuple[int, ...]
+# The policies that a cache whose policy is unknown may have, as far as is proved: see known_policies.
+_CLASSIC = ("LRU", "FIFO", "tree-PLRU", "bit-PLRU", "LRU1PLRU4", "LRU2PLRU4", "LRU3PLRU4", "LRU4PLRU4")
 
+PUBLISHED_QLRU = ("QLRU_H00_M1_R2_U1", "QLRU_H11_M1_R0_U0", "QLRU_H11_M1_R1_U2", "QLRU_H00_M1_R0_U1")
+"""The QLRU policies found in Intel's caches by measurement (nanoBench, uops.info) or learning."""
 
-class Policy(Protocol):
-    """A deterministic replacement policy at a fixed number of ways."""
+TREE_SHAPES = ("2+1", "4+2", "3+3", "8+4", "(4+2)+(4+2)", "(3+3)+(3+3)", "4+4+4")
+"""The shapes of trees over 3, 6 and 12 ways."""
 
-    @property
-    def name(self) -> str:
-        """The canonical name."""
+_SIMPLE: dict[str, Callable[[int], Policy]] = {
+    "LRU": Lru,
+    "FIFO": Fifo,
+    "LIP": Lip,
+    "BIP": Bip,
+    "random": RandomWay,
+    "tree-PLRU": TreePlru,
+    "bit-PLRU": BitPlru,
+    "NRU": Nru,
+    "CLOCK": Clock,
+    "BRRIP": Brrip,
+}
+_GROUPED: dict[str, tuple[type[LruPlru4] | type[MruPlru4], int]] = {
+    f"{kind}{g}PLRU4": (twin, g) for kind, twin in (("LRU", LruPlru4), ("MRU", MruPlru4)) for g in (1, 2, 3, 4)
+}
 
-    @property
-    def ways(self) -> int:
-        """How many ways the set has."""
+NAMES = (
+    "LRU", "FIFO", "LIP", "BIP", "random", "tree-PLRU", *(f"tree-PLRU:{shape}" for shape in TREE_SHAPES),
+    *_GROUPED, "bit-PLRU", "NRU", "CLOCK", *PUBLISHED_QLRU, *SRRIP, "BRRIP",
+)  # fmt: skip
+"""Every policy that has a name of its own. Other tree shapes and QLRU policies follow their grammar."""
 
-    @property
-    def rule(self) -> str:
-        """The policy in one line."""
-
-    def empty(self) -> State:
-        """The state of a set in which nothing was ever cached."""
-
-    def hit(self, state: State, way: int) -> State:
-        """The state after an access that found its line in ``way``."""
-
-    def victim(self, state: State) -> int:
-        """The way that the next miss replaces, all ways being valid."""
-
-    def fill(self, state: State, way: int, was_invalid: bool) -> State:
-        """The state after a miss put its line into ``way``, which was the victim or (``was_invalid``)
-        invalid.
-        """
-
-    def render(self, state: State) -> str:
-        """The state in a few words, for a person."""
-
-
-class Lru:
-    """State: the ways, newest first."""
-
-    name: ClassVar[str] = "LRU"
-    rule: ClassVar[str] = "the way touched longest ago is replaced"
-
-    def __init__(self, ways: int) -> None:
-        self.ways = ways
-
-    def empty(self) -> State:
-        return tuple(reversed(range(self.ways)))
-
-    def hit(self, state: State, way: int) -> State:
-        return (way, *(other for other in state if other != way))
-
-    def victim(self, state: State) -> int:
-        return state[-1]
-
-    def fill(self, state: State, way: int, was_invalid: bool) -> State:
-        return self.hit(state, way)
-
-    def render(self, state: State) -> str:
-        return "newest to oldest " + " ".join(map(str, state))
-
-
-class Fifo:
-    """State: one number, the way that is replaced next."""
-
-    name: ClassVar[str] = "FIFO"
-    rule: ClassVar[str] = "the ways are replaced in turn; hits change nothing"
-
-    def __init__(self, ways: int) -> None:
-        self.ways = ways
-
-    def empty(self) -> State:
-        return (0,)
-
-    def hit(self, state: State, way: int) -> State:
-        return state
-
-    def victim(self, state: State) -> int:
-        return state[0]
-
-    def fill(self, state: State, way: int, was_invalid: bool) -> State:
-        return ((way + 1) % self.ways,)
-
-    def render(self, state: State) -> str:
-        return f"next {state[0]}"
-
-
-class TreePlru:
-    """State: one bit per inner node of a binary tree, root first, level by level; 0 says the victim is on
-    the left.
-    """
-
-    name: ClassVar[str] = "tree-PLRU"
-    rule: ClassVar[str] = "a tree of bits leads to the victim; a touch makes the bits on its path point away"
-
-    def __init__(self, ways: int) -> None:
-        self.ways = ways
-
-    def empty(self) -> State:
-        return (0,) * (self.ways - 1)
-
-    def hit(self, state: State, way: int) -> State:
-        bits = list(state)
-        low, high, node = 0, self.ways, 0
-        while high - low > 1:
-            middle = (low + high) // 2
-            if way < middle:
-                bits[node], node, high = 1, 2 * node + 1, middle
-            else:
-                bits[node], node, low = 0, 2 * node + 2, middle
-        return tuple(bits)
-
-    def victim(self, state: State) -> int:
-        low, high, node = 0, self.ways, 0
-        while high - low > 1:
-            middle = (low + high) // 2
-            if state[node] == 0:
-                node, high = 2 * node + 1, middle
-            else:
-                node, low = 2 * node + 2, middle
-        return low
-
-    def fill(self, state: State, way: int, was_invalid: bool) -> State:
-        return self.hit(state, way)
-
-    def render(self, state: State) -> str:
-        levels, start, length = [], 0, 1
-        while start < len(state):
-            levels.append("".join(map(str, state[start : start + length])))
-            start, length = start + length, 2 * length
-        return "tree bits " + " ".join(levels) if levels else "no bits"
-
-
-class BitPlru:
-    """State: one bit per way."""
-
-    name: ClassVar[str] = "bit-PLRU"
-    rule: ClassVar[str] = "a touch sets the way's bit, the last one clears all others; the lowest clear bit is replaced"
-
-    def __init__(self, ways: int) -> None:
-        self.ways = ways
-
-    def empty(self) -> State:
-        return (0,) * self.ways
-
-    def hit(self, state: State, way: int) -> State:
-        bits = list(state)
-        bits[way] = 1
-        if all(bits):
-            bits = [0] * self.ways
-            bits[way] = 1
-        return tuple(bits)
-
-    def victim(self, state: State) -> int:
-        # With a single way its bit is always set, and it is the victim all the same.
-        return state.index(0) if self.ways > 1 else 0
-
-    def fill(self, state: State, way: int, was_invalid: bool) -> State:
-        return self.hit(state, way)
-
-    def render(self, state: State) -> str:
-        return "bits " + "".join(map(str, state))
-
-
-class LruPlru4:
-    """State: the groups, newest first, then the three bits of the 4-way tree of group 0, of group 1, ..."""
-
-    def __init__(self, groups: int) -> None:
-        self.groups = groups
-        self.ways = 4 * groups
-        self.name = f"LRU{groups}PLRU4"
-        self.rule = f"{groups} groups of 4 ways in LRU order, a tree-PLRU in each; the oldest's victim is replaced"
-        self._tree = TreePlru(4)
-
-    def empty(self) -> State:
-        return (*reversed(range(self.groups)), *(0,) * (3 * self.groups))
-
-    def hit(self, state: State, way: int) -> State:
-        group = way // 4
-        order = (group, *(other for other in state[: self.groups] if other != group))
-        trees = [self._bits(state, g) for g in range(self.groups)]
-        trees[group] = self._tree.hit(trees[group], way % 4)
-        return (*order, *(bit for tree in trees for bit in tree))
-
-    def victim(self, state: State) -> int:
-        group = state[self.groups - 1]
-        return 4 * group + self._tree.victim(self._bits(state, group))
-
-    def fill(self, state: State, way: int, was_invalid: bool) -> State:
-        return self.hit(state, way)
-
-    def render(self, state: State) -> str:
-        trees = " ".join("".join(map(str, self._bits(state, g))) for g in range(self.groups))
-        order = " ".join(map(str, state[: self.groups]))
-        return f"groups newest to oldest {order}, tree bits {trees}"
-
-    def _bits(self, state: State, group: int) -> State:
-        start = self.groups + 3 * group
-        return state[start : start + 3]
-
-
-_NAMES = ("LRU", "FIFO", "tree-PLRU", "bit-PLRU", "LRU1PLRU4", "LRU2PLRU4", "LRU3PLRU4", "LRU4PLRU4")
-_ALIASES = {"plru": "tree-PLRU", "mru": "bit-PLRU", **{name.lower(): name for name in _NAMES}}
+_ALIASES = {"plru": "tree-PLRU", "mru": "bit-PLRU", "srrip": "SRRIP-HP", **{name.lower(): name for name in NAMES}}
+_HINT = (
+    "known: LRU, FIFO, LIP, BIP, random, tree-PLRU, tree-PLRU:SHAPE, LRU<g>PLRU4, MRU<g>PLRU4, bit-PLRU, NRU, "
+    "CLOCK, QLRU_Hxy_Mz_Ru_Uw, SRRIP-HP, SRRIP-FP, BRRIP"
+)
 
 
 def canonical_name(name: str) -> str:
-    """The canonical spelling of a policy name (any case; ``PLRU`` is tree-PLRU, ``MRU`` is bit-PLRU).
+    """The canonical spelling of a policy name (any case; ``PLRU`` is tree-PLRU, ``MRU`` bit-PLRU, ``SRRIP`` SRRIP-HP).
 
     Raises :class:`~l1dflush.errors.InputError` for a name that nobody knows.
     """
-    found = _ALIASES.get(name.strip().lower())
-    if found is None:
-        raise InputError(f"unknown replacement policy {name!r}", hint="known: " + ", ".join(_NAMES))
-    return found
+    wanted = name.strip().lower()
+    if found := _ALIASES.get(wanted):
+        return found
+    if shape := re.fullmatch(r"(?:tree-)?plru:(.*)", wanted, re.DOTALL):
+        return f"tree-PLRU:{parse_shape(shape[1])[0]}"
+    if wanted.startswith("qlru"):
+        return parse_name(wanted).name
+    raise InputError(f"unknown replacement policy {name[:80]!r}", hint=_HINT)
 
 
 def get_policy(name: str, ways: int) -> Policy:
@@ -244,50 +84,67 @@ def get_policy(name: str, ways: int) -> Policy:
     canonical = canonical_name(name)
     if not 1 <= ways <= MAX_WAYS:
         raise InputError(f"{ways} ways are not supported", hint=f"1 to {MAX_WAYS}")
-    if grouped := re.fullmatch(r"LRU(\d)PLRU4", canonical):
-        groups = int(grouped[1])
+    if canonical in _GROUPED:
+        twin, groups = _GROUPED[canonical]
         if ways != 4 * groups:
             raise InputError(f"{canonical} needs {4 * groups} ways, not {ways}")
-        return LruPlru4(groups)
-    if canonical == "tree-PLRU":
-        if ways & (ways - 1):
-            raise InputError(f"tree-PLRU needs a power of two of ways, not {ways}")
-        return TreePlru(ways)
-    if canonical == "bit-PLRU":
-        return BitPlru(ways)
-    return Lru(ways) if canonical == "LRU" else Fifo(ways)
+        return twin(groups)
+    if canonical.startswith("tree-PLRU:"):
+        tree = ShapedTree(canonical.removeprefix("tree-PLRU:"))
+        if ways != tree.ways:
+            raise InputError(f"{canonical} has {tree.ways} ways, not {ways}")
+        return tree
+    if canonical == "tree-PLRU" and ways & (ways - 1):
+        raise InputError(
+            f"tree-PLRU needs a power of two of ways, not {ways}", hint="or a shape, such as tree-PLRU:8+4 for 12 ways"
+        )
+    if canonical in SRRIP:
+        return Qlru(parse_name(SRRIP[canonical]), ways, canonical)
+    if canonical.startswith("QLRU_"):
+        return Qlru(parse_name(canonical), ways)
+    return _SIMPLE[canonical](ways)
 
 
 def known_policies(ways: int) -> tuple[str, ...]:
-    """The canonical names of the policies that are defined at ``ways`` ways."""
+    """The policies that a cache with ``ways`` ways whose policy is unknown is proved against."""
+    return tuple(name for name in _CLASSIC if _defined(name, ways))
 
-    def defined(name: str) -> bool:
-        try:
-            get_policy(name, ways)
-        except InputError:
-            return False
-        return True
 
-    return tuple(name for name in _NAMES if defined(name))
+def all_policies(ways: int) -> tuple[str, ...]:
+    """The canonical names of all named policies (:data:`NAMES`) that are defined at ``ways`` ways."""
+    return tuple(name for name in NAMES if _defined(name, ways))
+
+
+def _defined(name: str, ways: int) -> bool:
+    try:
+        get_policy(name, ways)
+    except InputError:
+        return False
+    return True
 
 
 def all_states(policy: Policy) -> Iterator[State]:
     """Every state of a full set that was filled from empty, by plain search: for small numbers of ways.
 
-    Misses fill way 0, 1, 2, ... with any hits on valid ways in between; then any hit and any miss.
+    Misses fill the invalid ways in the policy's order with any hits on valid ways in between; then any hit and any
+    miss. A machine without fills starts in a full set.
     """
     layer = {policy.empty()}
-    for valid in range(policy.ways + 1):
+    invalid = set(range(policy.ways)) if policy.has_fills else set()
+    while True:
         work = list(layer)
         while work:
             state = work.pop()
-            reached = [policy.hit(state, way) for way in range(valid)]
-            if valid == policy.ways:
-                reached.append(policy.fill(state, policy.victim(state), False))
+            reached = [s for way in range(policy.ways) if way not in invalid for s in policy.hits(state, way)]
+            if not invalid:
+                reached += [choice.state for choice in policy.misses(state)]
             for following in reached:
                 if following not in layer:
                     layer.add(following)
                     work.append(following)
-        if valid < policy.ways:
-            layer = {policy.fill(state, valid, True) for state in layer}
+        if not invalid:
+            break
+        way = policy.invalid_way(invalid)
+        invalid.remove(way)
+        layer = {choice.state for state in layer for choice in policy.fills(state, way)}
     yield from sorted(layer)

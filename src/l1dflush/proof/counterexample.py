@@ -97,7 +97,8 @@ def replay(
     """Play ``word`` (line id and kind: 0 access, 1 optional, 2 flush) from a start.
 
     ``dropped``: the indices of the optional items that do not happen. Nothing but the start, the word and
-    these is given: what hits and what is evicted is the policy's own doing.
+    these is given: what hits and what is evicted is the policy's own doing. Raises ``ValueError`` where the policy
+    has a choice.
     """
     left_out = frozenset(dropped)
     ways: list[Line | None] = list(content)
@@ -116,10 +117,12 @@ def replay(
             outcome, state = Outcomes.HIT, policy.hit(state, way)
         else:
             outcome = Outcomes.MISS
-            was_invalid = None in ways
-            way = ways.index(None) if was_invalid else policy.victim(state)
+            invalid = [number for number, held in enumerate(ways) if held is None]
+            filled = policy.fills(state, policy.invalid_way(invalid)) if invalid else policy.misses(state)
+            if len(filled) > 1:
+                raise ValueError(f"item {index}: {policy.name} has a choice here")
+            way, state = filled[0].way, filled[0].state
             evicted, ways[way] = ways[way], line
-            state = policy.fill(state, way, was_invalid)
         steps.append(Step(line, kind, outcome, way, evicted, tuple(ways), state))
     return tuple(steps)
 

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace l1dflush {
+
+// Adds the class Mealy and the functions policy_*.
+void bind_policies(nanobind::module_ &m);
+
+}  // namespace l1dflush
