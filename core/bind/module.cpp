@@ -17,39 +17,66 @@ using namespace l1dflush;
 
 namespace {
 
-View view(bool absolute) { return absolute ? View::absolute : View::fastest; }
-
 using Lines = std::vector<std::uint32_t>;
 using Kinds = std::vector<std::uint8_t>;
 using Numbers = std::vector<int>;
 
-auto core_decide(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds,
-                 std::optional<std::size_t> max_states, std::optional<double> max_seconds, bool absolute,
-                 bool merge_repeats) {
+RawWord raw_word(const Lines &lines, const Kinds &kinds, const Lines &cold) {
+    if (lines.size() != kinds.size()) throw std::invalid_argument("as many kinds as lines are needed");
+    RawWord raw{lines, {}, {cold.begin(), cold.end()}};
+    for (const std::uint8_t kind : kinds) {
+        if (kind > 2) throw std::invalid_argument("unknown item kind");
+        raw.kinds.push_back(static_cast<ItemKind>(kind));
+    }
+    return raw;
+}
+
+Setting setting(const std::string &start, std::uint32_t touches, bool absolute) {
+    Setting result;
+    if (start == "any")
+        result.start = Start::any;
+    else if (start == "any+invalid")
+        result.start = Start::invalid;
+    else if (start == "any+invalidations")
+        result.start = Start::invalidations;
+    else
+        throw std::invalid_argument("unknown start " + start);
+    result.touches = touches;
+    result.view = absolute ? View::absolute : View::fastest;
+    return result;
+}
+
+auto core_decide(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds, const std::string &start,
+                 std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
+                 std::optional<double> max_seconds, bool absolute, bool merge_repeats) {
     const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
-        return decide(policy, ways, lines, kinds, view(absolute), merge_repeats, limits);
+        return decide(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), merge_repeats,
+                      limits);
     });
     return std::make_tuple(d.curve, d.states);
 }
 
-auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint64_t> limit,
-                   std::optional<std::size_t> max_states, bool absolute) {
-    const Decision d =
-        run(max_states, std::nullopt, [&](const Limits &limits) { return distinct(policy, ways, limit, view(absolute), limits); });
+auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint64_t> limit, const std::string &start,
+                   std::uint32_t touches, bool cold, std::optional<std::size_t> max_states,
+                   std::optional<double> max_seconds, bool absolute) {
+    const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
+        return distinct(policy, ways, limit, cold, setting(start, touches, absolute), limits);
+    });
     return std::make_tuple(d.curve, d.ended, d.repeats, d.states);
 }
 
-auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds,
-                  std::optional<std::size_t> max_states, std::optional<double> max_seconds, bool absolute,
-                  bool smallest) {
+auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds, const std::string &start,
+                  std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
+                  std::optional<double> max_seconds, bool absolute, bool smallest) {
     const std::optional<Witness> w = run(max_states, max_seconds, [&](const Limits &limits) {
-        return witness(policy, ways, prepare(lines, kinds, true), view(absolute), smallest, limits);
+        return witness(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), smallest, limits);
     });
-    using Steps = std::vector<std::tuple<int, int>>;
-    std::optional<std::tuple<Numbers, std::vector<std::int64_t>, Steps>> out;
+    using Step = std::tuple<int, int, std::size_t, std::int64_t, Numbers>;
+    std::optional<std::tuple<Numbers, std::vector<std::int64_t>, std::vector<Step>>> out;
     if (w) {
-        Steps steps;
-        for (const auto &[outcome, way] : w->steps) steps.emplace_back(static_cast<int>(outcome), way);
+        std::vector<Step> steps;
+        for (const WitnessStep &s : w->steps)
+            steps.emplace_back(static_cast<int>(s.outcome), s.way, s.item, s.line, s.state);
         out.emplace(w->start, w->content, std::move(steps));
     }
     return out;
@@ -65,13 +92,18 @@ NB_MODULE(_core, m) {
     nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
 
     bind_policies(m);
+    nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);
 
-    m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
-          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(), nb::kw_only(),
+    m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"), nb::kw_only(),
+          nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),
+          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
           nb::arg("absolute") = false, nb::arg("merge_repeats") = true);
     m.def("distinct", &core_distinct, nb::arg("policy"), nb::arg("ways"), nb::arg("limit").none() = nb::none(),
-          nb::arg("max_states").none() = nb::none(), nb::kw_only(), nb::arg("absolute") = false);
+          nb::kw_only(), nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = false,
+          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
+          nb::arg("absolute") = false);
     m.def("witness", &core_witness, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
-          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(), nb::kw_only(),
+          nb::kw_only(), nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),
+          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
           nb::arg("absolute") = false, nb::arg("smallest") = true);
 }

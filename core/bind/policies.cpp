@@ -141,6 +141,9 @@ void bind_policies(nb::module_ &m) {
     m.def("policy_invalid_way", &chosen_invalid_way, policy, ways, nb::arg("invalid"));
     m.def("policy_position", &position, policy, ways, state, way);
     m.def("policy_residue", &residue, policy, ways, state);
+    m.def("policy_repeat_hits", [](const PolicyChoice &choice, int k) {
+        return with_policy(choice, k, [](const auto &p) { return repeat_hits(p); });
+    }, policy, ways);
     m.def("policy_start_states", &start_states, policy, ways, nb::arg("max_states").none() = nb::none());
 }
 

@@ -49,6 +49,9 @@ public:
 // LIP: a new line stays where the victim was, so that it goes first unless it is hit.
 class Lip : public WayOrder {
 public:
+    static constexpr int repeat_hits = 1;  // the first hit after the miss
+    static constexpr bool interchangeable = true;
+
     explicit Lip(int ways) : WayOrder(ways) {}
 
     PolicyState fill(PolicyState state, int) const { return state; }
@@ -58,6 +61,9 @@ public:
 // BIP: one miss in 32 as LRU (branch 0), the others as LIP (branch 1).
 class Bip : public WayOrder {
 public:
+    static constexpr int repeat_hits = 1;
+    static constexpr bool interchangeable = true;
+
     explicit Bip(int ways) : WayOrder(ways) {}
 
     int branches() const { return 2; }

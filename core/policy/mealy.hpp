@@ -52,6 +52,7 @@ public:
     }
 
     static constexpr std::size_t max_states = 1'000'000;
+    static constexpr int repeat_hits = -1;
 
     int ways() const { return tables_->ways; }
     PolicyState empty() const { return tables_->start; }

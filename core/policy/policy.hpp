@@ -15,11 +15,14 @@
 //
 //   State fill_invalid(State, way)     after a miss put its line into an invalid way (default: as fill)
 //   static constexpr bool fills_highest = true      the highest invalid way is filled first (default: the lowest)
+//   static constexpr int repeat_hits                how many hits in a row, in the way touched last, may still change
+//                                                   something (default: 0; -1: any number)
+//   static constexpr bool interchangeable = true    any renaming of the ways is a symmetry
 //
 // A policy whose misses are random has `int branches() const`, `Weight weight(branch) const`, and a last parameter
-// `branch` of victim, fill and fill_invalid; a fill_invalid without it says that no chance is involved there. One that is not deterministic in other ways (a machine from a file) says
-// what may happen by itself: each_hit, each_miss, each_fill and has_fills, see below. Everybody else asks through the
-// functions below and never needs to know.
+// `branch` of victim, fill and fill_invalid; a fill_invalid without it says that no chance is involved there. One that
+// is not deterministic in other ways (a machine from a file) says what may happen by itself: each_hit, each_miss,
+// each_fill and has_fills, see below. Everybody else asks through the functions below and never needs to know.
 //
 // A policy with symmetries also has
 //
@@ -113,6 +116,15 @@ bool has_fills(const P &policy) {
         return policy.has_fills();
     else
         return true;
+}
+
+// How many hits in a row, in the way touched last, may still change something; -1: any number.
+template <class P>
+constexpr int repeat_hits(const P &) {
+    if constexpr (requires { P::repeat_hits; })
+        return P::repeat_hits;
+    else
+        return 0;
 }
 
 template <class P>

@@ -53,6 +53,9 @@ template <bool highest_invalid_first>
 class Qlru {
 public:
     static constexpr bool fills_highest = highest_invalid_first;
+    // The way's age falls to 0 while what is added to the others makes one of them 3. Five hits are the most that it
+    // takes, under any rules and from any ages; the tests try them all.
+    static constexpr int repeat_hits = 5;
 
     Qlru(const QlruRules &rules, int ways) : rules_(rules), ways_(ways) {
         require(ways >= 1 && ways <= max_ways, "QLRU has 1 to 16 ways");
@@ -137,6 +140,8 @@ private:
 // BRRIP: as SRRIP-HP, but a line comes in with age 2 once in 32 misses (branch 0) and else with 3 (branch 1).
 class Brrip {
 public:
+    static constexpr int repeat_hits = Qlru<false>::repeat_hits;
+
     explicit Brrip(int ways) : rare_({0, 0, 2, 0, 0, true}, ways), common_({0, 0, 3, 0, 0, true}, ways) {}
 
     int ways() const { return common_.ways(); }

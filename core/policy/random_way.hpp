@@ -8,6 +8,8 @@ namespace l1dflush {
 
 class RandomWay {
 public:
+    static constexpr bool interchangeable = true;
+
     explicit RandomWay(int ways) : ways_(ways) { require(ways >= 1 && ways <= max_ways, "random has 1 to 16 ways"); }
 
     int ways() const { return ways_; }

@@ -1,9 +1,10 @@
-// The start states of `--start any`: every policy state of a full set that was filled from empty.
+// The policy states that starts are made of.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "policy/policy.hpp"
@@ -11,15 +12,16 @@
 
 namespace l1dflush {
 
+// The start states of `any`: every policy state of a full set that was filled from empty.
+//
 // Enumerated, never taken from a formula: from the empty set, misses fill the invalid ways in the policy's order with
-// any hits on valid ways in between; in the full set any hit and any miss. A machine that does not say what a fill
-// does starts in a full set.
+// any hits on valid ways in between; in the full set any hit and any miss. A machine that does not say what filling an
+// invalid way does begins with a full set, in its own start state.
 template <class P>
 std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) {
-    const unsigned all = (1U << policy.ways()) - 1;
-    unsigned invalid = has_fills(policy) ? all : 0;
+    const unsigned all = (1U << policy.ways()) - 1U;
     std::vector<PolicyState> layer{policy.empty()};
-    for (;;) {
+    for (unsigned valid = has_fills(policy) ? 0U : all;;) {
         // Close under hits on the valid ways (and misses, once full) ...
         std::unordered_set<PolicyState> seen(layer.begin(), layer.end());
         for (std::size_t i = 0; i < layer.size(); ++i) {
@@ -31,19 +33,59 @@ std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) 
                 limits.check(layer.size());
             };
             for (int way = 0; way < policy.ways(); ++way)
-                if (!((invalid >> way) & 1U)) each_hit(policy, state, way, reach);
-            if (invalid == 0) each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next); });
+                if ((valid >> way) & 1U) each_hit(policy, state, way, reach);
+            if (valid == all) each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next); });
         }
-        if (invalid == 0) return layer;
+        std::sort(layer.begin(), layer.end());  // the order must not depend on the hash
+        if (valid == all) return layer;
         // ... then fill the next way.
-        const int way = invalid_way<P>(invalid);
-        invalid &= ~(1U << way);
+        const int next_way = invalid_way<P>(all & ~valid);
         std::unordered_set<PolicyState> filled;
         for (const PolicyState state : layer)
-            each_fill(policy, state, way, [&](PolicyState next, Weight) { filled.insert(next); });
+            each_fill(policy, state, next_way, [&](PolicyState next, Weight) { filled.insert(next); });
         layer.assign(filled.begin(), filled.end());
-        std::sort(layer.begin(), layer.end());  // the order must not depend on the hash
+        std::sort(layer.begin(), layer.end());
+        valid |= 1U << next_way;
     }
+}
+
+// Policy state and valid ways (a bit set) of a set.
+using SetState = std::pair<PolicyState, unsigned>;
+
+// The start states of `invalidations`: all that hits, misses and invalidations lead to from the empty set.
+template <class P>
+std::vector<SetState> all_set_states(const P &policy, const Limits &limits) {
+    const unsigned all = (1U << policy.ways()) - 1U;
+    struct Hash {
+        std::size_t operator()(const SetState &s) const {
+            const std::uint64_t h = (s.first * 0x9E3779B97F4A7C15U + s.second) * 0xD6E8FEB86659FD93U;
+            return static_cast<std::size_t>(h ^ (h >> 32));
+        }
+    };
+    std::vector<SetState> found{{policy.empty(), 0U}};
+    std::unordered_set<SetState, Hash> seen(found.begin(), found.end());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        limits.poll_now_and_then(i);
+        const auto [state, valid] = found[i];
+        auto reach = [&](PolicyState next, unsigned next_valid) {
+            if (!seen.insert({next, next_valid}).second) return;
+            found.emplace_back(next, next_valid);
+            limits.check(found.size());
+        };
+        for (int way = 0; way < policy.ways(); ++way) {
+            if (!((valid >> way) & 1U)) continue;
+            each_hit(policy, state, way, [&](PolicyState next) { reach(next, valid); });
+            reach(state, valid & ~(1U << way));
+        }
+        if (valid == all) {
+            each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next, all); });
+        } else {
+            const int way = invalid_way<P>(all & ~valid);
+            each_fill(policy, state, way, [&](PolicyState next, Weight) { reach(next, valid | (1U << way)); });
+        }
+    }
+    std::sort(found.begin(), found.end());
+    return found;
 }
 
 }  // namespace l1dflush

@@ -1,63 +1,97 @@
-// Seeing a set from its policy's own pointers, so that the policy state disappears.
+// Seeing a set from its policy's own pointers, so that most or all of the policy state disappears.
 //
-// LRU, FIFO, tree-PLRU and LRUgPLRU4 "only permute": renaming the ways by a symmetry of the policy turns any state
-// into any other, and the renaming that turns state s into base() sends way w to position(s, w). So instead of
-// (state, content per way) one can keep (content per position): what a hit at position p does is to move the content
-// of every position j to perm[j], and the victim always stands at the same position.
+// Many policies are symmetric: renaming the ways turns one state into another, and what happens from the second is
+// what happens from the first with the ways renamed. So a state can be seen from its own pointers: `position(s, w)` is
+// where way w stands as seen from there, and `residue(s)` is what is left of the state then. For policies that only
+// permute (LRU, FIFO, tree-PLRU, LRUgPLRU4, ...) nothing is left, and instead of (state, content per way) one can keep
+// (content per position): a hit at position p moves the content of every position, and the victim always stands at the
+// same one. Where some symmetry is missing (CLOCK's bits, the root of a tree whose children differ) the residue has
+// what remains.
 //
-// Nobody trusts a hand-written permutation: the tables are derived from the policy itself, by asking in base()
-// (where position == way) what each operation does to the positions. That the answer is the same from every other
-// state is what `position` promises:
+// Nobody trusts a hand-written permutation: the tables are derived from the policy itself, by asking in
+// representative(residue), where position == way, what each operation does. That the answer is the same from every
+// other state is what `position` and `residue` promise:
 //
-//     position(hit(s, w), j) == hit_to[position(s, w)][position(s, j)], and the same for fill;
-//     position(s, victim(s)) == victim
+//     let r = representative(residue(s)), p = position(s, w): then
+//     residue(hit(s, w)) == residue(hit(r, p)), and for all j
+//     position(hit(s, w), j) == position(hit(r, p), position(s, j)); the same for fill and miss; and
+//     position(s, victim(s)) == victim(r)
 //
-// The unit tests check that equation on every state of every such policy up to 8 ways, and on LRU3PLRU4's 3072.
+// The unit tests check that on every state of every such policy up to 8 ways, and on LRU3PLRU4's 3072.
 //
-// The one thing that is not symmetric is "the LOWEST-NUMBERED invalid way is filled first". With at most one invalid
-// way the lowest is the only one and positions suffice; the prover leaves this view when a miss finds two.
+// The one thing that is not symmetric is "the LOWEST-NUMBERED invalid way is filled first": see RelativeMachine.
 #pragma once
 
 #include <array>
 #include <concepts>
+#include <vector>
 
 #include "policy/policy.hpp"
 
 namespace l1dflush {
 
 template <class P>
-concept PermutingPolicy = requires(const P &policy, PolicyState state, int way) {
-    { policy.base() } -> std::same_as<PolicyState>;
+concept SymmetricPolicy = requires(const P &policy, PolicyState state, int way) {
     { policy.position(state, way) } -> std::same_as<int>;
 };
 
-struct RelativeTables {
-    using Permutation = std::array<std::uint8_t, max_ways>;
+template <class P>
+PolicyState residue(const P &policy, PolicyState state) {
+    if constexpr (requires { policy.residue(state); })
+        return policy.residue(state);
+    else
+        return 0;
+}
 
-    int ways = 0;
-    int victim = 0;  // position of the victim
-    // hit_from[p][i]: the old position of what stands at i after a hit at p; fill_from: after a fill at p.
-    std::array<Permutation, max_ways> hit_from{};
-    std::array<Permutation, max_ways> fill_from{};
+template <class P>
+PolicyState representative(const P &policy, PolicyState residue) {
+    if constexpr (requires { policy.representative(residue); })
+        return policy.representative(residue);
+    else
+        return policy.base();
+}
+
+// What the operations do to a set with one residue.
+struct RelativeTable {
+    using Permutation = std::array<std::uint8_t, max_ways>;
+    struct Change {
+        Permutation from;  // from[i]: the old position of what stands at i afterwards
+        PolicyState residue;
+        Weight weight;
+        bool operator==(const Change &) const = default;
+    };
+    struct Miss {
+        int victim;  // position
+        Change change;
+    };
+
+    std::array<std::vector<Change>, max_ways> hit;   // per position
+    std::array<std::vector<Change>, max_ways> fill;  // of an invalid way, per position
+    std::vector<Miss> miss;
 };
 
-template <PermutingPolicy P>
-RelativeTables relative_tables(const P &policy) {
-    RelativeTables tables;
-    tables.ways = policy.ways();
-    const PolicyState base = policy.base();
+template <SymmetricPolicy P>
+RelativeTable relative_table(const P &policy, PolicyState from_residue) {
+    const PolicyState from = representative(policy, from_residue);
     for (int way = 0; way < policy.ways(); ++way)
-        if (policy.position(base, way) != way) throw std::logic_error("base() does not have position == way");
-    tables.victim = policy.victim(base);
+        if (policy.position(from, way) != way) throw std::logic_error("a representative must have position == way");
+    auto change = [&](PolicyState to, Weight weight) {
+        RelativeTable::Change result{{}, residue(policy, to), weight};
+        for (int way = 0; way < policy.ways(); ++way)
+            result.from[static_cast<std::size_t>(policy.position(to, way))] = static_cast<std::uint8_t>(way);
+        return result;
+    };
+    RelativeTable table;
     for (int p = 0; p < policy.ways(); ++p) {
-        const PolicyState hit = policy.hit(base, p);
-        const PolicyState fill = policy.fill(base, p);
-        for (int way = 0; way < policy.ways(); ++way) {
-            tables.hit_from[p][policy.position(hit, way)] = static_cast<std::uint8_t>(way);
-            tables.fill_from[p][policy.position(fill, way)] = static_cast<std::uint8_t>(way);
-        }
+        const auto place = static_cast<std::size_t>(p);
+        each_hit(policy, from, p, [&](PolicyState to) { table.hit[place].push_back(change(to, Weight{})); });
+        each_fill(policy, from, p,
+                  [&](PolicyState to, Weight weight) { table.fill[place].push_back(change(to, weight)); });
     }
-    return tables;
+    each_miss(policy, from, [&](int victim, PolicyState to, Weight weight) {
+        table.miss.push_back({victim, change(to, weight)});
+    });
+    return table;
 }
 
 }  // namespace l1dflush

@@ -1,4 +1,5 @@
-// One layer of a search: states grouped by Key, in each group only those that no other dominates.
+// One layer of a search: states grouped by Key, in each group only those that no other dominates: by `mask`, cost and
+// touches used.
 #pragma once
 
 #include <compare>
@@ -27,17 +28,18 @@ public:
         Cost cost;
         std::uint32_t trace;
         std::uint32_t next;
+        std::uint32_t touches;
     };
 
     // False if a state that is already here dominates it (then nothing changed).
-    bool insert(const State &state, Cost cost, std::uint32_t trace) {
+    bool insert(const State &state, Cost cost, std::uint32_t trace, std::uint32_t touches) {
         Group &group = find_or_add(state.key);
         for (std::uint32_t i = group.first; i != none; i = nodes_[i].next)
-            if (subset(nodes_[i].mask, state.mask) && nodes_[i].cost <= cost) return false;
+            if (subset(nodes_[i].mask, state.mask) && nodes_[i].cost <= cost && nodes_[i].touches <= touches) return false;
         std::uint32_t *link = &group.first;
         while (*link != none) {
             Node &node = nodes_[*link];
-            if (subset(state.mask, node.mask) && cost <= node.cost) {
+            if (subset(state.mask, node.mask) && cost <= node.cost && touches <= node.touches) {
                 const std::uint32_t removed = *link;
                 *link = node.next;
                 node.next = free_;
@@ -50,10 +52,10 @@ public:
         std::uint32_t slot = free_;
         if (slot != none) {
             free_ = nodes_[slot].next;
-            nodes_[slot] = {state.mask, cost, trace, group.first};
+            nodes_[slot] = {state.mask, cost, trace, group.first, touches};
         } else {
             slot = static_cast<std::uint32_t>(nodes_.size());
-            nodes_.push_back({state.mask, cost, trace, group.first});
+            nodes_.push_back({state.mask, cost, trace, group.first, touches});
         }
         group.first = slot;
         ++size_;
@@ -70,12 +72,12 @@ public:
                 use(State{group.key, nodes_[i].mask}, nodes_[i]);
     }
 
-    bool contains(const State &state) const {
+    bool contains(const State &state, std::uint32_t touches) const {
         if (table_.empty()) return false;
         const Group *group = find(state.key);
         if (group == nullptr) return false;
         for (std::uint32_t i = group->first; i != none; i = nodes_[i].next)
-            if (nodes_[i].mask == state.mask) return true;
+            if (nodes_[i].mask == state.mask && nodes_[i].touches == touches) return true;
         return false;
     }
 
@@ -83,7 +85,7 @@ public:
     bool same_states(const Frontier &that) const {
         if (size() != that.size()) return false;
         bool same = true;
-        for_each([&](const State &state, const Node &) { same = same && that.contains(state); });
+        for_each([&](const State &state, const Node &node) { same = same && that.contains(state, node.touches); });
         return same;
     }
 

@@ -1,4 +1,4 @@
-// bit-PLRU for counterexamples: every way has its place, its bit is settled lazily.
+// bit-PLRU for counterexamples and with touches: every way has its place, its bit is settled lazily.
 #pragma once
 
 #include "policy/bit_plru.hpp"
@@ -34,10 +34,13 @@ public:
     }
 
     int ways() const { return ways_; }
+    static int first_invalid(unsigned ways) { return invalid_way<BitPlru>(ways); }
 
     template <class Out>
     void starts(Out out) const {
-        out(State{});
+        State state;
+        mark_all_valid(state);
+        out(state);
     }
     template <class Out>
     void hit(const State &state, int way, Out out) const {
@@ -45,7 +48,7 @@ public:
     }
     template <class Out>
     void fill(const State &state, int way, Out out) const {
-        touch(state, way, out);
+        touch(state, way, [&](const State &next) { out(next, Weight{}); });
     }
     template <class Settle, class Out>
     void evict(State state, bool /*open*/, Settle settle, Out out) const {
@@ -55,7 +58,7 @@ public:
             State chosen = state;
             set_bits(chosen, zeros(state) | (1U << way), ones(state));
             settle(chosen, way);
-            touch(chosen, way, [&](const State &next) { out(way, next); });
+            touch(chosen, way, [&](const State &next) { out(way, next, Weight{}); });
             if (certain) return;
             set_bits(state, zeros(state), ones(state) | (1U << way));  // it is 1: look further up
         }
@@ -87,7 +90,8 @@ public:
 
 private:
     static void set_bits(State &state, unsigned zeros, unsigned ones) {
-        state.mask = (state.mask & 0xFFFFU) | (static_cast<std::uint64_t>(zeros) << zeros_shift) |
+        constexpr std::uint64_t bits = (std::uint64_t{0xFFFFFFFF} << zeros_shift);
+        state.mask = (state.mask & ~bits) | (static_cast<std::uint64_t>(zeros) << zeros_shift) |
                      (static_cast<std::uint64_t>(ones) << ones_shift);
     }
 

@@ -1,26 +1,31 @@
 // Ways to carry the policy along in a search. Each "machine" offers
 //
 //   int ways()
-//   starts(out)                       out(State): the start states, all ways unknown
+//   starts(out)                       out(State): the start states, all ways unknown (or known to be invalid)
 //   hit(state, p, out)                out(State): after a hit at p
-//   fill(state, p, out)               out(State): after filling the invalid way p
-//   evict(state, open, settle, out)   out(victim, State): after a miss in a full set, for each victim that is possible;
-//                                     settle(State&, victim) puts the new line there, before the policy is updated.
-//                                     `open`: the line might as well have been cached from the start. A machine
-//                                     may then leave out what a hit of the line does just as well
+//   fill(state, p, out)               out(State, Weight): after filling the invalid way p
+//   evict(state, open, settle, out)   out(victim, State, Weight): after a miss in a full set, for each victim that is
+//                                     possible; settle(State&, victim) puts the new line there, before the policy is
+//                                     updated. `open`: the line might as well have been cached from the start. A
+//                                     machine may then leave out what a hit of the line does just as well
 //   hit_unknown(state, more, settle, out)   out(p, State): after a hit in an unknown way, for every unknown way
 //   flush_unknown(state, out)         out(p, State): after flushing an unknown way, for every unknown way
 //   unknown(state)                    how many ways are unknown
 //   in_ways                           whether p is a way number (true) or a position (false)
+//   first_invalid(set of ways)        which of several invalid ways is filled first, if in_ways
+//   has_fills()                       whether it is known what filling an invalid way does
 //
 // Here are the two that suit any policy; bit-PLRU has two of its own (lazy_bits.hpp, nameless.hpp).
 #pragma once
 
+#include <bit>
 #include <concepts>
+#include <unordered_map>
 
 #include "policy/reachable.hpp"
 #include "policy/relative.hpp"
 #include "prover/limits.hpp"
+#include "prover/start.hpp"
 #include "prover/state.hpp"
 
 namespace l1dflush {
@@ -44,6 +49,7 @@ public:
             if (is_unknown(state, p)) out(p, flushed(state, p));
     }
     int unknown(const State &state) const { return count_unknown(state, self().ways()); }
+    bool has_fills() const { return true; }
 
 private:
     const Machine &self() const { return static_cast<const Machine &>(*this); }
@@ -55,82 +61,169 @@ class AbsoluteMachine : public NamedWays<AbsoluteMachine<P>> {
 public:
     static constexpr bool in_ways = true;
 
-    AbsoluteMachine(const P &policy, const Limits &limits)
-        : policy_(policy), starts_(full_set_states(policy, limits)) {}
+    AbsoluteMachine(const P &policy, Start start, const Limits &limits)
+        : policy_(policy), start_(start), limits_(limits) {}
 
     int ways() const { return policy_.ways(); }
+    bool has_fills() const { return l1dflush::has_fills(policy_); }
+    static int first_invalid(unsigned ways) { return invalid_way<P>(ways); }
 
     template <class Out>
     void starts(Out out) const {
-        for (const PolicyState policy : starts_) {
-            State state;
+        State state;
+        if (start_ == Start::invalidations) {
+            for (const auto &[policy, valid] : all_set_states(policy_, limits_)) {
+                state = State{};
+                state.key.policy = policy;
+                for (int way = 0; way < ways(); ++way)
+                    if (!((valid >> way) & 1U)) state.key.label[static_cast<std::size_t>(way)] = invalid;
+                mark_all_valid(state);
+                out(state);
+            }
+            return;
+        }
+        mark_valid(state, start_ == Start::any ? 0xFFFFU : 0xFFFFU << ways());
+        for (const PolicyState policy : full_set_states(policy_, limits_)) {
             state.key.policy = policy;
             out(state);
         }
     }
     template <class Out>
     void hit(State state, int way, Out out) const {
-        state.key.policy = policy_.hit(state.key.policy, way);
-        out(state);
+        each_hit(policy_, state.key.policy, way, [&](PolicyState next) {
+            state.key.policy = next;
+            out(state);
+        });
     }
     template <class Out>
     void fill(State state, int way, Out out) const {
-        state.key.policy = policy_.fill(state.key.policy, way);
-        out(state);
+        each_fill(policy_, state.key.policy, way, [&](PolicyState next, Weight weight) {
+            state.key.policy = next;
+            out(state, weight);
+        });
     }
     template <class Settle, class Out>
-    void evict(State state, bool /*open*/, Settle settle, Out out) const {
-        const int victim = policy_.victim(state.key.policy);
-        settle(state, victim);
-        state.key.policy = policy_.fill(state.key.policy, victim);
-        out(victim, state);
+    void evict(const State &state, bool /*open*/, Settle settle, Out out) const {
+        each_miss(policy_, state.key.policy, [&](int victim, PolicyState next, Weight weight) {
+            State to = state;
+            settle(to, victim);
+            to.key.policy = next;
+            out(victim, to, weight);
+        });
     }
 
 private:
     P policy_;
-    std::vector<PolicyState> starts_;
+    Start start_;
+    Limits limits_;
 };
 
-// No policy state: contents are kept by position (relative.hpp). Positions do not tell which of two invalid ways a
-// miss fills; where that is asked the search starts again with the absolute machine (NeedsAbsoluteWays).
-class RelativeMachine : public NamedWays<RelativeMachine> {
+// Contents are kept by position (relative.hpp), and of the policy state only the residue.
+//
+// Positions do not tell which of two invalid ways a miss fills. Where that is asked the search starts again with the
+// absolute machine (NeedsAbsoluteWays). It is not asked in two cases:
+//   - Filling an invalid way does to the policy what a hit does, and no line is accessed after a FLUSH of it. Then ways
+//     that are invalid at the start add nothing, and the start `any` will do: compare a run that fills p, invalid since
+//     the start, with the one in which p holds the line that fills it, or an old line if it is a touch that fills it.
+//     What p goes through is the same. It is the first access of that line: all that were accessed before are still
+//     cached, because nothing is evicted while a way is invalid, and none of those flushed comes back. Ways that become
+//     invalid during the word are filled in the same order in both runs.
+//   - The ways are interchangeable (any renaming of the ways is a symmetry). Then a run may fill invalid ways in any
+//     order: number the ways in that order at the start. (If ways become invalid during the word as well, the absolute
+//     machine takes over.)
+template <SymmetricPolicy P>
+class RelativeMachine : public NamedWays<RelativeMachine<P>> {
 public:
     static constexpr bool in_ways = false;
 
-    explicit RelativeMachine(const RelativeTables &tables) : tables_(tables) {}
+    RelativeMachine(const P &policy, Start start, const Limits &limits)
+        : policy_(policy), start_(start), limits_(limits) {}
 
-    int ways() const { return tables_.ways; }
+    int ways() const { return policy_.ways(); }
+
+    // Whether filling an invalid way does what a hit in it does, in every state.
+    bool fills_like_hits() const {
+        for (const PolicyState r : residues()) {
+            const RelativeTable &table = at(r);
+            for (std::size_t p = 0; p < static_cast<std::size_t>(ways()); ++p)
+                if (table.hit[p] != table.fill[p]) return false;
+        }
+        return true;
+    }
 
     template <class Out>
     void starts(Out out) const {
-        out(State{});
+        State state;
+        mark_valid(state, start_ == Start::any ? 0xFFFFU : 0xFFFFU << ways());
+        for (const PolicyState r : residues()) {
+            state.key.policy = r;
+            out(state);
+        }
     }
     template <class Out>
     void hit(const State &state, int position, Out out) const {
-        out(moved(state, tables_.hit_from[position]));
+        for (const auto &change : at(state.key.policy).hit[static_cast<std::size_t>(position)])
+            out(moved(state, change));
     }
     template <class Out>
     void fill(const State &state, int position, Out out) const {
-        out(moved(state, tables_.fill_from[position]));
+        for (const auto &change : at(state.key.policy).fill[static_cast<std::size_t>(position)])
+            out(moved(state, change), change.weight);
     }
     template <class Settle, class Out>
-    void evict(State state, bool /*open*/, Settle settle, Out out) const {
-        settle(state, tables_.victim);
-        out(tables_.victim, moved(state, tables_.fill_from[tables_.victim]));
+    void evict(const State &state, bool /*open*/, Settle settle, Out out) const {
+        for (const auto &miss : at(state.key.policy).miss) {
+            State to = state;
+            settle(to, miss.victim);
+            out(miss.victim, moved(to, miss.change), miss.change.weight);
+        }
     }
 
 private:
-    State moved(const State &from, const RelativeTables::Permutation &old_position) const {
+    // The residues of a full set: what `any` starts with.
+    const std::vector<PolicyState> &residues() const {
+        if (!residues_.empty()) return residues_;
+        if constexpr (requires { policy_.base(); }) {
+            residues_.push_back(0);
+        } else {
+            std::unordered_set<PolicyState> seen;
+            for (const PolicyState state : full_set_states(policy_, limits_))
+                if (seen.insert(residue(policy_, state)).second) residues_.push_back(residue(policy_, state));
+        }
+        return residues_;
+    }
+
+    const RelativeTable &at(PolicyState r) const {
+        if (last_ != nullptr && last_residue_ == r) return *last_;
+        auto known = tables_.find(r);
+        if (known == tables_.end()) known = tables_.emplace(r, relative_table(policy_, r)).first;
+        last_residue_ = r;
+        last_ = &known->second;
+        return *last_;
+    }
+
+    State moved(const State &from, const RelativeTable::Change &change) const {
         State to;
         to.key.gone = from.key.gone;
-        for (int i = 0; i < tables_.ways; ++i) {
-            to.key.label[i] = from.key.label[old_position[i]];
-            to.mask |= ((from.mask >> old_position[i]) & 1U) << i;
+        to.key.policy = change.residue;
+        unsigned valid = 0xFFFFU << ways();
+        for (int i = 0; i < ways(); ++i) {
+            const int old = change.from[static_cast<std::size_t>(i)];
+            to.key.label[static_cast<std::size_t>(i)] = from.key.label[static_cast<std::size_t>(old)];
+            to.mask |= ((from.mask >> old) & 1U) << i;
+            valid |= static_cast<unsigned>((from.mask >> (valid_shift + old)) & 1U) << i;
         }
+        mark_valid(to, start_ == Start::any ? 0xFFFFU : valid);
         return to;
     }
 
-    RelativeTables tables_;
+    P policy_;
+    Start start_;
+    Limits limits_;
+    mutable std::vector<PolicyState> residues_;
+    mutable std::unordered_map<PolicyState, RelativeTable> tables_;
+    mutable const RelativeTable *last_ = nullptr;
+    mutable PolicyState last_residue_ = 0;
 };
 
 }  // namespace l1dflush

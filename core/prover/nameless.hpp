@@ -33,6 +33,8 @@
 // is the same as a hit of it in v, except that the miss also tells something about other ways: what comes out of the
 // hit includes what comes out of the miss. So such misses are not followed. (Not so for a counterexample that is to
 // be smallest, where the miss is cheaper: those are looked for with lazy_bits.hpp.)
+//
+// Touches by others may hit unknown ways, which would need one more condition: with touches lazy_bits.hpp decides too.
 #pragma once
 
 #include "policy/bit_plru.hpp"
@@ -60,6 +62,8 @@ public:
     }
 
     int ways() const { return ways_; }
+    bool has_fills() const { return true; }
+    static int first_invalid(unsigned ways) { return invalid_way<BitPlru>(ways); }
 
     template <class Out>
     void starts(Out out) const {
@@ -74,7 +78,7 @@ public:
     }
     template <class Out>
     void fill(const State &state, int way, Out out) const {
-        hit(state, way, out);
+        hit(state, way, [&](const State &next) { out(next, Weight{}); });
     }
 
     template <class Settle, class Out>
@@ -150,6 +154,7 @@ private:
                            (static_cast<PolicyState>(bits.open) << 32) |
                            (static_cast<PolicyState>(bits.zero_unknown + bits.zero_settled) << 37);
         state.mask = (state.mask & 0xFFFFU) | (((std::uint64_t{1} << bits.zero_settled) - 1) << 16);
+        mark_all_valid(state);
     }
 
     static bool is_named(const Bits &bits, int way) { return !((bits.nameless >> way) & 1U); }
@@ -261,7 +266,7 @@ private:
     template <class Settle, class Out>
     void take(State state, const Bits &bits, int way, Settle &settle, Out &out) const {
         settle(state, way);
-        touch_named(state, bits, way, [&](const State &next) { out(way, next); });
+        touch_named(state, bits, way, [&](const State &next) { out(way, next, Weight{}); });
     }
 
     int ways_;

@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <type_traits>
+#include <string>
 #include <vector>
 
 #include "policy/registry.hpp"
 #include "prover/frontier.hpp"
 #include "prover/limits.hpp"
 #include "prover/machine.hpp"
+#include "prover/lazy_bits.hpp"
 #include "prover/nameless.hpp"
 #include "prover/step.hpp"
 
@@ -19,72 +20,104 @@ namespace l1dflush {
 // Which machine the search uses. `fastest` is for use; `absolute` exists so that tests can compare.
 enum class View { fastest, absolute };
 
-// What this search can follow so far: one successor for every choice of the adversary, and invalid ways that are
-// filled from the lowest and like victims.
-template <class P>
-concept SearchablePolicy =
-    !RandomPolicy<P> && !RelationalPolicy<P> && !fills_highest<P>() &&
-    !requires(const P &policy, PolicyState state, int way) { policy.fill_invalid(state, way); };
+// What is asked about a word: how the set may be at its start, and how often others may touch it meanwhile.
+struct Setting {
+    Start start = Start::any;
+    std::uint32_t touches = 0;
+    View view = View::fastest;
+};
 
-// Calls use(machine, policy) with the machine that suits the policy, and again with absolute ways if the first finds
-// that it needs them. BitMachine is the one to use for bit-PLRU.
-template <class BitMachine, class Use>
-auto with_machine(const PolicyChoice &choice, int ways, View view, const Limits &limits, Use use) {
-    using Result = std::invoke_result_t<Use, const AbsoluteMachine<Lru> &, const Lru &>;
-    return with_policy(choice, ways, [&](const auto &policy) -> Result {
-        using P = std::decay_t<decltype(policy)>;
-        if constexpr (!SearchablePolicy<P>) {
-            throw std::invalid_argument("flushes are not yet proved for this policy");
-        } else {
-            if (view == View::fastest) {
-                if constexpr (PermutingPolicy<P>) {
-                    try {
-                        return use(RelativeMachine(relative_tables(policy)), policy);
-                    } catch (const NeedsAbsoluteWays &) {
-                    }
-                } else if constexpr (std::is_same_v<P, BitPlru>) {
-                    if (ways >= 2) return use(BitMachine(ways), policy);
-                }
-            }
-            return use(AbsoluteMachine<P>(policy, limits), policy);
-        }
-    });
+// Whether any renaming of the ways is a symmetry of the policy.
+template <class P>
+constexpr bool interchangeable() {
+    if constexpr (requires { P::interchangeable; })
+        return P::interchangeable;
+    else
+        return false;
 }
 
-// Words leave out immediate repeats (word.hpp), which is right only where touching the way touched last changes
-// nothing. A hit right after a miss moves on the state of LIP and of the policies with ages.
-template <class P>
-void require_words(const P &) {
-    if constexpr (std::is_same_v<P, Lip> || std::is_same_v<P, Qlru<false>>)
-        throw std::invalid_argument("words are not yet decided for this policy");
+// Calls use(machine, policy) with the machine that suits the policy, and again with absolute ways if the first finds
+// that it needs them. `comes_back`: whether the word accesses a line after a FLUSH of it. BitMachine is the one to use for bit-PLRU.
+template <class BitMachine, class P, class Use>
+auto with_machine(const P &policy, const Setting &setting, bool comes_back, const Limits &limits, Use use) {
+    if (setting.view == View::fastest) {
+        if constexpr (SymmetricPolicy<P>) {
+            try {
+                RelativeMachine<P> machine(policy, Start::any, limits);
+                // See machine.hpp for when `any` will do. Where a residue remains, invalidations before the word may
+                // lead to one that a full set never has.
+                const bool whole = setting.start != Start::invalidations || requires { policy.base(); };
+                if (setting.start == Start::any || (!comes_back && whole && machine.fills_like_hits()))
+                    return use(machine, policy);
+                if (interchangeable<P>())
+                    return use(RelativeMachine<P>(policy, Start::invalid, limits), policy);
+            } catch (const NeedsAbsoluteWays &) {
+            }
+        } else if constexpr (std::is_same_v<P, BitPlru>) {
+            // Filling does what hitting does, as for a RelativeMachine.
+            if (policy.ways() >= 2 && (setting.start == Start::any || !comes_back)) {
+                if (setting.touches > 0) return use(LazyBitMachine(policy.ways()), policy);
+                return use(BitMachine(policy.ways()), policy);
+            }
+        }
+    }
+    return use(AbsoluteMachine<P>(policy, setting.start, limits), policy);
 }
 
 template <class Machine>
 Frontier first_layer(const Machine &machine, const Limits &limits) {
     Frontier layer;
     machine.starts([&](const State &state) {
-        layer.insert(state, Cost{}, 0);
+        if (machine.unknown(state) == 0) return;
+        layer.insert(state, Cost{}, 0, 0);
         limits.check(layer.size());
     });
     return layer;
 }
 
-// All that `item` makes of `layer`, into `next`. States without an unknown way are left out: nothing of the old
-// content can be left in them any more. Returns the largest number of unknown ways.
 template <class Machine>
-int advance(const Machine &machine, const Item &item, const LiveLines &live, GoneSets &gone, const Frontier &layer,
-            Frontier &next, const Limits &limits) {
+int most_unknown(const Machine &machine, const Frontier &layer) {
+    int most = 0;
+    layer.for_each([&](const State &state, const Frontier::Node &) { most = std::max(most, machine.unknown(state)); });
+    return most;
+}
+
+// Adds all that up to `touches` touches make of `layer`, in place: touch(State, Node) inserts what one touch makes.
+template <class Touch>
+void add_touched(Frontier &layer, std::uint32_t touches, Touch touch) {
+    std::vector<std::pair<State, Frontier::Node>> from;
+    for (std::uint32_t used = 0; used < touches; ++used) {
+        from.clear();
+        layer.for_each([&](const State &state, const Frontier::Node &node) {
+            if (node.touches == used) from.emplace_back(state, node);
+        });
+        for (const auto &[state, node] : from) touch(state, node);
+    }
+}
+
+// All that `item` makes of `layer`, into `next`; before it others may touch the set. States without an unknown way are
+// left out: nothing of the old content can be left in them any more. Returns the largest number of unknown ways.
+template <class Machine>
+int advance(const Machine &machine, const Item &item, const LiveLines &live, GoneSets &gone, std::uint32_t touches,
+            Frontier &layer, Frontier &next, const Limits &limits) {
     next.clear();
     int most = 0;
     std::size_t steps = 0;
     Stepper<Machine> stepper(machine, live, gone);
-    layer.for_each([&](const State &from, const Frontier::Node &) {
-        stepper.step(item, from, [&](const State &to, const Move &) {
+    add_touched(layer, touches, [&](const State &from, const Frontier::Node &node) {
+        stepper.touch(from, [&](const State &to, const Move &, Weight) {
+            limits.poll_now_and_then(steps++);
+            if (machine.unknown(to) == 0) return;
+            if (layer.insert(to, Cost{}, 0, node.touches + 1)) limits.check(layer.size() + gone.size());
+        });
+    });
+    layer.for_each([&](const State &from, const Frontier::Node &node) {
+        stepper.step(item, from, [&](const State &to, const Move &, Weight) {
             limits.poll_now_and_then(steps++);
             const int unknown = machine.unknown(to);
             if (unknown == 0) return;
             most = std::max(most, unknown);
-            if (next.insert(to, Cost{}, 0)) limits.check(layer.size() + next.size() + gone.size());
+            if (next.insert(to, Cost{}, 0, node.touches)) limits.check(layer.size() + next.size() + gone.size());
         });
     });
     return most;
@@ -98,27 +131,27 @@ struct Decision {
 };
 
 template <class Machine>
-Decision decide_word(const Machine &machine, const Word &word, const Limits &limits) {
+Decision decide_word(const Machine &machine, const Word &word, std::uint32_t touches, const Limits &limits) {
     Decision decision;
     Frontier layer = first_layer(machine, limits);
     Frontier next;
     LiveLines live(word);
     GoneSets gone;
-    decision.curve.push_back(machine.ways());
+    decision.curve.push_back(most_unknown(machine, layer));
     decision.states = layer.size();
     for (const std::uint32_t kept : word.kept) {
         int most = decision.curve.back();
+        if (most == 0) break;
         if (kept != 0) {
             const Item &item = word.items[kept - 1];
             live.before(item);
-            most = advance(machine, item, live, gone, layer, next, limits);
+            most = advance(machine, item, live, gone, touches, layer, next, limits);
             live.after(item);
             std::swap(layer, next);
             decision.states += layer.size();
             limits.poll_now_and_then(kept);
         }
         decision.curve.push_back(most);
-        if (most == 0) break;
     }
     decision.ended = decision.curve.back() == 0;
     return decision;
@@ -128,63 +161,70 @@ Decision decide_word(const Machine &machine, const Word &word, const Limits &lim
 // long before their end. So beginnings of the word are tried first, as words of their own: up to the first repeated
 // line, then a quarter more, and again. What they leave is exactly what the word leaves up to there (the curve says
 // nothing about later items), and when it is nothing, it stays nothing.
-inline Decision decide(const PolicyChoice &choice, int ways, const std::vector<std::uint32_t> &lines,
-                       const std::vector<std::uint8_t> &kinds, View view, bool merge_repeats, const Limits &limits) {
-    if (lines.size() != kinds.size()) throw std::invalid_argument("as many kinds as lines are needed");
+inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting, bool merge_repeats,
+                       const Limits &limits) {
     std::vector<std::size_t> ends;
-    std::size_t end = items_before_repeat(lines);
-    for (int tries = 0; tries < 3 && end < lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
-    return with_machine<NamelessMachine>(choice, ways, view, limits, [&](const auto &machine, const auto &policy) {
-        require_words(policy);
-        std::uint64_t states = 0;
-        for (const std::size_t length : ends) {
-            const auto cut = static_cast<std::ptrdiff_t>(length);
-            const Word beginning =
-                prepare({lines.begin(), lines.begin() + cut}, {kinds.begin(), kinds.begin() + cut}, merge_repeats);
-            Decision decision = decide_word(machine, beginning, limits);
-            states += decision.states;
-            decision.states = states;
-            if (decision.ended) return decision;
-        }
-        Decision decision = decide_word(machine, prepare(lines, kinds, merge_repeats), limits);
-        decision.states += states;
-        return decision;
+    std::size_t end = raw.items_before_repeat();
+    for (int tries = 0; tries < 3 && end < raw.lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
+    ends.push_back(raw.lines.size());
+    return with_policy(choice, ways, [&](const auto &policy) {
+        const int repeats = merge_repeats ? useful_run(policy, setting.touches) : unlimited;
+        return with_machine<NamelessMachine>(
+            policy, setting, raw.comes_back(), limits, [&](const auto &machine, const auto &) {
+                Decision decision;
+                std::uint64_t states = 0;
+                for (const std::size_t length : ends) {
+                    decision = decide_word(machine, prepare(raw.beginning(length), repeats), setting.touches, limits);
+                    states += decision.states;
+                    if (decision.ended) break;
+                }
+                decision.states = states;
+                return decision;
+            });
     });
 }
 
 // Pairwise different accesses, until nothing can be left, `limit` of them are made, or the layers go round in a
 // circle. Each access is of a line that occurs once, so a layer is a function of the one before it: once a layer has
 // been there before, nothing new can come. Comparing with a layer remembered at every power of two finds a circle of
-// any length.
-inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, View view,
-                         const Limits &limits) {
-    return with_machine<NamelessMachine>(choice, ways, view, limits, [&](const auto &machine, const auto &) {
-        Decision decision;
-        Frontier layer = first_layer(machine, limits);
-        Frontier next;
-        Frontier remembered = layer;
-        const Item item{0, ItemKind::access, other, false, false};
-        const LiveLines live{Word{}};
-        GoneSets gone;
-        decision.curve.push_back(ways);
-        decision.states = layer.size();
-        for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
-            limits.poll_now_and_then(n);
-            const int most = advance(machine, item, live, gone, layer, next, limits);
-            std::swap(layer, next);
-            decision.states += layer.size();
-            decision.curve.push_back(most);
-            if (most == 0) {
-                decision.ended = true;
-                break;
-            }
-            if (layer.same_states(remembered)) {
-                decision.repeats = true;
-                break;
-            }
-            if ((n & (n - 1)) == 0) remembered = layer;
+// any length. `cold`: none of the lines is cached at the start.
+template <class Machine>
+Decision distinct_with(const Machine &machine, std::optional<std::uint64_t> limit, bool cold, std::uint32_t touches,
+                       const Limits &limits) {
+    Decision decision;
+    Frontier layer = first_layer(machine, limits);
+    Frontier next;
+    Frontier remembered = layer;
+    const Item item{0, ItemKind::access, other, false, false, cold};
+    const LiveLines live{Word{}};
+    GoneSets gone;
+    decision.curve.push_back(most_unknown(machine, layer));
+    decision.states = layer.size();
+    for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
+        limits.poll_now_and_then(n);
+        const int most = advance(machine, item, live, gone, touches, layer, next, limits);
+        std::swap(layer, next);
+        decision.states += layer.size();
+        decision.curve.push_back(most);
+        if (most == 0) {
+            decision.ended = true;
+            break;
         }
-        return decision;
+        if (layer.same_states(remembered)) {
+            decision.repeats = true;
+            break;
+        }
+        if ((n & (n - 1)) == 0) remembered = layer;
+    }
+    return decision;
+}
+
+inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
+                         const Setting &setting, const Limits &limits) {
+    return with_policy(choice, ways, [&](const auto &policy) {
+        return with_machine<NamelessMachine>(policy, setting, false, limits, [&](const auto &machine, const auto &) {
+            return distinct_with(machine, limit, cold, setting.touches, limits);
+        });
     });
 }
 

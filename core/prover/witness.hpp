@@ -12,6 +12,7 @@
 #pragma once
 
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "prover/lazy_bits.hpp"
@@ -19,34 +20,46 @@
 
 namespace l1dflush {
 
-struct Witness {
-    std::vector<int> start;                        // the policy state as numbers()
-    std::vector<std::int64_t> content;             // per way: number of the first item of the line in it, or -1: old
-    std::vector<std::pair<Outcome, int>> steps;    // per item of the word as given: what happens in which way
+struct WitnessStep {
+    Outcome outcome;
+    int way;
+    std::size_t item;       // of a touch: the item that it comes before
+    std::int64_t line;      // of a touch that missed: number of the first item of the line that it brought in, or -1
+    std::vector<int> state; // the policy state afterwards, as numbers()
 };
 
-// How each state kept came about; 8 bytes each, all layers.
+struct Witness {
+    static constexpr std::int64_t old_line = -1;
+    static constexpr std::int64_t not_valid = -2;
+
+    std::vector<int> start;             // the policy state as numbers()
+    std::vector<std::int64_t> content;  // per way: number of the first item of the line in it, or one of the above
+    std::vector<WitnessStep> steps;     // the items of the word as given, and the touches between them
+};
+
+// How each state kept came about; 16 bytes each, all layers.
 struct Trace {
     std::uint32_t parent;
     Move move;
 };
 
 struct Path {
-    PolicyState root = 0;
+    State root;
     std::vector<Move> moves;
 };
 
 // The best path that caches at most `cached_limit` word lines at the start and leaves something, if there is one.
 template <class Machine>
 std::optional<Path> find_path(const Machine &machine, const Word &word, std::uint32_t cached_limit, bool costs,
-                              const Limits &limits) {
+                              std::uint32_t touches, const Limits &limits) {
     std::vector<Trace> traces;
-    std::vector<PolicyState> roots;
+    std::vector<State> roots;
     Frontier layer;
     Frontier next;
     machine.starts([&](const State &state) {
-        layer.insert(state, Cost{}, static_cast<std::uint32_t>(roots.size()));
-        roots.push_back(state.key.policy);
+        if (machine.unknown(state) == 0) return;
+        layer.insert(state, Cost{}, static_cast<std::uint32_t>(roots.size()), 0);
+        roots.push_back(state);
         limits.check(layer.size());
     });
     const auto first_trace = static_cast<std::uint32_t>(roots.size());  // smaller numbers are roots
@@ -54,22 +67,31 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
     GoneSets gone;
     Stepper<Machine> stepper(machine, live, gone);
     std::size_t steps = 0;
+    auto keep = [&](Frontier &into, const Frontier::Node &node, const State &to, const Move &move,
+                    std::uint32_t used) {
+        limits.poll_now_and_then(steps++);
+        const bool cached = move.source == Move::Source::start && move.outcome != Outcome::miss;
+        const Cost cost = costs ? Cost{node.cost.cached + (cached ? 1U : 0U),
+                                       node.cost.hits + (move.outcome == Outcome::hit ? 1U : 0U)}
+                                : Cost{};
+        if (cost.cached > cached_limit || machine.unknown(to) == 0) return;
+        const auto trace = static_cast<std::uint32_t>(first_trace + traces.size());
+        if (!into.insert(to, cost, trace, used)) return;
+        traces.push_back({node.trace, move});
+        // A trace is a sixth of a state, or less.
+        limits.check(layer.size() + next.size() + gone.size() + traces.size() / 6);
+    };
     for (const Item &item : word.items) {
         live.before(item);
         next.clear();
-        layer.for_each([&](const State &from, const Frontier::Node &node) {
-            stepper.step(item, from, [&](const State &to, const Move &move) {
-                limits.poll_now_and_then(steps++);
-                const Cost cost = costs ? Cost{node.cost.cached + (move.from_start ? 1U : 0U),
-                                               node.cost.hits + (move.outcome == Outcome::hit ? 1U : 0U)}
-                                        : Cost{};
-                if (cost.cached > cached_limit || machine.unknown(to) == 0) return;
-                const auto trace = static_cast<std::uint32_t>(first_trace + traces.size());
-                if (!next.insert(to, cost, trace)) return;
-                traces.push_back({node.trace, move});
-                // A trace is an eighth of a state, or less.
-                limits.check(layer.size() + next.size() + gone.size() + traces.size() / 8);
+        add_touched(layer, touches, [&](const State &from, const Frontier::Node &node) {
+            stepper.touch(from, [&](const State &to, const Move &move, Weight) {
+                keep(layer, node, to, move, node.touches + 1);
             });
+        });
+        layer.for_each([&](const State &from, const Frontier::Node &node) {
+            stepper.step(item, from,
+                         [&](const State &to, const Move &move, Weight) { keep(next, node, to, move, node.touches); });
         });
         live.after(item);
         std::swap(layer, next);
@@ -79,12 +101,15 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
     std::optional<std::uint32_t> best;
     Cost best_cost;
     int best_left = 0;
+    std::uint32_t best_touches = 0;
     layer.for_each([&](const State &state, const Frontier::Node &node) {
         const int left = machine.unknown(state);
-        if (best && (best_cost < node.cost || (best_cost == node.cost && best_left >= left))) return;
+        const auto rank = std::tuple(node.cost, -left, node.touches);
+        if (best && std::tuple(best_cost, -best_left, best_touches) <= rank) return;
         best = node.trace;
         best_cost = node.cost;
         best_left = left;
+        best_touches = node.touches;
     });
     if (!best) return std::nullopt;
     Path path;
@@ -103,10 +128,10 @@ bool leaves_something(const Machine &machine, const State &state, const Word &wo
                       GoneSets gone, const Limits &limits) {
     Frontier layer;
     Frontier next;
-    if (machine.unknown(state) > 0) layer.insert(state, Cost{}, 0);
+    if (machine.unknown(state) > 0) layer.insert(state, Cost{}, 0, 0);
     for (std::size_t i = first; i < word.items.size() && layer.size() > 0; ++i) {
         live.before(word.items[i]);
-        advance(machine, word.items[i], live, gone, layer, next, limits);
+        advance(machine, word.items[i], live, gone, 0, layer, next, limits);
         live.after(word.items[i]);
         std::swap(layer, next);
     }
@@ -124,11 +149,12 @@ inline std::optional<Path> walk_path(const LazyBitMachine &machine, const Word &
     State state;
     machine.starts([&](const State &start) { state = start; });
     Path path;
+    path.root = state;
     for (std::size_t i = 0; i < word.items.size(); ++i) {
         live.before(word.items[i]);
         std::vector<std::pair<State, Move>> successors;
         stepper.step(word.items[i], state,
-                     [&](const State &to, const Move &move) { successors.emplace_back(to, move); });
+                     [&](const State &to, const Move &move, Weight) { successors.emplace_back(to, move); });
         live.after(word.items[i]);
         const auto chosen = std::find_if(successors.rbegin(), successors.rend(), [&](const auto &successor) {
             const State &to = successor.first;
@@ -142,101 +168,143 @@ inline std::optional<Path> walk_path(const LazyBitMachine &machine, const Word &
     return path;
 }
 
-// The start state and the way of every move.
+// A path in ways: the start state of the policy, the way of every move and the policy state after it.
 struct Concrete {
     PolicyState start;
     std::vector<int> ways;
+    std::vector<PolicyState> states;
 };
 
+// The outcome with the move's number, of those that the policy has here.
 template <class P>
 PolicyState next_state(const P &policy, PolicyState state, const Move &move, int way) {
-    if (move.outcome == Outcome::hit) return policy.hit(state, way);
-    if (move.outcome == Outcome::miss) return policy.fill(state, way);
-    return state;
+    PolicyState result = state;
+    int number = 0;
+    auto take = [&](PolicyState next) {
+        if (number++ == move.branch) result = next;
+    };
+    const bool missed = move.outcome == Outcome::miss || move.outcome == Outcome::touch_miss;
+    if (move.outcome == Outcome::hit || move.outcome == Outcome::touch_hit)
+        each_hit(policy, state, way, take);
+    else if (missed && move.was_invalid)
+        each_fill(policy, state, way, [&](PolicyState next, Weight) { take(next); });
+    else if (missed)
+        each_miss(policy, state, [&](int, PolicyState next, Weight) { take(next); });
+    return result;
 }
 
-template <class P>
-Concrete concrete(const RelativeMachine &, const P &policy, const Path &path, const Limits &) {
-    Concrete result{policy.base(), {}};
-    PolicyState state = result.start;
+// Plays the moves from `start`, finding the way of each by way_of(state, move).
+template <class P, class WayOf>
+Concrete play(const P &policy, PolicyState start, const Path &path, WayOf way_of) {
+    Concrete result{start, {}, {}};
+    PolicyState state = start;
     for (const Move &move : path.moves) {
-        int way = 0;
-        while (policy.position(state, way) != move.place) ++way;
-        result.ways.push_back(way);
+        const int way = way_of(state, move);
         state = next_state(policy, state, move, way);
+        result.ways.push_back(way);
+        result.states.push_back(state);
     }
     return result;
 }
 
 template <class P>
-Concrete concrete(const AbsoluteMachine<P> &, const P &, const Path &path, const Limits &) {
-    Concrete result{path.root, {}};
-    for (const Move &move : path.moves) result.ways.push_back(move.place);
-    return result;
+Concrete concrete(const RelativeMachine<P> &, const P &policy, const Path &path, const Limits &) {
+    return play(policy, representative(policy, path.root.key.policy), path, [&](PolicyState state, const Move &move) {
+        int way = 0;
+        while (policy.position(state, way) != move.place) ++way;
+        return way;
+    });
+}
+
+template <class P>
+Concrete concrete(const AbsoluteMachine<P> &, const P &policy, const Path &path, const Limits &) {
+    return play(policy, path.root.key.policy, path, [](PolicyState, const Move &move) { return int{move.place}; });
 }
 
 // The bits that the run left open: the first start state whose victims are the path's. The essay of LazyBitMachine
-// promises that there is one; invalid ways are filled without asking the policy, so the content is followed too.
+// promises that there is one.
 inline Concrete concrete(const LazyBitMachine &machine, const BitPlru &policy, const Path &path, const Limits &limits) {
-    Concrete result{0, {}};
-    for (const Move &move : path.moves) result.ways.push_back(move.place);
     const unsigned all = (1U << machine.ways()) - 1U;
     for (unsigned start = 1; start < all; ++start) {
         limits.poll_now_and_then(start);
-        PolicyState state = start;
-        unsigned invalid_ways = 0;
         bool fits = true;
-        for (const Move &move : path.moves) {
-            if (move.outcome == Outcome::miss && invalid_ways == 0 && policy.victim(state) != move.place) {
-                fits = false;
-                break;
-            }
-            if (move.outcome == Outcome::miss) invalid_ways &= ~(1U << move.place);
-            if (move.outcome == Outcome::flushed) invalid_ways |= 1U << move.place;
-            state = next_state(policy, state, move, move.place);
-        }
-        if (!fits) continue;
-        result.start = start;
-        return result;
+        Concrete result = play(policy, start, path, [&](PolicyState state, const Move &move) {
+            const bool missed = move.outcome == Outcome::miss || move.outcome == Outcome::touch_miss;
+            fits = fits && (!missed || move.was_invalid || policy.victim(state) == move.place);
+            return int{move.place};
+        });
+        if (fits) return result;
     }
     throw std::logic_error("no start state fits the counterexample");
 }
 
-// Nothing if no old line can be left. With `smallest` off: any counterexample, found without keeping costs.
-inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const Word &word, View view, bool smallest,
-                                      const Limits &limits) {
-    return with_machine<LazyBitMachine>(choice, ways, view, limits, [&](const auto &machine, const auto &policy) {
-        require_words(policy);
-        using Machine = std::decay_t<decltype(machine)>;
-        std::optional<Path> path;
-        if (smallest) {
-            for (int cached = 0; cached < ways && !path; ++cached)
-                path = find_path(machine, word, static_cast<std::uint32_t>(cached), true, limits);
-        } else if constexpr (std::is_same_v<Machine, LazyBitMachine>) {
-            path = walk_path(machine, word, limits);
-        } else {
-            path = find_path(machine, word, static_cast<std::uint32_t>(ways), false, limits);
+// The path in terms of the word as it was given.
+template <class P>
+Witness told(const P &policy, const Word &word, const Path &path, const Concrete &run, int ways) {
+    Witness result;
+    result.start = policy.numbers(run.start);
+    result.content.assign(static_cast<std::size_t>(ways), Witness::old_line);
+    for (std::size_t way = 0; way < result.content.size(); ++way)
+        if (path.root.key.label[way] == invalid) result.content[way] = Witness::not_valid;
+    std::vector<std::int64_t> first_item(word.lines, -1);
+    for (std::size_t i = 0; i < word.kept.size(); ++i)
+        if (word.kept[i] != 0 && first_item[word.items[word.kept[i] - 1].line] < 0)
+            first_item[word.items[word.kept[i] - 1].line] = static_cast<std::int64_t>(i);
+
+    std::vector<std::size_t> brought_by(static_cast<std::size_t>(ways), 0);  // step of the touch that filled the way
+    PolicyState state = run.start;
+    std::size_t at = 0;  // in path.moves
+    for (std::size_t i = 0; i < word.kept.size(); ++i) {
+        if (word.kept[i] == 0) {
+            // A repeat hits what the item before it touched; one that need not happen does not (fewest hits).
+            const int way = result.steps.back().way;
+            const bool dropped = word.kinds[i] == ItemKind::optional;
+            if (!dropped) state = next_state(policy, state, Move{Outcome::hit}, way);
+            result.steps.push_back({dropped ? Outcome::dropped : Outcome::hit, way, i, -1, policy.numbers(state)});
+            continue;
         }
-        std::optional<Witness> result;
-        if (!path) return result;
-        const Concrete run = concrete(machine, policy, *path, limits);
-        result.emplace();
-        result->start = policy.numbers(run.start);
-        result->content.assign(static_cast<std::size_t>(ways), -1);
-        for (std::size_t i = 0; i < word.kept.size(); ++i) {
-            if (word.kept[i] == 0) {
-                // A repeat hits what the item before it touched; one that need not happen does not (fewest hits).
-                const bool dropped = word.kinds[i] == ItemKind::optional;
-                result->steps.emplace_back(dropped ? Outcome::dropped : Outcome::hit, result->steps.back().second);
-                continue;
+        for (bool item_done = false; !item_done; ++at) {
+            const Move &move = path.moves[at];
+            const int way = run.ways[at];
+            const auto place = static_cast<std::size_t>(way);
+            state = run.states[at];
+            std::int64_t line = -1;
+            if (move.outcome == Outcome::touch_miss) {
+                if (move.line != Move::nobody) line = first_item[move.line];
+                brought_by[place] = result.steps.size();
             }
-            const std::size_t item = word.kept[i] - 1;
-            const Move &move = path->moves[item];
-            result->steps.emplace_back(move.outcome, run.ways[item]);
-            if (move.from_start)
-                result->content[static_cast<std::size_t>(run.ways[item])] = static_cast<std::int64_t>(i);
+            item_done = move.outcome != Outcome::touch_hit && move.outcome != Outcome::touch_miss;
+            const auto number = static_cast<std::int64_t>(i);
+            if (move.source == Move::Source::start)
+                result.content[place] = move.was_invalid ? Witness::not_valid : number;
+            if (move.source == Move::Source::brought) result.steps[brought_by[place]].line = number;
+            result.steps.push_back({move.outcome, way, i, line, policy.numbers(state)});
         }
-        return result;
+    }
+    return result;
+}
+
+// Nothing if no old line can be left. With `smallest` off: any counterexample, found without keeping costs.
+inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
+                                      bool smallest, const Limits &limits) {
+    return with_policy(choice, ways, [&](const auto &policy) {
+        const Word word = prepare(raw, useful_run(policy, setting.touches));
+        return with_machine<LazyBitMachine>(
+            policy, setting, raw.comes_back(), limits, [&](const auto &machine, const auto &) -> std::optional<Witness> {
+                using Machine = std::decay_t<decltype(machine)>;
+                std::optional<Path> path;
+                const bool walks = std::is_same_v<Machine, LazyBitMachine> && setting.touches == 0;
+                if (smallest) {
+                    for (int cached = 0; cached < ways && !path; ++cached)
+                        path = find_path(machine, word, static_cast<std::uint32_t>(cached), true, setting.touches, limits);
+                } else if (!walks) {
+                    path = find_path(machine, word, static_cast<std::uint32_t>(ways), false, setting.touches, limits);
+                } else if constexpr (std::is_same_v<Machine, LazyBitMachine>) {
+                    path = walk_path(machine, word, limits);
+                }
+                if (!path) return std::nullopt;
+                return told(policy, word, *path, concrete(machine, policy, *path, limits), ways);
+            });
     });
 }
 

@@ -1,8 +1,8 @@
 // A word (the accesses of one set, in order) made ready for a search.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <stdexcept>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -13,11 +13,13 @@ namespace l1dflush {
 
 enum class ItemKind : std::uint8_t { access = 0, optional = 1, flush = 2 };
 
-// What a way holds: `other` (unknown or settled, see state.hpp), `invalid`, or the slot of a line that the word
-// touches again later. Slots are reused: a line has one from its first to its last item, and only if it has several.
+// What a way holds: `other` (unknown or settled, see state.hpp), `invalid`, `brought`, or the slot of a line that the
+// word touches again later. Slots are reused: a line has one from its first to its last item, and only if it has
+// several.
 using Label = std::uint16_t;
 constexpr Label other = 0;
 constexpr Label invalid = 0xFFFF;
+constexpr Label brought = 0xFFFE;  // by somebody else: no old line, perhaps a line that the word did not touch yet
 
 struct Item {
     std::uint32_t line;
@@ -25,6 +27,7 @@ struct Item {
     Label slot;   // `other` for a line that occurs once
     bool known;   // an ACCESS or FLUSH of this line came before, so it is certain where the line is (or that it is not)
     bool more;    // the line occurs again later
+    bool cold;    // it is certain that the line was not cached at the start
 };
 
 struct Word {
@@ -35,25 +38,69 @@ struct Word {
     std::size_t slots = 0;
 };
 
-// An ACCESS of the line that the item just before it ACCESSed always hits, in the way touched last, and for every
-// policy here touching the way touched last again changes nothing: LRU has it at the front, a tree's bits already
-// point away from it, FIFO ignores hits, bit-PLRU's bit is set and (not all bits are set) stays so. So such a repeat
-// is left out; whether an OPTIONAL repeat happens makes no difference either. `merge_repeats` exists so that the
-// tests can compare.
-inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<std::uint8_t> &kinds,
-                    bool merge_repeats) {
-    if (lines.size() != kinds.size()) throw std::invalid_argument("as many kinds as lines are needed");
+// A word as it is given: per item the line and the kind. `cold`: the lines that are not cached at the start.
+struct RawWord {
+    std::vector<std::uint32_t> lines;
+    std::vector<ItemKind> kinds;
+    std::unordered_set<std::uint32_t> cold;
+
+    // Whether a line is accessed after a FLUSH of it.
+    bool comes_back() const {
+        std::unordered_set<std::uint32_t> flushed;
+        for (std::size_t i = 0; i < lines.size(); ++i) {
+            if (kinds[i] == ItemKind::flush)
+                flushed.insert(lines[i]);
+            else if (flushed.contains(lines[i]))
+                return true;
+        }
+        return false;
+    }
+
+    RawWord beginning(std::size_t length) const {
+        const auto cut = static_cast<std::ptrdiff_t>(length);
+        return {{lines.begin(), lines.begin() + cut}, {kinds.begin(), kinds.begin() + cut}, cold};
+    }
+
+    // How many items come before the first that touches a line again, immediate repeats aside.
+    std::size_t items_before_repeat() const {
+        std::unordered_set<std::uint32_t> seen;
+        for (std::size_t i = 0; i < lines.size(); ++i)
+            if (!seen.insert(lines[i]).second && lines[i] != lines[i - 1]) return i;
+        return lines.size();
+    }
+};
+
+constexpr int unlimited = -1;
+
+// How many accesses in a row of one line can make a difference: the first, and hits in the way touched last that still
+// change something (repeat_hits): LRU has the way at the front, a tree's bits already point away from it, FIFO ignores
+// hits: there the first is all. Between the accesses others may touch the set, so that
+// each piece counts anew.
+template <class P>
+int useful_run(const P &policy, std::uint32_t touches) {
+    const int repeats = repeat_hits(policy);
+    if (repeats == unlimited) return unlimited;
+    return (1 + repeats) * (1 + static_cast<int>(touches));
+}
+
+// `run`: of more accesses in a row of one line only so many are kept, see useful_run. Where one is enough, whether an
+// OPTIONAL repeat happens makes no difference either.
+inline Word prepare(const RawWord &raw, int run) {
     Word word;
     std::unordered_map<std::uint32_t, std::uint32_t> number;
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-        if (kinds[i] > 2) throw std::invalid_argument("unknown item kind");
-        const auto kind = static_cast<ItemKind>(kinds[i]);
-        const auto line = number.try_emplace(lines[i], static_cast<std::uint32_t>(number.size())).first->second;
-        const bool repeat = merge_repeats && !word.items.empty() && word.items.back().line == line &&
-                            word.items.back().kind == ItemKind::access && kind != ItemKind::flush;
-        if (!repeat) word.items.push_back({line, kind, other, false, false});
+    int length = 0;  // of the run that the last item belongs to
+    for (std::size_t i = 0; i < raw.lines.size(); ++i) {
+        const ItemKind kind = raw.kinds[i];
+        const auto line = number.try_emplace(raw.lines[i], static_cast<std::uint32_t>(number.size())).first->second;
+        const bool repeat = length > 0 && word.items.back().line == line && kind != ItemKind::flush;
+        const bool left_out =
+            repeat && run != unlimited && length >= run && (kind == ItemKind::access || run == 1);
+        if (!left_out) {
+            word.items.push_back({line, kind, other, false, false, raw.cold.contains(raw.lines[i])});
+            length = kind == ItemKind::access ? (repeat ? length + 1 : 1) : 0;
+        }
         word.kinds.push_back(kind);
-        word.kept.push_back(repeat ? 0 : static_cast<std::uint32_t>(word.items.size()));
+        word.kept.push_back(left_out ? 0 : static_cast<std::uint32_t>(word.items.size()));
     }
     word.lines = static_cast<std::uint32_t>(number.size());
 
@@ -71,7 +118,7 @@ inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<s
         if (item.kind != ItemKind::optional) known[item.line] = true;
         if (item.more && slot[item.line] == other) {
             if (free.empty()) {
-                if (++word.slots >= invalid) throw StateSpaceTooLarge("more than 65534 lines in use at the same time");
+                if (++word.slots >= brought) throw StateSpaceTooLarge("more than 65533 lines in use at the same time");
                 slot[item.line] = static_cast<Label>(word.slots);
             } else {
                 slot[item.line] = free.back();
@@ -82,14 +129,6 @@ inline Word prepare(const std::vector<std::uint32_t> &lines, const std::vector<s
         if (!item.more && item.slot != other) free.push_back(item.slot);
     }
     return word;
-}
-
-// How many of the given items come before the first that touches a line again, immediate repeats aside.
-inline std::size_t items_before_repeat(const std::vector<std::uint32_t> &lines) {
-    std::unordered_set<std::uint32_t> seen;
-    for (std::size_t i = 0; i < lines.size(); ++i)
-        if (!seen.insert(lines[i]).second && lines[i] != lines[i - 1]) return i;
-    return lines.size();
 }
 
 }  // namespace l1dflush

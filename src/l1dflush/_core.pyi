@@ -2,9 +2,7 @@
 
 A policy is given by its canonical name (:mod:`l1dflush.cache.policies`) or as a machine (:class:`Mealy`); an
 unknown name or a number of ways the policy is not defined at raises ``ValueError``. A policy state is a list of
-numbers, the same as the Python twin uses. :func:`decide`, :func:`distinct` and :func:`witness` raise ``ValueError``
-("not yet") for policies that they cannot follow so far.
-
+numbers, the same as the Python twin uses.
 A word is given as two lists of equal length: line ids (0 to 2**32 - 1) and kinds (0 access, 1 optional, 2
 flush). ``max_states`` limits the states held in memory at the same time (default :data:`DEFAULT_MAX_STATES`);
 beyond it :class:`StateSpaceTooLargeError` is raised, and :class:`OutOfTimeError` after ``max_seconds``.
@@ -24,27 +22,44 @@ class StateSpaceTooLargeError(RuntimeError):
 class OutOfTimeError(RuntimeError):
     """More than ``max_seconds``; nothing may be concluded."""
 
+class UnknownFillError(RuntimeError):
+    """The machine does not say what filling an invalid way does, and that was asked for."""
+
 def decide(
     policy: str | Mealy,
     ways: int,
     lines: Sequence[int],
     kinds: Sequence[int],
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: Sequence[int] = ...,
     max_states: int | None = None,
     max_seconds: float | None = None,
-    *,
     absolute: bool = False,
     merge_repeats: bool = True,
 ) -> tuple[list[int], int]:
     """The most old lines left after 0, 1, 2, ... items, up to and with the first 0; and the states kept.
 
-    ``absolute`` keeps the policy state as it is instead of seeing the set relative to it,
-    ``merge_repeats=False`` plays repeats that change nothing; both are slower and there for comparison.
+    ``start``: ``any``, ``any+invalid`` or ``any+invalidations``; ``cold``: the lines that are not cached at the
+    start; ``touches``: how often others may access the set, before any item. ``absolute`` keeps the policy state
+    as it is instead of seeing the set relative to it, ``merge_repeats=False`` plays repeats that change nothing;
+    both are slower and there for comparison.
     """
 
 def distinct(
-    policy: str | Mealy, ways: int, limit: int | None = None, max_states: int | None = None, *, absolute: bool = False
+    policy: str | Mealy,
+    ways: int,
+    limit: int | None = None,
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: bool = False,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
 ) -> tuple[list[int], bool, bool, int]:
-    """The same curve for pairwise different accesses.
+    """The same curve for pairwise different accesses; ``cold``: none of these lines is cached at the start.
 
     Returns the curve, whether it ended in 0, whether it never will (the search has come round in a circle),
     and the states kept. At most ``limit`` accesses are made.
@@ -55,16 +70,21 @@ def witness(
     ways: int,
     lines: Sequence[int],
     kinds: Sequence[int],
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: Sequence[int] = ...,
     max_states: int | None = None,
     max_seconds: float | None = None,
-    *,
     absolute: bool = False,
     smallest: bool = True,
-) -> tuple[list[int], list[int], list[tuple[int, int]]] | None:
+) -> tuple[list[int], list[int], list[tuple[int, int, int, int, list[int]]]] | None:
     """A start from which an old line is left, or ``None`` if there is none.
 
-    Returns the policy state; for each way the index of the first item of the line in it, or -1 for an old
-    line; and for each item what happens (0 miss, 1 hit, 2 dropped, 3 flushed, 4 not cached) and in which way.
+    Returns the policy state; for each way the index of the first item of the line in it, -1 for an old line or -2
+    if it is invalid; and the steps. A step is what happens (0 miss, 1 hit, 2 dropped, 3 flushed, 4 not cached, 5
+    somebody else's hit, 6 somebody else's miss), in which way, at or before which item, for a miss of somebody
+    else the first item of the line brought in (-1: none of the word's), and the policy state afterwards.
     ``smallest``: fewest lines of the word cached at the start, then fewest hits, then most left.
     """
 
@@ -112,6 +132,9 @@ def policy_fills(
 
 def policy_invalid_way(policy: str | Mealy, ways: int, invalid: Sequence[int]) -> int:
     """Which of the ``invalid`` ways (at least one) a miss fills."""
+
+def policy_repeat_hits(policy: str | Mealy, ways: int) -> int:
+    """How many hits in a row, in the way touched last, may still change the state; -1: any number."""
 
 def policy_position(policy: str | Mealy, ways: int, state: Sequence[int], way: int) -> int:
     """Where ``way`` stands as seen from the policy's own pointers; ``ValueError`` for a policy without symmetries

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy, known_policies
 from l1dflush.errors import UndecidedError
-from l1dflush.proof.counterexample import Counterexample, Outcomes, ReplayMismatchError, from_witness, replay
+from l1dflush.proof.counterexample import (
+    TOUCHES,
+    Counterexample,
+    Move,
+    Outcomes,
+    ReplayMismatchError,
+    from_witness,
+    replay,
+)
+from l1dflush.proof.limits import BYTES_PER_STATE, Limits
 from l1dflush.proof.prover import ItemKind, Word, counterexample, decide, needs, word_of
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
@@ -31,12 +40,16 @@ def words(max_lines: int, max_length: int) -> st.SearchStrategy[Word]:
 
 
 def replayed(found: Counterexample, word: Word) -> None:
-    dropped = [index for index, step in enumerate(found.steps) if step.outcome is Outcomes.DROPPED]
-    assert all(word[index][1] is O for index in dropped)
+    """The same run, foretold by nothing but what the adversary decided."""
     policy = get_policy(found.policy, found.ways)
-    assert replay(policy, [(line, int(kind)) for line, kind in word], found.policy_state, found.content, dropped) == (
-        found.steps
-    )
+    moves, item = [], 0
+    for step in found.steps:
+        line = None if isinstance(step.line, int) and step.line < 0 else step.line
+        assert step.outcome is not Outcomes.DROPPED or word[item][1] is O
+        moves.append(Move(step.outcome, -1 if step.way is None else step.way, item, line, step.policy_state))
+        item += step.outcome not in TOUCHES
+    items = [(line, int(kind)) for line, kind in word]
+    assert tuple(replay(policy, items, found.policy_state, found.content, moves)) == found.steps
     assert found.leftovers
 
 
@@ -94,7 +107,7 @@ def any_counterexample(name: str, ways: int, word: Word) -> Counterexample:
         [(line, int(kind)) for line, kind in word],
         start=tuple(start),
         first_items=first_items,
-        expected=[(Outcomes(what), way) for what, way in steps],
+        moves=[Move(Outcomes(what), way, item, None, tuple(state)) for what, way, item, _, state in steps],
         smallest=False,
     )
 
@@ -120,17 +133,9 @@ def test_at_12_ways_replay() -> None:
 def test_without_room_for_the_smallest_any_is_given_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     find = _core.witness
 
-    def no_room(
-        name: str,
-        ways: int,
-        lines: list[int],
-        kinds: list[int],
-        limit: int | None,
-        seconds: float | None,
-        smallest: bool = True,
-    ) -> Any:
+    def no_room(*question: Any, smallest: bool = True, max_states: int | None = None, **more: Any) -> Any:
         # The smallest is nearly always the cheaper one to find; here it is not.
-        return find(name, ways, lines, kinds, 1 if smallest else limit, seconds, smallest=smallest)
+        return find(*question, smallest=smallest, max_states=1 if smallest else max_states, **more)
 
     monkeypatch.setattr(_core, "witness", no_room)
     word = word_of(range(12))
@@ -141,7 +146,7 @@ def test_without_room_for_the_smallest_any_is_given_and_says_so(monkeypatch: pyt
 
 def test_without_room_at_all_it_is_undecided() -> None:
     with pytest.raises(UndecidedError) as caught:
-        counterexample("tree-PLRU", 8, word_of(range(12)), max_states=3)
+        counterexample("tree-PLRU", 8, word_of(range(12)), limits=Limits(3 * BYTES_PER_STATE))
     assert caught.value.cause == "state-space-too-large"
 
 
@@ -177,7 +182,7 @@ def test_a_prover_that_is_wrong_is_caught() -> None:
             word,
             start=(0, 1),
             first_items=[-1, -1],
-            expected=[(Outcomes.MISS, 1), (Outcomes.HIT, 0)],
+            moves=[Move(Outcomes.MISS, 1, 0, None, (1, 0)), Move(Outcomes.HIT, 0, 1, None, (0, 1))],
             smallest=True,
         )
     with pytest.raises(ReplayMismatchError, match="nothing is left"):
@@ -186,8 +191,8 @@ def test_a_prover_that_is_wrong_is_caught() -> None:
             word,
             start=(0, 1),
             first_items=[-1, -1],
-            expected=[(Outcomes.MISS, 1), (Outcomes.MISS, 0)],
+            moves=[Move(Outcomes.MISS, 1, 0, None, (1, 0)), Move(Outcomes.MISS, 0, 1, None, (0, 1))],
             smallest=True,
         )
-    with pytest.raises(ReplayMismatchError, match="steps were expected"):
-        from_witness(policy, word, start=(0, 1), first_items=[-1, -1], expected=[], smallest=True)
+    with pytest.raises(ReplayMismatchError, match="items were expected"):
+        from_witness(policy, word, start=(0, 1), first_items=[-1, -1], moves=[], smallest=True)

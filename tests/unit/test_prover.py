@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from l1dflush import _core
 from l1dflush.cache.policies import known_policies
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.proof.limits import BYTES_PER_STATE, Limits
 from l1dflush.proof.prover import ItemKind, Word, canonical, decide, needs, survivors, word_of
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
@@ -40,6 +41,11 @@ def affordable(name: str, ways: int, word: Word) -> Word:
         return word
     first = next((index for index, (_, kind) in enumerate(word) if kind is F), -1)
     return tuple((line, A if kind is F and index > first else kind) for index, (line, kind) in enumerate(word))
+
+
+def states(count: int) -> Limits:
+    """As much memory as so many states take."""
+    return Limits(count * BYTES_PER_STATE)
 
 
 def columns(word: Word) -> tuple[list[int], list[int]]:
@@ -148,7 +154,7 @@ def test_curve_is_what_every_beginning_leaves(name: str, ways: int, word: Word) 
 def test_a_word_of_distinct_lines_has_the_distinct_curve() -> None:
     for name in known_policies(8):
         assert decide(name, 8, word_of(range(40))).curve == survivors(name, 8)
-        assert decide(name, 8, word_of(range(1, 8))).curve == survivors(name, 8, 7)
+        assert decide(name, 8, word_of(range(1, 8))).curve == survivors(name, 8, limit=7)
 
 
 def test_canonical_renames_by_first_occurrence() -> None:
@@ -176,14 +182,14 @@ def test_one_way() -> None:
 
 def test_nothing_is_concluded_beyond_the_state_limit() -> None:
     with pytest.raises(UndecidedError) as caught:
-        decide("LRU3PLRU4", 12, word_of([*range(16)] * 2), max_states=100)
+        decide("LRU3PLRU4", 12, word_of([*range(16)] * 2), limits=states(100))
     assert caught.value.cause == "state-space-too-large"
     assert "more than 100 states" in str(caught.value)
 
 
 def test_a_question_that_is_too_large_may_still_be_refuted() -> None:
     two_passes = word_of([*range(16)] * 2)
-    outcome = decide("tree-PLRU", 16, two_passes, max_states=20_000)
+    outcome = decide("tree-PLRU", 16, two_passes, limits=states(20_000))
     assert outcome.leftovers > 0
     assert outcome.curve is None
     assert not outcome.proved
@@ -193,7 +199,7 @@ def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:
     # Two ways may be invalid at once, so way numbers matter, and LRU has 16! states.
     word: Word = ((0, F), (1, F), *((line, A) for line in range(2, 22)))
     with pytest.raises(UndecidedError) as caught:
-        decide("LRU", 16, word, max_states=100_000)
+        decide("LRU", 16, word, limits=states(100_000))
     assert caught.value.cause == "state-space-too-large"
     # One at a time does not need them.
     assert decide("LRU", 16, ((0, F), *((line, A) for line in range(1, 20)))).leftovers == 0
@@ -219,6 +225,6 @@ def test_ctrl_c_stops_a_search() -> None:
     started = time.monotonic()
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        _core.decide("FIFO", 16, [*range(16)] * 2, [0] * 32, 500_000_000)
+        _core.decide("FIFO", 16, [*range(16)] * 2, [0] * 32, max_states=500_000_000)
     thread.join()
     assert time.monotonic() - started < 5

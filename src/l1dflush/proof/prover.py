@@ -2,22 +2,28 @@
 
 A word is what a routine does in one set, in order. The set is full at the start, its replacement policy in
 any state that a full set filled from empty can have, and each way holds an old line or any line of the word
-(start ``any``). The compiled prover looks at everything that is reachable; nothing here is a sample or a
-published formula. How it does that, and what a result does not mean: ``docs/theory.md``.
+(start ``any``), or is invalid (``any+invalid``); see :mod:`l1dflush.proof.conditions`. The compiled prover looks at
+everything that is reachable; nothing here is a sample or a published formula. How it does that, and what a result
+does not mean: ``docs/theory.md``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy
-from l1dflush.errors import UndecidedError
-from l1dflush.proof.counterexample import Counterexample, Outcomes, from_witness
+from l1dflush.cache.policy.model import Policy
+from l1dflush.errors import InputError, UndecidedError
+from l1dflush.proof.conditions import DEFAULT, Conditions, Start
+from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
+from l1dflush.proof.limits import Limits
 
 
 class ItemKind(IntEnum):
@@ -68,57 +74,70 @@ class Outcome:
         return self.leftovers == 0
 
 
+UNLIMITED = Limits()
+
+
 def decide(
-    policy: str, ways: int, word: Word, *, max_states: int | None = None, max_seconds: float | None = None
+    policy: str | Policy,
+    ways: int,
+    word: Word,
+    conditions: Conditions = DEFAULT,
+    *,
+    own: Iterable[int] = (),
+    limits: Limits = UNLIMITED,
 ) -> Outcome:
     """How many old lines can be left after ``word``, in the worst case over all starts and choices.
 
-    ``max_states`` limits the states held in memory at the same time (default: about 1 GiB). Raises
-    ``InputError`` for a policy that does not exist at ``ways`` ways, and ``UndecidedError`` with cause
-    ``state-space-too-large`` or ``out-of-time`` when a limit is exceeded.
+    ``own``: the lines of the word that are not the buffer's; only where no buffer line is cached at the start they
+    are told apart. Raises ``InputError`` for a policy that does not exist at ``ways`` ways, ``ValueError`` for a
+    steady start (see :mod:`l1dflush.proof.steady`), and ``UndecidedError`` with cause ``state-space-too-large``,
+    ``out-of-time`` or ``unknown-fill``.
     """
-    policy = get_policy(policy, ways).name
-    deadline = None if max_seconds is None else time.monotonic() + max_seconds
-    word = canonical(word)
-    lines, kinds = _columns(word)
+    twin = resolved(policy, ways)
+    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    question = _question(word, conditions, own)
     try:
-        curve, states = _core.decide(policy, ways, lines, kinds, max_states, max_seconds)
-    except _core.OutOfTimeError:
-        raise _too_long(policy, ways) from None
-    except _core.StateSpaceTooLargeError as error:
+        with _told(twin, limits):
+            curve, states = _core.decide(core_policy(twin), ways, **question, **_limits(limits))
+    except UndecidedError as error:
+        if error.cause != "state-space-too-large":
+            raise
         # One run that leaves something refutes the word, and looking for a small one is often far cheaper.
         try:
-            found = counterexample(policy, ways, word, max_states=max_states, max_seconds=_left(deadline))
+            left = replace(limits, seconds=_left(deadline))
+            found = counterexample(twin, ways, word, conditions, own=own, limits=left)
         except (UndecidedError, ValueError):
-            raise _too_large(policy, ways, error) from None
-        return Outcome(leftovers=len(found.leftovers), states=_states_allowed(max_states), curve=None)
+            raise error from None
+        return Outcome(leftovers=len(found.leftovers), states=limits.states, curve=None)
     return Outcome(leftovers=curve[-1], states=states, curve=tuple(curve))
 
 
 def counterexample(
-    policy: str, ways: int, word: Word, *, max_states: int | None = None, max_seconds: float | None = None
+    policy: str | Policy,
+    ways: int,
+    word: Word,
+    conditions: Conditions = DEFAULT,
+    *,
+    own: Iterable[int] = (),
+    limits: Limits = UNLIMITED,
 ) -> Counterexample:
     """A start from which ``word`` leaves an old line, step by step; it has been replayed on the plain policy.
 
     The smallest one: fewest lines of the word cached at the start, then fewest hits, then most old lines
-    left. If finding that takes more than ``max_states`` states, any one, with ``smallest`` False. Raises
-    ``ValueError`` if no old line can be left, and otherwise as :func:`decide`.
+    left, then fewest touches. If finding that takes more than the memory allowed, any one, with ``smallest``
+    False. Raises ``ValueError`` if no old line can be left, and otherwise as :func:`decide`.
     """
-    twin = get_policy(policy, ways)
-    renamed = canonical(word)
-    lines, kinds = _columns(renamed)
-    deadline = None if max_seconds is None else time.monotonic() + max_seconds
+    twin = resolved(policy, ways)
+    question = _question(word, conditions, own)
+    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
     smallest = True
-    try:
+    with _told(twin, limits):
         try:
-            found = _core.witness(twin.name, ways, lines, kinds, max_states, max_seconds)
+            found = _core.witness(core_policy(twin), ways, **question, **_limits(limits))
         except _core.StateSpaceTooLargeError:
             smallest = False
-            found = _core.witness(twin.name, ways, lines, kinds, max_states, _left(deadline), smallest=False)
-    except _core.StateSpaceTooLargeError as error:
-        raise _too_large(twin.name, ways, error) from None
-    except _core.OutOfTimeError:
-        raise _too_long(twin.name, ways) from None
+            left = replace(limits, seconds=_left(deadline))
+            found = _core.witness(core_policy(twin), ways, smallest=False, **question, **_limits(left))
     if found is None:
         raise ValueError(f"no old line can be left by this word in a set of {ways} ways with {twin.name}")
     start, content, steps = found
@@ -127,61 +146,129 @@ def counterexample(
         [(line, int(kind)) for line, kind in word],
         start=tuple(start),
         first_items=content,
-        expected=[(Outcomes(what), way) for what, way in steps],
+        moves=[
+            Move(Outcomes(what), way, item, None if line < 0 else word[line][0], tuple(state))
+            for what, way, item, line, state in steps
+        ],
         smallest=smallest,
     )
 
 
-@lru_cache(maxsize=256)
-def needs(policy: str, ways: int) -> int | None:
+def needs(
+    policy: str | Policy, ways: int, conditions: Conditions = DEFAULT, *, limits: Limits = UNLIMITED
+) -> int | None:
     """The fewest pairwise different accesses after which no old line can be left; ``None`` if no number is
     enough.
 
     Raises as :func:`decide`.
     """
-    curve, never = _distinct(get_policy(policy, ways).name, ways, None)
+    curve, never = _distinct(resolved(policy, ways), conditions, None, limits)
     return None if never else len(curve) - 1
 
 
-def survivors(policy: str, ways: int, limit: int | None = None) -> tuple[int, ...]:
+def survivors(
+    policy: str | Policy,
+    ways: int,
+    conditions: Conditions = DEFAULT,
+    *,
+    limit: int | None = None,
+    limits: Limits = UNLIMITED,
+) -> tuple[int, ...]:
     """The most old lines left after 0, 1, 2, ... pairwise different accesses, up to and with the first 0.
 
     At most ``limit`` accesses are looked at. Without a limit, a policy that no number of accesses empties is
     followed until it provably repeats itself. Raises as :func:`decide`.
     """
-    return _distinct(get_policy(policy, ways).name, ways, limit)[0]
+    return _distinct(resolved(policy, ways), conditions, limit, limits)[0]
 
 
-@lru_cache(maxsize=256)
-def _distinct(policy: str, ways: int, limit: int | None) -> tuple[tuple[int, ...], bool]:
-    try:
-        curve, _ended, never, _states = _core.distinct(policy, ways, limit)
-    except _core.StateSpaceTooLargeError as error:
-        raise _too_large(policy, ways, error) from None
-    return tuple(curve), never
+def useful_run(policy: str | Policy, ways: int, touches: int) -> int | None:
+    """How many accesses in a row of one line can make a difference; None: any number.
+
+    For most policies a hit in the way touched last changes nothing. Each access by others cuts such a row in two.
+    """
+    twin = resolved(policy, ways)
+    repeats = _core.policy_repeat_hits(core_policy(twin), ways)
+    return None if repeats < 0 else (1 + repeats) * (1 + touches)
 
 
-def _states_allowed(max_states: int | None) -> int:
-    return _core.DEFAULT_MAX_STATES if max_states is None else max_states
+def resolved(policy: str | Policy, ways: int) -> Policy:
+    """The plain policy of that name at ``ways`` ways. Raises InputError where there is none."""
+    if isinstance(policy, str):
+        return _named(policy, ways)
+    if policy.ways != ways:
+        raise InputError(f"{policy.name} has {policy.ways} ways, not {ways}")
+    return policy
 
 
-def _columns(word: Word) -> tuple[list[int], list[int]]:
-    return [line for line, _ in word], [int(kind) for _, kind in word]
+# By name and ways, so that asking again finds what is known already.
+_named = lru_cache(maxsize=256)(get_policy)
+_known_curves: dict[tuple[Policy, Conditions, int | None, Limits], tuple[tuple[int, ...], bool]] = {}
+
+
+def _distinct(
+    policy: Policy, conditions: Conditions, limit: int | None, limits: Limits
+) -> tuple[tuple[int, ...], bool]:
+    """The curve, and whether it never comes to 0."""
+    key = policy, conditions, limit, limits
+    if key not in _known_curves:
+        start = conditions.start
+        with _told(policy, limits):
+            curve, _ended, never, _states = _core.distinct(
+                core_policy(policy), policy.ways, limit,
+                start=_core_start(start), touches=conditions.touches, cold=start.cold, **_limits(limits),
+            )  # fmt: skip
+        _known_curves[key] = tuple(curve), never
+    return _known_curves[key]
+
+
+def core_policy(policy: Policy) -> str:
+    """What the compiled prover calls it."""
+    return policy.name
+
+
+def _question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:
+    # Line ids may be anything; the core counts from 0.
+    renamed = canonical(word)
+    mine = set(own)
+    cold = {new for (new, _), (line, _) in zip(renamed, word, strict=True) if line not in mine}
+    return {
+        "lines": [line for line, _ in renamed],
+        "kinds": [int(kind) for _, kind in renamed],
+        "start": _core_start(conditions.start),
+        "touches": conditions.touches,
+        "cold": sorted(cold) if conditions.start.cold else [],
+    }
+
+
+def _core_start(start: Start) -> str:
+    if start.steady:
+        raise ValueError(f"the start {start} is about a protocol, not about one word")
+    return start.core
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    return {"max_states": limits.states, "max_seconds": limits.seconds}
 
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
-def _too_long(policy: str, ways: int) -> UndecidedError:
-    return UndecidedError(
-        "out-of-time", f"deciding this for {policy} at {ways} ways takes longer than allowed", hint="--max-seconds N"
-    )
-
-
-def _too_large(policy: str, ways: int, error: RuntimeError) -> UndecidedError:
-    return UndecidedError(
-        "state-space-too-large",
-        f"deciding this for {policy} at {ways} ways takes {error}",
-        hint="raise max_states",
-    )
+@contextmanager
+def _told(policy: Policy, limits: Limits) -> Iterator[None]:
+    """What the core raises, as a person is told."""
+    what = f"deciding this for {policy.name} at {policy.ways} ways"
+    try:
+        yield
+    except _core.StateSpaceTooLargeError as error:
+        raise UndecidedError(
+            "state-space-too-large", f"{what} takes {error}, which is what {limits.memory >> 20} MiB hold",
+            hint="--memory SIZE",
+        ) from None  # fmt: skip
+    except _core.OutOfTimeError:
+        raise UndecidedError("out-of-time", f"{what} takes longer than allowed", hint="--max-seconds N") from None
+    except _core.UnknownFillError:
+        raise UndecidedError(
+            "unknown-fill", f"{policy.name} does not say what filling an invalid way does", hint="--start any"
+        ) from None

@@ -5,14 +5,14 @@ every set each of its placements is a word of its own: the routine is complete o
 to own lines before the first or after the last buffer access of a set are dropped; those in between count.
 Two own arenas lie side by side at worst: the end of one and the beginning of the other may share a line.
 
-Sets with the same word are one. Consecutive accesses to one line are one access: for every policy known here
-a hit on the line that was accessed last changes nothing.
+Sets with the same word are one. Of many accesses in a row to one line only as many are kept as can make a
+difference to the policy, which for most is one: see :func:`l1dflush.proof.prover.useful_run`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, pairwise, product
 from math import gcd, prod
@@ -62,6 +62,10 @@ class SetWord:
     own: bool
     has: int
 
+    def own_lines(self, buffers: Collection[str]) -> tuple[int, ...]:
+        """The ids of the lines that are not the buffer's (``buffers``: the keys of its arenas)."""
+        return tuple(number for number, line in enumerate(self.lines) if line.arena.key not in buffers)
+
 
 @dataclass(frozen=True, slots=True)
 class _Touch:
@@ -99,12 +103,14 @@ def set_words(
     buffer_size: int | None,
     *,
     aligned_at: int | None = None,
+    run: int | None = 1,
 ) -> list[SetWord]:
     """The different words of all sets, shortest first.
 
     ``buffers`` are the keys of the arenas that count as the buffer; with ``buffer_size`` (bytes) only the lines
     that hold some of their first bytes do. ``aligned_at`` asks what would be if the byte at that offset of the buffer
-    lay at the beginning of a page. Raises UndecidedError if own lines can be placed in too many ways,
+    lay at the beginning of a page. ``run``: of more accesses in a row to one line only
+    so many are kept (None: all). Raises UndecidedError if own lines can be placed in too many ways,
     or if it is not known which accesses are to the same memory.
     """
     mine: dict[Arena, Numbered] = {}
@@ -120,7 +126,7 @@ def set_words(
     between = {a: [t for t in touches if first < t[0] < last] for a, touches in own.items()}
     between = {arena: touches for arena, touches in between.items() if touches}
     _refuse_related([*mine, *between])
-    builder = _Builder(geometry, buffer_size)
+    builder = _Builder(geometry, buffer_size, run)
     for phases in _buffer_placements(list(mine), geometry, aligned_at):
         builder.add(phases, mine, between)
     return sorted(builder.found.values(), key=lambda found: (len(found.word), found.set_index))
@@ -158,8 +164,9 @@ def _buffer_placements(
 
 
 class _Builder:
-    def __init__(self, geometry: Geometry, buffer_size: int | None) -> None:
+    def __init__(self, geometry: Geometry, buffer_size: int | None, run: int | None) -> None:
         self._geometry = geometry
+        self._run = run
         self._buffer_size = buffer_size
         # An event may touch several lines, one after the other.
         self._pieces = max(64 // geometry.line, 1) * 2
@@ -258,11 +265,13 @@ class _Builder:
         lines: list[Line],
     ) -> Word:
         """Takes down the word of one set for one placement, and returns it."""
-        touches = _merge(buffer_touches, own_touches)
+        touches = _merge(buffer_touches, own_touches, self._run)
         items: list[tuple[int, ItemKind]] = []
+        run = 0
         for touch in touches:
             item = (same.get(touch.line, touch.line), touch.kind)
-            if not (items and items[-1] == item and touch.kind is ItemKind.ACCESS):
+            run = run + 1 if items and items[-1] == item and touch.kind is ItemKind.ACCESS else 1
+            if self._run is None or run <= self._run or touch.kind is not ItemKind.ACCESS:
                 items.append(item)
         word = canonical(tuple(items))
         if word in self.found:
@@ -300,7 +309,7 @@ def _shared_lines(choice: Sequence[_Placement]) -> Iterator[dict[int, int]]:
             yield same
 
 
-def _merge(buffer_touches: list[_Touch], own: list[tuple[_Touch, ...]]) -> list[_Touch]:
+def _merge(buffer_touches: list[_Touch], own: list[tuple[_Touch, ...]], run: int | None) -> list[_Touch]:
     """Buffer accesses with the own accesses between them; those before the first and after the last are dropped."""
     if not own or not buffer_touches:
         return buffer_touches
@@ -310,9 +319,9 @@ def _merge(buffer_touches: list[_Touch], own: list[tuple[_Touch, ...]]) -> list[
         between: list[_Touch] = []
         for touches, places in zip(own, positions, strict=True):
             piece = touches[bisect_right(places, before.at) : bisect_left(places, after.at)]
-            # One line, touched only by plain accesses, is one access however often it is touched.
+            # Of one line, touched only by plain accesses, the first few stand for all.
             if piece and all(t.line == piece[0].line and t.kind is ItemKind.ACCESS for t in piece) and len(own) == 1:
-                piece = piece[:1]
+                piece = piece[:run]
             between.extend(piece)
         merged.extend(sorted(between, key=lambda touch: touch.at))
         merged.append(after)

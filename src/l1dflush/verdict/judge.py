@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from l1dflush import __version__
 from l1dflush.cache.cpus import Catalogue, Cpu
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import get_policy, known_policies
+from l1dflush.cache.policies import get_policy
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
@@ -59,7 +59,6 @@ TAKEN_FOR_GRANTED = (
 )
 NOT_MODELLED = (
     "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads",
-    "ways that are invalid at the start",
     "fill buffers, store buffers and other levels of the cache",
 )
 
@@ -131,7 +130,17 @@ def _judge(
         skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
         deadline = time.monotonic() + options.max_seconds
         placed = placement(trace, buffer)
-        question = Question(walking, buffer, size, places, skipped, options.max_states, deadline, placement=placed)
+        question = Question(
+            walking,
+            buffer,
+            size,
+            places,
+            skipped,
+            options.memory,
+            deadline,
+            placement=placed,
+            conditions=options.conditions,
+        )
         rows = _rows(question, caches)
         verdict, reason = _overall(rows)
     status = _exit_status(verdict, findings, options)
@@ -191,10 +200,18 @@ def _rows(question: Question, caches: Sequence[tuple[Cpu | None, Geometry, str |
 
 
 def _outcome(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
-    if policy is not None and policy not in known_policies(geometry.ways):
+    if policy is not None and not _is_defined(policy, geometry.ways):
         reason = f"the policy {policy} is not one that this version proves"
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, "policy-not-supported", reason)
     return judge_cache(question, geometry, policy)
+
+
+def _is_defined(policy: str, ways: int) -> bool:
+    try:
+        get_policy(policy, ways)
+    except InputError:
+        return False
+    return True
 
 
 def _overall(rows: Iterable[Row]) -> tuple[Verdict, str]:
@@ -257,9 +274,9 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
         findings=(),
         rows=(),
         scope=Scope(
-            start="any",
-            all_ways_valid=True,
-            touches=0,
+            start=str(options.conditions.start),
+            all_ways_valid=options.conditions.start.all_ways_valid,
+            touches=options.conditions.touches,
             taken_for_granted=TAKEN_FOR_GRANTED,
             not_modelled=NOT_MODELLED,
         ),
@@ -275,9 +292,9 @@ def _scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope
     content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
     return Scope(
-        start="any",
-        all_ways_valid=True,
-        touches=0,
+        start=str(options.conditions.start),
+        all_ways_valid=options.conditions.start.all_ways_valid,
+        touches=options.conditions.touches,
         taken_for_granted=(*_granted(trace, buffer), *_of_compiler(trace.routine, options), *trace.assumptions),
         not_modelled=(*NOT_MODELLED, *unchecked),
     )

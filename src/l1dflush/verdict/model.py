@@ -127,6 +127,7 @@ class Step(_Model):
     way: int | None = Field(description="the way hit, filled or invalidated; null if none")
     evicted: str | None = Field(description="the line that had to go, null if none")
     leftovers: int = Field(description="old lines in the set after this step")
+    by_others: bool = Field(default=False, description="whether it is somebody else's access, in between")
 
 
 class CounterexampleInfo(_Model):
@@ -193,7 +194,7 @@ class Row(_Model):
 class Scope(_Model):
     """What the verdict is about, and what it is not."""
 
-    start: Literal["any"] = Field(description="which states the cache may be in at the start")
+    start: str = Field(description="which states the cache may be in at the start: any, any+invalid, cold, ...")
     all_ways_valid: bool = Field(description="whether the start excludes invalid ways")
     touches: int = Field(description="accesses by others during the flush that are allowed for")
     taken_for_granted: tuple[str, ...]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from l1dflush.cache.geometry import Geometry
+from l1dflush.proof.conditions import DEFAULT, Conditions
+from l1dflush.proof.limits import DEFAULT_MEMORY
 from l1dflush.routine.options import LoadOptions
 from l1dflush.trace.options import TraceOptions
 from l1dflush.verdict.severity import Severity
@@ -16,8 +18,8 @@ from l1dflush.verdict.severity import Severity
 class VerifyOptions:
     """Options of ``l1dflush verify``; ``trace`` uses those that concern the input.
 
-    ``policy`` goes with ``geometry`` and excludes ``cpus``. Sizes are in bytes. ``max_states`` bounds the
-    prover's memory.
+    ``policy`` goes with ``geometry`` and excludes ``cpus``. Sizes are in bytes. ``memory`` is the
+    prover's.
     """
 
     function: str | None = None
@@ -38,7 +40,8 @@ class VerifyOptions:
     max_paths: int = 64
     max_seconds: float = 10.0
     max_instructions: int = 5_000_000
-    max_states: int | None = None
+    memory: int = DEFAULT_MEMORY
+    conditions: Conditions = DEFAULT
 
     def load_options(self) -> LoadOptions:
         """The part that concerns reading the input."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Literal
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy, known_policies
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
-from l1dflush.proof.counterexample import Line, Outcomes
+from l1dflush.proof.conditions import DEFAULT, Conditions
+from l1dflush.proof.counterexample import TOUCHES, Line, Outcomes
+from l1dflush.proof.limits import Limits
 from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.model import Event, Kind, Path
@@ -62,25 +63,31 @@ class Question:
     buffer_size: int | None
     places: Places
     skipped_path: bool
-    max_states: int | None
+    memory: int
     # A time.monotonic() value: after it the prover is asked nothing more.
     deadline: float
-    # Words by (sets, line size): caches that differ in their ways only have the same.
-    words: dict[tuple[int, int, int | None], list[PathWords]] = field(default_factory=dict)
+    # Words by what they depend on: caches that differ in their ways only have the same.
+    words: dict[tuple[int, int, int | None, int | None], list[PathWords]] = field(default_factory=dict)
     # Where the buffer lies, if it is a variable's own storage.
     placement: Placement | None = None
+    conditions: Conditions = DEFAULT
+
+    def limits(self) -> Limits:
+        """What the prover may still take; a little time remains always, so that small questions are answered after
+        large ones."""
+        return Limits(self.memory, max(self.deadline - time.monotonic(), 0.1))
 
 
 def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
     """The verdict for one geometry and one policy; with None, what all known policies agree on."""
+    names = known_policies(geometry.ways) if policy is None else (policy,)
     try:
-        words = _words(question, geometry)
+        words = _words(question, geometry, names)
     except UndecidedError as error:
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     if policy is not None:
         outcome = _judge(question, words, geometry, policy)
         return _with_alignment(outcome, question, geometry, policy)
-    names = known_policies(geometry.ways)
     outcomes = [_judge(question, words, geometry, name, examples=False) for name in names]
     candidates = tuple(
         Candidate(policy=name, verdict=o.verdict, needs=o.needs, leftovers=o.leftovers)
@@ -106,15 +113,19 @@ def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, po
     placed = question.placement
     if outcome.verdict is not Verdict.REFUTED or placed is None or placed.alignment >= geometry.line:
         return outcome
-    aligned = _judge(question, _words(question, geometry, placed.offset), geometry, policy, examples=False)
+    aligned = _judge(question, _words(question, geometry, (policy,), placed.offset), geometry, policy, examples=False)
     if aligned.verdict is not Verdict.PROVED:
         return outcome
     reason = f"{placed.name} is only {placed.alignment}-byte aligned; with the alignment of a page nothing would stay"
     return replace(outcome, reason=f"{reason}; {outcome.reason}" if outcome.reason else reason)
 
 
-def _words(question: Question, geometry: Geometry, aligned_at: int | None = None) -> list[PathWords]:
-    key = (geometry.sets, geometry.line, aligned_at)
+def _words(
+    question: Question, geometry: Geometry, policies: Sequence[str], aligned_at: int | None = None
+) -> list[PathWords]:
+    runs = [prover.useful_run(policy, geometry.ways, question.conditions.touches) for policy in policies]
+    run = None if None in runs else max(run or 0 for run in runs)
+    key = (geometry.sets, geometry.line, aligned_at, run)
     if key not in question.words:
         # Paths that differ only in what they do before or after the walk are one.
         found: dict[tuple[tuple[Event, ...], str], PathWords] = {}
@@ -123,7 +134,7 @@ def _words(question: Question, geometry: Geometry, aligned_at: int | None = None
             what = tuple(events), str(doubt)
             if what not in found:
                 arenas, size = question.buffer.arenas, question.buffer_size
-                per_set = set_words(events, arenas, geometry, size, aligned_at=aligned_at)
+                per_set = set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run)
                 found[what] = PathWords(per_set, doubt)
         question.words[key] = list(found.values())
     return question.words[key]
@@ -153,7 +164,8 @@ def _judge(
 ) -> Outcome:
     ways = geometry.ways
     try:
-        needs, curve = _needs(policy, ways), _curve(policy, ways)
+        needs = prover.needs(policy, ways, question.conditions, limits=Limits(question.memory))
+        curve = prover.survivors(policy, ways, question.conditions, limits=Limits(question.memory))
     except UndecidedError as error:
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     leftovers, refuted, undecided = 0, None, None
@@ -166,8 +178,9 @@ def _judge(
                 continue  # this set can be no worse than what is known already
             try:
                 answer = prover.decide(
-                    policy, ways, found.word, max_states=question.max_states, max_seconds=_left(question)
-                )
+                    policy, ways, found.word, question.conditions, own=found.own_lines(question.buffer.arenas),
+                    limits=question.limits(),
+                )  # fmt: skip
             except UndecidedError as error:
                 undecided = undecided or error
                 continue
@@ -198,44 +211,26 @@ def _judge(
 
 
 def _bound(curve: Sequence[int], word: Word) -> int:
-    """An upper bound of what a word leaves: old lines never come back, and a stretch of pairwise different
-    accesses anywhere in it starts from some state, with some content, that `any` covers."""
-    if any(kind is ItemKind.FLUSH for _, kind in word):
-        return curve[0]
-    longest, start = 0, 0
-    seen: dict[int, int] = {}
-    for at, (line, kind) in enumerate(word):
-        if kind is not ItemKind.ACCESS:
-            start, seen = at + 1, {}
-            continue
-        if line in seen:
-            start = max(start, seen[line] + 1)
-        seen[line] = at
-        longest = max(longest, at - start + 1)
-    return curve[min(longest, len(curve) - 1)]
-
-
-def _left(question: Question) -> float:
-    """Seconds left; a little remains always, so that small questions are answered after large ones."""
-    return max(question.deadline - time.monotonic(), 0.1)
-
-
-@cache
-def _needs(policy: str, ways: int) -> int | None:
-    return prover.needs(policy, ways)
-
-
-@cache
-def _curve(policy: str, ways: int) -> tuple[int, ...]:
-    return prover.survivors(policy, ways)
+    """An upper bound of what a word leaves: what its beginning leaves, up to the first line that occurs again."""
+    seen: set[int] = set()
+    for line, kind in word:
+        if kind is not ItemKind.ACCESS or line in seen:
+            break
+        seen.add(line)
+    return curve[min(len(seen), len(curve) - 1)]
 
 
 def _counterexample(question: Question, policy: str, ways: int, found: SetWord) -> CounterexampleInfo:
-    example = prover.counterexample(policy, ways, found.word, max_seconds=_left(question))
+    example = prover.counterexample(
+        policy, ways, found.word, question.conditions, own=found.own_lines(question.buffer.arenas),
+        limits=question.limits(),
+    )  # fmt: skip
     twin = get_policy(policy, ways)
     places = question.places
 
     def name(line: Line | None) -> str:
+        if isinstance(line, int) and line < 0:
+            return f"other{-line}"
         if isinstance(line, int):
             place = found.lines[line]
             return places.line(place.arena, place.offset)
@@ -246,9 +241,14 @@ def _counterexample(question: Question, policy: str, ways: int, found: SetWord) 
         left = sum(isinstance(line, str) for line in step.content)
         evicted = None if step.evicted is None else name(step.evicted)
         result = _RESULTS[step.outcome]
-        if step.outcome is Outcomes.MISS and evicted is None:
+        if step.outcome in (Outcomes.MISS, Outcomes.TOUCH_MISS) and evicted is None:
             result = "fill"
-        steps.append(Step(access=name(step.line), result=result, way=step.way, evicted=evicted, leftovers=left))
+        steps.append(
+            Step(
+                access=name(step.line), result=result, way=step.way, evicted=evicted, leftovers=left,
+                by_others=step.outcome in TOUCHES,
+            )
+        )  # fmt: skip
     last = example.steps[-1] if example.steps else None
     return CounterexampleInfo(
         policy=example.policy,
@@ -270,4 +270,6 @@ _RESULTS: dict[Outcomes, Literal["hit", "miss", "fill", "dropped", "flushed", "n
     Outcomes.DROPPED: "dropped",
     Outcomes.FLUSHED: "flushed",
     Outcomes.NOT_CACHED: "not cached",
+    Outcomes.TOUCH_HIT: "hit",
+    Outcomes.TOUCH_MISS: "miss",
 }

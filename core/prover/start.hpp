@@ -1,0 +1,12 @@
+// What is taken for granted about a set when the word begins.
+#pragma once
+
+namespace l1dflush {
+
+enum class Start {
+    any,           // all ways valid; every policy state of a full set that was filled from empty; any content
+    invalid,       // the same, and any way may be invalid
+    invalidations  // every state that hits, misses and invalidations lead to from the empty set; any content
+};
+
+}  // namespace l1dflush
