@@ -1,11 +1,10 @@
-"""The compiled policies, their plain twins, and what was learned from real caches, against each other."""
+"""Policies by name; the compiled ones against their plain twins."""
 
 from __future__ import annotations
 
 import random
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -27,8 +26,6 @@ from l1dflush.cache.policies import (
 )
 from l1dflush.cache.policy.qlru import Qlru, Rules
 from l1dflush.errors import InputError
-
-LEARNED = Path(__file__).parents[1] / "data" / "learned-policies"
 
 CLASSIC = [(name, ways) for ways in range(1, 17) for name in known_policies(ways)]
 EVERY_POLICY = [(name, ways) for ways in range(1, 17) for name in all_policies(ways)]
@@ -322,60 +319,3 @@ def test_a_refused_qlru_policy_does_run_out_of_victims(name: str, ways: int) -> 
     policy = Qlru(Rules(x, y, z, u, w, miss_only=name.endswith("UMO")), ways)
     with pytest.raises(ValueError, match="3 is not in list"):
         list(all_states(policy))
-
-
-def learned_machine(path: Path) -> tuple[str, dict[tuple[str, str], tuple[str, str]]]:
-    """The start and the edges (state, input) -> (state, output) of a Mealy machine in Graphviz dot."""
-    text = path.read_text(encoding="utf-8")
-    start = re.search(r"__start0 -> (\w+)", text)
-    assert start is not None
-    edges = {}
-    for source, target, what, output in re.findall(r'(\w+) -> (\w+)\s*\[label="(\S+) / (\S+)"\]', text):
-        edges[source, what] = (target, output)
-    return start[1], edges
-
-
-@pytest.mark.parametrize(
-    ("path", "name", "ways"),
-    [
-        ("hw/skylake_l1.dot", "tree-PLRU", 8),
-        ("hw/haswell_l1.dot", "tree-PLRU", 8),
-        ("hw/kabylake_l1.dot", "tree-PLRU", 8),
-        ("simul/fifo_4.dot", "FIFO", 4),
-        ("simul/lru_4.dot", "LRU", 4),
-        ("simul/plru_4.dot", "tree-PLRU", 4),
-        ("simul/mru_4.dot", "bit-PLRU", 4),
-    ],
-)
-def test_learned_machine_is_the_compiled_policy(path: str, name: str, ways: int) -> None:
-    """Lockstep over every state and input: the same victims for ever, from exactly one start state."""
-    start, edges = learned_machine(LEARNED / path)
-    learned_states = {source for source, _ in edges}
-    assert len(edges) == len(learned_states) * (ways + 1)
-
-    def lockstep(policy_start: State) -> dict[str, State] | None:
-        same = {start: policy_start}
-        work = [start]
-        while work:
-            here = work.pop()
-            state = same[here]
-            ((victim, after, _),) = _core.policy_misses(name, ways, state)
-            there, output = edges[here, "m()"]
-            if output != str(victim):
-                return None
-            pairs = [(there, tuple(after))]
-            for way in range(ways):
-                pairs.append((edges[here, f"h({way})"][0], tuple(_core.policy_hits(name, ways, state, way)[0])))
-            for learned, ours in pairs:
-                if learned not in same:
-                    same[learned] = ours
-                    work.append(learned)
-                elif same[learned] != ours:
-                    return None
-        return same
-
-    ours = [tuple(state) for state in _core.policy_start_states(name, ways)]
-    matches = [found for state in ours if (found := lockstep(state)) is not None]
-    assert len(matches) == 1
-    assert set(matches[0]) == learned_states
-    assert set(matches[0].values()) == set(ours)
