@@ -17,7 +17,7 @@ from l1dflush import __version__
 from l1dflush.cli import main as door
 from l1dflush.cli.failure import VERBS
 from l1dflush.cli.main import main
-from l1dflush.report.json_report import schema
+from l1dflush.report.json_report import SCHEMAS, schema
 
 Capture = pytest.CaptureFixture[str]
 
@@ -117,7 +117,7 @@ def test_trace_as_json_has_all_events(capsys: Capture) -> None:
 # --- lists
 
 
-@pytest.mark.parametrize("verb", ["routines", "rules", "cpus"])
+@pytest.mark.parametrize("verb", ["routines", "rules", "cpus", "policies"])
 def test_lists_in_both_forms(verb: str, capsys: Capture) -> None:
     assert main([verb, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -128,6 +128,40 @@ def test_lists_in_both_forms(verb: str, capsys: Capture) -> None:
     for item in document[verb]:
         assert item.get("name", item.get("id")) in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_policies_as_documents(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["policies", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schema("policies")).validate(document)
+    for listed in document["policies"]:
+        assert main(["policies", listed["name"], "--ways", str(listed["ways"][-1]), "--json"]) == 0
+        run = json.loads(capsys.readouterr().out)
+        jsonschema.Draft202012Validator(schema("policy-run")).validate(run)
+        jsonschema.Draft202012Validator(schema()).validate(run)
+        assert (run["policy"], run["ways"]) == (listed["name"], listed["ways"][-1])
+    (tmp_path / "mine.txt").write_text("ways 1\nstart a\na hit 0 -> a\na miss -> 0 a\n")
+    assert main(["policies", str(tmp_path / "mine.txt"), "a?", "B", "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert (run["policy"], run["asked"], run["hits"], run["steps"][1]["evicted"]) == ("mine.txt", 1, 1, "a")
+
+
+@pytest.mark.parametrize("ways", ["1", "2", "4", "8", "16"])
+def test_drawings_fit_the_line(ways: str, capsys: Capture) -> None:
+    for name in ("LRU", "BIP", "random", "tree-PLRU", "CLOCK", "QLRU_H11_M1_R1_U2"):
+        assert main(["policies", name, "--ways", ways, "a_very_long_name B A!", "B?"]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_a_machine_that_cannot_be_read(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "binary.dot").write_bytes(b"\xff\xfe\x00")
+    assert main(["policies", str(tmp_path / "binary.dot")]) == 1
+    assert "binary.dot: this is no text" in capsys.readouterr().err
+    (tmp_path / "mine.txt").write_text("ways 1\nstart a\na hit 0 -> a\na miss -> 0 a\n")
+    assert main(["policies", str(tmp_path / "mine.txt"), "--ways", "2"]) == 1
+    assert "the machine has 1 ways, not 2" in capsys.readouterr().err
+    assert main(["policies", str(tmp_path / "mine.txt"), "A!"]) == 1
+    assert "does not say what filling an invalid way does" in capsys.readouterr().err
 
 
 def test_explain_knows_every_rule(capsys: Capture) -> None:
@@ -146,7 +180,7 @@ def test_a_folder_with_cpus(tmp_path: Path, capsys: Capture) -> None:
     assert main(["verify", "--cpu", "mine", "--cpu-folder", str(tmp_path), "-q"]) == 0
 
 
-@pytest.mark.parametrize("which", [[], ["verify"], ["comparison"], ["trace"], ["error"]])
+@pytest.mark.parametrize("which", [[], *([which] for which in SCHEMAS)])
 def test_schema(which: list[str], capsys: Capture) -> None:
     assert main(["schema", *which]) == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
@@ -176,9 +210,17 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
         (["verify", "--json", "--quiet"], "exclude each other"),
         (["explain", "fence"], "did you mean no-fence?"),
-        (["schema", "nope"], "there are verify, comparison, trace, error"),
+        (["schema", "nope"], "there are verify, comparison, trace, policies, policy-run, error"),
         (["trace"], "missing argument"),
         (["cpus", "--cpu-folder", "/nowhere"], "/nowhere"),
+        (["policies", "nope"], "unknown replacement policy 'nope'"),
+        (["policies", "nowhere/mine.dot"], "nowhere/mine.dot: there is no such file"),
+        (["policies", "x" * 5000], "unknown replacement policy"),
+        (["policies", str(Path(__file__).parent)], "there is no such file"),
+        (["policies", __file__], "test_cli.py:1: "),
+        (["policies", "LRU", "--ways", "17"], "17 ways are not supported"),
+        (["policies", "LRU", "A ??"], "'??' is no access"),
+        (["policies", "LRU", " "], "the sequence is empty"),
     ],
 )
 def test_errors_are_one_line_and_exit_status_1(arguments: list[str], told: str, capsys: Capture) -> None:

@@ -134,7 +134,7 @@ def test_states_are_rendered_for_a_person() -> None:
     assert get_policy("NRU", 4).render((1, 1, 1, 1)) == "bits 1111"
     assert get_policy("CLOCK", 3).render((2, 1, 0, 1)) == "next 2, bits 101"
     assert get_policy("SRRIP-HP", 4).render((0, 3, 2, 2)) == "ages 0 3 2 2"
-    assert get_policy("random", 4).render(()) == "no state"
+    assert get_policy("random", 4).render(()) == "none"
 
 
 def chances(choices: list[tuple[int, list[int], tuple[int, int]]]) -> list[Choice]:

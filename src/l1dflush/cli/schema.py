@@ -19,7 +19,9 @@ def schema(
     which: Annotated[
         str | None,
         typer.Argument(
-            metavar="RESULT", help="verify, comparison, trace or error.  [default: any]", show_default=False
+            metavar="RESULT",
+            help="verify, comparison, trace, policies, policy-run or error.  [default: any]",
+            show_default=False,
         ),
     ] = None,
 ) -> Outcome:

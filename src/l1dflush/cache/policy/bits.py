@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from l1dflush.cache.policy.model import Deterministic, State
+from l1dflush.cache.policy.model import Deterministic, Picture, State
 
 
 class BitPlru(Deterministic):
@@ -37,6 +37,9 @@ class BitPlru(Deterministic):
     def fill(self, state: State, way: int, was_invalid: bool) -> State:
         return self.hit(state, way)
 
+    def picture(self, state: State) -> Picture:
+        return Picture((("bit", tuple(map(str, state))),))
+
     def render(self, state: State) -> str:
         return "bits " + "".join(map(str, state))
 
@@ -65,6 +68,9 @@ class Nru(Deterministic):
 
     def fill(self, state: State, way: int, was_invalid: bool) -> State:
         return self.hit(self._for_miss(state), way)
+
+    def picture(self, state: State) -> Picture:
+        return Picture((("bit", tuple(map(str, state))),))
 
     def render(self, state: State) -> str:
         return "bits " + "".join(map(str, state))

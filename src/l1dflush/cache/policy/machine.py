@@ -14,7 +14,7 @@ from itertools import chain
 from l1dflush.cache.policy.machine_dot import is_dot, read_dot
 from l1dflush.cache.policy.machine_table import read_table
 from l1dflush.cache.policy.machine_text import Edge, Start, Statements, Ways, error
-from l1dflush.cache.policy.model import CERTAIN, Choice, State
+from l1dflush.cache.policy.model import CERTAIN, Choice, Picture, State
 from l1dflush.errors import InputError
 
 MAX_STATES = 1_000_000
@@ -76,6 +76,9 @@ class MachinePolicy:
 
     def invalid_way(self, invalid: Collection[int]) -> int:
         return min(invalid)
+
+    def picture(self, state: State) -> Picture:
+        return Picture()
 
     def render(self, state: State) -> str:
         return f"state {self.states[state[0]]}"

@@ -32,6 +32,33 @@ class Choice:
     chance: Fraction | None = CERTAIN
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An inner node of a tree over the ways ``first`` to ``last``; the root's ``level`` is 0.
+
+    It points to the ``points_to``-th of its ``children``, where the victim is.
+    """
+
+    level: int
+    first: int
+    last: int
+    points_to: int
+    children: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A state laid out over the ways, to be drawn: a text per way in each of the named ``rows``, and a tree."""
+
+    rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    nodes: tuple[Node, ...] = ()
+
+
+def mark(ways: int, *marked: int) -> tuple[str, ...]:
+    """A row with a star at the ``marked`` ways."""
+    return tuple("*" if way in marked else "" for way in range(ways))
+
+
 class Policy(Protocol):
     """A replacement policy at a fixed number of ways."""
 
@@ -77,6 +104,9 @@ class Policy(Protocol):
 
     def render(self, state: State) -> str:
         """The state in a few words, for a person."""
+
+    def picture(self, state: State) -> Picture:
+        """The state laid out over the ways; empty if nothing of it belongs to a way."""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import ClassVar
 
-from l1dflush.cache.policy.model import Choice, Deterministic, OneHit, State
+from l1dflush.cache.policy.model import Choice, Deterministic, OneHit, Picture, State
 
 
 class _Order(OneHit):
@@ -29,6 +29,9 @@ class _Order(OneHit):
 
     def residue(self, state: State) -> State:
         return ()
+
+    def picture(self, state: State) -> Picture:
+        return Picture((("rank", tuple(str(state.index(way) + 1) for way in range(self.ways))),))
 
     def render(self, state: State) -> str:
         return "newest to oldest " + " ".join(map(str, state))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from l1dflush.cache.policy.model import Deterministic, State
+from l1dflush.cache.policy.model import Deterministic, Picture, State, mark
 
 
 class Fifo(Deterministic):
@@ -33,6 +33,9 @@ class Fifo(Deterministic):
 
     def residue(self, state: State) -> State:
         return ()
+
+    def picture(self, state: State) -> Picture:
+        return Picture((("pointer", mark(self.ways, state[0])),))
 
     def render(self, state: State) -> str:
         return f"next {state[0]}"
@@ -71,6 +74,9 @@ class Clock(Deterministic):
     def residue(self, state: State) -> State:
         pointer, *bits = state
         return (0, *bits[pointer:], *bits[:pointer])
+
+    def picture(self, state: State) -> Picture:
+        return Picture((("bit", tuple(map(str, state[1:]))), ("pointer", mark(self.ways, state[0]))))
 
     def render(self, state: State) -> str:
         return f"next {state[0]}, bits " + "".join(map(str, state[1:]))

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from l1dflush.cache.policy.model import Choice, Deterministic, OneHit, State
+from l1dflush.cache.policy.model import Choice, Deterministic, OneHit, Picture, State
 from l1dflush.errors import InputError
 
 _NAME = re.compile(r"QLRU_H([0-2])([01])_M([0-3])_R([0-2])_U([0-3])(_UMO)?", re.IGNORECASE)
@@ -84,7 +84,7 @@ class Qlru(Deterministic):
         self.rules = rules
         self.ways = ways
         self.name = name or rules.name
-        self.rule = _rule(rules) if not name else f"2-bit ages: {rules.name}"
+        self.rule = f"{rules.name}: " * bool(name) + _rule(rules)
         if ways == 1 and rules.replace != 1 and rules.update == 1 and not rules.miss_only:
             raise InputError(
                 f"{self.name} need not find a victim in a set of 1 way: U1 does not age the only way after a hit",
@@ -114,6 +114,9 @@ class Qlru(Deterministic):
 
     def invalid_way(self, invalid: Collection[int]) -> int:
         return max(invalid) if self.rules.replace == 2 else min(invalid)
+
+    def picture(self, state: State) -> Picture:
+        return Picture((("age", tuple(map(str, state))),))
 
     def render(self, state: State) -> str:
         return "ages " + " ".join(map(str, state))
@@ -152,6 +155,9 @@ class Brrip(OneHit):
             Choice(way, self._rare.fill(state, way, True), Fraction(1, 32)),
             Choice(way, self._common.fill(state, way, True), Fraction(31, 32)),
         )
+
+    def picture(self, state: State) -> Picture:
+        return Picture((("age", tuple(map(str, state))),))
 
     def render(self, state: State) -> str:
         return self._common.render(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import ClassVar
 
-from l1dflush.cache.policy.model import Choice, OneHit, State
+from l1dflush.cache.policy.model import Choice, OneHit, Picture, State
 
 
 class RandomWay(OneHit):
@@ -35,5 +35,8 @@ class RandomWay(OneHit):
     def residue(self, state: State) -> State:
         return ()
 
+    def picture(self, state: State) -> Picture:
+        return Picture()
+
     def render(self, state: State) -> str:
-        return "no state"
+        return "none"

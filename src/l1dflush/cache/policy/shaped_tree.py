@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from l1dflush.cache.policy.model import Deterministic, State
+from l1dflush.cache.policy.model import Deterministic, Node, Picture, State
 from l1dflush.errors import InputError
 
 _MOST_WAYS = 16
@@ -78,6 +78,9 @@ class ShapedTree(Deterministic):
     def residue(self, state: State) -> State:
         return _residue(self.tree, state)
 
+    def picture(self, state: State) -> Picture:
+        return Picture(nodes=tuple(_nodes(self.tree, state, 0, 0)))
+
     def render(self, state: State) -> str:
         return "tree " + " ".join(map(str, state)) if state else "no bits"
 
@@ -123,6 +126,14 @@ def _residue(tree: Tree, state: State) -> State:
         # The children may change places in a circle: the one pointed to comes first.
         pointer, below = 0, below[pointer:] + below[:pointer]
     return (pointer, *(number for inner in below for number in inner))
+
+
+def _nodes(tree: Tree, state: State, level: int, first: int) -> Iterator[Node]:
+    if tree.children:
+        pointer, parts = tree.parts(state)
+        yield Node(level, first, first + tree.ways - 1, pointer, len(parts))
+        for child, offset, inner in parts:
+            yield from _nodes(child, inner, level + 1, first + offset)
 
 
 def parse_shape(text: str) -> tuple[str, Tree]:

@@ -6,9 +6,10 @@ Sources: Reineke, Grund, Berg, Wilhelm (2007) for tree-PLRU; uops.info's measure
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
-from l1dflush.cache.policy.model import Deterministic, State
+from l1dflush.cache.policy.model import Deterministic, Node, Picture, State, mark
 
 
 class TreePlru(Deterministic):
@@ -64,6 +65,15 @@ class TreePlru(Deterministic):
     def residue(self, state: State) -> State:
         return ()
 
+    def picture(self, state: State) -> Picture:
+        nodes: list[Node] = []
+        while len(nodes) < len(state):
+            level = (len(nodes) + 1).bit_length() - 1
+            width = self.ways >> level
+            for first in range(0, self.ways, width):
+                nodes.append(Node(level, first, first + width - 1, state[len(nodes)], 2))
+        return Picture(nodes=tuple(nodes))
+
     def render(self, state: State) -> str:
         levels, start, length = [], 0, 1
         while start < len(state):
@@ -94,6 +104,18 @@ class _Groups(Deterministic):
     def residue(self, state: State) -> State:
         return ()
 
+    @abstractmethod
+    def group_row(self, state: State) -> tuple[str, list[str]]:
+        """What is to be drawn below the groups: the name of the row and a text for each group."""
+
+    def picture(self, state: State) -> Picture:
+        label, texts = self.group_row(state)
+        below = tuple(text for group in texts for text in (group, "", "", ""))
+        trees = enumerate(self._trees(state))
+        nodes = [replace(n, first=n.first + 4 * g, last=n.last + 4 * g) for g, t in trees
+                 for n in self._tree.picture(t).nodes]  # fmt: skip
+        return Picture(((label, below),), tuple(nodes))
+
     def _trees(self, state: State) -> list[State]:
         first = len(state) - 3 * self.groups
         return [state[first + 3 * group : first + 3 * group + 3] for group in range(self.groups)]
@@ -111,13 +133,17 @@ class _Groups(Deterministic):
         return " ".join("".join(map(str, tree)) for tree in self._trees(state))
 
 
+def _of_four(groups: int) -> str:
+    return f"{groups} group{'s' * (groups > 1)} of 4 ways"
+
+
 class LruPlru4(_Groups):
     """The state begins with the groups, newest first."""
 
     def __init__(self, groups: int) -> None:
         super().__init__(groups)
         self.name = f"LRU{groups}PLRU4"
-        self.rule = f"{groups} groups of 4 ways in LRU order, a tree-PLRU in each; the oldest's victim is replaced"
+        self.rule = f"{_of_four(groups)} in LRU order, a tree-PLRU in each; the oldest's victim is replaced"
 
     def empty(self) -> State:
         return (*reversed(range(self.groups)), *(0,) * (3 * self.groups))
@@ -133,6 +159,10 @@ class LruPlru4(_Groups):
     def position(self, state: State, way: int) -> int:
         return 4 * state[: self.groups].index(way // 4) + self._place(state, way)
 
+    def group_row(self, state: State) -> tuple[str, list[str]]:
+        order = state[: self.groups]
+        return "group", [str(order.index(group) + 1) for group in range(self.groups)]
+
     def render(self, state: State) -> str:
         order = " ".join(map(str, state[: self.groups]))
         return f"groups newest to oldest {order}, tree bits {self._tree_text(state)}"
@@ -144,7 +174,7 @@ class MruPlru4(_Groups):
     def __init__(self, groups: int) -> None:
         super().__init__(groups)
         self.name = f"MRU{groups}PLRU4"
-        self.rule = f"{groups} groups of 4 ways, a tree-PLRU in each; the victim is in the group after the last touched"
+        self.rule = f"{_of_four(groups)}, a tree-PLRU in each; the victim is in the group after the last touched"
 
     def empty(self) -> State:
         return (self.groups - 1, *(0,) * (3 * self.groups))
@@ -157,6 +187,9 @@ class MruPlru4(_Groups):
 
     def position(self, state: State, way: int) -> int:
         return 4 * ((way // 4 - state[0] - 1) % self.groups) + self._place(state, way)
+
+    def group_row(self, state: State) -> tuple[str, list[str]]:
+        return "last", list(mark(self.groups, state[0]))
 
     def render(self, state: State) -> str:
         return f"last group {state[0]}, tree bits {self._tree_text(state)}"

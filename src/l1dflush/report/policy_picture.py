@@ -1,0 +1,127 @@
+"""A run of a policy, drawn set by set: the ways with their lines, and the policy's state over and under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from l1dflush.cache.policy.model import Choice, Node, Policy
+from l1dflush.cache.policy.play import Result, Run, Situation, Step
+from l1dflush.report.layout import paragraph, safe
+
+_LABEL = 10
+_MOST_CELL = 8
+
+# What the rows say, for somebody who sees them for the first time.
+_LEGEND = {
+    "tree": "tree: each node points to the part in which the victim is",
+    "rank": "rank: 1 is the newest",
+    "group": "group: 1 is the group touched last",
+    "last": "last: the group touched last",
+    "bit": "bit: 1 protects the way",
+    "age": "age: 3 may be replaced",
+    "pointer": "pointer: where the search for a victim begins",
+    "next": "next: the way that a miss fills now",
+}
+
+
+def policy_picture(policy: Policy, run: Run, width: int) -> list[Text]:
+    """The lines of the drawing; at most ``width`` columns, 76 or more."""
+    cell = _cell(run, policy.ways, width)
+    shown = policy.picture(run.start.state)
+    labels = ["tree"] * bool(shown.nodes) + [label for label, _ in shown.rows] + ["next"]
+    out = [Text(safe(policy.name), "bold").append(f", {policy.ways} way{'s' * (policy.ways > 1)}", "")]
+    out += paragraph(policy.rule, width, indent="  ")
+    out += paragraph("; ".join(_LEGEND[label] for label in labels if label in _LEGEND), width, indent="  ")
+    if any(step.choices for step in run.steps):
+        what = "Where there is a choice, the likeliest is shown, the first of several."
+        out += paragraph(what, width, indent="  ")
+    out += [Text(), Text("start" if policy.has_fills else "start: a full set of old lines", "bold")]
+    out += _situation(policy, run.start, cell, numbered=True)
+    for number, step in enumerate(run.steps, 1):
+        out += [Text(), Text(f"{number:<3} {safe(str(step.item))}", "bold").append(f"  {_told(step)}", "")]
+        out += _choices(policy, step, width)
+        out += _situation(policy, step.after, cell, numbered=False)
+    if run.asked:
+        out += [Text(), Text(f"{run.hits} of {run.asked} asked for hit", "bold")]
+        answers = [f"{safe(str(step.item))} {_answer(step)}" for step in run.steps if step.item.asked]
+        out += paragraph(", ".join(answers), width, indent="  ")
+    return out
+
+
+def _cell(run: Run, ways: int, width: int) -> int:
+    """How wide a way is drawn: as wide as its lines' names, if there is room."""
+    names = {line for s in (run.start, *(step.after for step in run.steps)) for line in s.content if line}
+    longest = max((len(safe(name)) for name in names), default=1)
+    return max(3, min(longest + 2, _MOST_CELL, (width - _LABEL) // ways))
+
+
+def _told(step: Step) -> str:
+    line = safe(step.evicted or "")
+    return {
+        Result.HIT: f"hit in way {step.way}",
+        Result.FILL: f"miss, fills way {step.way}",
+        Result.MISS: f"miss, replaces {line} in way {step.way}",
+        Result.INVALIDATED: f"way {step.way} becomes invalid",
+        Result.NOT_CACHED: "not cached, nothing happens",
+    }[step.result]
+
+
+def _answer(step: Step) -> str:
+    return "hit" if step.result is Result.HIT else "miss"
+
+
+def _choices(policy: Policy, step: Step, width: int) -> Iterator[Text]:
+    """Everything that might have happened; what differs only in the way is taken together."""
+    together: dict[tuple[object, object], list[int]] = {}
+    for number, choice in enumerate(step.choices):
+        together.setdefault((choice.chance, choice.state), []).append(number)
+    states = len({choice.state for choice in step.choices}) > 1
+    for numbers in together.values():
+        choice = step.choices[numbers[0]]
+        ways = ", ".join(f"{step.choices[n].way}{' (shown)' * (n == step.taken and len(numbers) > 1)}" for n in numbers)
+        text = f"{_chance(choice, len(numbers))} way{'s' * (len(numbers) > 1)} {ways}"
+        if states:
+            text += f", then {policy.render(choice.state)}"
+        if numbers == [step.taken]:
+            text += " (shown)"
+        yield from paragraph(text, width, first="      or: " if numbers[0] else "  either: ", indent=" " * _LABEL)
+
+
+def _chance(choice: Choice, count: int) -> str:
+    if choice.chance is None:
+        return "possible:"
+    return f"chance {choice.chance}{' each' * (count > 1)}:"
+
+
+def _situation(policy: Policy, situation: Situation, cell: int, *, numbered: bool) -> list[Text]:
+    picture = policy.picture(situation.state)
+    out = list(_tree(picture.nodes, cell))
+    if numbered:
+        out.append(_row("way", [str(way) for way in range(policy.ways)], cell))
+    out.append(_row("line", [line or "." for line in situation.content], cell, style="bold"))
+    out += [_row(label, cells, cell) for label, cells in picture.rows]
+    if not picture.nodes and not picture.rows:
+        out += [Text(f"  {'policy':<{_LABEL - 2}}{safe(policy.render(situation.state))}")]
+    marks = ["^" if way in situation.next_ways else "" for way in range(policy.ways)]
+    out.append(_row("next", marks, cell))
+    return out
+
+
+def _tree(nodes: Sequence[Node], cell: int) -> Iterator[Text]:
+    """Each node halfway over its ways, as an arrow to the child that it points to."""
+    for level in range(max((node.level for node in nodes), default=-1) + 1):
+        line = f"  {'tree' if level == 0 else '':<{_LABEL - 2}}"
+        for node in (node for node in nodes if node.level == level):
+            column = _LABEL + cell * (node.first + node.last) // 2
+            line = f"{line:<{column}}" + ("<>" if node.children == 2 else "<v>")[node.points_to]
+        yield Text(line)
+
+
+def _row(label: str, cells: Sequence[str], cell: int, style: str = "") -> Text:
+    line = Text(f"  {label:<{_LABEL - 2}}")
+    for text in cells:
+        line.append(f"{safe(text)[: cell - 1]:<{cell}}", style)
+    line.rstrip()
+    return line
