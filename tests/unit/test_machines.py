@@ -338,6 +338,47 @@ def test_the_compiled_machine_is_the_plain_one(text: str) -> None:
     assert sorted(tuple(state) for state in _core.policy_start_states(core, ways)) == list(all_states(policy))
 
 
+PIECES = [
+    *TABLE.split(),
+    *DOT.split(),
+    "\n",
+    " ",
+    '"',
+    "\\",
+    "/*",
+    "//",
+    "#",
+    "[",
+    ";",
+    "h(0) / _",
+    "m() / 1",
+    "f(1)/",
+    "a:b",
+    "\x00",
+    "é",
+]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.one_of(
+        st.text(),
+        st.lists(st.sampled_from(PIECES)).map(" ".join),
+        st.lists(st.sampled_from(PIECES)).map(lambda pieces: "digraph { " + " ".join(pieces)),
+        st.builds(lambda text, at, piece: text[: at % len(text)] + piece + text[at % len(text) + 1 :],
+                  st.sampled_from([TABLE, DOT.format("")]), st.integers(0, 500), st.sampled_from(PIECES)),
+    )
+)  # fmt: skip
+def test_any_text_is_a_machine_or_one_error(text: str) -> None:
+    try:
+        policy = parse_machine(text, "x")
+    except InputError as caught:
+        assert str(caught).isprintable()
+        assert str(caught).startswith("x")
+    else:
+        assert _core.policy_start_states(core_policy(policy), policy.ways)
+
+
 def test_the_core_takes_no_broken_machine() -> None:
     good = {"ways": 1, "states": 1, "start": 0, "hits": [(0, 0, 0)], "misses": [(0, 0, 0, 1, 1)]}
     assert _core.policy_start_states(_core.Mealy(**good), 1) == [[0]]
