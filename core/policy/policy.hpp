@@ -155,12 +155,19 @@ inline std::uint64_t with_nibble(std::uint64_t word, int index, int value) {
     return (word & ~(std::uint64_t{15} << shift)) | (static_cast<std::uint64_t>(value) << shift);
 }
 
-// Moves the entry `value` of an order (newest first, in nibbles) to the front.
+// Moves the entry `value` of an order (newest first, in nibbles) to the front. Without a loop or a branch, because
+// where the entry stands is as good as random: subtracting 1 from every nibble of the difference sets the highest bit
+// of the nibbles that were 0; a borrow may set others above the first, so only the first counts. It is at `length - 1`
+// at most.
 inline std::uint64_t moved_to_front(std::uint64_t order, int length, int value) {
-    int index = 0;
-    while (index < length - 1 && nibble(order, index) != value) ++index;
-    for (; index > 0; --index) order = with_nibble(order, index, nibble(order, index - 1));
-    return with_nibble(order, 0, value);
+    constexpr std::uint64_t ones = 0x1111'1111'1111'1111;
+    const auto entry = static_cast<std::uint64_t>(value);
+    const std::uint64_t difference = order ^ (entry * ones);
+    const std::uint64_t last = std::uint64_t{8} << (4 * (length - 1));
+    const std::uint64_t equal = ((difference - ones) & ~difference & (8 * ones)) | last;
+    const std::uint64_t first = equal & (0 - equal);
+    const std::uint64_t moved = (first << 1) - 1;  // the entries up to and with that one; all 16: the shift leaves 0
+    return (order & ~moved) | (((order << 4) | entry) & moved);
 }
 
 inline int index_in_order(std::uint64_t order, int value) {
