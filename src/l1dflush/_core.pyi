@@ -1,4 +1,4 @@
-"""The compiled core: what it offers to Python. Everything here is about ONE cache set.
+"""The compiled core: what it offers to Python. Everything but :class:`Simulator` is about ONE cache set.
 
 A policy is given by its canonical name (:mod:`l1dflush.cache.policies`) or as a machine (:class:`Mealy`); an
 unknown name or a number of ways the policy is not defined at raises ``ValueError``. A policy state is a list of
@@ -12,6 +12,9 @@ What a state is and why the searches are exact: ``core/prover/state.hpp`` and ``
 """
 
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 MAX_WAYS: int
 DEFAULT_MAX_STATES: int
@@ -151,3 +154,39 @@ def policy_start_states(policy: str | Mealy, ways: int, max_states: int | None =
     """Every state of a full set that was filled from empty; of a machine without fills, every state reachable from
     its start.
     """
+
+class Simulator:
+    """A cache of ``sets`` sets, empty at first; :class:`l1dflush.cache.simulate.Simulator` is the friendly form.
+
+    ``ValueError`` for an unknown or nondeterministic policy, for sets that are no power of two up to 2**20, and for
+    a ``line_size`` in bytes that is no power of two from 4 on. ``plain`` runs every access through the general code,
+    which is slower and there for comparison.
+    """
+
+    def __init__(
+        self, policy: str | Mealy, ways: int, sets: int, line_size: int, *, seed: int = 0, plain: bool = False
+    ) -> None: ...
+    def access(self, addresses: NDArray[np.uint64], hit: NDArray[np.bool_] | None = None) -> int:
+        """Loads the addresses in order and returns how many hit; ``hit``, as long, says which.
+
+        Both arrays are used in place and have to be contiguous. Without the GIL; every method raises ``RuntimeError``
+        while another thread is in here. Stops at Ctrl-C, having made some of the accesses.
+        """
+
+    def contents(self, out: NDArray[np.int64]) -> None:
+        """Writes the line number in each way, -1 if it is invalid, to ``out``, of shape (sets, ways)."""
+
+    def state(self, set_index: int) -> list[int]:
+        """The policy state of a set."""
+
+    def holds(self, address: int) -> bool:
+        """Whether the line of ``address`` is cached."""
+
+    def flush_line(self, address: int) -> bool:
+        """Makes the way with the line of ``address`` invalid, if there is one, and returns whether there was."""
+
+    def flush_all(self) -> None:
+        """Makes every way invalid."""
+
+    def reset(self) -> None:
+        """Empty, with the policy states and random numbers of the start."""
