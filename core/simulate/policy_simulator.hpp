@@ -61,7 +61,8 @@ public:
     PolicySimulator(const P &policy, const Shape &shape, std::uint64_t seed, bool plain)
         : Simulator(shape), policy_(policy), seed_(seed), random_(seed), table_(ways_, static_cast<int>(width_)) {
         require(has_fills(policy), "this policy does not say what filling an invalid way does");
-        form_ = plain ? Form::plain : form_of_first_full_set();
+        const Form best = form_of_first_full_set();  // also where a policy that is not deterministic is refused
+        form_ = plain ? Form::plain : best;
         reset();
     }
 

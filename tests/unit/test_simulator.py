@@ -198,6 +198,23 @@ def test_simulator_agrees_with_a_plain_one(shape: tuple[str, Geometry], steps: l
         assert [simulator.state(i) for i in range(shape[1].sets)] == plain.states
 
 
+@pytest.mark.parametrize(("policy", "ways"), EVERY_POLICY)
+def test_full_sets_agree_with_a_plain_one(policy: str, ways: int) -> None:
+    # Long enough that most sets are full, with lines that are flushed now and then.
+    shape = geometry(2, ways, 64)
+    simulator, plain = Simulator(policy, shape), PlainCache(policy, shape)
+    trace = mixed(1500, 3 * ways + 1)
+    for start in range(0, len(trace), 50):
+        part = trace[start : start + 50]
+        told = simulator.access(part, each=True)
+        assert told.each is not None
+        assert told.each.tolist() == [plain.access(address) for address in part.tolist()]
+        for address in part[: start // 50 % 4].tolist():
+            assert simulator.flush_line(address) == plain.flush_line(address)
+        assert simulator.contents.tolist() == plain.ways
+        assert [simulator.state(0), simulator.state(1)] == plain.states
+
+
 def test_calls_may_be_split_anywhere() -> None:
     trace = mixed(20_000, 1024)
     whole, pieces = Simulator("tree-PLRU", L1D), Simulator("tree-PLRU", L1D)
