@@ -14,8 +14,10 @@ struct TreeBits {
         int node = 1;
         for (int level = depth - 1; level >= 0; --level) {
             const int went = (leaf >> level) & 1;
+            // Without a branch on `went`, which nobody could predict.
             const std::uint64_t bit = std::uint64_t{1} << (node - 1);
-            bits = went ? bits & ~bit : bits | bit;
+            const std::uint64_t away = static_cast<std::uint64_t>(went ^ 1) << (node - 1);
+            bits = (bits & ~bit) | away;
             node = 2 * node + went;
         }
         return bits;
