@@ -91,9 +91,9 @@ NB_MODULE(_core, m) {
     m.attr("DEFAULT_MAX_STATES") = Limits::default_max_states;
     nb::exception<StateSpaceTooLarge>(m, "StateSpaceTooLargeError", PyExc_RuntimeError);
     nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
-
-    bind_policies(m);
     nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);
+    bind_policies(m);
+    bind_simulate(m);
 
     m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"), nb::kw_only(),
           nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),
@@ -107,41 +107,4 @@ NB_MODULE(_core, m) {
           nb::kw_only(), nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),
           nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
           nb::arg("absolute") = false, nb::arg("smallest") = true);
-
-    m.def("policy_empty", [](const std::string &name, int ways) {
-        return with_policy(name, ways, [](const auto &p) { return p.numbers(p.empty()); });
-    }, nb::arg("policy"), nb::arg("ways"));
-    m.def("policy_hit", [](const std::string &name, int ways, const Numbers &state, int way) {
-        return with_policy(name, ways, [&](const auto &p) {
-            check_way(way, ways);
-            return p.numbers(p.hit(p.pack(state), way));
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
-    m.def("policy_fill", [](const std::string &name, int ways, const Numbers &state, int way) {
-        return with_policy(name, ways, [&](const auto &p) {
-            check_way(way, ways);
-            return p.numbers(p.fill(p.pack(state), way));
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
-    m.def("policy_victim", [](const std::string &name, int ways, const Numbers &state) {
-        return with_policy(name, ways, [&](const auto &p) { return p.victim(p.pack(state)); });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"));
-    m.def("policy_position", [](const std::string &name, int ways, const Numbers &state, int way) {
-        return with_policy(name, ways, [&](const auto &p) -> int {
-            check_way(way, ways);
-            if constexpr (PermutingPolicy<std::decay_t<decltype(p)>>) return p.position(p.pack(state), way);
-            throw std::invalid_argument("this policy does more than permute");
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("state"), nb::arg("way"));
-    m.def("policy_start_states", [](const std::string &name, int ways, std::optional<std::size_t> max_states) {
-        return run(max_states, std::nullopt, [&](const Limits &limits) {
-            return with_policy(name, ways, [&](const auto &p) {
-                std::vector<Numbers> out;
-                for (const PolicyState state : full_set_states(p, limits)) out.push_back(p.numbers(state));
-                return out;
-            });
-        });
-    }, nb::arg("policy"), nb::arg("ways"), nb::arg("max_states").none() = nb::none());
-
-    bind_simulate(m);
 }

@@ -104,7 +104,7 @@ private:
 
 }  // namespace
 
-void bind_simulate(nb::module_ &m) {
+void l1dflush::bind_simulate(nb::module_ &m) {
     nb::class_<BoundSimulator>(m, "Simulator")
         .def(nb::init<const std::string &, int, std::uint64_t, std::uint64_t, std::uint64_t, bool>(),
              nb::arg("policy"), nb::arg("ways"), nb::arg("sets"), nb::arg("line_size"), nb::kw_only(),

@@ -2,5 +2,9 @@
 
 #include <nanobind/nanobind.h>
 
-// Adds the class Simulator to the module.
+namespace l1dflush {
+
+// Adds the class Simulator.
 void bind_simulate(nanobind::module_ &m);
+
+}  // namespace l1dflush
