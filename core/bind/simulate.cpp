@@ -4,6 +4,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -41,7 +42,7 @@ private:
 
 class BoundSimulator {
 public:
-    BoundSimulator(const std::string &policy, int ways, std::uint64_t sets, std::uint64_t line_size, std::uint64_t seed,
+    BoundSimulator(const PolicyChoice &policy, int ways, std::uint64_t sets, std::uint64_t line_size, std::uint64_t seed,
                    bool plain)
         : simulator_(make_simulator(policy, {ways, sets, line_size}, seed, plain)) {}
 
@@ -106,7 +107,7 @@ private:
 
 void l1dflush::bind_simulate(nb::module_ &m) {
     nb::class_<BoundSimulator>(m, "Simulator")
-        .def(nb::init<const std::string &, int, std::uint64_t, std::uint64_t, std::uint64_t, bool>(),
+        .def(nb::init<const PolicyChoice &, int, std::uint64_t, std::uint64_t, std::uint64_t, bool>(),
              nb::arg("policy"), nb::arg("ways"), nb::arg("sets"), nb::arg("line_size"), nb::kw_only(),
              nb::arg("seed") = 0, nb::arg("plain") = false)
         .def("access", &BoundSimulator::access, nb::arg("addresses").noconvert(),

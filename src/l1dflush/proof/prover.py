@@ -22,6 +22,7 @@ from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions, Start
+from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
 from l1dflush.proof.limits import Limits
 
@@ -220,11 +221,6 @@ def _distinct(
             )  # fmt: skip
         _known_curves[key] = tuple(curve), never
     return _known_curves[key]
-
-
-def core_policy(policy: Policy) -> str:
-    """What the compiled prover calls it."""
-    return policy.name
 
 
 def _question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:
