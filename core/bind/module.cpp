@@ -73,12 +73,12 @@ auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, cons
         return witness(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), smallest, limits);
     });
     using Step = std::tuple<int, int, std::size_t, std::int64_t, Numbers>;
-    std::optional<std::tuple<Numbers, std::vector<std::int64_t>, std::vector<Step>>> out;
+    std::optional<std::tuple<Numbers, std::vector<std::int64_t>, std::vector<Step>, bool>> out;
     if (w) {
         std::vector<Step> steps;
         for (const WitnessStep &s : w->steps)
             steps.emplace_back(static_cast<int>(s.outcome), s.way, s.item, s.line, s.state);
-        out.emplace(w->start, w->content, std::move(steps));
+        out.emplace(w->start, w->content, std::move(steps), w->smallest);
     }
     return out;
 }

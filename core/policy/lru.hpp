@@ -2,6 +2,8 @@
 // its line.
 #pragma once
 
+#include <array>
+
 #include "policy/numbers.hpp"
 #include "policy/policy.hpp"
 
@@ -30,6 +32,14 @@ public:
         return read_order(order, ways_);
     }
 
+    // The same with way w called names[w].
+    PolicyState renamed(PolicyState state, const std::array<int, max_ways> &names) const {
+        PolicyState result = 0;
+        for (int i = 0; i < ways_; ++i)
+            result = with_nibble(result, i, names[static_cast<std::size_t>(nibble(state, i))]);
+        return result;
+    }
+
 protected:
     explicit WayOrder(int ways) : ways_(ways) { require(ways >= 1 && ways <= max_ways, "there are 1 to 16 ways"); }
     int oldest(PolicyState state) const { return nibble(state, ways_ - 1); }
@@ -40,6 +50,9 @@ private:
 
 class Lru : public WayOrder {
 public:
+    static constexpr bool interchangeable = true;
+    static constexpr bool fill_order_is_free = true;
+
     explicit Lru(int ways) : WayOrder(ways) {}
 
     PolicyState fill(PolicyState state, int way) const { return hit(state, way); }

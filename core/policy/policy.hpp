@@ -17,7 +17,9 @@
 //   static constexpr bool fills_highest = true      the highest invalid way is filled first (default: the lowest)
 //   static constexpr int repeat_hits                how many hits in a row, in the way touched last, may still change
 //                                                   something (default: 0; -1: any number)
-//   static constexpr bool interchangeable = true    any renaming of the ways is a symmetry
+//   static constexpr bool fill_order_is_free = true it makes no difference which of several invalid ways is filled
+//   static constexpr bool interchangeable = true    any renaming of the ways is a symmetry; then also
+//   State renamed(State, names) const               the state with way w called names[w]
 //
 // A policy whose misses are random has `int branches() const`, `Weight weight(branch) const`, and a last parameter
 // `branch` of victim, fill and fill_invalid; a fill_invalid without it says that no chance is involved there. One that

@@ -2,6 +2,8 @@
 // choice.
 #pragma once
 
+#include <array>
+
 #include "policy/policy.hpp"
 
 namespace l1dflush {
@@ -24,6 +26,7 @@ public:
 
     PolicyState base() const { return 0; }
     int position(PolicyState, int way) const { return way; }
+    PolicyState renamed(PolicyState state, const std::array<int, max_ways> &) const { return state; }
 
     std::vector<int> numbers(PolicyState) const { return {}; }
     PolicyState pack(const std::vector<int> &in) const {

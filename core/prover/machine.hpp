@@ -118,6 +118,15 @@ private:
     Limits limits_;
 };
 
+// Whether it makes no difference at all which of several invalid ways is filled first.
+template <class P>
+constexpr bool fill_order_is_free() {
+    if constexpr (requires { P::fill_order_is_free; })
+        return P::fill_order_is_free;
+    else
+        return false;
+}
+
 // Contents are kept by position (relative.hpp), and of the policy state only the residue.
 //
 // Positions do not tell which of two invalid ways a miss fills. Where that is asked the search starts again with the
@@ -129,8 +138,11 @@ private:
 //     cached, because nothing is evicted while a way is invalid, and none of those flushed comes back. Ways that become
 //     invalid during the word are filled in the same order in both runs.
 //   - The ways are interchangeable (any renaming of the ways is a symmetry). Then a run may fill invalid ways in any
-//     order: number the ways in that order at the start. (If ways become invalid during the word as well, the absolute
-//     machine takes over.)
+//     order: number the ways in that order at the start. (Not so if ways become invalid during the word as well, but
+//     for LRU: there it never matters which of them is filled, because where an empty way stands in the order means
+//     nothing until it is filled, and then it comes first.)
+// With the start `invalid` this machine lets any of the invalid ways be filled first. Where the ways are not
+// interchangeable that is more than can happen, and a run must be checked (witness.hpp).
 template <SymmetricPolicy P>
 class RelativeMachine : public NamedWays<RelativeMachine<P>> {
 public:
@@ -140,6 +152,8 @@ public:
         : policy_(policy), start_(start), limits_(limits) {}
 
     int ways() const { return policy_.ways(); }
+    // Whether of several invalid ways any may be filled first, rather than the lowest.
+    bool any_order() const { return start_ != Start::any || fill_order_is_free<P>(); }
 
     // Whether filling an invalid way does what a hit in it does, in every state.
     bool fills_like_hits() const {

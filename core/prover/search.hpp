@@ -37,25 +37,28 @@ constexpr bool interchangeable() {
 }
 
 // Calls use(machine, policy) with the machine that suits the policy, and again with absolute ways if the first finds
-// that it needs them. `comes_back`: whether the word accesses a line after a FLUSH of it. BitMachine is the one to use for bit-PLRU.
+// that it needs them. BitMachine is the one to use for bit-PLRU.
 template <class BitMachine, class P, class Use>
-auto with_machine(const P &policy, const Setting &setting, bool comes_back, const Limits &limits, Use use) {
+auto with_machine(const P &policy, const Setting &setting, Flushes flushes, const Limits &limits, Use use) {
     if (setting.view == View::fastest) {
         if constexpr (SymmetricPolicy<P>) {
             try {
                 RelativeMachine<P> machine(policy, Start::any, limits);
                 // See machine.hpp for when `any` will do. Where a residue remains, invalidations before the word may
                 // lead to one that a full set never has.
+                if (fill_order_is_free<P>() && flushes == Flushes::lines_that_come_back)
+                    return use(RelativeMachine<P>(policy, setting.start == Start::any ? Start::any : Start::invalid, limits),
+                               policy);
                 const bool whole = setting.start != Start::invalidations || requires { policy.base(); };
-                if (setting.start == Start::any || (!comes_back && whole && machine.fills_like_hits()))
+                if (setting.start == Start::any || (flushes != Flushes::lines_that_come_back && whole && machine.fills_like_hits()))
                     return use(machine, policy);
-                if (interchangeable<P>())
+                if (interchangeable<P>() && flushes == Flushes::none)
                     return use(RelativeMachine<P>(policy, Start::invalid, limits), policy);
             } catch (const NeedsAbsoluteWays &) {
             }
         } else if constexpr (std::is_same_v<P, BitPlru>) {
             // Filling does what hitting does, as for a RelativeMachine.
-            if (policy.ways() >= 2 && (setting.start == Start::any || !comes_back)) {
+            if (policy.ways() >= 2 && (setting.start == Start::any || flushes != Flushes::lines_that_come_back)) {
                 if (setting.touches > 0) return use(LazyBitMachine(policy.ways()), policy);
                 return use(BitMachine(policy.ways()), policy);
             }
@@ -170,7 +173,7 @@ inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw,
     return with_policy(choice, ways, [&](const auto &policy) {
         const int repeats = merge_repeats ? useful_run(policy, setting.touches) : unlimited;
         return with_machine<NamelessMachine>(
-            policy, setting, raw.comes_back(), limits, [&](const auto &machine, const auto &) {
+            policy, setting, raw.flushes(), limits, [&](const auto &machine, const auto &) {
                 Decision decision;
                 std::uint64_t states = 0;
                 for (const std::size_t length : ends) {
@@ -222,7 +225,7 @@ Decision distinct_with(const Machine &machine, std::optional<std::uint64_t> limi
 inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
                          const Setting &setting, const Limits &limits) {
     return with_policy(choice, ways, [&](const auto &policy) {
-        return with_machine<NamelessMachine>(policy, setting, false, limits, [&](const auto &machine, const auto &) {
+        return with_machine<NamelessMachine>(policy, setting, Flushes::none, limits, [&](const auto &machine, const auto &) {
             return distinct_with(machine, limit, cold, setting.touches, limits);
         });
     });

@@ -229,8 +229,10 @@ private:
             if (state.key.label[p] == invalid) known_invalid |= 1U << p;
         const unsigned perhaps = maybe_invalid(state, machine_.ways());
         if ((known_invalid | perhaps) != 0 && !machine_.has_fills()) throw UnknownFill();
-        if constexpr (!Machine::in_ways)
-            if (std::popcount(known_invalid) > 1 || (known_invalid != 0 && perhaps != 0)) throw NeedsAbsoluteWays();
+        if constexpr (!Machine::in_ways) {
+            const bool order_matters = std::popcount(known_invalid) > 1 || (known_invalid != 0 && perhaps != 0);
+            if (order_matters && !machine_.any_order()) throw NeedsAbsoluteWays();
+        }
 
         auto fill = [&](int p, unsigned valid, bool since_start) {
             State next = state;
@@ -255,14 +257,16 @@ private:
             fill(p, before & perhaps, true);
         }
         if (known_invalid != 0) {
-            int first = std::countr_zero(known_invalid);
-            unsigned before = 0;
             if constexpr (Machine::in_ways) {
-                first = Machine::first_invalid(known_invalid);
+                const int first = Machine::first_invalid(known_invalid);
+                unsigned before = 0;
                 for (int q = 0; q < machine_.ways(); ++q)
                     if (Machine::first_invalid((1U << q) | (1U << first)) == q) before |= 1U << q;
+                fill(first, before & perhaps, false);
+            } else {
+                for (int p = 0; p < machine_.ways(); ++p)
+                    if ((known_invalid >> p) & 1U) fill(p, 0, false);
             }
-            fill(first, before & perhaps, false);
             return;
         }
         State full = state;

@@ -35,6 +35,13 @@ struct Witness {
     std::vector<int> start;             // the policy state as numbers()
     std::vector<std::int64_t> content;  // per way: number of the first item of the line in it, or one of the above
     std::vector<WitnessStep> steps;     // the items of the word as given, and the touches between them
+    bool smallest = true;
+
+    bool effortless() const {
+        return std::all_of(content.begin(), content.end(), [](std::int64_t line) { return line < 0; }) &&
+               std::none_of(steps.begin(), steps.end(),
+                            [](const WitnessStep &step) { return step.outcome == Outcome::hit; });
+    }
 };
 
 // How each state kept came about; 16 bytes each, all layers.
@@ -170,69 +177,126 @@ inline std::optional<Path> walk_path(const LazyBitMachine &machine, const Word &
 
 // A path in ways: the start state of the policy, the way of every move and the policy state after it.
 struct Concrete {
-    PolicyState start;
+    PolicyState start = 0;
     std::vector<int> ways;
     std::vector<PolicyState> states;
 };
 
-// The outcome with the move's number, of those that the policy has here.
+inline bool missed(const Move &move) { return move.outcome == Outcome::miss || move.outcome == Outcome::touch_miss; }
+
+// The outcome with that number, of those that the policy has here.
 template <class P>
-PolicyState next_state(const P &policy, PolicyState state, const Move &move, int way) {
+PolicyState next_state(const P &policy, PolicyState state, const Move &move, int way, int branch) {
     PolicyState result = state;
     int number = 0;
     auto take = [&](PolicyState next) {
-        if (number++ == move.branch) result = next;
+        if (number++ == branch) result = next;
     };
-    const bool missed = move.outcome == Outcome::miss || move.outcome == Outcome::touch_miss;
     if (move.outcome == Outcome::hit || move.outcome == Outcome::touch_hit)
         each_hit(policy, state, way, take);
-    else if (missed && move.was_invalid)
+    else if (missed(move) && move.was_invalid)
         each_fill(policy, state, way, [&](PolicyState next, Weight) { take(next); });
-    else if (missed)
+    else if (missed(move))
         each_miss(policy, state, [&](int, PolicyState next, Weight) { take(next); });
     return result;
 }
 
 // Plays the moves from `start`, finding the way of each by way_of(state, move).
-template <class P, class WayOf>
-Concrete play(const P &policy, PolicyState start, const Path &path, WayOf way_of) {
+template <class P, class WayOf, class BranchOf>
+Concrete play(const P &policy, PolicyState start, const Path &path, WayOf way_of, BranchOf branch_of) {
     Concrete result{start, {}, {}};
     PolicyState state = start;
     for (const Move &move : path.moves) {
         const int way = way_of(state, move);
-        state = next_state(policy, state, move, way);
+        state = next_state(policy, state, move, way, branch_of(move));
         result.ways.push_back(way);
         result.states.push_back(state);
     }
     return result;
 }
 
+// Whether of several invalid ways the first is filled, and nothing is evicted while there is one.
 template <class P>
-Concrete concrete(const RelativeMachine<P> &, const P &policy, const Path &path, const Limits &) {
-    return play(policy, representative(policy, path.root.key.policy), path, [&](PolicyState state, const Move &move) {
-        int way = 0;
-        while (policy.position(state, way) != move.place) ++way;
-        return way;
-    });
+bool fills_in_order(const Path &path, const Concrete &run) {
+    unsigned invalid_ways = 0;
+    for (int way = 0; way < max_ways; ++way)
+        if (path.root.key.label[static_cast<std::size_t>(way)] == invalid) invalid_ways |= 1U << way;
+    for (std::size_t i = 0; i < path.moves.size(); ++i)
+        if (path.moves[i].was_invalid && path.moves[i].source == Move::Source::start) invalid_ways |= 1U << run.ways[i];
+    for (std::size_t i = 0; i < path.moves.size(); ++i) {
+        const Move &move = path.moves[i];
+        if (move.outcome == Outcome::flushed) invalid_ways |= 1U << run.ways[i];
+        if (!missed(move)) continue;
+        if (move.was_invalid != (invalid_ways != 0)) return false;
+        if (move.was_invalid && invalid_way<P>(invalid_ways) != run.ways[i]) return false;
+        invalid_ways &= ~(1U << run.ways[i]);
+    }
+    return true;
+}
+
+// Of all states that look the same from their pointers the first one whose invalid ways are filled in order. Nothing
+// if there is none: the machine let any of them be filled first.
+template <class P>
+std::optional<Concrete> concrete(const RelativeMachine<P> &, const P &policy, const Path &path, const Limits &limits) {
+    auto from = [&](PolicyState start) {
+        return play(
+            policy, start, path,
+            [&](PolicyState state, const Move &move) {
+                int way = 0;
+                while (policy.position(state, way) != move.place) ++way;
+                return way;
+            },
+            [](const Move &move) { return int{move.branch}; });
+    };
+    Concrete run = from(representative(policy, path.root.key.policy));
+    if (fills_in_order<P>(path, run)) return run;
+    if constexpr (requires(const std::array<int, max_ways> &names) { policy.renamed(run.start, names); }) {
+        // Number the ways in the order in which they are filled.
+        std::array<int, max_ways> names{};
+        names.fill(-1);
+        int next = 0;
+        auto name = [&](int way) {
+            if (names[static_cast<std::size_t>(way)] < 0) names[static_cast<std::size_t>(way)] = next++;
+        };
+        for (std::size_t i = 0; i < path.moves.size(); ++i)
+            if (path.moves[i].was_invalid) name(run.ways[i]);
+        for (int way = 0; way < policy.ways(); ++way) name(way);
+        run.start = policy.renamed(run.start, names);
+        for (int &way : run.ways) way = names[static_cast<std::size_t>(way)];
+        for (PolicyState &state : run.states) state = policy.renamed(state, names);
+        if (fills_in_order<P>(path, run)) return run;
+    } else {
+        for (const PolicyState start : full_set_states(policy, limits)) {
+            if (residue(policy, start) != path.root.key.policy) continue;
+            run = from(start);
+            if (fills_in_order<P>(path, run)) return run;
+        }
+    }
+    return std::nullopt;
 }
 
 template <class P>
-Concrete concrete(const AbsoluteMachine<P> &, const P &policy, const Path &path, const Limits &) {
-    return play(policy, path.root.key.policy, path, [](PolicyState, const Move &move) { return int{move.place}; });
+std::optional<Concrete> concrete(const AbsoluteMachine<P> &, const P &policy, const Path &path, const Limits &) {
+    return play(
+        policy, path.root.key.policy, path, [](PolicyState, const Move &move) { return int{move.place}; },
+        [](const Move &move) { return int{move.branch}; });
 }
 
 // The bits that the run left open: the first start state whose victims are the path's. The essay of LazyBitMachine
-// promises that there is one.
-inline Concrete concrete(const LazyBitMachine &machine, const BitPlru &policy, const Path &path, const Limits &limits) {
+// promises that there is one. Its branches settle bits; the policy itself has one outcome.
+inline std::optional<Concrete> concrete(const LazyBitMachine &machine, const BitPlru &policy, const Path &path,
+                                        const Limits &limits) {
     const unsigned all = (1U << machine.ways()) - 1U;
     for (unsigned start = 1; start < all; ++start) {
         limits.poll_now_and_then(start);
         bool fits = true;
-        Concrete result = play(policy, start, path, [&](PolicyState state, const Move &move) {
-            const bool missed = move.outcome == Outcome::miss || move.outcome == Outcome::touch_miss;
-            fits = fits && (!missed || move.was_invalid || policy.victim(state) == move.place);
-            return int{move.place};
-        });
+        Concrete result = play(
+            policy, start, path,
+            [&](PolicyState state, const Move &move) {
+                fits = fits && (!missed(move) || move.was_invalid || policy.victim(state) == move.place);
+                return int{move.place};
+            },
+            [](const Move &) { return 0; });
         if (fits) return result;
     }
     throw std::logic_error("no start state fits the counterexample");
@@ -259,7 +323,7 @@ Witness told(const P &policy, const Word &word, const Path &path, const Concrete
             // A repeat hits what the item before it touched; one that need not happen does not (fewest hits).
             const int way = result.steps.back().way;
             const bool dropped = word.kinds[i] == ItemKind::optional;
-            if (!dropped) state = next_state(policy, state, Move{Outcome::hit}, way);
+            if (!dropped) state = next_state(policy, state, Move{Outcome::hit}, way, 0);
             result.steps.push_back({dropped ? Outcome::dropped : Outcome::hit, way, i, -1, policy.numbers(state)});
             continue;
         }
@@ -284,27 +348,69 @@ Witness told(const P &policy, const Word &word, const Path &path, const Concrete
     return result;
 }
 
+// A search for a path, with the machine that suits it.
+template <class Machine>
+std::optional<Path> any_path(const Machine &machine, const Word &word, std::uint32_t touches, bool smallest,
+                             const Limits &limits) {
+    const auto all = static_cast<std::uint32_t>(machine.ways());
+    if (!smallest) {
+        if constexpr (std::is_same_v<Machine, LazyBitMachine>)
+            if (touches == 0) return walk_path(machine, word, limits);
+        return find_path(machine, word, all, false, touches, limits);
+    }
+    std::optional<Path> path;
+    for (std::uint32_t cached = 0; cached <= all && !path; ++cached)
+        path = find_path(machine, word, cached, true, touches, limits);
+    return path;
+}
+
 // Nothing if no old line can be left. With `smallest` off: any counterexample, found without keeping costs.
+//
+// An invalid way costs less than a cached line, so where ways may be invalid the smallest counterexample has some,
+// even where the start `any` would do for a verdict. For policies with symmetries they are filled in any order at
+// first; if that is no run of the real policy, way numbers must be kept; and if that takes too much, the smallest that
+// has no invalid way is given and is said to be perhaps not the smallest.
 inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
                                       bool smallest, const Limits &limits) {
-    return with_policy(choice, ways, [&](const auto &policy) {
+    using Found = std::optional<Witness>;
+    return with_policy(choice, ways, [&](const auto &policy) -> Found {
+        using P = std::decay_t<decltype(policy)>;
         const Word word = prepare(raw, useful_run(policy, setting.touches));
-        return with_machine<LazyBitMachine>(
-            policy, setting, raw.comes_back(), limits, [&](const auto &machine, const auto &) -> std::optional<Witness> {
-                using Machine = std::decay_t<decltype(machine)>;
-                std::optional<Path> path;
-                const bool walks = std::is_same_v<Machine, LazyBitMachine> && setting.touches == 0;
-                if (smallest) {
-                    for (int cached = 0; cached < ways && !path; ++cached)
-                        path = find_path(machine, word, static_cast<std::uint32_t>(cached), true, setting.touches, limits);
-                } else if (!walks) {
-                    path = find_path(machine, word, static_cast<std::uint32_t>(ways), false, setting.touches, limits);
-                } else if constexpr (std::is_same_v<Machine, LazyBitMachine>) {
-                    path = walk_path(machine, word, limits);
+        auto search = [&](const auto &machine, const P &) -> Found {
+            const auto path = any_path(machine, word, setting.touches, smallest, limits);
+            if (!path) return std::nullopt;
+            const auto run = concrete(machine, policy, *path, limits);
+            if (!run) throw NeedsAbsoluteWays();
+            return told(policy, word, *path, *run, ways);
+        };
+        if (smallest && setting.start != Start::any && setting.view == View::fastest) {
+            if constexpr (SymmetricPolicy<P>) {
+                if (setting.start == Start::invalid || requires { policy.base(); }) {
+                    try {
+                        return search(RelativeMachine<P>(policy, Start::invalid, limits), policy);
+                    } catch (const NeedsAbsoluteWays &) {
+                    } catch (const StateSpaceTooLarge &) {
+                    }
                 }
+            }
+            try {
+                constexpr std::size_t affordable = 500'000;
+                Limits less = limits;
+                less.max_states = std::min(limits.max_states, affordable);
+                const AbsoluteMachine<P> machine(policy, setting.start, less);
+                const auto path = any_path(machine, word, setting.touches, smallest, less);
                 if (!path) return std::nullopt;
-                return told(policy, word, *path, concrete(machine, policy, *path, limits), ways);
-            });
+                return told(policy, word, *path, *concrete(machine, policy, *path, limits), ways);
+            } catch (const StateSpaceTooLarge &) {
+            }
+            Found found = with_machine<LazyBitMachine>(policy, setting, raw.flushes(), limits, search);
+            // Nothing is smaller than no cached line and no hit.
+            if (found) found->smallest = found->effortless();
+            return found;
+        }
+        Found found = with_machine<LazyBitMachine>(policy, setting, raw.flushes(), limits, search);
+        if (found) found->smallest = smallest;
+        return found;
     });
 }
 

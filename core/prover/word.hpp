@@ -38,22 +38,24 @@ struct Word {
     std::size_t slots = 0;
 };
 
+// What a word FLUSHes: nothing, lines that it does not access any more, or lines that it does.
+enum class Flushes { none, lines, lines_that_come_back };
+
 // A word as it is given: per item the line and the kind. `cold`: the lines that are not cached at the start.
 struct RawWord {
     std::vector<std::uint32_t> lines;
     std::vector<ItemKind> kinds;
     std::unordered_set<std::uint32_t> cold;
 
-    // Whether a line is accessed after a FLUSH of it.
-    bool comes_back() const {
+    Flushes flushes() const {
         std::unordered_set<std::uint32_t> flushed;
         for (std::size_t i = 0; i < lines.size(); ++i) {
             if (kinds[i] == ItemKind::flush)
                 flushed.insert(lines[i]);
             else if (flushed.contains(lines[i]))
-                return true;
+                return Flushes::lines_that_come_back;
         }
-        return false;
+        return flushed.empty() ? Flushes::none : Flushes::lines;
     }
 
     RawWord beginning(std::size_t length) const {

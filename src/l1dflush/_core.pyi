@@ -81,13 +81,14 @@ def witness(
     max_seconds: float | None = None,
     absolute: bool = False,
     smallest: bool = True,
-) -> tuple[list[int], list[int], list[tuple[int, int, int, int, list[int]]]] | None:
+) -> tuple[list[int], list[int], list[tuple[int, int, int, int, list[int]]], bool] | None:
     """A start from which an old line is left, or ``None`` if there is none.
 
     Returns the policy state; for each way the index of the first item of the line in it, -1 for an old line or -2
     if it is invalid; and the steps. A step is what happens (0 miss, 1 hit, 2 dropped, 3 flushed, 4 not cached, 5
     somebody else's hit, 6 somebody else's miss), in which way, at or before which item, for a miss of somebody
-    else the first item of the line brought in (-1: none of the word's), and the policy state afterwards.
+    else the first item of the line brought in (-1: none of the word's), and the policy state afterwards. The
+    last value says whether it is the smallest.
     ``smallest``: fewest lines of the word cached at the start, then fewest hits, then most left.
     """
 

@@ -1,19 +1,35 @@
-"""Deciding a word the plain way: every policy state, every content, every choice, one run after the other.
+"""Deciding a word the plain way: every policy state, every content, every choice, one set of states after the other.
 
-Shares nothing with the prover but the plain policies. Only for very small words.
+Shares nothing with the prover but the plain policies. Nothing is left open: each way holds a certain line, or none.
+Only for very small words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import product
+from typing import NamedTuple
 
-from l1dflush.cache.policies import Policy, State, all_states, get_policy
+from l1dflush.cache.policies import all_states, get_policy
+from l1dflush.cache.policy.model import Policy, State
+from l1dflush.proof.conditions import ALL_WAYS_VALID, Base, Conditions, Start
 from l1dflush.proof.prover import ItemKind, Word
 
 OLD = -1
+FOREIGN = -2
 INVALID = None
+
+Content = tuple[int | None, ...]
+
+
+class Run(NamedTuple):
+    """Where a run has come to, and what it cost: word lines cached at the start, hits, touches."""
+
+    state: State
+    content: Content
+    cached: int
+    hits: int
+    touches: int
 
 
 @lru_cache(maxsize=64)
@@ -21,59 +37,117 @@ def start_states(name: str, ways: int) -> tuple[State, ...]:
     return tuple(all_states(get_policy(name, ways)))
 
 
-def contents(ways: int, lines: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Every content: an old line or a line of the word in each way, each line at most once."""
+@lru_cache(maxsize=64)
+def states_with_validity(name: str, ways: int) -> tuple[tuple[State, tuple[bool, ...]], ...]:
+    """All that hits, misses and invalidations lead to from the empty set."""
+    policy = get_policy(name, ways)
+    first = (policy.empty(), (False,) * ways)
+    seen, work = {first}, [first]
+    while work:
+        state, valid = work.pop()
+        reached = []
+        for way in range(ways):
+            if valid[way]:
+                reached += [(after, valid) for after in policy.hits(state, way)]
+                reached.append((state, (*valid[:way], False, *valid[way + 1 :])))
+        invalid = [way for way in range(ways) if not valid[way]]
+        if invalid:
+            way = policy.invalid_way(invalid)
+            filled = (*valid[:way], True, *valid[way + 1 :])
+            reached += [(choice.state, filled) for choice in policy.fills(state, way)]
+        else:
+            reached += [(choice.state, valid) for choice in policy.misses(state)]
+        for one in reached:
+            if one not in seen:
+                seen.add(one)
+                work.append(one)
+    return tuple(sorted(seen))
+
+
+def contents(ways: int, lines: tuple[int | None, ...]) -> Iterator[Content]:
+    """Every content: an old line or one of ``lines`` in each way, each line at most once (INVALID any number)."""
     if ways == 0:
         yield ()
         return
     for rest in contents(ways - 1, lines):
         for line in (OLD, *lines):
-            if line == OLD or line not in rest:
+            if line in (OLD, INVALID) or line not in rest:
                 yield (*rest, line)
 
 
-def play(
-    policy: Policy, state: State, content: tuple[int, ...], word: Word, takes: tuple[bool, ...]
-) -> tuple[int, int]:
-    """Hits and old lines left."""
-    ways: list[int | None] = list(content)
-    hits = 0
-    for (line, kind), taken in zip(word, takes, strict=True):
-        if not taken:
-            continue
-        if kind is ItemKind.FLUSH:
-            ways = [INVALID if held == line else held for held in ways]
-        elif line in ways:
-            hits += 1
-            state = policy.hit(state, ways.index(line))
-        else:
-            invalid = [way for way, held in enumerate(ways) if held is INVALID]
-            way = min(invalid) if invalid else policy.victim(state)
-            ways[way] = line
-            state = policy.fill(state, way, bool(invalid))
-    return hits, sum(held == OLD for held in ways)
+def starts(name: str, ways: int, word: Word, start: Start) -> Iterator[Run]:
+    lines: tuple[int | None, ...] = tuple(sorted({line for line, _ in word})) if not start.cold else ()
+    if start.invalidations:
+        for state, valid in states_with_validity(name, ways):
+            for held in contents(sum(valid), lines):
+                values = iter(held)
+                content = tuple(next(values) if one else INVALID for one in valid)
+                yield Run(state, content, sum(x not in (OLD, INVALID) for x in content), 0, 0)
+        return
+    if start.base is Base.ANY_INVALID:
+        lines = (*lines, INVALID)
+    for content in contents(ways, lines):
+        for state in start_states(name, ways):
+            yield Run(state, content, sum(line not in (OLD, INVALID) for line in content), 0, 0)
 
 
-def runs(name: str, ways: int, word: Word) -> Iterator[tuple[int, int, int]]:
-    """(lines of the word cached at the start, hits, old lines left) of every run."""
+def placed(policy: Policy, run: Run, line: int) -> Iterator[Run]:
+    """A miss brings ``line`` in."""
+    invalid = [way for way, held in enumerate(run.content) if held is INVALID]
+    for choice in policy.fills(run.state, policy.invalid_way(invalid)) if invalid else policy.misses(run.state):
+        content = (*run.content[: choice.way], line, *run.content[choice.way + 1 :])
+        yield run._replace(state=choice.state, content=content)
+
+
+def touched(policy: Policy, run: Run, lines: tuple[int, ...]) -> Iterator[Run]:
+    """Somebody else's access: a hit on any valid way, or a miss of anything but an old line."""
+    more = run._replace(touches=run.touches + 1)
+    for way, held in enumerate(run.content):
+        if held is not INVALID:
+            for state in policy.hits(run.state, way):
+                yield more._replace(state=state)
+    for line in (FOREIGN, *lines):
+        if line == FOREIGN or line not in run.content:
+            yield from placed(policy, more, line)
+
+
+def done(policy: Policy, run: Run, line: int, kind: ItemKind) -> Iterator[Run]:
+    if kind is ItemKind.OPTIONAL:
+        yield run
+    if kind is ItemKind.FLUSH:
+        yield run._replace(content=tuple(INVALID if held == line else held for held in run.content))
+    elif line in run.content:
+        for state in policy.hits(run.state, run.content.index(line)):
+            yield run._replace(state=state, hits=run.hits + 1)
+    else:
+        yield from placed(policy, run, line)
+
+
+def runs(name: str, ways: int, word: Word, conditions: Conditions = ALL_WAYS_VALID) -> set[Run]:
+    """The ends of all runs."""
     policy = get_policy(name, ways)
     lines = tuple(sorted({line for line, _ in word}))
-    choices = [(False, True) if kind is ItemKind.OPTIONAL else (True,) for _, kind in word]
-    for content in contents(ways, lines):
-        cached = sum(held != OLD for held in content)
-        for state in start_states(name, ways):
-            for takes in product(*choices):
-                hits, left = play(policy, state, content, word, takes)
-                yield cached, hits, left
+    layer = set(starts(name, ways, word, conditions.start))
+    for line, kind in word:
+        for _ in range(conditions.touches):
+            layer |= {
+                after for run in layer if run.touches < conditions.touches for after in touched(policy, run, lines)
+            }
+        layer = {after for run in layer for after in done(policy, run, line, kind)}
+    return layer
 
 
-def most_left(name: str, ways: int, word: Word) -> int:
-    return max(left for _, _, left in runs(name, ways, word))
+def most_left(name: str, ways: int, word: Word, conditions: Conditions = ALL_WAYS_VALID) -> int:
+    return max(run.content.count(OLD) for run in runs(name, ways, word, conditions))
 
 
-def smallest(name: str, ways: int, word: Word) -> tuple[int, int, int] | None:
+def smallest(name: str, ways: int, word: Word, conditions: Conditions = ALL_WAYS_VALID) -> tuple[int, int, int] | None:
     """Fewest cached, then fewest hits, then most left, of the runs that leave something."""
-    found = [(cached, hits, -left) for cached, hits, left in runs(name, ways, word) if left]
+    found = [
+        (run.cached, run.hits, -run.content.count(OLD))
+        for run in runs(name, ways, word, conditions)
+        if OLD in run.content
+    ]
     if not found:
         return None
     cached, hits, left = min(found)

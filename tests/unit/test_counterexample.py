@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy, known_policies
 from l1dflush.errors import UndecidedError
+from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Conditions
 from l1dflush.proof.counterexample import (
     TOUCHES,
     Counterexample,
@@ -55,16 +56,16 @@ def replayed(found: Counterexample, word: Word) -> None:
 
 @pytest.mark.parametrize(("name", "ways"), SMALL)
 @bounded
-@given(word=words(4, 6))
-def test_counterexamples_are_the_smallest(name: str, ways: int, word: Word) -> None:
+@given(word=words(4, 6), conditions=st.sampled_from([DEFAULT, ALL_WAYS_VALID, Conditions(ALL_WAYS_VALID.start, 1)]))
+def test_counterexamples_are_the_smallest(name: str, ways: int, word: Word, conditions: Conditions) -> None:
     if sum(kind is O for _, kind in word) > 2:
         word = tuple((line, A if kind is O else kind) for line, kind in word)
-    expected = plain.smallest(name, ways, word)
+    expected = plain.smallest(name, ways, word, conditions)
     if expected is None:
         with pytest.raises(ValueError, match="no old line can be left"):
-            counterexample(name, ways, word)
+            counterexample(name, ways, word, conditions)
         return
-    found = counterexample(name, ways, word)
+    found = counterexample(name, ways, word, conditions)
     assert found.smallest
     assert found.policy_state in plain.start_states(name, ways)
     assert (found.cached_at_start, found.hits, len(found.leftovers)) == expected
@@ -75,7 +76,7 @@ def test_counterexamples_are_the_smallest(name: str, ways: int, word: Word) -> N
 @settings(bounded, max_examples=60)
 @given(word=words(9, 16))
 def test_counterexamples_at_8_ways_replay(name: str, word: Word) -> None:
-    if name in ("LRU", "LRU2PLRU4") and sum(kind is F for _, kind in word) > 1:
+    if name == "LRU2PLRU4" and sum(kind is F for _, kind in word) > 1:
         word = tuple((line, A if kind is F else kind) for line, kind in word)
     if decide(name, 8, word).leftovers == 0:
         assert _core.witness(name, 8, [line for line, _ in word], [int(kind) for _, kind in word]) is None
@@ -101,7 +102,7 @@ def any_counterexample(name: str, ways: int, word: Word) -> Counterexample:
     lines, kinds = [line for line, _ in word], [int(kind) for _, kind in word]
     found = _core.witness(name, ways, lines, kinds, smallest=False)
     assert found is not None
-    start, first_items, steps = found
+    start, first_items, steps, _ = found
     return from_witness(
         get_policy(name, ways),
         [(line, int(kind)) for line, kind in word],
@@ -116,7 +117,7 @@ def any_counterexample(name: str, ways: int, word: Word) -> Counterexample:
 @settings(bounded, max_examples=30)
 @given(word=words(9, 16))
 def test_counterexamples_that_need_not_be_small_replay(name: str, word: Word) -> None:
-    if name in ("LRU", "LRU2PLRU4") and sum(kind is F for _, kind in word) > 1:
+    if name == "LRU2PLRU4" and sum(kind is F for _, kind in word) > 1:
         word = tuple((line, A if kind is F else kind) for line, kind in word)
     if decide(name, 8, word).leftovers > 0:
         replayed(any_counterexample(name, 8, word), word)
@@ -163,7 +164,7 @@ def test_content_uses_the_callers_line_names() -> None:
 
 def test_steps_of_a_small_one() -> None:
     # Two ways and one access: whatever it misses, one old line stays.
-    found = counterexample("LRU", 2, ((5, A), (5, F)))
+    found = counterexample("LRU", 2, ((5, A), (5, F)), ALL_WAYS_VALID)
     assert found.content == ("a", "b")
     assert [(step.outcome, step.way, step.evicted) for step in found.steps] == [
         (Outcomes.MISS, 1, "b"),

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from l1dflush import _core
-from l1dflush.cache.policies import known_policies
+from l1dflush.cache.policies import all_policies, known_policies
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
 from l1dflush.proof.limits import BYTES_PER_STATE, Limits
-from l1dflush.proof.prover import ItemKind, Word, canonical, decide, needs, survivors, word_of
+from l1dflush.proof.prover import ItemKind, Word, canonical, counterexample, decide, needs, survivors, word_of
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
@@ -33,14 +34,6 @@ EIGHT = [(name, 8) for name in known_policies(8)]
 def words(max_lines: int, max_length: int, min_length: int = 0) -> st.SearchStrategy[Word]:
     item = st.tuples(st.integers(0, max_lines - 1), st.sampled_from([A, A, A, O, F]))
     return st.lists(item, min_size=min_length, max_size=max_length).map(tuple)
-
-
-def affordable(name: str, ways: int, word: Word) -> Word:
-    """With two flushes LRU is searched from each of its ways! states: at 8 ways keep one flush only."""
-    if name != "LRU" or ways < 6:
-        return word
-    first = next((index for index, (_, kind) in enumerate(word) if kind is F), -1)
-    return tuple((line, A if kind is F and index > first else kind) for index, (line, kind) in enumerate(word))
 
 
 def states(count: int) -> Limits:
@@ -67,17 +60,22 @@ def all_words(length: int) -> Iterator[Word]:
             yield tuple(zip(lines, kinds, strict=True))
 
 
+def full(name: str, ways: int, word: Word) -> int:
+    """Leftovers where all ways are valid at the start."""
+    return decide(name, ways, word, ALL_WAYS_VALID).leftovers
+
+
 @pytest.mark.parametrize(("name", "ways"), [(n, w) for n, w in SMALL if w <= 2])
 def test_every_short_word_is_decided_as_by_enumeration(name: str, ways: int) -> None:
     for length in range(5):
         for word in all_words(length):
-            assert decide(name, ways, word).leftovers == plain.most_left(name, ways, word), word
+            assert full(name, ways, word) == plain.most_left(name, ways, word), word
 
 
 @pytest.mark.parametrize(("name", "ways"), [(n, w) for n, w in SMALL if w == 3])
 def test_every_short_word_at_3_ways(name: str, ways: int) -> None:
     for word in all_words(3):
-        assert decide(name, ways, word).leftovers == plain.most_left(name, ways, word), word
+        assert full(name, ways, word) == plain.most_left(name, ways, word), word
 
 
 @pytest.mark.parametrize(("name", "ways"), [(n, w) for n, w in SMALL if w >= 2])
@@ -90,7 +88,34 @@ def test_every_short_word_at_3_ways(name: str, ways: int) -> None:
 def test_words_are_decided_as_by_enumeration(name: str, ways: int, word: Word) -> None:
     if sum(kind is O for _, kind in word) > 3:
         word = tuple((line, A if kind is O and index % 2 else kind) for index, (line, kind) in enumerate(word))
-    assert decide(name, ways, word).leftovers == plain.most_left(name, ways, word)
+    assert full(name, ways, word) == plain.most_left(name, ways, word)
+
+
+OTHER_POLICIES = [
+    *all_policies(3),
+    "QLRU_H21_M2_R1_U3",
+    "QLRU_H20_M3_R1_U2_UMO",
+    "QLRU_H10_M0_R2_U1",
+    "QLRU_H21_M1_R0_U1_UMO",
+]
+
+
+@pytest.mark.parametrize("start", ["any", "any+invalid", "any+invalidations", "cold", "cold+invalidations"])
+@pytest.mark.parametrize("name", OTHER_POLICIES)
+@settings(bounded, max_examples=8)
+@given(word=words(4, 6), touches=st.integers(0, 2))
+def test_every_policy_from_every_start_with_touches(name: str, start: str, word: Word, touches: int) -> None:
+    ways = 3
+    if touches == 2:
+        word = word[:4]
+    conditions = Conditions(Start.parse(start), touches)
+    found = decide(name, ways, word, conditions)
+    assert found.leftovers == plain.most_left(name, ways, word, conditions)
+    lines, kinds = columns(word)
+    core = {"start": conditions.start.core, "touches": touches, "cold": sorted(set(lines)) if start[0] == "c" else []}
+    assert _core.decide(name, ways, lines, kinds, absolute=True, **core)[0] == list(found.curve or ())
+    if found.leftovers:
+        assert counterexample(name, ways, word, conditions).leftovers
 
 
 @pytest.mark.parametrize(("name", "ways"), [("tree-PLRU", 8), ("FIFO", 8), ("bit-PLRU", 8), ("LRU2PLRU4", 8)])
@@ -98,7 +123,7 @@ def test_words_are_decided_as_by_enumeration(name: str, ways: int, word: Word) -
 @given(word=words(2, 9, 5))
 def test_words_of_two_lines_at_8_ways(name: str, ways: int, word: Word) -> None:
     word = tuple((line, A if kind is O else kind) for line, kind in word)
-    assert decide(name, ways, word).leftovers == plain.most_left(name, ways, word)
+    assert full(name, ways, word) == plain.most_left(name, ways, word)
 
 
 @pytest.mark.parametrize("name", ["FIFO", "bit-PLRU", "LRU"])
@@ -106,7 +131,7 @@ def test_words_of_two_lines_at_8_ways(name: str, ways: int, word: Word) -> None:
 @given(word=words(7, 10, 6))
 def test_long_words_at_3_ways(name: str, word: Word) -> None:
     word = tuple((line, A if kind is O else kind) for line, kind in word)
-    assert decide(name, 3, word).leftovers == plain.most_left(name, 3, word)
+    assert full(name, 3, word) == plain.most_left(name, 3, word)
 
 
 @pytest.mark.parametrize(("name", "ways"), [(n, w) for n, w in [*SMALL, *EIGHT] if n != "LRU" or w <= 6])
@@ -131,7 +156,6 @@ def test_distinct_accesses_in_absolute_ways(name: str, ways: int) -> None:
 @settings(bounded, max_examples=25)
 @given(word=words(6, 12), repeats=st.lists(st.integers(1, 3), min_size=12, max_size=12))
 def test_immediate_repeats_change_nothing(name: str, ways: int, word: Word, repeats: list[int]) -> None:
-    word = affordable(name, 8, word)
     repeated = [item for item, count in zip(word, repeats, strict=False) for item in [item] * count]
     lines, kinds = columns(tuple(repeated))
     merged, _ = _core.decide(name, ways, lines, kinds)
@@ -143,7 +167,6 @@ def test_immediate_repeats_change_nothing(name: str, ways: int, word: Word, repe
 @settings(bounded, max_examples=30)
 @given(word=words(6, 12))
 def test_curve_is_what_every_beginning_leaves(name: str, ways: int, word: Word) -> None:
-    word = affordable(name, ways, word)
     curve = decide(name, ways, word).curve
     assert curve is not None
     assert list(curve) == sorted(curve, reverse=True)
@@ -196,13 +219,14 @@ def test_a_question_that_is_too_large_may_still_be_refuted() -> None:
 
 
 def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:
-    # Two ways may be invalid at once, so way numbers matter, and LRU has 16! states.
+    # Two ways may be invalid at once, so way numbers matter, and LRU4PLRU4 has 98304 states.
     word: Word = ((0, F), (1, F), *((line, A) for line in range(2, 22)))
     with pytest.raises(UndecidedError) as caught:
-        decide("LRU", 16, word, limits=states(100_000))
+        decide("LRU4PLRU4", 16, word, limits=states(20_000))
     assert caught.value.cause == "state-space-too-large"
-    # One at a time does not need them.
-    assert decide("LRU", 16, ((0, F), *((line, A) for line in range(1, 20)))).leftovers == 0
+    # One at a time does not need them, and LRU never does.
+    assert decide("LRU4PLRU4", 16, ((0, F), *((line, A) for line in range(1, 40)))).leftovers == 0
+    assert decide("LRU", 16, word, limits=states(100_000)).leftovers == 0
 
 
 def test_unknown_policy_and_wrong_ways() -> None:

@@ -131,17 +131,15 @@ def counterexample(
     twin = resolved(policy, ways)
     question = _question(word, conditions, own)
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
-    smallest = True
     with _told(twin, limits):
         try:
             found = _core.witness(core_policy(twin), ways, **question, **_limits(limits))
         except _core.StateSpaceTooLargeError:
-            smallest = False
             left = replace(limits, seconds=_left(deadline))
             found = _core.witness(core_policy(twin), ways, smallest=False, **question, **_limits(left))
     if found is None:
         raise ValueError(f"no old line can be left by this word in a set of {ways} ways with {twin.name}")
-    start, content, steps = found
+    start, content, steps, smallest = found
     return from_witness(
         twin,
         [(line, int(kind)) for line, kind in word],
