@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "policy/policy.hpp"
+#include "policy/state_numbers.hpp"
 #include "prover/limits.hpp"
 
 namespace l1dflush {
@@ -20,33 +21,32 @@ namespace l1dflush {
 template <class P>
 std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) {
     const unsigned all = (1U << policy.ways()) - 1U;
-    std::vector<PolicyState> layer{policy.empty()};
+    StateNumbers layer;
+    layer.add(policy.empty());
     for (unsigned valid = has_fills(policy) ? 0U : all;;) {
         // Close under hits on the valid ways (and misses, once full) ...
-        std::unordered_set<PolicyState> seen(layer.begin(), layer.end());
         for (std::size_t i = 0; i < layer.size(); ++i) {
             limits.poll_now_and_then(i);
             const PolicyState state = layer[i];
             auto reach = [&](PolicyState next) {
-                if (!seen.insert(next).second) return;
-                layer.push_back(next);
-                limits.check(layer.size());
+                if (layer.add(next).fresh) limits.check(layer.size());
             };
             for (int way = 0; way < policy.ways(); ++way)
                 if ((valid >> way) & 1U) each_hit(policy, state, way, reach);
             if (valid == all) each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next); });
         }
-        std::sort(layer.begin(), layer.end());  // the order must not depend on the hash
-        if (valid == all) return layer;
+        if (valid == all) break;
         // ... then fill the next way.
         const int next_way = invalid_way<P>(all & ~valid);
-        std::unordered_set<PolicyState> filled;
-        for (const PolicyState state : layer)
-            each_fill(policy, state, next_way, [&](PolicyState next, Weight) { filled.insert(next); });
-        layer.assign(filled.begin(), filled.end());
-        std::sort(layer.begin(), layer.end());
+        StateNumbers filled;
+        for (const PolicyState state : layer.states())
+            each_fill(policy, state, next_way, [&](PolicyState next, Weight) { filled.add(next); });
+        layer = std::move(filled);
         valid |= 1U << next_way;
     }
+    std::vector<PolicyState> states = layer.states();
+    std::sort(states.begin(), states.end());
+    return states;
 }
 
 // Policy state and valid ways (a bit set) of a set.

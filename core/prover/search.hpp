@@ -11,6 +11,7 @@
 #include "prover/frontier.hpp"
 #include "prover/limits.hpp"
 #include "prover/machine.hpp"
+#include "prover/mask_sets.hpp"
 #include "prover/lazy_bits.hpp"
 #include "prover/nameless.hpp"
 #include "prover/step.hpp"
@@ -222,9 +223,48 @@ Decision distinct_with(const Machine &machine, std::optional<std::uint64_t> limi
     return decision;
 }
 
+// The same by MaskSets.
+template <class P>
+Decision distinct_in_masks(const P &policy, std::optional<std::uint64_t> limit, bool cold, Start start,
+                           const Limits &limits) {
+    MaskSets<P> sets(policy, start, cold, limits);
+    Decision decision;
+    decision.curve.push_back(policy.ways());
+    decision.states = sets.states();
+    std::vector<std::uint64_t> remembered = sets.layer();
+    for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
+        decision.curve.push_back(sets.advance(limits));
+        decision.ended = decision.curve.back() == 0;
+        decision.repeats = !decision.ended && sets.layer() == remembered;
+        if (decision.ended || decision.repeats) break;
+        if ((n & (n - 1)) == 0) remembered = sets.layer();
+    }
+    return decision;
+}
+
+// Whether `distinct` counts on MaskSets: policies that keep (much of) their state when seen from their own pointers.
+// FIFO's hits change nothing, so that any set of ways can be settled: antichains of them are large.
+template <class P>
+constexpr bool many_states() {
+    if constexpr (std::is_same_v<P, Fifo>)
+        return true;
+    else
+        return !SymmetricPolicy<P> || requires(const P &policy) { policy.residue(PolicyState{}); };
+}
+
 inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
                          const Setting &setting, const Limits &limits) {
     return with_policy(choice, ways, [&](const auto &policy) {
+        using P = std::decay_t<decltype(policy)>;
+        if constexpr (many_states<P>() && !std::is_same_v<P, BitPlru>) {
+            const bool knows = setting.start == Start::any || has_fills(policy);
+            if (setting.view == View::fastest && setting.touches == 0 && setting.start != Start::invalidations && knows) {
+                try {
+                    return distinct_in_masks(policy, limit, cold, setting.start, limits);
+                } catch (const StateSpaceTooLarge &) {
+                }
+            }
+        }
         return with_machine<NamelessMachine>(policy, setting, Flushes::none, limits, [&](const auto &machine, const auto &) {
             return distinct_with(machine, limit, cold, setting.touches, limits);
         });
