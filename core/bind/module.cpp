@@ -63,7 +63,7 @@ auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint
     const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
         return distinct(policy, ways, limit, cold, setting(start, touches, absolute), limits);
     });
-    return std::make_tuple(d.curve, d.ended, d.repeats, d.states);
+    return std::make_tuple(d.curve, d.ended, d.repeats, d.states, d.surely);
 }
 
 auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds, const std::string &start,

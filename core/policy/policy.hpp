@@ -21,6 +21,9 @@
 //   static constexpr bool interchangeable = true    any renaming of the ways is a symmetry; then also
 //   State renamed(State, names) const               the state with way w called names[w]
 //
+// A policy of one small number (age) per way, which treats all ways alike except that the lowest of those that may be
+// replaced is, has `static constexpr int ages` (how many there are), `age(State, way)` and `aged(State, way, age)`.
+//
 // A policy whose misses are random has `int branches() const`, `Weight weight(branch) const`, and a last parameter
 // `branch` of victim, fill and fill_invalid; a fill_invalid without it says that no chance is involved there. One that
 // is not deterministic in other ways (a machine from a file) says what may happen by itself: each_hit, each_miss,

@@ -70,6 +70,11 @@ public:
     int ways() const { return ways_; }
     PolicyState empty() const { return 3 * ones_; }
 
+    // Ages of single ways: what a policy does depends on them alike for all ways, but for who is the lowest candidate.
+    static constexpr int ages = 4;
+    static int age(PolicyState state, int way) { return age_of(state, way); }
+    static PolicyState aged(PolicyState state, int way, int age) { return with_age(state, way, age); }
+
     PolicyState hit(PolicyState state, int way) const {
         const int age = age_of(state, way);
         const PolicyState after = with_age(state, way, age == 3 ? rules_.hit3 : age == 2 ? rules_.hit2 : 0);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "policy/registry.hpp"
+#include "prover/age_counts.hpp"
 #include "prover/frontier.hpp"
 #include "prover/limits.hpp"
 #include "prover/machine.hpp"
@@ -129,6 +130,7 @@ int advance(const Machine &machine, const Item &item, const LiveLines &live, Gon
 
 struct Decision {
     std::vector<int> curve;    // most leftovers after 0, 1, 2, ... items, up to and with the first 0
+    std::vector<int> surely;   // for `distinct`: of these as many are certain; empty: all, the curve is exact
     std::uint64_t states = 0;  // states kept, over all layers
     bool ended = false;        // for `distinct`: the last entry is 0
     bool repeats = false;      // for `distinct`: it will never be 0
@@ -242,6 +244,28 @@ Decision distinct_in_masks(const P &policy, std::optional<std::uint64_t> limit, 
     return decision;
 }
 
+// The same by AgeCounts.
+template <class P>
+Decision distinct_in_counts(const P &policy, std::optional<std::uint64_t> limit, bool cold, Start start,
+                            const Limits &limits) {
+    AgeCounts<P> counts(policy, start, cold, limits);
+    Decision decision;
+    decision.states = counts.states();
+    for (std::uint64_t n = 0; !limit || n <= *limit; ++n) {
+        limits.poll();
+        decision.curve.push_back(counts.above(n));
+        decision.ended = decision.curve.back() == 0;
+        const bool settled = !decision.ended && counts.settled(n);
+        // How many are enough depends on the last of these alone: there it is worth looking longer.
+        if (decision.ended && decision.surely.back() == 0) decision.surely.back() = counts.below(n - 1, false, true);
+        decision.surely.push_back(counts.below(n, settled, settled));
+        decision.repeats = settled && decision.surely.back() > 0;
+        if (decision.ended || settled) break;
+    }
+    if (decision.surely == decision.curve) decision.surely.clear();
+    return decision;
+}
+
 // Whether `distinct` counts on MaskSets: policies that keep (much of) their state when seen from their own pointers.
 // FIFO's hits change nothing, so that any set of ways can be settled: antichains of them are large.
 template <class P>
@@ -263,6 +287,7 @@ inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std
                     return distinct_in_masks(policy, limit, cold, setting.start, limits);
                 } catch (const StateSpaceTooLarge &) {
                 }
+                if constexpr (AgePolicy<P>) return distinct_in_counts(policy, limit, cold, setting.start, limits);
             }
         }
         return with_machine<NamelessMachine>(policy, setting, Flushes::none, limits, [&](const auto &machine, const auto &) {

@@ -61,11 +61,12 @@ def distinct(
     max_states: int | None = None,
     max_seconds: float | None = None,
     absolute: bool = False,
-) -> tuple[list[int], bool, bool, int]:
+) -> tuple[list[int], bool, bool, int, list[int]]:
     """The same curve for pairwise different accesses; ``cold``: none of these lines is cached at the start.
 
     Returns the curve, whether it ended in 0, whether it never will (the search has come round in a circle),
-    and the states kept. At most ``limit`` accesses are made.
+    the states kept, and, if the curve is an upper bound only, how many leftovers are certain at each point (0: not
+    known); empty if it is exact. At most ``limit`` accesses are made.
     """
 
 def witness(

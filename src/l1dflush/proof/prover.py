@@ -161,8 +161,17 @@ def needs(
 
     Raises as :func:`decide`.
     """
-    curve, never = _distinct(resolved(policy, ways), conditions, None, limits)
-    return None if never else len(curve) - 1
+    found = _distinct(resolved(policy, ways), conditions, None, limits)
+    if found.never:
+        return None
+    enough = len(found.curve) - 1
+    at_least = 1 + max((n for n, left in enumerate(found.surely) if left), default=-1)
+    if found.curve[-1] > 0 or at_least != enough:
+        upper = f"at most {enough}" if found.curve[-1] == 0 else "perhaps never enough"
+        raise UndecidedError(
+            "bounds-only", f"{policy_name(policy)} at {ways} ways needs at least {at_least} accesses, {upper}"
+        )
+    return enough
 
 
 def survivors(
@@ -176,9 +185,22 @@ def survivors(
     """The most old lines left after 0, 1, 2, ... pairwise different accesses, up to and with the first 0.
 
     At most ``limit`` accesses are looked at. Without a limit, a policy that no number of accesses empties is
-    followed until it provably repeats itself. Raises as :func:`decide`.
+    followed until it provably repeats itself. Raises as :func:`decide`, and ``UndecidedError`` with cause
+    ``bounds-only`` where only bounds are known: see :func:`at_most`.
     """
-    return _distinct(resolved(policy, ways), conditions, limit, limits)[0]
+    found = _distinct(resolved(policy, ways), conditions, limit, limits)
+    if found.surely != found.curve:
+        raise UndecidedError(
+            "bounds-only", f"what {policy_name(policy)} at {ways} ways leaves is known from above only"
+        )
+    return found.curve
+
+
+def at_most(
+    policy: str | Policy, ways: int, conditions: Conditions = DEFAULT, *, limits: Limits = UNLIMITED
+) -> tuple[int, ...]:
+    """An upper bound of :func:`survivors`, which for most policies is the same. Raises as :func:`decide`."""
+    return _distinct(resolved(policy, ways), conditions, None, limits).curve
 
 
 def useful_run(policy: str | Policy, ways: int, touches: int) -> int | None:
@@ -200,25 +222,39 @@ def resolved(policy: str | Policy, ways: int) -> Policy:
     return policy
 
 
+@dataclass(frozen=True, slots=True)
+class _Distinct:
+    """``curve``: the most old lines that can be left; ``surely``: of these so many are certain (0: nothing is known).
+    ``never``: it never comes to 0.
+    """
+
+    curve: tuple[int, ...]
+    surely: tuple[int, ...]
+    never: bool
+
+
 # By name and ways, so that asking again finds what is known already.
 _named = lru_cache(maxsize=256)(get_policy)
-_known_curves: dict[tuple[Policy, Conditions, int | None, Limits], tuple[tuple[int, ...], bool]] = {}
+_known: dict[tuple[Policy, Conditions, int | None, int], _Distinct] = {}
 
 
-def _distinct(
-    policy: Policy, conditions: Conditions, limit: int | None, limits: Limits
-) -> tuple[tuple[int, ...], bool]:
-    """The curve, and whether it never comes to 0."""
-    key = policy, conditions, limit, limits
-    if key not in _known_curves:
+def policy_name(policy: str | Policy) -> str:
+    """The name of a policy that may be given by its name."""
+    return policy if isinstance(policy, str) else policy.name
+
+
+def _distinct(policy: Policy, conditions: Conditions, limit: int | None, limits: Limits) -> _Distinct:
+    """What pairwise different accesses leave."""
+    key = policy, conditions, limit, limits.memory
+    if key not in _known:
         start = conditions.start
         with _told(policy, limits):
-            curve, _ended, never, _states = _core.distinct(
+            curve, _ended, never, _states, surely = _core.distinct(
                 core_policy(policy), policy.ways, limit,
                 start=_core_start(start), touches=conditions.touches, cold=start.cold, **_limits(limits),
             )  # fmt: skip
-        _known_curves[key] = tuple(curve), never
-    return _known_curves[key]
+        _known[key] = _Distinct(tuple(curve), tuple(surely or curve), never)
+    return _known[key]
 
 
 def _question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:

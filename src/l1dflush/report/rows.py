@@ -66,10 +66,10 @@ def _number(value: int | None) -> str:
 
 
 def needs(one: Row) -> str:
-    """The fewest accesses that suffice. Of a known policy that is decided, no number means that none do."""
+    """The fewest accesses that suffice. Where the curve is known, no number means that none do."""
     if one.needs is not None:
         return str(one.needs)
-    return "never" if one.policy != UNKNOWN and one.verdict is Verdict.REFUTED else "?"
+    return "never" if one.curve is not None else "?"
 
 
 def _policy(one: Row) -> str:

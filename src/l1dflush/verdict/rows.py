@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -163,18 +164,14 @@ def _judge(
     question: Question, words: list[PathWords], geometry: Geometry, policy: str, *, examples: bool = True
 ) -> Outcome:
     ways = geometry.ways
-    try:
-        needs = prover.needs(policy, ways, question.conditions, limits=Limits(question.memory))
-        curve = prover.survivors(policy, ways, question.conditions, limits=Limits(question.memory))
-    except UndecidedError as error:
-        return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
+    needs, curve, bound = _distinct(question, policy, ways)
     leftovers, refuted, undecided = 0, None, None
     has = None
     at_least = False
     for path in words:
         for found in path.per_set:
             has = found.has if has is None else min(has, found.has)
-            if _bound(curve, found.word) <= leftovers:
+            if _bound(bound, found.word) <= leftovers:
                 continue  # this set can be no worse than what is known already
             try:
                 answer = prover.decide(
@@ -208,6 +205,18 @@ def _judge(
     if undecided is not None:
         return Outcome(Verdict.UNDECIDED, needs, has, None, empty, undecided.cause, str(undecided), curve)
     return Outcome(Verdict.PROVED, needs, has, 0, empty, curve=curve)
+
+
+def _distinct(question: Question, policy: str, ways: int) -> tuple[int | None, tuple[int, ...] | None, tuple[int, ...]]:
+    """What pairwise different accesses need and leave, each None where it is not known, and what they leave at most."""
+    limits = question.limits()
+    needs, curve, bound = None, None, (ways,)
+    # None of them is known unless the one before it is.
+    with suppress(UndecidedError):
+        bound = prover.at_most(policy, ways, question.conditions, limits=limits)
+        needs = prover.needs(policy, ways, question.conditions, limits=limits)
+        curve = prover.survivors(policy, ways, question.conditions, limits=limits)
+    return needs, curve, bound
 
 
 def _bound(curve: Sequence[int], word: Word) -> int:
