@@ -9,6 +9,7 @@
 
 #include "bind/policies.hpp"
 #include "bind/run.hpp"
+#include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
@@ -94,6 +95,7 @@ NB_MODULE(_core, m) {
     nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);
     bind_policies(m);
     bind_simulate(m);
+    bind_shortest(m);
 
     m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"), nb::kw_only(),
           nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 MAX_WAYS: int
 DEFAULT_MAX_STATES: int
+LONGEST_WORD: int
+"""How long the words of :func:`complete_words` may be."""
 
 class StateSpaceTooLargeError(RuntimeError):
     """More than ``max_states`` states; nothing may be concluded."""
@@ -91,6 +93,24 @@ def witness(
     else the first item of the line brought in (-1: none of the word's), and the policy state afterwards. The
     last value says whether it is the smallest.
     ``smallest``: fewest lines of the word cached at the start, then fewest hits, then most left.
+    """
+
+def complete_words(
+    policy: str | Mealy,
+    ways: int,
+    length: int,
+    *,
+    limit: int | None = None,
+    start: str = "any",
+    cold: bool = False,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+) -> tuple[list[list[int]], int]:
+    """Every word of ``length`` accesses, repeats included, that leaves no old line; and how many beginnings of words
+    were looked at.
+
+    Lines are numbered as they first occur, and words are sorted; with ``limit``, only as many words as that, any ones.
+    ``start`` as for :func:`decide`; ``cold``: none of the lines is cached at the start.
     """
 
 class Mealy:

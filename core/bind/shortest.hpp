@@ -1,0 +1,10 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace l1dflush {
+
+// Adds the function complete_words.
+void bind_shortest(nanobind::module_ &m);
+
+}  // namespace l1dflush
