@@ -96,10 +96,10 @@ def decide(
     """
     twin = resolved(policy, ways)
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
-    question = _question(word, conditions, own)
+    question = core_question(word, conditions, own)
     try:
-        with _told(twin, limits):
-            curve, states = _core.decide(core_policy(twin), ways, **question, **_limits(limits))
+        with told(twin, limits):
+            curve, states = _core.decide(core_policy(twin), ways, **question, **core_limits(limits))
     except UndecidedError as error:
         if error.cause != "state-space-too-large":
             raise
@@ -129,14 +129,14 @@ def counterexample(
     False. Raises ``ValueError`` if no old line can be left, and otherwise as :func:`decide`.
     """
     twin = resolved(policy, ways)
-    question = _question(word, conditions, own)
+    question = core_question(word, conditions, own)
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
-    with _told(twin, limits):
+    with told(twin, limits):
         try:
-            found = _core.witness(core_policy(twin), ways, **question, **_limits(limits))
+            found = _core.witness(core_policy(twin), ways, **question, **core_limits(limits))
         except _core.StateSpaceTooLargeError:
             left = replace(limits, seconds=_left(deadline))
-            found = _core.witness(core_policy(twin), ways, smallest=False, **question, **_limits(left))
+            found = _core.witness(core_policy(twin), ways, smallest=False, **question, **core_limits(left))
     if found is None:
         raise ValueError(f"no old line can be left by this word in a set of {ways} ways with {twin.name}")
     start, content, steps, smallest = found
@@ -248,36 +248,38 @@ def _distinct(policy: Policy, conditions: Conditions, limit: int | None, limits:
     key = policy, conditions, limit, limits.memory
     if key not in _known:
         start = conditions.start
-        with _told(policy, limits):
+        with told(policy, limits):
             curve, _ended, never, _states, surely = _core.distinct(
                 core_policy(policy), policy.ways, limit,
-                start=_core_start(start), touches=conditions.touches, cold=start.cold, **_limits(limits),
+                start=core_start(start), touches=conditions.touches, cold=start.cold, **core_limits(limits),
             )  # fmt: skip
         _known[key] = _Distinct(tuple(curve), tuple(surely or curve), never)
     return _known[key]
 
 
-def _question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:
-    # Line ids may be anything; the core counts from 0.
+def core_question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:
+    """The arguments that the core's questions about a word share. Line ids may be anything; the core counts from 0."""
     renamed = canonical(word)
     mine = set(own)
     cold = {new for (new, _), (line, _) in zip(renamed, word, strict=True) if line not in mine}
     return {
         "lines": [line for line, _ in renamed],
         "kinds": [int(kind) for _, kind in renamed],
-        "start": _core_start(conditions.start),
+        "start": core_start(conditions.start),
         "touches": conditions.touches,
         "cold": sorted(cold) if conditions.start.cold else [],
     }
 
 
-def _core_start(start: Start) -> str:
+def core_start(start: Start) -> str:
+    """What the core calls ``start``. Raises ValueError for a steady one."""
     if start.steady:
         raise ValueError(f"the start {start} is about a protocol, not about one word")
     return start.core
 
 
-def _limits(limits: Limits) -> dict[str, Any]:
+def core_limits(limits: Limits) -> dict[str, Any]:
+    """As the core takes them."""
     return {"max_states": limits.states, "max_seconds": limits.seconds}
 
 
@@ -286,8 +288,8 @@ def _left(deadline: float | None) -> float | None:
 
 
 @contextmanager
-def _told(policy: Policy, limits: Limits) -> Iterator[None]:
-    """What the core raises, as a person is told."""
+def told(policy: Policy, limits: Limits) -> Iterator[None]:
+    """What the core raises inside, as a person is told."""
     what = f"deciding this for {policy.name} at {policy.ways} ways"
     try:
         yield
