@@ -11,6 +11,7 @@
 #include "bind/run.hpp"
 #include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
+#include "bind/steady.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
 
@@ -96,6 +97,7 @@ NB_MODULE(_core, m) {
     bind_policies(m);
     bind_simulate(m);
     bind_shortest(m);
+    bind_steady(m);
 
     m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"), nb::kw_only(),
           nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),

@@ -111,6 +111,36 @@ def complete_words(
 
     Lines are numbered as they first occur, and words are sorted; with ``limit``, only as many words as that, any ones.
     ``start`` as for :func:`decide`; ``cold``: none of the lines is cached at the start.
+_SteadyStep = tuple[int, int, int, int, list[int]]
+
+def steady(
+    policy: str | Mealy,
+    ways: int,
+    words: Sequence[Sequence[tuple[int, int]]],
+    *,
+    lines: int,
+    own: Sequence[int],
+    from_any: bool,
+    invalidations: bool,
+    touches: int,
+    enough: Sequence[int],
+    verdict: bool,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[list[int], bool, int, int, tuple[list[int], list[int], list[tuple[int, list[_SteadyStep]]], int] | None]:
+    """The most old lines left at the end of each of ``words`` (line, kind), played in turn again and again.
+
+    ``lines``: their number; they are 0, 1, ...; ``own``: those that others may access between the flushes.
+    ``from_any``: the greatest fixpoint instead of the least. ``enough``: what each word cannot exceed; a search that
+    reaches it ends. ``verdict``: so does one that finds anything left.
+
+    Returns also whether these are the true numbers (and not what the memory allowed to find), the rounds, the states
+    held at the end, and a run to the most that is left: policy state, content per way (-1 an old line, -2 invalid),
+    legs, and how many of these lead back to the start. A leg is the number of a word, or -1 for what others do between
+    two flushes (one thing each), and its steps. A step is what happens (as in :func:`witness`, and 7 others hit, 8
+    others bring a line in, 9 a way becomes invalid), in which way, at or before which item, the line brought in (-1: an
+    old line, or during a flush none of the protocol's), and the policy state afterwards.
     """
 
 class Mealy:

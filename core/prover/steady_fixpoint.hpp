@@ -1,0 +1,341 @@
+// The least and the greatest fixpoint of a protocol, in one view of the set. What they are: steady.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "prover/limits.hpp"
+#include "prover/steady_round.hpp"
+#include "prover/steady_run.hpp"
+#include "prover/steady_view.hpp"
+
+namespace l1dflush {
+
+struct SteadyQuestion {
+    Protocol protocol;
+    bool from_any = false;         // `greatest`
+    bool verdict = false;          // whether something is left is all that is asked
+    std::vector<int> enough;       // per word: it cannot leave more than that
+};
+
+struct SteadyAnswer {
+    std::vector<int> per_word;     // most old lines left at its end
+    bool exact = true;             // no: memory was not enough, and there may be more than that
+    std::uint64_t rounds = 0;
+    std::uint64_t states = 0;      // held at the end
+    std::optional<SteadyRun> run;  // to the most that is left, if anything is
+
+    int most() const { return *std::max_element(per_word.begin(), per_word.end()); }
+};
+
+template <std::size_t W>
+class Fixpoint {
+public:
+    using State = SteadyState<W>;
+    using Set = StateSet<State>;
+
+    Fixpoint(const SteadyView<W> &view, const SteadyQuestion &question, const Limits &limits)
+        : view_(view), question_(question), limits_(limits), round_(view, question.protocol, limits) {
+        answer_.per_word.assign(words(), 0);
+    }
+
+    SteadyAnswer least() {
+        sets_ = std::vector<Set>(words());
+        for (const State &state : cold()) sets_[0].insert(state, from_nowhere);
+        try {
+            go_on();
+        } catch (const StateSpaceTooLarge &) {
+            if (!best_) throw;
+            answer_.exact = false;
+        }
+        if (best_) answer_.run = told(view_, legs_of(places_back()), 0);
+        return answer_;
+    }
+
+    // What `least` reaches from one cold state that others can always bring about again, for it counts for `greatest`
+    // as well; its run is told as one that first goes round once. Nothing if that state does not come again.
+    std::optional<SteadyAnswer> least_again() {
+        const State first = cold().front();
+        const std::optional<Legs<State>> round = way_back(first);
+        if (!round) return std::nullopt;
+        sets_ = std::vector<Set>(words());
+        sets_[0].insert(first, from_nowhere);
+        try {
+            go_on();
+        } catch (const StateSpaceTooLarge &) {
+            answer_.exact = false;
+        }
+        if (best_) {
+            Legs<State> legs = *round;
+            legs.append(legs_of(places_back()));
+            answer_.run = told(view_, legs, round->legs.size());
+        }
+        return answer_;
+    }
+
+    SteadyAnswer greatest() {
+        Set now = first_round(view_.starts(open_line, question_.protocol.invalidations));
+        if (question_.protocol.flushes() && !question_.protocol.invalidations) close(now);
+        while (answer_.most() > 0) {
+            Set next = round(now);
+            ++answer_.rounds;
+            answer_.states = next.size();
+            if (next.size() == now.size()) {
+                if (best_) answer_.run = told_again(now);
+                break;
+            }
+            now = std::move(next);
+        }
+        return answer_;
+    }
+
+private:
+    static constexpr std::uint32_t from_nowhere = Set::none;
+    static constexpr std::uint32_t by_flush = 0x8000'0000;  // the origin is a state before the word before this one
+
+    std::size_t words() const { return question_.protocol.words.size(); }
+    std::size_t next(std::size_t word) const { return word + 1 == words() ? 0 : word + 1; }
+    std::size_t previous(std::size_t word) const { return word == 0 ? words() - 1 : word - 1; }
+
+    // Full sets without buffer lines; own lines anywhere.
+    std::vector<State> cold() const {
+        std::vector<State> states = view_.starts(old_line, false);
+        for (const std::uint8_t label : question_.protocol.own) {
+            const std::size_t before = states.size();
+            for (std::size_t i = 0; i < before; ++i)
+                for (std::size_t p = 0; p < static_cast<std::size_t>(view_.ways()); ++p) {
+                    if (states[i].label[p] != old_line) continue;
+                    State with_own = states[i];
+                    with_own.label[p] = label;
+                    states.push_back(with_own);
+                    limits_.check(states.size());
+                }
+        }
+        return states;
+    }
+
+    void note(std::size_t word, std::size_t from, const State &end) {
+        const int left = round_.old_lines(end);
+        if (left > answer_.most() || (left > 0 && !best_)) best_ = {word, from};
+        answer_.per_word[word] = std::max(answer_.per_word[word], left);
+    }
+    bool enough() const {
+        if (question_.verdict && best_) return true;
+        for (std::size_t word = 0; word < words(); ++word)
+            if (answer_.per_word[word] < question_.enough[word]) return false;
+        return true;
+    }
+    void look(std::size_t states) {
+        limits_.poll_now_and_then(++steps_);
+        limits_.check(states);
+    }
+
+    // Adds what others make of a state by one thing that they do.
+    void between(Set &set, std::size_t number) const {
+        const State from = set[number];
+        const auto origin = static_cast<std::uint32_t>(number);
+        round_.between(from, [&](const State &to, const Event &) { set.insert(to, origin); });
+    }
+
+    void go_on() {
+        std::vector<Set> &sets = sets_;
+        std::vector<std::size_t> done(words(), 0);
+        std::vector<std::pair<State, std::uint32_t>> later;
+        for (bool fresh = true; fresh;) {
+            fresh = false;
+            ++answer_.rounds;
+            for (std::size_t word = 0; word < words(); ++word) {
+                // What the flushes lead to waits until all that others do before them is there: so runs stay short.
+                later.clear();
+                for (; done[word] < sets[word].size(); ++done[word]) {
+                    fresh = true;
+                    const std::size_t number = done[word];
+                    const State from = sets[word][number];
+                    round_.flush(word, from, [&](const State &end) {
+                        note(word, number, end);
+                        const State to = round_.settled(end);
+                        if (!sets[next(word)].contains(to)) later.emplace_back(to, static_cast<std::uint32_t>(number));
+                    });
+                    between(sets[word], number);
+                    answer_.states = later.size();
+                    for (const Set &set : sets) answer_.states += set.size();
+                    look(answer_.states);
+                    if (enough()) return;
+                }
+                for (const auto &[to, number] : later) sets[next(word)].insert(to, number | by_flush);
+            }
+        }
+    }
+
+    // The states before W1 that one round makes of `any`, which has open ways.
+    Set first_round(const std::vector<State> &any) {
+        Set set;
+        round_.flush_open(0, any, [&](const State &end) { arrive(set, 0, 0, end); });
+        finish(set, 0);
+        for (std::size_t word = 1; word < words(); ++word) set = flushed(set, word);
+        ++answer_.rounds;
+        return set;
+    }
+    // The states before W1 that one round makes of `from`.
+    Set round(const Set &from) {
+        std::fill(answer_.per_word.begin(), answer_.per_word.end(), 0);
+        best_.reset();
+        Set set = flushed(from, 0);
+        for (std::size_t word = 1; word < words(); ++word) set = flushed(set, word);
+        return set;
+    }
+    // The states before the next word.
+    Set flushed(const Set &from, std::size_t word) {
+        Set set;
+        for (std::size_t number = 0; number < from.size(); ++number) {
+            look(from.size() + set.size());
+            round_.flush(word, from[number], [&](const State &end) { arrive(set, word, number, end); });
+        }
+        finish(set, from.size());
+        return set;
+    }
+    void arrive(Set &set, std::size_t word, std::size_t number, const State &end) {
+        note(word, number, end);
+        set.insert(round_.settled(end), static_cast<std::uint32_t>(number) | by_flush);
+    }
+    void finish(Set &set, std::size_t others) {
+        for (std::size_t number = 0; number < set.size(); ++number) {
+            between(set, number);
+            look(others + set.size());
+        }
+    }
+    // Adds all that rounds make of `set`.
+    void close(Set &set) {
+        for (bool fresh = true; fresh;) {
+            fresh = false;
+            const Set more = round(set);
+            for (std::size_t number = 0; number < more.size(); ++number) fresh |= set.insert(more[number], 0);
+            look(set.size() + more.size());
+        }
+    }
+
+    // A state of a run, the last one first. `flush`: it is left by a flush of the word, else by one thing between.
+    struct Place {
+        std::size_t word;
+        std::uint32_t number;
+        bool flush;
+    };
+
+    // How the state that leaves most came about, back to a first state.
+    std::vector<Place> places_back() const {
+        std::vector<Place> places{{best_->first, static_cast<std::uint32_t>(best_->second), true}};
+        for (;;) {
+            const Place here = places.back();
+            const std::uint32_t origin = sets_[here.word].origin(here.number);
+            if (origin == from_nowhere) return places;
+            if ((origin & by_flush) == 0)
+                places.push_back({here.word, origin, false});
+            else
+                places.push_back({previous(here.word), origin & ~by_flush, true});
+        }
+    }
+
+    // The run through these places, and the end of the last flush.
+    Legs<State> legs_of(const std::vector<Place> &places) const {
+        Legs<State> legs{state_at(places.back()), {}};
+        for (std::size_t i = places.size(); i-- > 1;)
+            legs.move(round_, places[i].word, state_at(places[i]), state_at(places[i - 1]), places[i].flush);
+        const Place &last = places.front();
+        legs.flush(last.word, round_.path(last.word, state_at(last), [&](const State &end) {
+            return round_.old_lines(end) == answer_.per_word[last.word];
+        }));
+        return legs;
+    }
+    const State &state_at(const Place &place) const { return sets_[place.word][place.number]; }
+
+    // A round from a cold state back to itself: after the flushes others make every way invalid that holds no old line,
+    // one after the other, and bring one in; then they go from one full set of old lines to the next.
+    std::optional<Legs<State>> way_back(const State &start) {
+        Legs<State> legs{start, {}};
+        State state = start;
+        auto go = [&](std::size_t word, const State &to, bool flush) {
+            legs.move(round_, word, state, to, flush);
+            state = to;
+        };
+        for (std::size_t word = 0; word < words(); ++word) {
+            std::optional<State> end;
+            round_.flush(word, state, [&](const State &to) { end = round_.settled(to); });
+            if (!end) return std::nullopt;
+            go(word, *end, true);
+        }
+        while (round_.old_lines(state) < view_.ways()) {
+            const bool invalid = round_.invalid(state);
+            std::optional<State> to;
+            round_.between(state, [&](const State &reached, const Event &event) {
+                const bool old_comes = event.label == old_line && event.is(SteadyOutcome::others_miss);
+                const bool other_goes = event.is(SteadyOutcome::invalidated) &&
+                                        round_.old_lines(reached) == round_.old_lines(state);
+                if (invalid ? old_comes : other_goes) to = reached;
+            });
+            if (!to) return std::nullopt;
+            go(0, *to, false);
+        }
+        Set full;
+        full.insert(state, from_nowhere);
+        for (std::size_t number = 0; number < full.size() && !full.contains(start); ++number) {
+            look(full.size());
+            const State from = full[number];
+            round_.between(from, [&](const State &to, const Event &) {
+                if (round_.old_lines(to) == view_.ways()) full.insert(to, static_cast<std::uint32_t>(number));
+            });
+        }
+        if (!full.contains(start)) return std::nullopt;
+        std::vector<std::uint32_t> chain;
+        for (std::uint32_t number = full.number(start); number != from_nowhere; number = full.origin(number))
+            chain.push_back(number);
+        for (std::size_t i = chain.size() - 1; i-- > 0;) go(0, full[chain[i]], false);
+        return legs;
+    }
+
+    // A run to the state that leaves most, beginning with a round (or several) from its first state back to it: every
+    // state of the fixpoint `now` has one before it there, and going back from one to the next comes round at last.
+    SteadyRun told_again(const Set &now) {
+        std::vector<Set> sets(words());
+        for (std::size_t word = 0; word < words(); ++word)
+            sets[next(word)] = flushed(word == 0 ? now : sets[word], word);
+        sets_ = std::move(sets);
+        // Numbers before W1 are those of sets_[0]; flushes from there have those of `now`.
+        auto before = [&](std::size_t word, std::size_t number) {
+            return word == 0 ? sets_[0].number(now[number]) : static_cast<std::uint32_t>(number);
+        };
+        std::vector<Place> places{{best_->first, before(best_->first, best_->second), true}};
+        std::unordered_map<std::uint32_t, std::size_t> seen;  // the places before W1: number and index
+        for (;;) {
+            const Place here = places.back();
+            if (here.word == 0 && here.flush) {
+                const auto [known, fresh] = seen.try_emplace(here.number, places.size() - 1);
+                if (!fresh) {
+                    const auto loop = static_cast<std::ptrdiff_t>(known->second);
+                    Legs<State> legs = legs_of(places);
+                    const Legs<State> rest = legs_of({places.begin(), places.begin() + loop + 1});
+                    return told(view_, legs, legs.legs.size() - rest.legs.size());
+                }
+            }
+            const std::uint32_t origin = sets_[here.word].origin(here.number);
+            if ((origin & by_flush) == 0)
+                places.push_back({here.word, origin, false});
+            else
+                places.push_back({previous(here.word), before(previous(here.word), origin & ~by_flush), true});
+        }
+    }
+
+    const SteadyView<W> &view_;
+    const SteadyQuestion &question_;
+    const Limits &limits_;
+    Round<W> round_;
+    SteadyAnswer answer_;
+    std::vector<Set> sets_;                                    // the states before each word, where a run is told
+    std::optional<std::pair<std::size_t, std::size_t>> best_;  // what leaves most: before which word, its number
+    std::size_t steps_ = 0;
+};
+
+}  // namespace l1dflush
