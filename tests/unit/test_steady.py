@@ -116,6 +116,13 @@ def test_fewest_lines_of_tree_plru(start: Start, least: int) -> None:
     assert least_lines("tree-PLRU", 8, start) == least
 
 
+def test_fewest_lines_from_any_state() -> None:
+    # FIFO is empty after as many lines as there are ways if none of them is cached, and hits turn nothing.
+    assert least_lines("FIFO", 4, STEADY) == 4
+    assert least_lines("FIFO", 4, FROM_ANY) == 7
+    assert least_lines("tree-PLRU", 4, FROM_ANY_INVALIDATIONS) == 5
+
+
 def test_forwards_and_backwards_in_turn() -> None:
     def there_and_back(lines: int) -> SteadyOutcome:
         return decide_protocol("tree-PLRU", 8, [word_of(range(lines)), word_of(reversed(range(lines)))], STEADY)
@@ -127,6 +134,10 @@ def test_forwards_and_backwards_in_turn() -> None:
 def test_no_number_of_lines_is_enough_for_lip() -> None:
     assert least_lines("LIP", 4, STEADY) is None
     assert least_lines("random", 4, STEADY) is None
+    # Whatever the first state was: any number of lines would have to be tried.
+    with pytest.raises(UndecidedError) as caught:
+        least_lines("LIP", 2, FROM_ANY)
+    assert caught.value.cause == "no-bound-on-lines"
 
 
 def test_a_run_is_told_flush_by_flush() -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import count, product
 
@@ -156,7 +156,7 @@ def decide_protocol(
             lines=len(names), own=sorted({names[line] for line in own if line in names}),
             from_any=start.base is Base.STEADY_FROM_ANY, invalidations=start.invalidations, touches=touches,
             enough=enough, verdict=verdict, max_states=max(limits.memory // BYTES_PER_STATE, 1),
-            max_seconds=None if deadline is None else max(deadline - time.monotonic(), 0.0),
+            max_seconds=_left(deadline),
         )  # fmt: skip
     found = None if run is None else _replayed(twin, words, start, own, {new: line for line, new in names.items()}, run)
     return SteadyOutcome(
@@ -172,9 +172,12 @@ def decide_protocol(
 def least_lines(policy: str | Policy, ways: int, start: Start, limits: Limits = UNLIMITED) -> int | None:
     """The fewest distinct lines that leave nothing when they are accessed in one fixed order, again and again.
 
-    ``None`` if no number does. Raises as :func:`decide_protocol`.
+    ``None`` if no number does. Raises as :func:`decide_protocol`, and ``UndecidedError`` with cause
+    ``no-bound-on-lines`` for ``steady-from-any`` where no number of distinct lines is enough from any start and
+    fewer than twice the ways are not enough here.
     """
     twin = resolved(policy, ways)
+    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
     # The first flush of ``steady`` finds none of its lines cached.
     least = 1
     if start.base is Base.STEADY:
@@ -185,13 +188,19 @@ def least_lines(policy: str | Policy, ways: int, start: Start, limits: Limits = 
     # So many are enough wherever they start.
     most = needs(twin, ways, Conditions(Start(Base.ANY, start.invalidations)), limits=limits)
     for lines in range(least, 2 * ways if most is None else most):
-        if decide_protocol(twin, ways, [word_of(range(lines))], start, verdict=True, limits=limits).proved:
+        word = word_of(range(lines))
+        left = replace(limits, seconds=_left(deadline))
+        if decide_protocol(twin, ways, [word], start, verdict=True, limits=left).proved:
             return lines
     if most is None:
         raise UndecidedError(
             "no-bound-on-lines", f"no number of lines is known after which {twin.name} need not be asked about more"
         )
     return most
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
 def _enough(twin: Policy, words: Sequence[Word], start: Start, touches: int, limits: Limits) -> tuple[int, ...]:
