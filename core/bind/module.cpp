@@ -7,11 +7,13 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include "bind/chance.hpp"
 #include "bind/policies.hpp"
 #include "bind/run.hpp"
 #include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
 #include "bind/steady.hpp"
+#include "bind/words.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
 
@@ -20,34 +22,7 @@ using namespace l1dflush;
 
 namespace {
 
-using Lines = std::vector<std::uint32_t>;
-using Kinds = std::vector<std::uint8_t>;
 using Numbers = std::vector<int>;
-
-RawWord raw_word(const Lines &lines, const Kinds &kinds, const Lines &cold) {
-    if (lines.size() != kinds.size()) throw std::invalid_argument("as many kinds as lines are needed");
-    RawWord raw{lines, {}, {cold.begin(), cold.end()}};
-    for (const std::uint8_t kind : kinds) {
-        if (kind > 2) throw std::invalid_argument("unknown item kind");
-        raw.kinds.push_back(static_cast<ItemKind>(kind));
-    }
-    return raw;
-}
-
-Setting setting(const std::string &start, std::uint32_t touches, bool absolute) {
-    Setting result;
-    if (start == "any")
-        result.start = Start::any;
-    else if (start == "any+invalid")
-        result.start = Start::invalid;
-    else if (start == "any+invalidations")
-        result.start = Start::invalidations;
-    else
-        throw std::invalid_argument("unknown start " + start);
-    result.touches = touches;
-    result.view = absolute ? View::absolute : View::fastest;
-    return result;
-}
 
 auto core_decide(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds, const std::string &start,
                  std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
@@ -94,6 +69,7 @@ NB_MODULE(_core, m) {
     nb::exception<StateSpaceTooLarge>(m, "StateSpaceTooLargeError", PyExc_RuntimeError);
     nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
     nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);
+    bind_chance(m);
     bind_policies(m);
     bind_simulate(m);
     bind_shortest(m);

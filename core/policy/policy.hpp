@@ -20,6 +20,7 @@
 //   static constexpr bool fill_order_is_free = true it makes no difference which of several invalid ways is filled
 //   static constexpr bool interchangeable = true    any renaming of the ways is a symmetry; then also
 //   State renamed(State, names) const               the state with way w called names[w]
+//   static constexpr bool stateless = true          there is one state only; then ways differ by what they hold
 //
 // A policy of one small number (age) per way, which treats all ways alike except that the lowest of those that may be
 // replaced is, has `static constexpr int ages` (how many there are), `age(State, way)` and `aged(State, way, age)`.

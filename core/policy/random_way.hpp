@@ -11,6 +11,7 @@ namespace l1dflush {
 class RandomWay {
 public:
     static constexpr bool interchangeable = true;
+    static constexpr bool stateless = true;
 
     explicit RandomWay(int ways) : ways_(ways) { require(ways >= 1 && ways <= max_ways, "random has 1 to 16 ways"); }
 

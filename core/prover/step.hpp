@@ -58,6 +58,11 @@ public:
     explicit LiveLines(const Word &word)
         : line_of_slot_(word.slots + 1, Move::nobody), known_(word.lines, false) {}
 
+    // It is certain of every line where it is, from the start: line i has slot i + 1.
+    void commit() {
+        for (std::size_t s = 1; s < line_of_slot_.size(); ++s) line_of_slot_[s] = static_cast<std::uint32_t>(s - 1);
+        known_.assign(known_.size(), true);
+    }
     void before(const Item &item) {
         if (item.slot != other) line_of_slot_[item.slot] = item.line;
     }

@@ -141,6 +141,39 @@ def steady(
     two flushes (one thing each), and its steps. A step is what happens (as in :func:`witness`, and 7 others hit, 8
     others bring a line in, 9 a way becomes invalid), in which way, at or before which item, the line brought in (-1: an
     old line, or during a flush none of the protocol's), and the policy state afterwards.
+def chance(
+    policy: str | Mealy,
+    ways: int,
+    lines: Sequence[int],
+    kinds: Sequence[int],
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: Sequence[int] = ...,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[bytes, bytes, int, int, int]:
+    """Bounds of the largest chance that an old line is left, equal if it is known exactly: (lower, upper, base,
+    exponent, states). The bounds are whole numbers, lowest byte first, over base ** exponent.
+
+    ``ValueError`` for a policy that leaves nothing to chance and is no machine.
+    """
+
+def chance_curve(
+    policy: str | Mealy,
+    ways: int,
+    most: int,
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: bool = False,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[list[tuple[bytes, bytes]], int, bool, int]:
+    """The same after n = 0, 1, ..., ``most`` pairwise different accesses, over base ** (n + touches): (bounds, base,
+    endless, states). ``endless``: in some state that can be reached an old line can be kept for ever.
     """
 
 class Mealy:

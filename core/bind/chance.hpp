@@ -1,0 +1,10 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace l1dflush {
+
+// Adds the functions chance and chance_curve.
+void bind_chance(nanobind::module_ &m);
+
+}  // namespace l1dflush
