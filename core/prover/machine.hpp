@@ -72,6 +72,7 @@ public:
     void starts(Out out) const {
         State state;
         if (start_ == Start::invalidations) {
+            if (!has_fills()) throw UnknownFill();
             for (const auto &[policy, valid] : all_set_states(policy_, limits_)) {
                 state = State{};
                 state.key.policy = policy;

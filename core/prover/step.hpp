@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "prover/start.hpp"
 #include "prover/state.hpp"
 #include "prover/word.hpp"
 
@@ -44,12 +45,6 @@ struct Move {
 class NeedsAbsoluteWays : public std::runtime_error {
 public:
     NeedsAbsoluteWays() : std::runtime_error("two invalid ways") {}
-};
-
-// The policy comes from a file that does not say what filling an invalid way does.
-class UnknownFill : public std::runtime_error {
-public:
-    UnknownFill() : std::runtime_error("what filling an invalid way does is not known") {}
 };
 
 // Which line has which slot at this point of the word, and of which lines it is certain where they are.
