@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from l1dflush.cache.policies import Choice, Policy, State, all_states
+from l1dflush.cache.policies import Policy, State, all_states
 from l1dflush.proof.prover import ItemKind, Word
 
 OLD = -1
@@ -105,11 +105,7 @@ class Game:
 
     def _miss(self, state: State, content: Content, line: int, item: int, touches: int) -> Fraction:
         invalid = {way for way, held in enumerate(content) if held == INVALID}
-        choices: tuple[Choice, ...]
-        if invalid:
-            choices = self.policy.fills(state, self.policy.invalid_way(invalid))
-        else:
-            choices = self.policy.misses(state)
+        choices = self.policy.fills(state, self.policy.invalid_way(invalid)) if invalid else self.policy.misses(state)
         values = []
         for choice in choices:
             ways = list(content)
