@@ -8,7 +8,9 @@
 #include <nanobind/stl/vector.h>
 
 #include "bind/chance.hpp"
+#include "bind/layers.hpp"
 #include "bind/policies.hpp"
+#include "bind/question.hpp"
 #include "bind/run.hpp"
 #include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
@@ -70,6 +72,7 @@ NB_MODULE(_core, m) {
     nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
     nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);
     bind_chance(m);
+    bind_layers(m);
     bind_policies(m);
     bind_simulate(m);
     bind_shortest(m);

@@ -161,6 +161,7 @@ public:
         set.erase(std::lower_bound(set.begin(), set.end(), line));
         return number(std::move(set));
     }
+    const std::vector<std::uint32_t> &lines(std::uint64_t id) const { return sets_[id]; }
     std::size_t size() const { return sets_.size(); }
 
 private:

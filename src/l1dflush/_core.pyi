@@ -142,6 +142,7 @@ def steady(
     others bring a line in, 9 a way becomes invalid), in which way, at or before which item, the line brought in (-1: an
     old line, or during a flush none of the protocol's), and the policy state afterwards.
 def chance(
+def layers(
     policy: str | Mealy,
     ways: int,
     lines: Sequence[int],
@@ -174,6 +175,14 @@ def chance_curve(
 ) -> tuple[list[tuple[bytes, bytes]], int, bool, int]:
     """The same after n = 0, 1, ..., ``most`` pairwise different accesses, over base ** (n + touches): (bounds, base,
     endless, states). ``endless``: in some state that can be reached an old line can be kept for ever.
+) -> tuple[bool, list[list[tuple[list[int], list[int], int, list[int]]]]]:
+    """The states that the search keeps before each item, and behind the last, down to the first empty layer.
+
+    Returns whether they are seen by position (see :func:`policy_position`) instead of by way, and the layers. A state
+    is the policy's numbers (by position those of the residue), what each way holds, the touches used, and the lines
+    that only prefetches touched and that were pushed out since. A way holds a line (its number in the order of first
+    occurrence), or is -1 unknown and perhaps invalid, -2 unknown and valid, -3 settled, -4 invalid, -5 brought in by
+    others. ``max_states`` also holds for all layers together.
     """
 
 class Mealy:

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace l1dflush {
+
+void bind_layers(nanobind::module_ &m);
+
+}  // namespace l1dflush
