@@ -1,0 +1,45 @@
+"""Certificates as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from l1dflush.check.model import Certificate, digest_of
+from l1dflush.errors import InputError
+
+MAX_BYTES = 256 << 20
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The certificate in a file. Raises InputError, in one line, for a file that has none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
+    if len(data) > MAX_BYTES:
+        raise InputError("the file is too large for a certificate", where=str(path), hint=f"{MAX_BYTES >> 20} MiB")
+    return parse_certificate(data, str(path))
+
+
+def parse_certificate(data: bytes, where: str) -> Certificate:
+    """The certificate in the text of a file; ``where`` is its name, for messages. Raises InputError."""
+    Certificate.model_rebuild()
+    try:
+        return Certificate.model_validate_json(data)
+    except ValidationError as error:
+        # All alternatives and all elements would be told; the first says enough.
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])[:80]
+        what = f"{first['msg'].lower()} at {place}" if place else first["msg"].lower()
+        raise InputError(f"this is no certificate: {what[:200]}", where=where) from None
+
+
+def certificate_text(certificate: Certificate) -> str:
+    """The file of a certificate, with the digest that belongs to it."""
+    content = certificate.model_dump(mode="json")
+    content["digest"] = digest_of(content)
+    return json.dumps(content, separators=(",", ":")) + "\n"
