@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from l1dflush.cli import options
 from l1dflush.cli.against import Against, checked, compared, options_for
+from l1dflush.cli.files import check_writable
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
 from l1dflush.errors import InputError
@@ -31,6 +33,7 @@ Examples:
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
   l1dflush verify broken.S --expect refuted        a regression test
   l1dflush verify new.patch --against old.c        what a change changes
+  l1dflush verify entry.o --certificate entry.l1d  a proof that others can check
 
 \b
 Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
@@ -97,6 +100,10 @@ def verify(
     max_paths: options.MaxPaths = 64,
     against: Against = None,
     max_seconds: options.MaxSeconds = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--certificate", metavar="FILE", help="If PROVED, write a proof for 'l1dflush check' to FILE."),
+    ] = None,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")] = False,
     no_color: options.NoColor = False,
@@ -107,6 +114,10 @@ def verify(
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
+    if certificate is not None:
+        if old:
+            raise InputError("--certificate and --against exclude each other", hint="a certificate is of one routine")
+        check_writable(certificate)
     asked = options.input_options(
         function=function,
         define=define,
@@ -144,7 +155,15 @@ def verify(
 
     new = judged(routine)
     result = compared(old, new, judged) if old else new
-    return Outcome(result.exit_status, "" if quiet else _text(result, json, no_color), "".join(notes))
+    text = "" if quiet else _text(result, json, no_color)
+    if certificate is None:
+        return Outcome(result.exit_status, text, "".join(notes))
+    from l1dflush.cli.certify import certify  # noqa: PLC0415
+
+    refusal = certify(certificate, new, routine, asked)
+    status = result.exit_status if refusal is None else result.exit_status or refusal.status
+    said = "; ".join([*notes, *([] if refusal is None else [refusal.message])])
+    return Outcome(status, text, said)
 
 
 def _text(result: VerifyResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:

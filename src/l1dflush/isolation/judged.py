@@ -1,4 +1,6 @@
-"""``verify`` and ``trace_of``, each in a child process: what the command line uses, and what programs should."""
+"""``verify``, ``trace_of`` and ``words_of``, each in a child process: what the command line uses, and programs
+should.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,14 @@ from l1dflush.isolation.child import run_in_child
 from l1dflush.isolation.limits import limits_for
 
 if TYPE_CHECKING:
+    from l1dflush.cache.geometry import Geometry
+    from l1dflush.verdict.claimed import ClaimedWords
     from l1dflush.verdict.model import TraceResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 
 _Waiting = AbstractContextManager[None]
 _Warn = Callable[[str], None]
-_Result = TypeVar("_Result", "VerifyResult", "TraceResult")
+_Result = TypeVar("_Result", "VerifyResult", "TraceResult", "ClaimedWords")
 
 
 def verify(
@@ -51,6 +55,25 @@ def trace_of(
         return judge.trace_of(source, options).model_dump_json()
 
     return _isolated(TraceResult, task, options, waiting, warn)
+
+
+def words_of(
+    source: str | Sequence[str],
+    options: VerifyOptions,
+    geometries: Sequence[Geometry],
+    *,
+    waiting: _Waiting | None = None,
+    warn: _Warn | None = None,
+) -> ClaimedWords:
+    """As :func:`l1dflush.verdict.claimed.words_of`, in a child process; otherwise as :func:`verify`."""
+    from l1dflush.verdict.claimed import ClaimedWords  # noqa: PLC0415 (as above)
+
+    def task() -> str:
+        from l1dflush.verdict import claimed  # noqa: PLC0415 (as above)
+
+        return claimed.words_of(source, options, geometries).model_dump_json()
+
+    return _isolated(ClaimedWords, task, options, waiting, warn)
 
 
 def _isolated(

@@ -203,6 +203,35 @@ def at_most(
     return _distinct(resolved(policy, ways), conditions, None, limits).curve
 
 
+# The policy's numbers, what each way holds, the touches used, the lines that are gone: see _core.layers.
+PlainState = tuple[list[int], list[int], int, list[int]]
+
+
+def layers(
+    policy: str | Policy,
+    ways: int,
+    word: Word,
+    conditions: Conditions = DEFAULT,
+    *,
+    own: Iterable[int] = (),
+    limits: Limits = UNLIMITED,
+) -> tuple[bool, list[list[PlainState]]]:
+    """The states that are kept before each item of the shortest beginning of ``word`` that leaves nothing, and an
+    empty list; and whether they are seen by position.
+
+    Raises ``ValueError`` if an old line can be left, and otherwise as :func:`decide`.
+    """
+    twin = resolved(policy, ways)
+    outcome = decide(twin, ways, word, conditions, own=own, limits=limits)
+    if outcome.curve is None or not outcome.proved:
+        raise ValueError(f"an old line can be left by this word in a set of {ways} ways with {twin.name}")
+    beginning = word[: len(outcome.curve) - 1]
+    with _told(twin, limits):
+        return _core.layers(
+            core_policy(twin), ways, **_question(beginning, conditions, own), **_limits(limits)
+        )  # fmt: skip
+
+
 def useful_run(policy: str | Policy, ways: int, touches: int) -> int | None:
     """How many accesses in a row of one line can make a difference; None: any number.
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from l1dflush.check.model import Certificate
+from l1dflush.check.result import CheckResult
 from l1dflush.verdict.comparison import ComparisonResult, Result
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
@@ -16,6 +18,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _MODELS: dict[str, Any] = {
     "verify": VerifyResult,
     "comparison": ComparisonResult,
+    "check": CheckResult,
+    "certificate": Certificate,
     "trace": TraceResult,
     "policies": PolicyListResult,
     "policy-run": PolicyRunResult,
@@ -25,7 +29,13 @@ SCHEMAS = tuple(_MODELS)
 
 
 def json_text(
-    result: VerifyResult | ComparisonResult | TraceResult | PolicyListResult | PolicyRunResult | ErrorResult,
+    result: VerifyResult
+    | ComparisonResult
+    | CheckResult
+    | TraceResult
+    | PolicyListResult
+    | PolicyRunResult
+    | ErrorResult,
 ) -> str:
     """``result`` as one JSON document; keys in the order of the model."""
     return result.model_dump_json(indent=2) + "\n"
@@ -33,13 +43,15 @@ def json_text(
 
 def schema(which: str | None = None) -> dict[str, Any]:
     """The JSON Schema of one kind of result (a key of :data:`SCHEMAS`), or of any."""
-    model: Any = Result | PolicyListResult | PolicyRunResult if which is None else _MODELS[which]
+    model: Any = Result | CheckResult | PolicyListResult | PolicyRunResult if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
     title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"
     if which == "error":
         title = "what any command of l1dflush prints with --json when it fails"
     if which == "comparison":
         title = "the result of l1dflush verify --against"
+    if which == "certificate":
+        title = "what l1dflush verify --certificate writes"
     if which == "policy-run":
         title = "the result of l1dflush policies NAME"
     return {"$schema": DIALECT} | described | {"title": title}

@@ -131,7 +131,7 @@ def _words(
         # Paths that differ only in what they do before or after the walk are one.
         found: dict[tuple[tuple[Event, ...], str], PathWords] = {}
         for path in question.paths:
-            events, doubt = _judged_part(path, question.buffer)
+            events, doubt = judged_part(path, question.buffer)
             what = tuple(events), str(doubt)
             if what not in found:
                 arenas, size = question.buffer.arenas, question.buffer_size
@@ -141,7 +141,7 @@ def _words(
     return question.words[key]
 
 
-def _judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], UndecidedError | None]:
+def judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], UndecidedError | None]:
     """The events that the words are made of, and what else the path does that may empty the cache.
 
     Nobody knows what an outside function does, so the proof starts anew behind the last call before the walk's

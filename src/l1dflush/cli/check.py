@@ -1,0 +1,121 @@
+"""``l1dflush check``: does a certificate prove what it claims?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush import __version__
+from l1dflush.cli import options
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.progress import progress, while_working
+from l1dflush.errors import InputError
+
+if TYPE_CHECKING:
+    from l1dflush.check.model import Certificate
+    from l1dflush.verdict.options import VerifyOptions
+
+_EXAMPLES = """\b
+Examples:
+  l1dflush verify --certificate linux.l1d          write one
+  l1dflush check linux.l1d                         check it
+  l1dflush check linux.l1d --routine linux-4.9.120 and that it is about this routine
+
+\b
+Exit status: 0 accepted, 1 error, 2 rejected, 3 too large to be checked, 130 interrupted.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("check", epilog=_EXAMPLES, short_help="Check a certificate, without the prover.")(check)
+
+
+def check(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, from 'l1dflush verify --certificate'.")],
+    routine: Annotated[
+        list[str] | None,
+        typer.Option("--routine", metavar="ROUTINE", help="Compare with this routine's hash and words. Repeatable."),
+    ] = None,
+    function: options.Function = None,
+    define: options.Define = None,
+    optimize: options.Optimize = options.Level.USUAL,
+    bind: options.Bind = None,
+    buffer_size: options.BufferSize = None,
+    static_key: options.StaticKey = None,
+    start: options.From = None,
+    until: options.Until = None,
+    extent: options.Range = None,
+    max_paths: options.MaxPaths = 64,
+    max_seconds: options.MaxSeconds = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+) -> Outcome:
+    """Check a certificate step by step, in plain Python that shares no code with the prover, and say what it
+    proves. The options that concern the routine go with --routine."""
+    asked = options.input_options(
+        function=function,
+        define=define,
+        optimize=optimize,
+        bind=bind,
+        buffer_size=buffer_size,
+        static_key=static_key,
+        start=start,
+        until=until,
+        extent=extent,
+        max_paths=max_paths,
+        max_seconds=max_seconds,
+    )
+    from l1dflush.check.checker import RejectedError  # noqa: PLC0415
+    from l1dflush.check.checker import check as checked  # noqa: PLC0415
+    from l1dflush.check.read import read_certificate  # noqa: PLC0415
+    from l1dflush.check.result import accepted, rejected  # noqa: PLC0415
+
+    certificate = read_certificate(file)
+    try:
+        with progress(f"checking {file} ..."):
+            claims = checked(certificate)
+        if routine:
+            _compare(certificate, routine, asked)
+        result = accepted(certificate, claims, __version__, compared=bool(routine))
+    except RejectedError as error:
+        result = rejected(certificate, error, __version__)
+    if json:
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+
+        return Outcome(result.exit_status, json_text(result))
+    from l1dflush.report.check_text import check_lines  # noqa: PLC0415
+
+    return Outcome(result.exit_status, Page(lambda width: check_lines(result, width), no_color))
+
+
+def _compare(certificate: Certificate, routine: list[str], asked: VerifyOptions) -> None:
+    """Raises RejectedError unless the certificate is about the words of this routine, all of them."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from l1dflush.cache.geometry import Geometry  # noqa: PLC0415
+    from l1dflush.check.checker import RejectedError  # noqa: PLC0415
+    from l1dflush.isolation.judged import words_of  # noqa: PLC0415
+    from l1dflush.proof.conditions import Conditions, Start  # noqa: PLC0415
+
+    if certificate.routine is None:
+        raise InputError("this certificate is not about a routine", where="--routine", hint="leave out --routine")
+    for number, claim in enumerate(certificate.claims):
+        problem = None
+        if claim.cache is not None:
+            geometry = Geometry(claim.cache.size, claim.ways, claim.cache.line)
+            conditions = Conditions(Start.parse(claim.start), claim.touches)
+            waiting = while_working(f"running {' + '.join(routine)} ...", None)
+            found = words_of(routine, replace(asked, conditions=conditions), [geometry], waiting=waiting)
+            mine = {(word.items, word.cold, word.sets) for word in claim.words}
+            if found.sha256 != certificate.routine.sha256 or found.routine != certificate.routine.name:
+                problem = "it is about another routine than the one given"
+            elif mine != {(word.items, word.cold, word.sets) for word in found.caches[0]}:
+                problem = "the words are not those of the routine given"
+        if problem is not None:
+            error = RejectedError(problem)
+            error.claim = number
+            raise error

@@ -1,0 +1,47 @@
+"""Files that a command writes besides its result: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from l1dflush.errors import InputError
+
+
+def check_writable(path: Path) -> None:
+    """Raises InputError where a file of that name can surely not be written, before the work for it is done."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError("this is no regular file", where=str(path), hint="name a file")
+        if not path.resolve().parent.is_dir():
+            raise InputError("there is no such folder", where=str(path.parent), hint="make it first")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unwritten(path, error) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that nobody ever sees a part of it. Raises InputError if it cannot be written; then an old
+    file of that name is still what it was.
+    """
+    # What a link points to is replaced, not the link.
+    target = path.resolve()
+    unfinished = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        try:
+            with unfinished.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
+    except OSError as error:
+        raise _unwritten(path, error) from None
+
+
+def _unwritten(path: Path, error: Exception) -> InputError:
+    return InputError(f"cannot be written: {getattr(error, 'strerror', None) or error}", where=str(path))
