@@ -108,6 +108,8 @@ def _claim(claim: Claim, *, routine: bool) -> CheckedClaim:
 def _shape(claim: Claim, routine: bool) -> None:
     """Raises RejectedError where fields contradict each other."""
     total = sum(word.sets for word in claim.words)
+    if len(set(claim.cpus)) < len(claim.cpus):
+        raise RejectedError("a CPU is named twice")
     if (claim.cache is not None) != routine:
         raise RejectedError("there is a cache without a routine, or a routine without a cache")
     if claim.cache is None:
@@ -116,6 +118,8 @@ def _shape(claim: Claim, routine: bool) -> None:
         items = claim.words[0].items
         if items != tuple((line, "access") for line in range(len(items))):
             raise RejectedError("a claim without a cache is about pairwise different accesses")
+        if claim.words[0].cold != (tuple(range(len(items))) if claim.start.startswith("cold") else ()):
+            raise RejectedError("the lines are cold where the start does not say so, or not where it does")
         if len(claim.words[0].layers) != len(items) + 1:
             raise RejectedError("there are more accesses than are needed")
     elif claim.cache.size != claim.cache.sets * claim.ways * claim.cache.line:

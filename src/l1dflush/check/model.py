@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION = 1
 
 _Number = Annotated[int, Field(ge=0, lt=1 << 32)]
 _Text = Annotated[str, Field(max_length=4096)]
@@ -87,7 +87,8 @@ class Claim(_Model):
 class Certificate(_Model):
     """The result of `l1dflush verify --certificate`."""
 
-    format_version: Literal[1]
+    # Not Literal[1]: that takes 1.0 for 1.
+    format_version: Annotated[int, Field(ge=1, le=1)]
     tool_version: _Text
     routine: RoutineInfo | None
     claims: tuple[Claim, ...] = Field(min_length=1)

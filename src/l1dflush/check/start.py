@@ -63,9 +63,10 @@ def _machine(table: Machine, ways: int) -> Policy | str:
         and all(target in states for target in (*targets, *(target for _, row in fills for _, target in row)))
         and all(way < ways for way in victims)
         and all(filled == way for way, row in fills for filled, _ in row)
+        and all(len(set(row)) == len(row) for row in (*rows, *table.misses, *(row for _, row in fills)))
     )  # fmt: skip
     if not complete:
-        return "the machine's table is incomplete, or names ways or states that do not exist"
+        return "the machine's table is incomplete, says something twice, or names ways or states that do not exist"
     return MachinePolicy(
         table.name,
         [str(state) for state in states],

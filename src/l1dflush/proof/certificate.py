@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
@@ -30,6 +31,8 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import BYTES_PER_STATE, Limits
 from l1dflush.proof.prover import ItemKind, PlainState, layers, needs, resolved
+
+_T = TypeVar("_T")
 
 MAX_STATES = 2_000_000
 """More states than this are not written: about 100 MB."""
@@ -154,16 +157,21 @@ def _row(state: PlainState) -> StateRow:
     return tuple(policy), " ".join(_SYMBOLS.get(what) or str(what) for what in holds), touches, tuple(gone)
 
 
+def _once(outcomes: Iterable[_T]) -> tuple[_T, ...]:
+    """Each of them once: without their chances several may be the same."""
+    return tuple(dict.fromkeys(outcomes))
+
+
 def _table(machine: MachinePolicy) -> Machine:
     """The machine's table, without chances: what may happen at all is what counts."""
     states, ways = range(len(machine.states)), range(machine.ways)
     return Machine(
         name=machine.name,
         start=machine.empty()[0],
-        hits=tuple(tuple(tuple(to for (to,) in machine.hits((s,), way)) for way in ways) for s in states),
-        misses=tuple(tuple((choice.way, choice.state[0]) for choice in machine.misses((s,))) for s in states),
+        hits=tuple(tuple(_once(to for (to,) in machine.hits((s,), way)) for way in ways) for s in states),
+        misses=tuple(_once((choice.way, choice.state[0]) for choice in machine.misses((s,))) for s in states),
         fills=tuple(
-            tuple(tuple((choice.way, choice.state[0]) for choice in machine.fills((s,), way)) for way in ways)
+            tuple(_once((choice.way, choice.state[0]) for choice in machine.fills((s,), way)) for way in ways)
             for s in states
         )
         if machine.has_fills
