@@ -14,7 +14,8 @@ from l1dflush.cli.progress import progress, while_working
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
-    from l1dflush.check.model import Certificate
+    from l1dflush.cache.geometry import Geometry
+    from l1dflush.check.model import Certificate, Claim
     from l1dflush.verdict.options import VerifyOptions
 
 _EXAMPLES = """\b
@@ -103,19 +104,21 @@ def _compare(certificate: Certificate, routine: list[str], asked: VerifyOptions)
 
     if certificate.routine is None:
         raise InputError("this certificate is not about a routine", where="--routine", hint="leave out --routine")
+    # Which lines are cold depends on the start; all claims of a certificate have the same, as a rule.
+    of_start: dict[str, list[tuple[int, Claim, Geometry]]] = {}
     for number, claim in enumerate(certificate.claims):
-        problem = None
         if claim.cache is not None:
             geometry = Geometry(claim.cache.size, claim.ways, claim.cache.line)
-            conditions = Conditions(Start.parse(claim.start), claim.touches)
-            waiting = while_working(f"running {' + '.join(routine)} ...", None)
-            found = words_of(routine, replace(asked, conditions=conditions), [geometry], waiting=waiting)
+            of_start.setdefault(claim.start, []).append((number, claim, geometry))
+    for start, claims in of_start.items():
+        options_there = replace(asked, conditions=Conditions(Start.parse(start)))
+        waiting = while_working(f"running {' + '.join(routine)} ...", None)
+        found = words_of(routine, options_there, [geometry for _, _, geometry in claims], waiting=waiting)
+        if (found.routine, found.sha256) != (certificate.routine.name, certificate.routine.sha256):
+            raise RejectedError("it is about another routine than the one given")
+        for (number, claim, _), words in zip(claims, found.caches, strict=True):
             mine = {(word.items, word.cold, word.sets) for word in claim.words}
-            if found.sha256 != certificate.routine.sha256 or found.routine != certificate.routine.name:
-                problem = "it is about another routine than the one given"
-            elif mine != {(word.items, word.cold, word.sets) for word in found.caches[0]}:
-                problem = "the words are not those of the routine given"
-        if problem is not None:
-            error = RejectedError(problem)
-            error.claim = number
-            raise error
+            if mine != {(word.items, word.cold, word.sets) for word in words}:
+                error = RejectedError("the words are not those of the routine given")
+                error.claim = number
+                raise error

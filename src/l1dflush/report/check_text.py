@@ -43,11 +43,15 @@ def _told(result: CheckResult) -> str:
 
 
 def _claim(number: int, claim: CheckedClaimInfo, width: int) -> Iterator[Text]:
-    where = "any set" if claim.cache is not None else f"a set of {claim.ways} ways"
-    yield Text(f"claim {number}", "bold").append(f"     no old line is left in {where} after its word", "")
+    what = "any of these words" if claim.cache is not None else "these pairwise different accesses"
+    yield from paragraph(
+        f"after {what} no old line is left in the set", width, first=f"claim {number:<6}", indent=_INDENT
+    )
     if claim.cache is not None:
         yield from _field("cache", str(Geometry(claim.cache.size, claim.ways, claim.cache.line)), width)
         yield from _field("CPUs", ", ".join(claim.cpus) or "(given)", width)
+    else:
+        yield from _field("ways", str(claim.ways), width)
     yield from _field("policy", f"{claim.policy}: {claim.rule}", width)
     yield from _field("start", claim.start, width)
     yield from _field("touches", f"{claim.touches} accesses by others at any time" if claim.touches else "none", width)
