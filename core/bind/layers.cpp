@@ -26,10 +26,12 @@ auto core_layers(const PolicyChoice &policy, int ways, const Lines &lines, const
         return layers(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), limits);
     });
     using State = std::tuple<std::vector<int>, std::vector<std::int64_t>, std::uint32_t, std::vector<std::uint32_t>>;
-    std::vector<std::vector<State>> out;
+    std::vector<std::optional<std::vector<State>>> out;
     for (const auto &layer : found.layers) {
         auto &to = out.emplace_back();
-        for (const PlainState &s : layer) to.emplace_back(s.policy, s.holds, s.touches, s.gone);
+        if (!layer) continue;
+        to.emplace();
+        for (const PlainState &s : *layer) to->emplace_back(s.policy, s.holds, s.touches, s.gone);
     }
     return std::make_tuple(found.positions, std::move(out));
 }

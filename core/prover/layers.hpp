@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,7 +35,8 @@ struct PlainState {
 
 struct Layers {
     bool positions = false;                       // seen from the policy's pointers, not by way number
-    std::vector<std::vector<PlainState>> layers;  // before each item, and behind the last; empty: nothing can be left
+    // Before each item, and behind the last; empty: nothing can be left. Nothing: the same as the one before.
+    std::vector<std::optional<std::vector<PlainState>>> layers;
 };
 
 // As with_machine, but only machines that know of every way what is in it. Positions do not tell which of several
@@ -79,7 +81,8 @@ inline std::int64_t plain_symbol(const State &state, int p, const LiveLines &liv
     return ((state.mask >> (valid_shift + p)) & 1U) ? plain_valid : plain_maybe;
 }
 
-// The layers of `raw`, down to the first that is empty. `limits` also holds for all layers together.
+// The layers of `raw`, down to the first that is empty. `limits` also holds for all layers together. Layers that are the
+// same as the one before are told by that (a line that is accessed again and again), though not all of them.
 inline Layers layers(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
                      const Limits &limits) {
     const Word word = prepare(raw, unlimited);
@@ -91,7 +94,7 @@ inline Layers layers(const PolicyChoice &choice, int ways, const RawWord &raw, c
             std::size_t total = 0;
             auto note = [&](const Frontier &layer) {
                 limits.check(total += layer.size());
-                auto &plain = result.layers.emplace_back();
+                auto &plain = result.layers.emplace_back().emplace();
                 layer.for_each([&](const State &state, const Frontier::Node &node) {
                     PlainState &to = plain.emplace_back();
                     to.policy = plain_policy(policy, state.key.policy, positions);
@@ -105,11 +108,17 @@ inline Layers layers(const PolicyChoice &choice, int ways, const RawWord &raw, c
             note(layer);
             for (const Item &item : word.items) {
                 if (layer.size() == 0) break;
+                // Whether the labels mean the same lines before and after this item.
+                const bool relabelled = item.slot != other && (!item.more || live.line(item.slot) != item.line);
                 live.before(item);
+                const Frontier before = layer;  // advance adds to it what touches make of it
                 advance(machine, item, live, gone, setting.touches, layer, next, limits);
                 live.after(item);
                 std::swap(layer, next);
-                note(layer);
+                if (!relabelled && layer.same_states(before))
+                    result.layers.emplace_back();
+                else
+                    note(layer);
                 limits.poll();
             }
             return result;

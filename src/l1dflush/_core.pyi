@@ -176,13 +176,14 @@ def chance_curve(
     """The same after n = 0, 1, ..., ``most`` pairwise different accesses, over base ** (n + touches): (bounds, base,
     endless, states). ``endless``: in some state that can be reached an old line can be kept for ever.
 ) -> tuple[bool, list[list[tuple[list[int], list[int], int, list[int]]]]]:
+) -> tuple[bool, list[list[tuple[list[int], list[int], int, list[int]]] | None]]:
     """The states that the search keeps before each item, and behind the last, down to the first empty layer.
 
-    Returns whether they are seen by position (see :func:`policy_position`) instead of by way, and the layers. A state
-    is the policy's numbers (by position those of the residue), what each way holds, the touches used, and the lines
-    that only prefetches touched and that were pushed out since. A way holds a line (its number in the order of first
-    occurrence), or is -1 unknown and perhaps invalid, -2 unknown and valid, -3 settled, -4 invalid, -5 brought in by
-    others. ``max_states`` also holds for all layers together.
+    Returns whether they are seen by position (see :func:`policy_position`) instead of by way, and the layers; ``None``
+    is a layer that is the same as the one before. A state is the policy's numbers (by position those of the residue),
+    what each way holds, the touches used, and the lines that only prefetches touched and that were pushed out since. A
+    way holds a line (its number in the order of first occurrence), or is -1 unknown and perhaps invalid, -2 unknown
+    and valid, -3 settled, -4 invalid, -5 brought in by others. ``max_states`` also holds for all layers together.
     """
 
 class Mealy:

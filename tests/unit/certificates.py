@@ -71,6 +71,7 @@ def samples() -> dict[str, Certificate]:
         "ways": of_routine("FIFO", 2, ["0 p1 2 0 1 3"], invalid),
         "invalidations": of_routine("bit-PLRU", 2, ["0 1 0 2"], conditions("any+invalidations")),
         "residue": of_routine("CLOCK", 2, ["0 1 2 3 4 5"], conditions("any")),
+        "same": of_routine("LRU", 2, ["0 0 0 1 1 0 0 2"], invalid),
         "machine": of_routine(machine, 2, ["0 1 0 2"], invalid),
         "distinct": certificate(None, [distinct_claim("LRU", 2, conditions("any", 1))]),
     }

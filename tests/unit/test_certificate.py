@@ -94,7 +94,7 @@ def test_the_layers_are_also_those_of_ways(name: str) -> None:
         )
         assert not positions
         word["view"] = "ways"
-        word["layers"] = [[maker._row(state) for state in layer] for layer in layers]
+        word["layers"] = json.loads(json.dumps(maker._rows(layers)))
     made.checked(content)
 
 
@@ -203,6 +203,26 @@ def test_an_argument_that_stops_too_early_is_told() -> None:
 def test_a_state_from_nowhere_is_told() -> None:
     error = _break(made.tree(SAMPLES["positions"]), lambda layers: layers[2].append([[], "? ? ? ?", 0, []]))
     assert error.reason == "nothing leads to a state"
+
+
+def test_layers_that_are_the_same_are_written_once() -> None:
+    content = made.tree(SAMPLES["same"])
+    layers = _layers(content)
+    # Four of the items are enough, and the third is the last of them with line 0.
+    assert [layer == "same" for layer in layers] == [False, False, True, False, False]
+    layers[2] = layers[1]
+    with pytest.raises(RejectedError, match="does not say so"):
+        made.checked(content)
+
+
+def test_what_is_repeated_often_is_checked_once() -> None:
+    often = " ".join(["0"] * 3000)
+    checked = check(
+        made.of_routine("FIFO", 4, [f"0 1 {often} 2 3 {often} 4 5 6 7 8 9"], made.conditions("any+invalid"))
+    )
+    word = checked[0].words[0]
+    assert word.layers > 6000
+    assert word.states < 2000
 
 
 def test_a_word_that_leaves_something_has_no_argument() -> None:

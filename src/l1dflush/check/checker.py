@@ -152,9 +152,16 @@ class _Layers:
         if len(word.layers) > len(word.items) + 1:
             raise RejectedError("there are more layers than items")
         for number, rows in enumerate(word.layers):
+            if rows == "same":
+                if number == 0:
+                    raise _at("there is nothing before it that it could be the same as", number)
+                self.layers.append(self.layers[-1])
+                continue
             states = [_state(row, ways, number, at) for at, row in enumerate(rows)]
             if len(set(states)) < len(states):
                 raise _at("a state is there twice", number)
+            if number and set(states) == set(self.layers[-1]):
+                raise _at("it is the same as the one before, but does not say so", number)
             self.layers.append(states)
         for number, states in enumerate(self.layers):
             last = number == len(self.layers) - 1
@@ -215,9 +222,15 @@ class _Checker:
         layers = _Layers(word, self._ways).layers
         _same(layers[0], self._first)
         items = word.items[: len(layers) - 1]
+        before = None
         for number, now in enumerate(_places(items, frozenset(word.cold))):
-            self._step(number, now, layers[number], layers[number + 1])
-        return CheckedWord(len(word.items), len(items), word.sets, len(layers), sum(map(len, layers)))
+            # What is the same as the step before need not be taken again: a line that is accessed many times in a row.
+            step = now, id(layers[number]), id(layers[number + 1])
+            if step != before:
+                self._step(number, now, layers[number], layers[number + 1])
+            before = step
+        states = sum(len(layer) for layer in word.layers if layer != "same")
+        return CheckedWord(len(word.items), len(items), word.sets, len(layers), states)
 
     def _step(self, number: int, now: Now, layer: Sequence[State], following: Sequence[State]) -> None:
         leads_to: dict[State, int] = {}

@@ -63,12 +63,12 @@ class Word(_Model):
     cold: tuple[_Number, ...] = Field(description="lines that are not cached at the start; for starts with 'cold'")
     sets: _Number = Field(description="how many sets have this word, at most")
     view: Literal["ways", "positions"] = Field(description="how a state is written: by way, or by position")
-    layers: tuple[tuple[StateRow, ...], ...] = Field(
+    layers: tuple[tuple[StateRow, ...] | Literal["same"], ...] = Field(
         min_length=2,
         description="the states before each item of a beginning of the word, and after its last; the last layer is "
-        "empty. A state is the policy's numbers (by position those of the residue), what each way or position holds "
-        "(? unknown, ! unknown but valid, - settled, . invalid, + brought in by others, or a line), touches used, "
-        "and lines that only prefetches touched and that were pushed out since",
+        "empty; 'same' is the same as the one before. A state is the policy's numbers (by position those of the "
+        "residue), what each way or position holds (? unknown, ! unknown but valid, - settled, . invalid, + brought in "
+        "by others, or a line), touches used, and lines that only prefetches touched and that were pushed out since",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
@@ -133,7 +133,7 @@ def _words(
             if error.cause == "state-space-too-large" and most < limits.memory:
                 raise _too_large() from None
             raise
-        total += sum(map(len, found))
+        total += sum(map(len, filter(None, found)))
         if total > MAX_STATES:
             raise _too_large()
         out.append(
@@ -142,7 +142,7 @@ def _words(
                 cold=tuple(cold),
                 sets=sets,
                 view="positions" if positions else "ways",
-                layers=tuple(tuple(sorted(map(_row, layer))) for layer in found),
+                layers=_rows(found),
             )
         )
     return tuple(out)
@@ -150,6 +150,20 @@ def _words(
 
 def _too_large() -> UndecidedError:
     return UndecidedError("certificate-too-large", f"the certificate would have more than {MAX_STATES} states")
+
+
+def _rows(layers: Sequence[Sequence[PlainState] | None]) -> tuple[tuple[StateRow, ...] | Literal["same"], ...]:
+    """The layers as they are written, in an order that depends on nothing but their states."""
+    out: list[tuple[StateRow, ...] | Literal["same"]] = []
+    before: tuple[StateRow, ...] | None = None
+    for layer in layers:
+        rows = before if layer is None else tuple(sorted(map(_row, layer)))
+        if rows is None or rows == before:
+            out.append("same")
+        else:
+            out.append(rows)
+            before = rows
+    return tuple(out)
 
 
 def _row(state: PlainState) -> StateRow:

@@ -215,9 +215,9 @@ def layers(
     *,
     own: Iterable[int] = (),
     limits: Limits = UNLIMITED,
-) -> tuple[bool, list[list[PlainState]]]:
+) -> tuple[bool, list[list[PlainState] | None]]:
     """The states that are kept before each item of the shortest beginning of ``word`` that leaves nothing, and an
-    empty list; and whether they are seen by position.
+    empty list; and whether they are seen by position. ``None`` stands for the same as before.
 
     Raises ``ValueError`` if an old line can be left, and otherwise as :func:`decide`.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.check.model import Item
+from l1dflush.check.model import Item, Kind
 from l1dflush.check.result import CheckedClaimInfo, CheckedWordInfo, CheckResult, Place
 from l1dflush.report.layout import paragraph, safe
 
@@ -72,18 +72,21 @@ def _word(word: CheckedWordInfo) -> str:
 
 
 def _items(items: Sequence[Item]) -> str:
-    """The lines in order; ``0-15`` is 0, 1, 2, ..., 15."""
-    runs: list[list[Item]] = []
-    for item in items:
-        if runs and item == (runs[-1][-1][0] + 1, runs[-1][-1][1]):
-            runs[-1].append(item)
+    """The lines in order; ``0-15`` is 0, 1, 2, ..., 15, ``0*3`` three times 0."""
+    # First and last line of a run, how often the single line comes, and the kind.
+    runs: list[tuple[int, int, int, Kind]] = []
+    for line, kind in items:
+        first, last, times, before = runs[-1] if runs else (-1, -1, 0, None)
+        if before == kind and line == last + 1 and times == 1:
+            runs[-1] = (first, line, 1, kind)
+        elif before == kind and line == first == last:
+            runs[-1] = (line, line, times + 1, kind)
         else:
-            runs.append([item])
-    texts = []
-    for run in runs:
-        ends = [str(run[0][0])] if len(run) == 1 else [str(run[0][0]), str(run[-1][0])]
-        texts.append(_MARK[run[0][1]] + "-".join(ends))
-    return " ".join(texts)
+            runs.append((line, line, 1, kind))
+    return " ".join(
+        f"{_MARK[kind]}{first}" + f"-{last}" * (last != first) + f"*{times}" * (times > 1)
+        for first, last, times, kind in runs
+    )
 
 
 def _place(place: Place) -> str:
