@@ -34,8 +34,8 @@ from l1dflush.proof.prover import ItemKind, PlainState, layers, needs, resolved
 
 _T = TypeVar("_T")
 
-MAX_STATES = 2_000_000
-"""More states than this are not written: about 100 MB."""
+MAX_STATES = 1_000_000
+"""More states than this are not written: about 50 MB."""
 
 _SYMBOLS = {-1: "?", -2: "!", -3: "-", -4: ".", -5: "+"}
 _KINDS = {"access": ItemKind.ACCESS, "prefetch": ItemKind.OPTIONAL, "flush": ItemKind.FLUSH}
