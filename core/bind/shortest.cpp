@@ -24,9 +24,10 @@ Start start_named(const std::string &name) {
 
 auto core_complete_words(const PolicyChoice &policy, int ways, std::uint32_t length, std::optional<std::size_t> limit,
                          const std::string &start, bool cold, std::optional<std::size_t> max_states,
-                         std::optional<double> max_seconds) {
+                         std::optional<double> max_seconds, bool absolute, std::size_t kept) {
+    const Setting setting{start_named(start), 0, absolute ? View::absolute : View::fastest};
     const CompleteWords found = run(max_states, max_seconds, [&](const Limits &limits) {
-        return complete_words(policy, ways, length, limit, cold, Setting{start_named(start)}, limits);
+        return complete_words(policy, ways, WordSearch{length, limit, cold, kept}, setting, limits);
     });
     return std::make_tuple(found.words, found.searched);
 }
@@ -37,5 +38,6 @@ void l1dflush::bind_shortest(nb::module_ &m) {
     m.attr("LONGEST_WORD") = longest_word;
     m.def("complete_words", &core_complete_words, nb::arg("policy"), nb::arg("ways"), nb::arg("length"), nb::kw_only(),
           nb::arg("limit").none() = nb::none(), nb::arg("start") = "any", nb::arg("cold") = false,
-          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none());
+          nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
+          nb::arg("absolute") = false, nb::arg("kept") = WordSearch{}.kept);
 }

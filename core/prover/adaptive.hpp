@@ -8,7 +8,7 @@
 // Which line is in which way means nothing to him: of a state only the unknown, the settled and the invalid ways are
 // kept, and how many lines were accessed so far. The settled ways hold that many lines but those pushed out, so this
 // says whether there is one that has to miss. There are few such states (tree-PLRU at 8 ways: about 100 come up), and
-// the bound is close: 11 for tree-PLRU at 8 ways from its start, where words need 13, and 14 for bit-PLRU, where it is 14.
+// the bound is close: from the start at 8 ways 11 for tree-PLRU, where words need 13, and 14 for bit-PLRU, as words do.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +35,8 @@ public:
     bool can(const State &state, std::uint32_t used, std::uint32_t accesses) {
         const Seen seen = seen_of(state, used);
         // An access settles one way at most.
-        const auto unknown = static_cast<std::uint32_t>(machine_.ways() - std::popcount(seen.settled() | seen.invalid_ways));
+        const int decided = std::popcount(seen.settled() | seen.invalid_ways);
+        const auto unknown = static_cast<std::uint32_t>(machine_.ways() - decided);
         if (unknown == 0 || unknown > accesses) return unknown == 0;
         if (const auto known = known_.find(seen); known != known_.end()) {
             if (accesses >= known->second.enough) return true;
@@ -121,7 +122,8 @@ private:
     bool always_can(const Item &item, const State &state, std::uint32_t used, std::uint32_t left) {
         bool always = true;
         Stepper<Machine> stepper(machine_, live_, gone_);
-        stepper.step(item, state, [&](const State &to, const Move &, Weight) { always = always && can(to, used, left); });
+        stepper.step(item, state,
+                     [&](const State &to, const Move &, Weight) { always = always && can(to, used, left); });
         return always;
     }
 

@@ -42,18 +42,22 @@ struct CompleteWords {
     std::uint64_t searched = 0;                     // beginnings looked at
 };
 
+// What is searched for.
+struct WordSearch {
+    std::uint32_t length;
+    std::optional<std::size_t> most;  // words to find; more are not looked for
+    bool cold = false;                // none of the lines is cached at the start
+    std::size_t kept = 2000;          // enough to tell hopeless beginnings from good ones, and few enough to be quick
+};
+
 template <class Machine>
 class CompleteWordSearch {
 public:
-    // More than enough to tell hopeless beginnings from good ones, and few enough to be quick.
-    static constexpr std::size_t kept = 2000;
-
-    // `run`: how many accesses in a row of one line can make a difference (useful_run). `most`: words to find.
-    CompleteWordSearch(const Machine &machine, std::uint32_t length, int run, bool cold,
-                       std::optional<std::size_t> most, const Limits &limits)
-        : machine_(machine), length_(length), run_(run), cold_(cold), most_(most), limits_(limits),
-          flusher_(machine, cold, limits), live_(all_lines(length)) {
-        for (std::uint32_t line = 0; line < length; ++line) {
+    // `run`: how many accesses in a row of one line can make a difference (useful_run).
+    CompleteWordSearch(const Machine &machine, const WordSearch &wanted, int run, const Limits &limits)
+        : machine_(machine), length_(wanted.length), kept_(wanted.kept), run_(run), cold_(wanted.cold),
+          most_(wanted.most), limits_(limits), flusher_(machine, cold_, limits), live_(all_lines(length_)) {
+        for (std::uint32_t line = 0; line < length_; ++line) {
             live_.before(item(line, line));
             live_.after(item(line, line));
         }
@@ -120,7 +124,8 @@ private:
             if (std::optional<Layer> next = after(path_[at].layer, item(line, used), used_then, left(at + 1)))
                 descend(line, Node{hardest(std::move(*next)), std::nullopt, used_then});
         }
-        if (idle && found_.words.size() > found_before && !finished()) descend(word_.back(), Node{path_[at].layer, std::nullopt, used});
+        if (idle && found_.words.size() > found_before && !finished())
+            descend(word_.back(), Node{path_[at].layer, std::nullopt, used});
         held_ -= path_[at].layer.states.size();
     }
 
@@ -215,9 +220,9 @@ private:
         return layer;
     }
 
-    static Layer hardest(Layer layer) {
-        if (layer.states.size() <= kept) return layer;
-        layer.states.resize(kept);
+    Layer hardest(Layer layer) const {
+        if (layer.states.size() <= kept_) return layer;
+        layer.states.resize(kept_);
         layer.states.shrink_to_fit();
         layer.whole = false;
         return layer;
@@ -225,6 +230,7 @@ private:
 
     const Machine &machine_;
     const std::uint32_t length_;
+    const std::size_t kept_;
     const int run_;
     const bool cold_;
     const std::optional<std::size_t> most_;
@@ -242,17 +248,15 @@ private:
 // Longer words would need too deep a recursion, and far too long.
 constexpr std::uint32_t longest_word = 255;
 
-// Every word of `length` accesses that empties the set, or the first `most` that are found. `cold`: none of the lines
-// is cached at the start.
-inline CompleteWords complete_words(const PolicyChoice &choice, int ways, std::uint32_t length,
-                                    std::optional<std::size_t> most, bool cold, const Setting &setting,
-                                    const Limits &limits) {
-    require(length <= longest_word, "words of more than 255 accesses are not searched");
+inline CompleteWords complete_words(const PolicyChoice &choice, int ways, const WordSearch &wanted,
+                                    const Setting &setting, const Limits &limits) {
+    require(wanted.length <= longest_word, "words of more than 255 accesses are not searched");
+    require(wanted.kept > 0, "at least one state must be kept");
     require(setting.touches == 0, "words are searched without touches by others");
     return with_policy(choice, ways, [&](const auto &policy) {
         return with_machine<LazyBitMachine>(policy, setting, false, limits, [&](const auto &machine, const auto &) {
             using Machine = std::decay_t<decltype(machine)>;
-            return CompleteWordSearch<Machine>(machine, length, useful_run(policy, 0), cold, most, limits).search();
+            return CompleteWordSearch<Machine>(machine, wanted, useful_run(policy, 0), limits).search();
         });
     });
 }

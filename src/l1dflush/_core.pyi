@@ -105,12 +105,15 @@ def complete_words(
     cold: bool = False,
     max_states: int | None = None,
     max_seconds: float | None = None,
+    absolute: bool = False,
+    kept: int = 2000,
 ) -> tuple[list[list[int]], int]:
     """Every word of ``length`` accesses, repeats included, that leaves no old line; and how many beginnings of words
     were looked at.
 
     Lines are numbered as they first occur, and words are sorted; with ``limit``, only as many words as that, any ones.
-    ``start`` as for :func:`decide`; ``cold``: none of the lines is cached at the start.
+    ``start`` and ``absolute`` as for :func:`decide`; ``cold``: none of the lines is cached at the start. ``kept``: how
+    many of the hardest states are carried along before all are asked; it changes the time, never the words.
 _SteadyStep = tuple[int, int, int, int, list[int]]
 
 def steady(
