@@ -254,9 +254,11 @@ inline CompleteWords complete_words(const PolicyChoice &choice, int ways, const 
     require(wanted.kept > 0, "at least one state must be kept");
     require(setting.touches == 0, "words are searched without touches by others");
     return with_policy(choice, ways, [&](const auto &policy) {
-        return with_machine<LazyBitMachine>(policy, setting, false, limits, [&](const auto &machine, const auto &) {
+        const int run = useful_run(policy, 0);
+        constexpr Flushes none = Flushes::none;
+        return with_machine<LazyBitMachine>(policy, setting, none, limits, [&](const auto &machine, const auto &) {
             using Machine = std::decay_t<decltype(machine)>;
-            return CompleteWordSearch<Machine>(machine, wanted, useful_run(policy, 0), limits).search();
+            return CompleteWordSearch<Machine>(machine, wanted, run, limits).search();
         });
     });
 }
