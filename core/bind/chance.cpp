@@ -7,7 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bind/run.hpp"
-#include "bind/words.hpp"
+#include "bind/question.hpp"
 #include "prover/chance.hpp"
 
 namespace nb = nanobind;

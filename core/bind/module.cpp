@@ -15,7 +15,6 @@
 #include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
 #include "bind/steady.hpp"
-#include "bind/words.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
 

@@ -43,14 +43,15 @@ struct Layers {
 // invalid ways a miss fills, so with invalid ways they may stand for more than can happen. They are used where that
 // is known to be no loss, see machine.hpp.
 template <class P, class Use>
-auto with_plain_machine(const P &policy, const Setting &setting, bool comes_back, const Limits &limits, Use use) {
+auto with_plain_machine(const P &policy, const Setting &setting, Flushes flushes, const Limits &limits, Use use) {
     if (setting.view == View::fastest) {
         if constexpr (SymmetricPolicy<P>) {
             try {
                 RelativeMachine<P> full(policy, Start::any, limits);
                 if (setting.start == Start::any) return use(full, true);
                 const bool whole = setting.start != Start::invalidations || requires { policy.base(); };
-                if ((!comes_back && whole && full.fills_like_hits()) || interchangeable<P>())
+                const bool any_first = (whole && full.fills_like_hits()) || interchangeable<P>();
+                if ((any_first && flushes == Flushes::none) || fill_order_is_free<P>())
                     return use(RelativeMachine<P>(policy, Start::invalid, limits), true);
             } catch (const NeedsAbsoluteWays &) {
             }
@@ -87,7 +88,7 @@ inline Layers layers(const PolicyChoice &choice, int ways, const RawWord &raw, c
                      const Limits &limits) {
     const Word word = prepare(raw, unlimited);
     return with_policy(choice, ways, [&](const auto &policy) {
-        return with_plain_machine(policy, setting, raw.comes_back(), limits, [&](const auto &machine, bool positions) {
+        return with_plain_machine(policy, setting, raw.flushes(), limits, [&](const auto &machine, bool positions) {
             Layers result{positions, {}};
             LiveLines live(word);
             GoneSets gone;

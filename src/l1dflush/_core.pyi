@@ -3,6 +3,7 @@
 A policy is given by its canonical name (:mod:`l1dflush.cache.policies`) or as a machine (:class:`Mealy`); an
 unknown name or a number of ways the policy is not defined at raises ``ValueError``. A policy state is a list of
 numbers, the same as the Python twin uses.
+
 A word is given as two lists of equal length: line ids (0 to 2**32 - 1) and kinds (0 access, 1 optional, 2
 flush). ``max_states`` limits the states held in memory at the same time (default :data:`DEFAULT_MAX_STATES`);
 beyond it :class:`StateSpaceTooLargeError` is raised, and :class:`OutOfTimeError` after ``max_seconds``.
@@ -18,8 +19,6 @@ from numpy.typing import NDArray
 
 MAX_WAYS: int
 DEFAULT_MAX_STATES: int
-LONGEST_WORD: int
-"""How long the words of :func:`complete_words` may be."""
 
 class StateSpaceTooLargeError(RuntimeError):
     """More than ``max_states`` states; nothing may be concluded."""
@@ -95,100 +94,6 @@ def witness(
     ``smallest``: fewest lines of the word cached at the start, then fewest hits, then most left.
     """
 
-def complete_words(
-    policy: str | Mealy,
-    ways: int,
-    length: int,
-    *,
-    limit: int | None = None,
-    start: str = "any",
-    cold: bool = False,
-    max_states: int | None = None,
-    max_seconds: float | None = None,
-    absolute: bool = False,
-    kept: int = 2000,
-) -> tuple[list[list[int]], int]:
-    """Every word of ``length`` accesses, repeats included, that leaves no old line; and how many beginnings of words
-    were looked at.
-
-    Lines are numbered as they first occur, and words are sorted; with ``limit``, only as many words as that, any ones.
-    ``start`` and ``absolute`` as for :func:`decide`; ``cold``: none of the lines is cached at the start. ``kept``: how
-    many of the hardest states are carried along before all are asked; it changes the time, never the words.
-_SteadyStep = tuple[int, int, int, int, list[int]]
-
-def steady(
-    policy: str | Mealy,
-    ways: int,
-    words: Sequence[Sequence[tuple[int, int]]],
-    *,
-    lines: int,
-    own: Sequence[int],
-    from_any: bool,
-    invalidations: bool,
-    touches: int,
-    enough: Sequence[int],
-    verdict: bool,
-    max_states: int | None = None,
-    max_seconds: float | None = None,
-    absolute: bool = False,
-) -> tuple[list[int], bool, int, int, tuple[list[int], list[int], list[tuple[int, list[_SteadyStep]]], int] | None]:
-    """The most old lines left at the end of each of ``words`` (line, kind), played in turn again and again.
-
-    ``lines``: their number; they are 0, 1, ...; ``own``: those that others may access between the flushes.
-    ``from_any``: the greatest fixpoint instead of the least. ``enough``: what each word cannot exceed; a search that
-    reaches it ends. ``verdict``: so does one that finds anything left.
-
-    Returns also whether these are the true numbers (and not what the memory allowed to find), the rounds, the states
-    held at the end, and a run to the most that is left: policy state, content per way (-1 an old line, -2 invalid),
-    legs, and how many of these lead back to the start. A leg is the number of a word, or -1 for what others do between
-    two flushes (one thing each), and its steps. A step is what happens (as in :func:`witness`, and 7 others hit, 8
-    others bring a line in, 9 a way becomes invalid), in which way, at or before which item, the line brought in (-1: an
-    old line, or during a flush none of the protocol's), and the policy state afterwards.
-def chance(
-def layers(
-    policy: str | Mealy,
-    ways: int,
-    lines: Sequence[int],
-    kinds: Sequence[int],
-    *,
-    start: str = "any",
-    touches: int = 0,
-    cold: Sequence[int] = ...,
-    max_states: int | None = None,
-    max_seconds: float | None = None,
-    absolute: bool = False,
-) -> tuple[bytes, bytes, int, int, int]:
-    """Bounds of the largest chance that an old line is left, equal if it is known exactly: (lower, upper, base,
-    exponent, states). The bounds are whole numbers, lowest byte first, over base ** exponent.
-
-    ``ValueError`` for a policy that leaves nothing to chance and is no machine.
-    """
-
-def chance_curve(
-    policy: str | Mealy,
-    ways: int,
-    most: int,
-    *,
-    start: str = "any",
-    touches: int = 0,
-    cold: bool = False,
-    max_states: int | None = None,
-    max_seconds: float | None = None,
-    absolute: bool = False,
-) -> tuple[list[tuple[bytes, bytes]], int, bool, int]:
-    """The same after n = 0, 1, ..., ``most`` pairwise different accesses, over base ** (n + touches): (bounds, base,
-    endless, states). ``endless``: in some state that can be reached an old line can be kept for ever.
-) -> tuple[bool, list[list[tuple[list[int], list[int], int, list[int]]]]]:
-) -> tuple[bool, list[list[tuple[list[int], list[int], int, list[int]]] | None]]:
-    """The states that the search keeps before each item, and behind the last, down to the first empty layer.
-
-    Returns whether they are seen by position (see :func:`policy_position`) instead of by way, and the layers; ``None``
-    is a layer that is the same as the one before. A state is the policy's numbers (by position those of the residue),
-    what each way holds, the touches used, and the lines that only prefetches touched and that were pushed out since. A
-    way holds a line (its number in the order of first occurrence), or is -1 unknown and perhaps invalid, -2 unknown
-    and valid, -3 settled, -4 invalid, -5 brought in by others. ``max_states`` also holds for all layers together.
-    """
-
 class Mealy:
     """A machine from a file. ``states`` is their number; a state's number is its policy state (a list of one).
 
@@ -251,6 +156,119 @@ def policy_residue(policy: str | Mealy, ways: int, state: Sequence[int]) -> list
 def policy_start_states(policy: str | Mealy, ways: int, max_states: int | None = None) -> list[list[int]]:
     """Every state of a full set that was filled from empty; of a machine without fills, every state reachable from
     its start.
+    """
+
+_SteadyStep = tuple[int, int, int, int, list[int]]
+
+def steady(
+    policy: str | Mealy,
+    ways: int,
+    words: Sequence[Sequence[tuple[int, int]]],
+    *,
+    lines: int,
+    own: Sequence[int],
+    from_any: bool,
+    invalidations: bool,
+    touches: int,
+    enough: Sequence[int],
+    verdict: bool,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[list[int], bool, int, int, tuple[list[int], list[int], list[tuple[int, list[_SteadyStep]]], int] | None]:
+    """The most old lines left at the end of each of ``words`` (line, kind), played in turn again and again.
+
+    ``lines``: their number; they are 0, 1, ...; ``own``: those that others may access between the flushes.
+    ``from_any``: the greatest fixpoint instead of the least. ``enough``: what each word cannot exceed; a search that
+    reaches it ends. ``verdict``: so does one that finds anything left.
+
+    Returns also whether these are the true numbers (and not what the memory allowed to find), the rounds, the states
+    held at the end, and a run to the most that is left: policy state, content per way (-1 an old line, -2 invalid),
+    legs, and how many of these lead back to the start. A leg is the number of a word, or -1 for what others do between
+    two flushes (one thing each), and its steps. A step is what happens (as in :func:`witness`, and 7 others hit, 8
+    others bring a line in, 9 a way becomes invalid), in which way, at or before which item, the line brought in (-1: an
+    old line, or during a flush none of the protocol's), and the policy state afterwards.
+    """
+
+def chance(
+    policy: str | Mealy,
+    ways: int,
+    lines: Sequence[int],
+    kinds: Sequence[int],
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: Sequence[int] = ...,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[bytes, bytes, int, int, int]:
+    """Bounds of the largest chance that an old line is left, equal if it is known exactly: (lower, upper, base,
+    exponent, states). The bounds are whole numbers, lowest byte first, over base ** exponent.
+
+    ``ValueError`` for a policy that leaves nothing to chance and is no machine.
+    """
+
+def chance_curve(
+    policy: str | Mealy,
+    ways: int,
+    most: int,
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: bool = False,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[list[tuple[bytes, bytes]], int, bool, int]:
+    """The same after n = 0, 1, ..., ``most`` pairwise different accesses, over base ** (n + touches): (bounds, base,
+    endless, states). ``endless``: in some state that can be reached an old line can be kept for ever.
+    """
+
+LONGEST_WORD: int
+"""How long the words of :func:`complete_words` may be."""
+
+def complete_words(
+    policy: str | Mealy,
+    ways: int,
+    length: int,
+    *,
+    limit: int | None = None,
+    start: str = "any",
+    cold: bool = False,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+    kept: int = 2000,
+) -> tuple[list[list[int]], int]:
+    """Every word of ``length`` accesses, repeats included, that leaves no old line; and how many beginnings of words
+    were looked at.
+
+    Lines are numbered as they first occur, and words are sorted; with ``limit``, only as many words as that, any ones.
+    ``start`` and ``absolute`` as for :func:`decide`; ``cold``: none of the lines is cached at the start. ``kept``: how
+    many of the hardest states are carried along before all are asked; it changes the time, never the words.
+    """
+
+def layers(
+    policy: str | Mealy,
+    ways: int,
+    lines: Sequence[int],
+    kinds: Sequence[int],
+    *,
+    start: str = "any",
+    touches: int = 0,
+    cold: Sequence[int] = ...,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+    absolute: bool = False,
+) -> tuple[bool, list[list[tuple[list[int], list[int], int, list[int]]] | None]]:
+    """The states that the search keeps before each item, and behind the last, down to the first empty layer.
+
+    Returns whether they are seen by position (see :func:`policy_position`) instead of by way, and the layers; ``None``
+    is a layer that is the same as the one before. A state is the policy's numbers (by position those of the residue),
+    what each way holds, the touches used, and the lines that only prefetches touched and that were pushed out since. A
+    way holds a line (its number in the order of first occurrence), or is -1 unknown and perhaps invalid, -2 unknown
+    and valid, -3 settled, -4 invalid, -5 brought in by others. ``max_states`` also holds for all layers together.
     """
 
 class Simulator:

@@ -226,9 +226,9 @@ def layers(
     if outcome.curve is None or not outcome.proved:
         raise ValueError(f"an old line can be left by this word in a set of {ways} ways with {twin.name}")
     beginning = word[: len(outcome.curve) - 1]
-    with _told(twin, limits):
+    with told(twin, limits):
         return _core.layers(
-            core_policy(twin), ways, **_question(beginning, conditions, own), **_limits(limits)
+            core_policy(twin), ways, **core_question(beginning, conditions, own), **core_limits(limits)
         )  # fmt: skip
 
 
