@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.machine import parse_machine
+from l1dflush.check import read as reader
 from l1dflush.check import start as enumeration
 from l1dflush.check.checker import RejectedError, check
 from l1dflush.check.model import Certificate, digest_of
@@ -401,6 +402,12 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
         stream.truncate(MAX_BYTES + 1)
     with pytest.raises(InputError, match="too large"):
         read_certificate(file)
+
+
+def test_a_certificate_that_nobody_would_read_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_BYTES", 1000)
+    with pytest.raises(UndecidedError, match="would have 0 MiB"):
+        certificate_text(SAMPLES["positions"])
 
 
 def test_the_checker_shares_no_code_with_the_prover() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from l1dflush.check.model import Certificate, digest_of
-from l1dflush.errors import InputError
+from l1dflush.errors import InputError, UndecidedError
 
-MAX_BYTES = 256 << 20
+MAX_BYTES = 128 << 20
 
 
 def read_certificate(path: Path) -> Certificate:
@@ -39,7 +39,14 @@ def parse_certificate(data: bytes, where: str) -> Certificate:
 
 
 def certificate_text(certificate: Certificate) -> str:
-    """The file of a certificate, with the digest that belongs to it."""
+    """The file of a certificate, with the digest that belongs to it.
+
+    Raises UndecidedError where nobody would read it because of its size.
+    """
     content = certificate.model_dump(mode="json")
     content["digest"] = digest_of(content)
-    return json.dumps(content, separators=(",", ":")) + "\n"
+    text = json.dumps(content, separators=(",", ":")) + "\n"
+    if len(text) > MAX_BYTES:
+        what = f"the certificate would have {len(text) >> 20} MiB, more than {MAX_BYTES >> 20}"
+        raise UndecidedError("certificate-too-large", what)
+    return text
