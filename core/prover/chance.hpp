@@ -318,8 +318,9 @@ private:
 };
 
 // After all items of the word.
-inline Chance chance(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
+inline Chance chance(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting,
                      const Limits &limits) {
+    setting.cold = !raw.cold.empty();
     return with_policy(choice, ways, [&](const auto &policy) -> Chance {
         using P = std::decay_t<decltype(policy)>;
         if constexpr (ChancePolicy<P>) {
@@ -402,7 +403,8 @@ ChanceCurve chance_curve_with(const Machine &machine, std::size_t most, bool col
 
 // After 0, 1, ..., `most` pairwise different accesses. `cold`: none of these lines is cached at the start.
 inline ChanceCurve chance_curve(const PolicyChoice &choice, int ways, std::size_t most, bool cold,
-                                const Setting &setting, const Limits &limits) {
+                                Setting setting, const Limits &limits) {
+    setting.cold = cold;
     return with_policy(choice, ways, [&](const auto &policy) -> ChanceCurve {
         using P = std::decay_t<decltype(policy)>;
         if constexpr (ChancePolicy<P>) {

@@ -132,8 +132,8 @@ constexpr bool fill_order_is_free() {
 //
 // Positions do not tell which of two invalid ways a miss fills. Where that is asked the search starts again with the
 // absolute machine (NeedsAbsoluteWays). It is not asked in two cases:
-//   - Filling an invalid way does to the policy what a hit does, and no line is accessed after a FLUSH of it. Then ways
-//     that are invalid at the start add nothing, and the start `any` will do: compare a run that fills p, invalid since
+//   - Filling an invalid way does to the policy what a hit does, no line is accessed after a FLUSH of it, and any line
+//     may be cached at the start. Then ways that are invalid at the start add nothing, and the start `any` will do: compare a run that fills p, invalid since
 //     the start, with the one in which p holds the line that fills it, or an old line if it is a touch that fills it.
 //     What p goes through is the same. It is the first access of that line: all that were accessed before are still
 //     cached, because nothing is evicted while a way is invalid, and none of those flushed comes back. Ways that become

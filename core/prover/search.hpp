@@ -27,6 +27,7 @@ struct Setting {
     Start start = Start::any;
     std::uint32_t touches = 0;
     View view = View::fastest;
+    bool cold = false;  // some lines of the word are not cached at the start
 };
 
 // Whether any renaming of the ways is a symmetry of the policy.
@@ -42,6 +43,8 @@ constexpr bool interchangeable() {
 // that it needs them. BitMachine is the one to use for bit-PLRU.
 template <class BitMachine, class P, class Use>
 auto with_machine(const P &policy, const Setting &setting, Flushes flushes, const Limits &limits, Use use) {
+    // Where ways that are invalid at the start may add nothing, see machine.hpp.
+    const bool nothing_new = flushes != Flushes::lines_that_come_back && !setting.cold;
     if (setting.view == View::fastest) {
         if constexpr (SymmetricPolicy<P>) {
             try {
@@ -52,7 +55,7 @@ auto with_machine(const P &policy, const Setting &setting, Flushes flushes, cons
                     return use(RelativeMachine<P>(policy, setting.start == Start::any ? Start::any : Start::invalid, limits),
                                policy);
                 const bool whole = setting.start != Start::invalidations || requires { policy.base(); };
-                if (setting.start == Start::any || (flushes != Flushes::lines_that_come_back && whole && machine.fills_like_hits()))
+                if (setting.start == Start::any || (nothing_new && whole && machine.fills_like_hits()))
                     return use(machine, policy);
                 if (interchangeable<P>() && flushes == Flushes::none)
                     return use(RelativeMachine<P>(policy, Start::invalid, limits), policy);
@@ -60,7 +63,7 @@ auto with_machine(const P &policy, const Setting &setting, Flushes flushes, cons
             }
         } else if constexpr (std::is_same_v<P, BitPlru>) {
             // Filling does what hitting does, as for a RelativeMachine.
-            if (policy.ways() >= 2 && (setting.start == Start::any || flushes != Flushes::lines_that_come_back)) {
+            if (policy.ways() >= 2 && (setting.start == Start::any || nothing_new)) {
                 if (setting.touches > 0) return use(LazyBitMachine(policy.ways()), policy);
                 return use(BitMachine(policy.ways()), policy);
             }
@@ -167,8 +170,9 @@ Decision decide_word(const Machine &machine, const Word &word, std::uint32_t tou
 // long before their end. So beginnings of the word are tried first, as words of their own: up to the first repeated
 // line, then a quarter more, and again. What they leave is exactly what the word leaves up to there (the curve says
 // nothing about later items), and when it is nothing, it stays nothing.
-inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting, bool merge_repeats,
+inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting, bool merge_repeats,
                        const Limits &limits) {
+    setting.cold = !raw.cold.empty();
     std::vector<std::size_t> ends;
     std::size_t end = raw.items_before_repeat();
     for (int tries = 0; tries < 3 && end < raw.lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
@@ -277,7 +281,8 @@ constexpr bool many_states() {
 }
 
 inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
-                         const Setting &setting, const Limits &limits) {
+                         Setting setting, const Limits &limits) {
+    setting.cold = cold;
     return with_policy(choice, ways, [&](const auto &policy) {
         using P = std::decay_t<decltype(policy)>;
         if constexpr (many_states<P>() && !std::is_same_v<P, BitPlru>) {

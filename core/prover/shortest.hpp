@@ -249,7 +249,8 @@ private:
 constexpr std::uint32_t longest_word = 255;
 
 inline CompleteWords complete_words(const PolicyChoice &choice, int ways, const WordSearch &wanted,
-                                    const Setting &setting, const Limits &limits) {
+                                    Setting setting, const Limits &limits) {
+    setting.cold = wanted.cold;
     require(wanted.length <= longest_word, "words of more than 255 accesses are not searched");
     require(wanted.kept > 0, "at least one state must be kept");
     require(setting.touches == 0, "words are searched without touches by others");

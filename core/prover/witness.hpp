@@ -370,8 +370,9 @@ std::optional<Path> any_path(const Machine &machine, const Word &word, std::uint
 // even where the start `any` would do for a verdict. For policies with symmetries they are filled in any order at
 // first; if that is no run of the real policy, way numbers must be kept; and if that takes too much, the smallest that
 // has no invalid way is given and is said to be perhaps not the smallest.
-inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
+inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting,
                                       bool smallest, const Limits &limits) {
+    setting.cold = !raw.cold.empty();
     using Found = std::optional<Witness>;
     return with_policy(choice, ways, [&](const auto &policy) -> Found {
         using P = std::decay_t<decltype(policy)>;

@@ -171,7 +171,9 @@ def _judge(
     for path in words:
         for found in path.per_set:
             has = found.has if has is None else min(has, found.has)
-            if _bound(bound, found.word) <= leftovers:
+            # With a cold start the bound is about buffer lines only.
+            known = (ways,) if question.conditions.start.cold and found.own else bound
+            if _bound(known, found.word) <= leftovers:
                 continue  # this set can be no worse than what is known already
             try:
                 answer = prover.decide(
@@ -210,7 +212,9 @@ def _judge(
 def _distinct(question: Question, policy: str, ways: int) -> tuple[int | None, tuple[int, ...] | None, tuple[int, ...]]:
     """What pairwise different accesses need and leave, each None where it is not known, and what they leave at most."""
     limits = question.limits()
-    needs, curve, bound = None, None, (ways,)
+    needs: int | None = None
+    curve: tuple[int, ...] | None = None
+    bound: tuple[int, ...] = (ways,)
     # None of them is known unless the one before it is.
     with suppress(UndecidedError):
         bound = prover.at_most(policy, ways, question.conditions, limits=limits)

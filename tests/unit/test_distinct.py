@@ -1,0 +1,121 @@
+"""Pairwise different accesses: the packed and the counted search against the general one."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l1dflush import _core
+from l1dflush.cache.policies import all_policies, get_policy
+from l1dflush.errors import InputError
+
+STARTS = ["any", "any+invalid"]
+
+AGED = [
+    f"QLRU_H{hit}_M{insert}_R{replace}_U{update}{only}"
+    for hit, insert, replace, update, only in product(("21", "11", "00"), "0123", "012", "0123", ("", "_UMO"))
+]
+
+
+def defined(name: str, ways: int) -> bool:
+    try:
+        get_policy(name, ways)
+    except InputError:
+        return False
+    return True
+
+
+def outcome(name: str, ways: int, start: str, **more: object) -> tuple[list[int], bool]:
+    """The curve as far as it tells anything, and whether it comes to 0. One that does not is left off where it first
+    has its last value: searches notice at different points that nothing will change."""
+    curve, ended, *_ = _core.distinct(name, ways, start=start, **more)  # type: ignore[arg-type]
+    return (curve if ended else curve[: curve.index(curve[-1]) + 1]), ended
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("ways", [1, 2, 3, 4, 5])
+def test_packed_sets_are_the_general_search(ways: int, start: str) -> None:
+    for name in all_policies(ways):
+        for cold in (False, True):
+            fast = outcome(name, ways, start, cold=cold)
+            assert fast == outcome(name, ways, start, cold=cold, absolute=True), (name, cold)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_packed_sets_at_3_ways_for_the_whole_family(start: str) -> None:
+    for name in AGED:
+        if defined(name, 3):
+            assert outcome(name, 3, start) == outcome(name, 3, start, absolute=True), name
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("ways", [3, 4])
+def test_counts_are_bounds(ways: int, start: str) -> None:
+    exact = 0
+    # So little memory that the packed search does not fit.
+    states = {3: 100, 4: 800}[ways]
+    for name in AGED:
+        if not defined(name, ways):
+            continue
+        try:
+            above, _, _, _, surely = _core.distinct(name, ways, start=start, max_states=states)
+        except _core.StateSpaceTooLargeError:
+            continue
+        true, _ = outcome(name, ways, start, absolute=True)
+        true += [true[-1]] * max(len(above) - len(true), 0)
+        assert all(up >= left for up, left in zip(above, true, strict=False)), name
+        assert all(low in (0, left) for low, left in zip(surely, true, strict=False)), name
+        exact += not surely
+    assert exact > 10
+
+
+AGES = st.lists(st.integers(0, 3), min_size=4, max_size=4)
+
+
+@pytest.mark.parametrize("name", [name for name in AGED if defined(name, 4)][::5])
+@settings(max_examples=20, derandomize=True, deadline=None, database=None)
+@given(ages=AGES, way=st.integers(0, 3), order=st.permutations(range(4)))
+def test_ages_treat_all_ways_alike(name: str, ages: list[int], way: int, order: list[int]) -> None:
+    """Renaming the ways renames what a hit and a fill do: what the counted search takes for granted."""
+    policy = get_policy(name, 4)
+    renamed = [0] * 4
+    for old, new in enumerate(order):
+        renamed[new] = ages[old]
+
+    def back(state: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(state[order[old]] for old in range(4))
+
+    assert back(policy.hit(tuple(renamed), order[way])) == policy.hit(tuple(ages), way)
+    (one,), (other,) = policy.fills(tuple(renamed), order[way]), policy.fills(tuple(ages), way)
+    assert back(one.state) == other.state
+
+
+def test_who_may_be_replaced_is_a_matter_of_the_age_alone() -> None:
+    for name in AGED[::7]:
+        if not defined(name, 3):
+            continue
+        policy = get_policy(name, 3)
+        for state in _core.policy_start_states(name, 3):
+            victims = set()
+            for order in permutations(range(3)):
+                (choice,) = policy.misses(tuple(state[way] for way in order))
+                victims.add(state[order[choice.way]])
+            # With R1 the first way is replaced where no age is 3, whatever it is.
+            assert len(victims) == 1 or "_R1_" in name
+
+
+def test_hits_in_a_row_come_to_rest_as_soon_as_is_said() -> None:
+    for ways in (1, 2, 3):
+        for name in AGED:
+            if not defined(name, ways):
+                continue
+            policy = get_policy(name, ways)
+            enough = _core.policy_repeat_hits(name, ways)
+            for ages in product(range(4), repeat=ways):
+                state = policy.hit(ages, 0)
+                for _ in range(enough):
+                    state = policy.hit(state, 0)
+                assert policy.hit(state, 0) == state, (name, ages)
