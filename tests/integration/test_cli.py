@@ -211,7 +211,7 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
         (["verify", "--json", "--quiet"], "exclude each other"),
         (["explain", "fence"], "did you mean no-fence?"),
-        (["schema", "nope"], "there are verify, comparison, trace, policies, policy-run, error"),
+        (["schema", "nope"], "there are verify, comparison, check, certificate, trace, policies, policy-run, error"),
         (["trace"], "missing argument"),
         (["cpus", "--cpu-folder", "/nowhere"], "/nowhere"),
         (["policies", "nope"], "unknown replacement policy 'nope'"),
