@@ -20,6 +20,7 @@ from l1dflush.cli.main import main
 from l1dflush.report.json_report import SCHEMAS, schema
 
 Capture = pytest.CaptureFixture[str]
+MACHINE = Path(__file__).parents[1] / "data" / "learned-policies" / "hw" / "haswell_l1.dot"
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +92,12 @@ def test_help_imports_nothing_heavy() -> None:
         (["one-pass", "--expect", "refuted"], 0),
         (["--cpu", "zen4", "--expect", "undecided"], 0),
         (["--expect", "proved", "--fail-on", "warning"], 2),
+        (["--cpu", "skylake", "--touches", "1"], 2),
+        (["one-pass", "--cpu", "skylake", "--start", "cold"], 0),
+        (["--cpu", "skylake", "--start", "any+invalidations"], 0),
+        (["--cpu", "skylake", "--memory", "1K"], 3),
+        (["--policy", str(MACHINE), "--geometry", "32K,8,64"], 0),
+        (["--policy", str(MACHINE), "--geometry", "32K,8,64", "--start", "any+invalid"], 3),
     ],
 )
 def test_exit_status_of_verify(arguments: list[str], status: int, capsys: Capture) -> None:
@@ -98,6 +105,25 @@ def test_exit_status_of_verify(arguments: list[str], status: int, capsys: Captur
     document = json.loads(capsys.readouterr().out)
     assert document["exit_status"] == status
     jsonschema.Draft202012Validator(schema("verify")).validate(document)
+
+
+def test_the_scope_says_start_and_touches(capsys: Capture) -> None:
+    assert main(["verify", "--cpu", "skylake", "--touches", "2", "--start", "COLD", "--json"]) == 2
+    scope = json.loads(capsys.readouterr().out)["scope"]
+    assert (scope["start"], scope["touches"], scope["all_ways_valid"]) == ("cold", 2, True)
+    assert "beyond 2 to one set" in scope["not_modelled"][0]
+
+
+def test_a_machine_that_knows_no_fills(capsys: Capture) -> None:
+    arguments = ["verify", "one-pass", "--policy", str(MACHINE), "--geometry", "32K,8,64", "--json"]
+    assert main(arguments) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert (document["scope"]["start"], document["scope"]["all_ways_valid"]) == ("any", True)
+    assert document["rows"][0]["policy"] == "haswell_l1.dot"
+    assert main([*arguments, "--start", "any+invalid"]) == 3
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert (row["verdict"], row["cause"], row["needs"]) == ("UNDECIDED", "unknown-fill", None)
+    assert "--start any" in row["reason"]
 
 
 def test_quiet_says_nothing(capsys: Capture) -> None:
@@ -210,6 +236,12 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "-D", "=1"], "--define: '=1'"),
         (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
         (["verify", "--json", "--quiet"], "exclude each other"),
+        (["verify", "--start", "warm"], "--start: unknown start 'warm'"),
+        (["verify", "--start", "steady"], "--start: the start steady cannot be proved yet"),
+        (["verify", "--touches", "9"], "--touches"),
+        (["verify", "--memory", "99999G"], "--memory: '99999G' is too much (at most 16384G)"),
+        (["verify", "--policy", "no/such.dot", "--geometry", "32K,8,64"], "no/such.dot: there is no such file"),
+        (["verify", "--policy", str(MACHINE), "--geometry", "48K,12,64"], "the machine has 8 ways, not 12"),
         (["explain", "fence"], "did you mean no-fence?"),
         (["schema", "nope"], "there are verify, comparison, check, certificate, trace, policies, policy-run, error"),
         (["trace"], "missing argument"),

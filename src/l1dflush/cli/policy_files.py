@@ -54,7 +54,9 @@ def _machine(path: Path, ways: int | None) -> Policy:
         raise InputError("this is no text", where=str(path), hint="a machine in Graphviz dot or as a table") from None
     policy = parse_machine(text, path.name)
     if ways is not None and ways != policy.ways:
-        raise InputError(f"the machine has {policy.ways} ways, not {ways}", where=str(path), hint="leave out --ways")
+        raise InputError(
+            f"the machine has {policy.ways} ways, not {ways}", where=str(path), hint=f"write {policy.ways}"
+        )
     return policy
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from l1dflush.cli import options
+from l1dflush.cli import options, proof_options
 from l1dflush.cli.against import Against, checked, compared, options_for
 from l1dflush.cli.files import check_writable
 from l1dflush.cli.output import Outcome, Page
@@ -19,6 +19,7 @@ from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
+    from l1dflush.cache.policies import Policy
     from l1dflush.verdict.comparison import ComparisonResult
     from l1dflush.verdict.model import VerifyResult
     from l1dflush.verdict.severity import Severity
@@ -31,6 +32,7 @@ Examples:
   l1dflush verify entry.o --function vmx_l1d_flush
   l1dflush verify entry.S setup.c                  both, as a linker would
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
+  l1dflush verify --touches 1 --start cold         what others may do, and where it starts
   l1dflush verify broken.S --expect refuted        a regression test
   l1dflush verify new.patch --against old.c        what a change changes
   l1dflush verify entry.o --certificate entry.l1d  a proof that others can check
@@ -76,7 +78,7 @@ def verify(
     cpu_folder: options.CpuFolder = None,
     policy: Annotated[
         str | None,
-        typer.Option("--policy", metavar="NAME", help="A replacement policy; goes with --geometry."),
+        typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine; goes with --geometry."),
     ] = None,
     geometry: Annotated[
         str | None,
@@ -93,6 +95,9 @@ def verify(
     expect: Annotated[
         Expect | None, typer.Option("--expect", help="Exit status 0 if this is the verdict, else 2.")
     ] = None,
+    set_start: proof_options.Start = None,
+    touches: proof_options.Touches = 0,
+    memory: proof_options.Memory = None,
     static_key: options.StaticKey = None,
     start: options.From = None,
     until: options.Until = None,
@@ -111,6 +116,9 @@ def verify(
     """Prove that a flush routine empties the L1D, for every state that the cache can be in, or show how a
     line survives."""
     shape = _cache(policy, geometry, cpu)
+    machine = _machine(policy, shape)
+    about = proof_options.conditions(set_start, touches, machine)
+    prover_memory = proof_options.memory(memory)
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
@@ -138,11 +146,13 @@ def verify(
         asked,
         cpus=tuple(cpu or ()),
         cpu_folders=tuple(cpu_folder or ()),
-        policy=policy,
+        policy=machine or policy,
         geometry=shape,
         every_cpu=every_cpu,
         every_path=every_path,
         fail_on=_severity(fail_on),
+        conditions=about,
+        memory=prover_memory,
     )
     notes: dict[str, None] = {}
 
@@ -200,6 +210,17 @@ def _cache(policy: str | None, geometry: str | None, cpus: list[str] | None) -> 
         return Geometry.parse(geometry)
     except InputError as error:
         raise InputError(error.what, where="--geometry", hint=error.hint) from None
+
+
+def _machine(policy: str | None, geometry: Geometry | None) -> Policy | None:
+    """The machine, if ``--policy`` names a file with one. Raises InputError."""
+    if policy is None or geometry is None:
+        return None
+    from l1dflush.cache.policy.machine import MachinePolicy  # noqa: PLC0415
+    from l1dflush.cli.policy_files import policy_named  # noqa: PLC0415
+
+    found = policy_named(policy, geometry.ways)
+    return found if isinstance(found, MachinePolicy) else None
 
 
 def _severity(fail_on: FailOn | None) -> Severity | None:

@@ -84,7 +84,7 @@ def _isolated(
     warn: _Warn | None,
 ) -> _Result:
     model.model_rebuild()
-    text = run_in_child(task, limits_for(options.max_seconds), waiting=waiting, warn=warn)
+    text = run_in_child(task, limits_for(options.max_seconds, options.memory), waiting=waiting, warn=warn)
     try:
         return model.model_validate_json(text)
     except ValueError:

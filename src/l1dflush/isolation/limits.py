@@ -7,6 +7,8 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from l1dflush.proof.limits import DEFAULT_MEMORY
+
 # What following and proving may take together, as a multiple of the time limit for each: C is judged twice, and a
 # file may have several candidates.
 _PHASES = 6
@@ -15,19 +17,20 @@ _COMPILERS_SECONDS = 120.0
 # A process that is told that its time is up has this long to die of it.
 _CPU_GRACE_SECONDS = 5
 _LONGEST_SECONDS = 1e9
+# Each of 64 paths may leave an emulator with 10 MiB, and events take 200 bytes each.
+_BESIDE_THE_PROVER = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one child. Those on time and files also hold for each compiler that it starts.
 
-    ``memory_bytes`` counts addresses, beyond those in use at the start: the prover keeps to 1 GiB, each of 64 paths
-    may leave an emulator with 10 MiB, and events take 200 bytes each. ``answer_bytes`` is the longest answer that is
+    ``memory_bytes`` counts addresses, beyond those in use at the start. ``answer_bytes`` is the longest answer that is
     read, as JSON text.
     """
 
     wall_seconds: float = _PHASES * 10.0 + _COMPILERS_SECONDS
-    memory_bytes: int = 4 << 30
+    memory_bytes: int = _BESIDE_THE_PROVER + DEFAULT_MEMORY
     file_bytes: int = 128 << 20
     answer_bytes: int = 256 << 20
 
@@ -48,9 +51,12 @@ class Limits:
         _limit(resource.RLIMIT_AS, memory, memory)
 
 
-def limits_for(max_seconds: float) -> Limits:
-    """The limits of a run whose ``--max-seconds`` is this."""
-    return Limits(wall_seconds=min(_PHASES * max_seconds + _COMPILERS_SECONDS, _LONGEST_SECONDS))
+def limits_for(max_seconds: float, memory: int = DEFAULT_MEMORY) -> Limits:
+    """The limits of a run whose ``--max-seconds`` and ``--memory`` are these."""
+    return Limits(
+        wall_seconds=min(_PHASES * max_seconds + _COMPILERS_SECONDS, _LONGEST_SECONDS),
+        memory_bytes=_BESIDE_THE_PROVER + memory,
+    )
 
 
 def _limit(which: int, soft: int, hard: int) -> None:

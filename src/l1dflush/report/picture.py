@@ -1,8 +1,8 @@
 """A counterexample for people: what happens step by step, and the set as boxes before and after.
 
 The lines are named as short as a box allows: old lines are letters as in the result, buffer lines are
-numbered in the order in which they are read, and whatever else is read gets ``x`` and a number. The list of
-steps says which number is which line.
+numbered in the order in which they are read, what others bring in is ``o`` and a number, and whatever else is
+read gets ``x`` and a number. The list of steps says which number is which line.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ LAST_STEPS = 8
 MAX_STEPS = 40
 
 _BUFFER = re.compile(r"buffer([+-].*)?")
+_BY_OTHERS = re.compile(r"other([0-9]+)")
 
 
 def is_old(line: str) -> bool:
@@ -41,6 +42,8 @@ def labels(counterexample: CounterexampleInfo) -> dict[str, str]:
         elif _BUFFER.fullmatch(name):
             short[name] = str(buffer_lines)
             buffer_lines += 1
+        elif found := _BY_OTHERS.fullmatch(name):
+            short[name] = f"o{found[1]}"
         else:
             short[name] = f"x{others}"
             others += 1
@@ -66,6 +69,8 @@ def picture(counterexample: CounterexampleInfo, width: int) -> list[Text]:
         marks = " ".join(("^" * len(x) if is_old(x) else "").center(inner) for x in after[part])
         if marks.strip():
             lines.append(Text(f"{'':{indent + 1}}").append(marks.rstrip(), "red").append(" left", "red"))
+    if "" in (*before, *after):
+        lines.append(Text("  an empty box is an invalid way", "dim"))
     return lines
 
 
@@ -89,6 +94,7 @@ def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     digits = len(str(len(numbered)))
     access_width = min(max((cell_len(safe(step.access)) for _, step in numbered), default=0), max(width - 48, 16))
     label_width = max((len(short[step.access]) for _, step in numbered), default=0)
+    others = any(step.by_others for step in counterexample.steps)
     lines = []
     for number, step in numbered:
         if left_out and number == FIRST_STEPS + 1:
@@ -98,13 +104,17 @@ def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
         name = safe(step.access)
         blank = " " * max(access_width - cell_len(name), 0)
         head = f"  {number:>{digits}}  {short[step.access]:>{label_width}} = {name}{blank}  "
-        lines.append(Text(head).append(_event(step, short)))
+        lines.append(Text(head).append(_event(step, short, 5 if others else 4)))
+    if others:
+        what = "* an access by others in between; a line that it brings in is no old line"
+        lines += paragraph(what, width, indent="  ", style="dim")
     return lines
 
 
-def _event(step: Step, short: dict[str, str]) -> Text:
+def _event(step: Step, short: dict[str, str], result_width: int) -> Text:
     place = "" if step.way is None else f"way {step.way}"
-    text = Text(f"{step.result:<4}  {place:<6}  ")
+    result = f"{step.result}*" if step.by_others else step.result
+    text = Text(f"{result:<{result_width}}  {place:<6}  ")
     if step.evicted is not None:
         gone = short.get(step.evicted, safe(step.evicted))
         text.append(f"evicts {gone:<3}  " if gone else "")

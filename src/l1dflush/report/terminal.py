@@ -171,10 +171,11 @@ def conclusion(result: VerifyResult, width: int) -> list[Text]:
     lines = paragraph(text, width, indent="")
     lines[0].stylize(VERDICT_STYLES[result.verdict], 0, len(verdict))
     ways = ", all ways valid" if scope.all_ways_valid else ""
-    touches = f"{scope.touches} touches by others" if scope.touches else "no touches by others"
+    meaning = f": {scope.start_meaning}" if scope.start_meaning else ""
+    touches = f"{scope.touches or 'no'} touch{'' if scope.touches == 1 else 'es'} by others"
     # Where nothing was proved there is nothing to qualify.
     facts = [
-        ("start", f"{scope.start}{ways}; {touches}"),
+        ("start", f"{scope.start}{meaning}{ways}; {touches}"),
         ("granted", "; ".join(scope.taken_for_granted)),
         ("not modelled", "; ".join(scope.not_modelled)),
         ("exit status", _exit_status(result)),

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from l1dflush import __version__
 from l1dflush.cache.cpus import Catalogue, Cpu
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import get_policy
+from l1dflush.cache.policies import Policy, get_policy
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.proof.conditions import Conditions
+from l1dflush.proof.prover import resolved
 from l1dflush.routine.load import load
 from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.model import Kind, Path, Trace
@@ -35,7 +37,7 @@ from l1dflush.verdict.model import (
     VerifyResult,
 )
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.rows import Outcome, Question, judge_cache
+from l1dflush.verdict.rows import Outcome, Question, judge_cache, refuse_steady
 from l1dflush.verdict.select import NotFollowedError, select
 from l1dflush.verdict.walk import (
     PAGE,
@@ -57,10 +59,11 @@ TAKEN_FOR_GRANTED = (
     "the set index is (address / line size) mod sets",
     "different inputs point to different memory",
 )
-NOT_MODELLED = (
-    "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads",
-    "fill buffers, store buffers and other levels of the cache",
-)
+BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads"
+OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
+
+# One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
+_Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 
 
 def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
@@ -68,6 +71,7 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
 
     Raises InputError for input that cannot be used. What the tool cannot follow becomes UNDECIDED.
     """
+    refuse_steady(options.conditions)
     caches = _caches(options)
     routines = load(source, options.load_options())
     try:
@@ -94,8 +98,7 @@ def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult
     )
 
 
-def _caches(options: VerifyOptions) -> list[tuple[Cpu | None, Geometry, str | None, bool]]:
-    """What to judge: (CPU or None for --policy, geometry, policy, whether it decides)."""
+def _caches(options: VerifyOptions) -> list[_Cache]:
     if (options.policy is None) != (options.geometry is None):
         raise InputError(
             "--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64"
@@ -103,8 +106,8 @@ def _caches(options: VerifyOptions) -> list[tuple[Cpu | None, Geometry, str | No
     if options.policy is not None and options.geometry is not None:
         if options.cpus:
             raise InputError("--cpu and --policy exclude each other", hint="a CPU has a policy already")
-        name = get_policy(options.policy, options.geometry.ways).name
-        return [(None, options.geometry, name, True)]
+        policy = resolved(options.policy, options.geometry.ways)
+        return [(None, options.geometry, policy, True)]
     catalogue: Catalogue = load_catalogue(options.cpu_folders)
     if options.cpus:
         named = {cpu.name: cpu for cpu in (catalogue.get(name) for name in options.cpus)}
@@ -112,9 +115,7 @@ def _caches(options: VerifyOptions) -> list[tuple[Cpu | None, Geometry, str | No
     return [(cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()]
 
 
-def _judge(
-    trace: Trace, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]], options: VerifyOptions
-) -> VerifyResult:
+def _judge(trace: Trace, caches: Sequence[_Cache], options: VerifyOptions) -> VerifyResult:
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
@@ -161,13 +162,13 @@ def _judge(
     )
 
 
-def _rows(question: Question, caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]]) -> list[Row]:
+def _rows(question: Question, caches: Sequence[_Cache]) -> list[Row]:
     """One row per group of CPUs with the same cache; those that decide first."""
-    groups: dict[tuple[bool, bool, Geometry, str | None], list[Cpu]] = {}
+    groups: dict[tuple[bool, bool, Geometry, str | Policy | None], list[Cpu]] = {}
     for cpu, geometry, policy, decides in caches:
         affected = cpu is not None and cpu.l1tf_affected
         groups.setdefault((not decides, not affected, geometry, policy), []).extend([cpu] if cpu is not None else [])
-    outcomes: dict[tuple[Geometry, str | None], Outcome] = {}
+    outcomes: dict[tuple[Geometry, str | Policy | None], Outcome] = {}
     rows = []
     for (informs, unaffected, geometry, policy), cpus in sorted(groups.items(), key=lambda item: item[0][:2]):
         key = (geometry, policy)
@@ -181,7 +182,7 @@ def _rows(question: Question, caches: Sequence[tuple[Cpu | None, Geometry, str |
                 l1tf_affected=not unaffected,
                 decides=not informs,
                 geometry=GeometryInfo(size=geometry.size, ways=geometry.ways, sets=geometry.sets, line=geometry.line),
-                policy=policy or "unknown",
+                policy=policy if isinstance(policy, str) else policy.name if policy else "unknown",
                 policy_certainty=", ".join(dict.fromkeys(str(cpu.policy_certainty) for cpu in cpus)) or "given",
                 needs=outcome.needs,
                 has=outcome.has,
@@ -199,8 +200,8 @@ def _rows(question: Question, caches: Sequence[tuple[Cpu | None, Geometry, str |
     return rows
 
 
-def _outcome(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
-    if policy is not None and not _is_defined(policy, geometry.ways):
+def _outcome(question: Question, geometry: Geometry, policy: str | Policy | None) -> Outcome:
+    if isinstance(policy, str) and not _is_defined(policy, geometry.ways):
         reason = f"the policy {policy} is not one that this version proves"
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, "policy-not-supported", reason)
     return judge_cache(question, geometry, policy)
@@ -235,7 +236,7 @@ def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyO
 
 def _compare_unoptimised(
     source: str | Sequence[str],
-    caches: Sequence[tuple[Cpu | None, Geometry, str | None, bool]],
+    caches: Sequence[_Cache],
     options: VerifyOptions,
     result: VerifyResult,
 ) -> VerifyResult:
@@ -273,13 +274,7 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
         paths=(),
         findings=(),
         rows=(),
-        scope=Scope(
-            start=str(options.conditions.start),
-            all_ways_valid=options.conditions.start.all_ways_valid,
-            touches=options.conditions.touches,
-            taken_for_granted=TAKEN_FOR_GRANTED,
-            not_modelled=NOT_MODELLED,
-        ),
+        scope=_scope_of(options.conditions, TAKEN_FOR_GRANTED),
         verdict=Verdict.UNDECIDED,
         cause=error.cause,
         reason=str(error),
@@ -291,12 +286,20 @@ def _scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope
     kinds = {note.kind for note in trace.routine.notes}
     content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
+    granted = (*_granted(trace, buffer), *_of_compiler(trace.routine, options), *trace.assumptions)
+    return _scope_of(options.conditions, granted, unchecked)
+
+
+def _scope_of(conditions: Conditions, granted: tuple[str, ...], unchecked: tuple[str, ...] = ()) -> Scope:
+    touches = conditions.touches
+    others = BY_OTHERS.replace(":", f", beyond {touches} to one set:") if touches else BY_OTHERS
     return Scope(
-        start=str(options.conditions.start),
-        all_ways_valid=options.conditions.start.all_ways_valid,
-        touches=options.conditions.touches,
-        taken_for_granted=(*_granted(trace, buffer), *_of_compiler(trace.routine, options), *trace.assumptions),
-        not_modelled=(*NOT_MODELLED, *unchecked),
+        start=str(conditions.start),
+        start_meaning=conditions.start.meaning,
+        all_ways_valid=conditions.start.all_ways_valid,
+        touches=touches,
+        taken_for_granted=granted,
+        not_modelled=(others, OTHER_PLACES, *unchecked),
     )
 
 

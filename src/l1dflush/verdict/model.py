@@ -122,7 +122,9 @@ class Finding(_Model):
 class Step(_Model):
     """One step of a counterexample."""
 
-    access: str = Field(description="what is accessed, for example buffer+0x1040")
+    access: str = Field(
+        description="what is accessed, for example buffer+0x1040; other1, other2, ...: a line of somebody else's"
+    )
     result: Literal["hit", "miss", "fill", "dropped", "flushed", "not cached"]
     way: int | None = Field(description="the way hit, filled or invalidated; null if none")
     evicted: str | None = Field(description="the line that had to go, null if none")
@@ -136,7 +138,9 @@ class CounterexampleInfo(_Model):
     policy: str
     set_index: int = Field(description="the cache set, counted from the one that the buffer's first byte lies in")
     start_state: str = Field(description="state of the replacement policy at the start")
-    start: tuple[str, ...] = Field(description="content of each way at the start; old lines are a, b, c, ...")
+    start: tuple[str, ...] = Field(
+        description="content of each way at the start; old lines are a, b, c, ..., 'invalid' is a way without a line"
+    )
     steps: tuple[Step, ...]
     end: tuple[str, ...] = Field(description="content of each way at the end")
     end_state: str
@@ -172,7 +176,7 @@ class Row(_Model):
     l1tf_affected: bool
     decides: bool = Field(description="whether this row counts for the overall verdict and the exit status")
     geometry: GeometryInfo
-    policy: str = Field(description="replacement policy, or 'unknown'")
+    policy: str = Field(description="replacement policy, or the name of the file with its machine, or 'unknown'")
     policy_certainty: str = Field(description="learned from silicon, measured, documented, inferred, unknown or given")
     needs: int | None = Field(
         description="fewest pairwise different accesses that always suffice; null if none do or the policy is unknown"
@@ -195,8 +199,11 @@ class Scope(_Model):
     """What the verdict is about, and what it is not."""
 
     start: str = Field(description="which states the cache may be in at the start: any, any+invalid, cold, ...")
+    start_meaning: str = Field(default="", description="the same in one line")
     all_ways_valid: bool = Field(description="whether the start excludes invalid ways")
-    touches: int = Field(description="accesses by others during the flush that are allowed for")
+    touches: int = Field(
+        description="so many accesses by others to a set during the flush are allowed for, at any point"
+    )
     taken_for_granted: tuple[str, ...]
     not_modelled: tuple[str, ...]
 

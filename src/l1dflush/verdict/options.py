@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import Policy
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import DEFAULT_MEMORY
 from l1dflush.routine.options import LoadOptions
@@ -18,7 +19,7 @@ from l1dflush.verdict.severity import Severity
 class VerifyOptions:
     """Options of ``l1dflush verify``; ``trace`` uses those that concern the input.
 
-    ``policy`` goes with ``geometry`` and excludes ``cpus``. Sizes are in bytes. ``memory`` is the
+    ``policy``, a name or a machine, goes with ``geometry`` and excludes ``cpus``. Sizes are in bytes. ``memory`` is the
     prover's.
     """
 
@@ -30,7 +31,7 @@ class VerifyOptions:
     buffer_size: int | None = None
     cpus: tuple[str, ...] = ()
     cpu_folders: tuple[Path, ...] = ()
-    policy: str | None = None
+    policy: str | Policy | None = None
     geometry: Geometry | None = None
     every_cpu: bool = False
     every_path: bool = False

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import get_policy, known_policies
-from l1dflush.errors import UndecidedError
+from l1dflush.cache.policies import Policy, known_policies
+from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.counterexample import TOUCHES, Line, Outcomes
@@ -79,11 +79,18 @@ class Question:
         return Limits(self.memory, max(self.deadline - time.monotonic(), 0.1))
 
 
-def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> Outcome:
+def refuse_steady(conditions: Conditions) -> None:
+    """Raises InputError for a steady start: what :mod:`l1dflush.proof.steady` decides becomes rows here one day."""
+    if conditions.start.steady:
+        hint = "any, any+invalid or cold, each also with +invalidations"
+        raise InputError(f"the start {conditions.start} cannot be proved yet", where="--start", hint=hint)
+
+
+def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | None) -> Outcome:
     """The verdict for one geometry and one policy; with None, what all known policies agree on."""
-    names = known_policies(geometry.ways) if policy is None else (policy,)
+    names: Sequence[str] = known_policies(geometry.ways)
     try:
-        words = _words(question, geometry, names)
+        words = _words(question, geometry, names if policy is None else (policy,))
     except UndecidedError as error:
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     if policy is not None:
@@ -109,7 +116,7 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | None) -> O
     )  # fmt: skip
 
 
-def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, policy: str) -> Outcome:
+def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, policy: str | Policy) -> Outcome:
     """The same, with the reason if it is refuted only because the buffer begins within a line."""
     placed = question.placement
     if outcome.verdict is not Verdict.REFUTED or placed is None or placed.alignment >= geometry.line:
@@ -122,7 +129,7 @@ def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, po
 
 
 def _words(
-    question: Question, geometry: Geometry, policies: Sequence[str], aligned_at: int | None = None
+    question: Question, geometry: Geometry, policies: Sequence[str | Policy], aligned_at: int | None = None
 ) -> list[PathWords]:
     runs = [prover.useful_run(policy, geometry.ways, question.conditions.touches) for policy in policies]
     run = None if None in runs else max(run or 0 for run in runs)
@@ -161,7 +168,7 @@ def judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], UndecidedE
 
 
 def _judge(
-    question: Question, words: list[PathWords], geometry: Geometry, policy: str, *, examples: bool = True
+    question: Question, words: list[PathWords], geometry: Geometry, policy: str | Policy, *, examples: bool = True
 ) -> Outcome:
     ways = geometry.ways
     needs, curve, bound = _distinct(question, policy, ways)
@@ -233,12 +240,12 @@ def _bound(curve: Sequence[int], word: Word) -> int:
     return curve[min(len(seen), len(curve) - 1)]
 
 
-def _counterexample(question: Question, policy: str, ways: int, found: SetWord) -> CounterexampleInfo:
+def _counterexample(question: Question, policy: str | Policy, ways: int, found: SetWord) -> CounterexampleInfo:
     example = prover.counterexample(
         policy, ways, found.word, question.conditions, own=found.own_lines(question.buffer.arenas),
         limits=question.limits(),
     )  # fmt: skip
-    twin = get_policy(policy, ways)
+    twin = prover.resolved(policy, ways)
     places = question.places
 
     def name(line: Line | None) -> str:
