@@ -66,7 +66,7 @@ def test_without_a_verb_help_goes_to_standard_error(capsys: Capture) -> None:
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys; from l1dflush.cli.main import main; main(['--help'])\n"
-        "heavy = {'pydantic', 'unicorn', 'capstone', 'rich', 'elftools', 'numpy', 'l1dflush._core'}\n"
+        "heavy = {'pydantic', 'matplotlib', 'unicorn', 'capstone', 'rich', 'elftools', 'numpy', 'l1dflush._core'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -191,6 +191,35 @@ def test_a_machine_that_cannot_be_read(tmp_path: Path, capsys: Capture) -> None:
     assert "does not say what filling an invalid way does" in capsys.readouterr().err
 
 
+def test_sizes_as_documents(capsys: Capture) -> None:
+    for arguments, needs in ((["LRU"], 8), (["tree-PLRU", "--touches", "1", "--start", "any"], 20), (["LIP"], None)):
+        assert main(["size", "--ways", "8", "--policy", *arguments, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        jsonschema.Draft202012Validator(schema("size")).validate(document)
+        assert (document["needs"], document["decided"], len(document["cells"])) == (needs, True, 1)
+    assert main(["size", "--policy", "SRRIP-HP", "--ways", "8", "--memory", "4K", "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert (document["needs"], document["decided"], document["verdict"]) == (None, False, "UNDECIDED")
+    assert main(["size", "--policy", "LRU", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schema()).validate(document)
+    assert "needs" not in document and [cell["needs"] for cell in document["cells"]] == [4, 8, 12, 16]
+
+
+def test_sizes_drawn_into_a_file(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["size", "--policy", "LRU", "--policy", "FIFO", "--ways", "4", "--plot"]
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda _: None)
+        assert main([*arguments, str(tmp_path / "curves.svg")]) == 1
+        assert "drawing needs matplotlib (pip install 'l1dflush[plots]')" in capsys.readouterr().err
+    pytest.importorskip("matplotlib")
+    assert main([*arguments, str(tmp_path / "curves.svg")]) == 0
+    assert "policy" in capsys.readouterr().out
+    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+    assert main([*arguments, str(tmp_path / "nowhere" / "curves.svg")]) == 1
+    assert "cannot write it: No such file or directory" in capsys.readouterr().err
+
+
 def test_explain_knows_every_rule(capsys: Capture) -> None:
     main(["rules", "--json"])
     for rule in json.loads(capsys.readouterr().out)["rules"]:
@@ -243,8 +272,19 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "--policy", "no/such.dot", "--geometry", "32K,8,64"], "no/such.dot: there is no such file"),
         (["verify", "--policy", str(MACHINE), "--geometry", "48K,12,64"], "the machine has 8 ways, not 12"),
         (["explain", "fence"], "did you mean no-fence?"),
-        (["schema", "nope"], "there are verify, comparison, check, certificate, trace, policies, policy-run, error"),
+        (["schema", "nope"], "there are verify, comparison, check, certificate, trace, policies, policy-run, size, error"),
         (["trace"], "missing argument"),
+        (["size", "--policy", "nope"], "unknown replacement policy 'nope'"),
+        (["size", "--policy", "tree-PLRU", "--ways", "12"], "tree-PLRU needs a power of two of ways, not 12"),
+        (["size", "--ways", "99"], "99 ways are not supported"),
+        (["size", "--cpu", "skylake", "--host"], "--cpu and --host exclude each other"),
+        (["size", "--host", "--ways", "8"], "--host and --ways exclude each other"),
+        (["size", "--geometry", "32K,8"], "--geometry: '32K,8' is not a geometry"),
+        (["size", "--policy", "LRU3PLRU4", "--geometry", "32K,8,64"], "LRU3PLRU4 needs 12 ways, not 8"),
+        (["size", "--start", "steady"], "--start: the start steady is about a routine"),
+        (["size", "--chance", "2"], "--chance: '2' is no chance"),
+        (["size", "--plot", "curves.pdf"], "--plot: 'curves.pdf' is no picture that can be drawn"),
+        (["size", "--max-seconds", "-1"], "--max-seconds: '-1' is no time limit"),
         (["cpus", "--cpu-folder", "/nowhere"], "/nowhere"),
         (["policies", "nope"], "unknown replacement policy 'nope'"),
         (["policies", "nowhere/mine.dot"], "nowhere/mine.dot: there is no such file"),

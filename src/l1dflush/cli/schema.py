@@ -20,7 +20,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="RESULT",
-            help="verify, comparison, check, certificate, trace, policies, policy-run or error.  [default: any]",
+            help="verify, comparison, check, certificate, trace, policies, policy-run, size or error.  [default: any]",
             show_default=False,
         ),
     ] = None,

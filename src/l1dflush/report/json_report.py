@@ -12,6 +12,7 @@ from l1dflush.check.result import CheckResult
 from l1dflush.verdict.comparison import ComparisonResult, Result
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
+from l1dflush.verdict.size_model import OneSizeResult, SizeResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -23,6 +24,7 @@ _MODELS: dict[str, Any] = {
     "trace": TraceResult,
     "policies": PolicyListResult,
     "policy-run": PolicyRunResult,
+    "size": OneSizeResult | SizeResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
@@ -35,6 +37,7 @@ def json_text(
     | TraceResult
     | PolicyListResult
     | PolicyRunResult
+    | SizeResult
     | ErrorResult,
 ) -> str:
     """``result`` as one JSON document; keys in the order of the model."""
@@ -44,6 +47,8 @@ def json_text(
 def schema(which: str | None = None) -> dict[str, Any]:
     """The JSON Schema of one kind of result (a key of :data:`SCHEMAS`), or of any."""
     model: Any = Result | CheckResult | PolicyListResult | PolicyRunResult if which is None else _MODELS[which]
+    any_result = Result | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult
+    model: Any = any_result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
     title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"
     if which == "error":

@@ -1,0 +1,128 @@
+"""``l1dflush size``: how many accesses empty a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush.cli import options, proof_options
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.progress import progress
+from l1dflush.errors import InputError
+
+if TYPE_CHECKING:
+    from l1dflush.verdict.size_model import SizeResult
+
+# A table has many questions, and one of them that has no quick answer must not keep the others.
+_SECONDS_ALONE = 10.0
+_SECONDS_EACH = 2.0
+
+_EXAMPLES = """\b
+Examples:
+  l1dflush size                                  all policies at 4, 8, 12 and 16 ways
+  l1dflush size --policy tree-PLRU --ways 8      one of them, with its curve
+  l1dflush size --cpu skylake --cpu "Ice Lake"   accesses, lines and KiB for a CPU
+  l1dflush size --host --touches 1               for this machine
+  l1dflush size --policy random --geometry 32K,8,64 --chance 2^-20
+  l1dflush size --policy LRU --policy FIFO --ways 8 --plot curves.svg
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("size", epilog=_EXAMPLES, short_help="Tell how many accesses empty a set.")(size)
+
+
+def size(
+    *,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine. Repeatable."),
+    ] = None,
+    ways: Annotated[list[int] | None, typer.Option("--ways", metavar="K", help="Ways of the set. Repeatable.")] = None,
+    cpu: Annotated[
+        list[str] | None, typer.Option("--cpu", metavar="NAME", help="A CPU (see 'l1dflush cpus'). Repeatable.")
+    ] = None,
+    cpu_folder: options.CpuFolder = None,
+    geometry: Annotated[
+        str | None, typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
+    ] = None,
+    host: Annotated[bool, typer.Option("--host", help="The L1D of this machine.")] = False,
+    start: proof_options.Start = None,
+    touches: proof_options.Touches = 0,
+    chance: Annotated[
+        str | None,
+        typer.Option(
+            "--chance",
+            metavar="CHANCE",
+            help="Of policies that throw dice: accesses after which an old line stays with a chance below this, like"
+            " 2^-20 or 1e-6.",
+        ),
+    ] = None,
+    memory: proof_options.Memory = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--max-seconds", metavar="N", help="Give up after so long, each.  [default: 10 for one, 2 for several]",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves into a file, .svg or .png.")
+    ] = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+) -> Outcome:  # fmt: skip
+    """Tell the fewest pairwise different accesses that empty a set, whatever it holds at the start."""
+    limit = None if max_seconds is None else options.seconds(max_seconds)
+    prover_memory = proof_options.memory(memory)
+    if plot is not None:
+        _check_plot(plot)
+
+    from l1dflush.cli.size_questions import Wanted, allowed_chance, questions  # noqa: PLC0415
+
+    fraction = allowed_chance(chance, start, touches)
+    wanted = Wanted(tuple(policy or ()), tuple(ways or ()), tuple(cpu or ()), geometry, host, tuple(cpu_folder or ()))
+    asked = questions(wanted, start, touches)
+    one = len(asked) == 1 and asked[0].certainty != "unknown"
+
+    from l1dflush.proof.limits import Limits  # noqa: PLC0415
+    from l1dflush.verdict.sizes import sizes  # noqa: PLC0415
+
+    limits = Limits(prover_memory, limit or (_SECONDS_ALONE if one else _SECONDS_EACH))
+    result = sizes(asked, limits, fraction, one=one, working=progress)
+    if plot is not None:
+        _write_plot(result, plot)
+    return Outcome(result.exit_status, _text(result, json, no_color))
+
+
+def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:
+    if json:
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+
+        return json_text(result)
+    from l1dflush.report.sizes import size_lines  # noqa: PLC0415
+
+    return Page(lambda width: size_lines(result, width), no_color)
+
+
+def _check_plot(path: Path) -> None:
+    """Raises InputError where nothing could be drawn, before anything is computed."""
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise InputError(f"'{path}' is no picture that can be drawn", where="--plot", hint="name it .svg or .png")
+    if find_spec("matplotlib") is None:
+        raise InputError("drawing needs matplotlib", where="--plot", hint="pip install 'l1dflush[plots]'")
+
+
+def _write_plot(result: SizeResult, path: Path) -> None:
+    from l1dflush.report.plot import curves_picture  # noqa: PLC0415
+
+    picture = curves_picture(result, path.suffix.lower().removeprefix("."))
+    try:
+        path.write_bytes(picture)
+    except OSError as error:
+        raise InputError(f"cannot write it: {error.strerror}", where=f"--plot {path}") from None

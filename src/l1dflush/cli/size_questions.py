@@ -1,0 +1,177 @@
+"""What ``l1dflush size`` is asked: from options to one question per policy and number of ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from l1dflush.cache.cpus import Cpu
+from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import NAMES, Policy, all_policies, get_policy, known_policies
+from l1dflush.cache.policy.machine import MachinePolicy
+from l1dflush.cli import proof_options
+from l1dflush.cli.policy_files import policy_named
+from l1dflush.data.catalogue import load_catalogue
+from l1dflush.errors import InputError
+from l1dflush.verdict.sizes import Asked
+
+USUAL_WAYS = (4, 8, 12, 16)
+_POWER = re.compile(r"2\^-([0-9]{1,4})")
+# What Fraction takes, less what would make it compute for ever.
+_FRACTION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,99})?(e-[0-9]{1,3})?|[0-9]{1,99}/[0-9]{1,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options as they were written."""
+
+    policies: tuple[str, ...]
+    ways: tuple[int, ...]
+    cpus: tuple[str, ...]
+    geometry: str | None
+    host: bool
+    cpu_folders: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """A cache that was named, and its policy (None: unknown) as far as a catalogue says it."""
+
+    geometry: Geometry
+    title: str = ""
+    cpus: tuple[Cpu, ...] = ()
+
+    @property
+    def policy(self) -> str | None:
+        return self.cpus[0].policy if len({cpu.policy for cpu in self.cpus}) == 1 else None
+
+    @property
+    def certainty(self) -> str:
+        return ", ".join(dict.fromkeys(cpu.policy_certainty.value for cpu in self.cpus))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(cpu.name for cpu in self.cpus)
+
+
+def questions(wanted: Wanted, start: str | None, touches: int) -> list[Asked]:
+    """At least one question. Raises InputError."""
+    if proof_options.conditions(start, touches).start.steady:
+        what = f"the start {start} is about a routine that runs again and again, not about a number of accesses"
+        raise InputError(what, where="--start", hint="any, any+invalid or cold, each also with +invalidations")
+    named = {"--cpu": bool(wanted.cpus), "--geometry": wanted.geometry is not None, "--host": wanted.host}
+    given = [option for option, there in named.items() if there]
+    if len(given) > 1:
+        raise InputError(f"{given[0]} and {given[1]} exclude each other", hint="each says which cache")
+    if given and wanted.ways:
+        raise InputError(f"{given[0]} and --ways exclude each other", hint="a cache has its ways")
+    asked = _of_caches(wanted) if given else _of_ways(wanted)
+    # A machine may not know the usual start.
+    return [replace(one, conditions=proof_options.conditions(start, touches, one.policy)) for one in asked]
+
+
+def allowed_chance(text: str | None, start: str | None, touches: int) -> Fraction | None:
+    """From ``2^-20``, ``1e-6``, ``0.001`` or ``1/1000``. Raises InputError."""
+    if text is None:
+        return None
+    if start is not None or touches:
+        option = "--start" if start is not None else "--touches"
+        raise InputError(f"--chance and {option} exclude each other", hint="chances are known for the usual start only")
+    written = text.strip().lower()
+    value = Fraction(0)
+    if power := _POWER.fullmatch(written):
+        value = Fraction(1, 2 ** int(power[1]))
+    elif _FRACTION.fullmatch(written):
+        with suppress(ZeroDivisionError):
+            value = Fraction(written)
+    if 0 < value < 1:
+        return value
+    raise InputError(f"'{text[:40]}' is no chance", where="--chance", hint="like 2^-20, 1e-6 or 1/1000; below 1")
+
+
+def _policies(wanted: Wanted) -> dict[str, MachinePolicy | None]:
+    """The policies that were named, by canonical name, machines with what they are."""
+    found: dict[str, MachinePolicy | None] = {}
+    for text in wanted.policies:
+        policy = policy_named(text, None)
+        machine = policy if isinstance(policy, MachinePolicy) else None
+        if machine is not None and policy.name in found:
+            raise InputError(f"two policies are called {policy.name}", where="--policy", hint="rename one of the files")
+        found[policy.name] = machine
+    return found
+
+
+def _of_ways(wanted: Wanted) -> list[Asked]:
+    policies = _policies(wanted) or dict.fromkeys(NAMES)
+    asked: list[Asked] = []
+    refused: InputError | None = None
+    for name, machine in policies.items():
+        mine: list[Asked] = []
+        for ways in dict.fromkeys(wanted.ways or USUAL_WAYS):
+            try:
+                mine.append(Asked(_at(name, machine, ways)))
+            except InputError as error:
+                refused = error
+        if not mine and not wanted.ways and wanted.policies:
+            # It has ways of its own: a machine, or a tree of a shape that is not usual.
+            mine.append(Asked(machine or policy_named(name, None)))
+        asked += mine
+    if not asked and refused is not None:
+        raise refused
+    return asked
+
+
+def _at(name: str, machine: MachinePolicy | None, ways: int) -> Policy:
+    if machine is None:
+        return get_policy(name, ways)
+    if machine.ways != ways:
+        raise InputError(f"the machine has {machine.ways} ways, not {ways}", where=name)
+    return machine
+
+
+def _of_caches(wanted: Wanted) -> list[Asked]:
+    policies = _policies(wanted)
+    return [
+        Asked(policy, geometry=cache.geometry, cpus=cache.names, title=cache.title, certainty=certainty)
+        for cache in _caches(wanted)
+        for policy, certainty in _of_cache(cache, policies)
+    ]
+
+
+def _of_cache(cache: _Cache, given: dict[str, MachinePolicy | None]) -> Iterator[tuple[Policy, str]]:
+    """The policies to ask about, with their certainty."""
+    ways = cache.geometry.ways
+    if given:
+        yield from ((_at(name, machine, ways), "given") for name, machine in given.items())
+    elif cache.policy is not None:
+        yield get_policy(cache.policy, ways), cache.certainty
+    else:
+        # A geometry alone is no CPU that has one of the known policies.
+        names, certainty = (known_policies(ways), "unknown") if cache.title else (all_policies(ways), "given")
+        yield from ((get_policy(name, ways), certainty) for name in names)
+
+
+def _caches(wanted: Wanted) -> Sequence[_Cache]:
+    if wanted.geometry is not None:
+        try:
+            return (_Cache(Geometry.parse(wanted.geometry)),)
+        except InputError as error:
+            raise InputError(error.what, where="--geometry", hint=error.hint) from None
+    catalogue = load_catalogue(wanted.cpu_folders)
+    if wanted.cpus:
+        cpus = {cpu.name: cpu for cpu in map(catalogue.get, wanted.cpus)}
+        return [_Cache(cpu.geometry, cpu.title, (cpu,)) for cpu in cpus.values()]
+    from l1dflush.host.l1d import l1d_geometry, signature  # noqa: PLC0415
+
+    shape, said = l1d_geometry(), signature()
+    if said is None:
+        return (_Cache(shape, "this machine"),)
+    found = catalogue.find(said.vendor, said.family, said.model, said.stepping)
+    # Of hybrids the one with this cache; a virtual machine may say anything.
+    found = [cpu for cpu in found if cpu.geometry == shape]
+    title = " or ".join(cpu.title for cpu in found) or f"{said.vendor} family {said.family} model {said.model}"
+    return (_Cache(shape, f"this machine ({title})", tuple(found)),)

@@ -1,0 +1,145 @@
+"""How many accesses empty a set: the questions of ``l1dflush size``, asked one by one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from fractions import Fraction
+
+from l1dflush import __version__
+from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import Deterministic, Policy
+from l1dflush.cache.policy.machine import MachinePolicy
+from l1dflush.errors import InputError, UndecidedError
+from l1dflush.proof import prover
+from l1dflush.proof.conditions import DEFAULT, Conditions
+from l1dflush.proof.limits import Limits
+from l1dflush.verdict.model import ExitStatus, GeometryInfo, Verdict
+from l1dflush.verdict.size_model import OneSizeResult, SizeCell, SizeResult, SizeVerdict
+
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One cell: a policy (at its ways), and whose cache that is, if that was said."""
+
+    policy: Policy
+    conditions: Conditions = DEFAULT
+    geometry: Geometry | None = None
+    cpus: tuple[str, ...] = ()
+    title: str = ""
+    certainty: str = "given"
+
+
+def sizes(
+    asked: Sequence[Asked],
+    limits: Limits,
+    chance: Fraction | None = None,
+    *,
+    one: bool = False,
+    working: Callable[[str], AbstractContextManager[None]],
+) -> SizeResult:
+    """The answers; ``limits`` hold for each. ``one``: a single cell was asked for, so it decides the exit status.
+
+    ``working`` is entered with a line of text while a question is being decided. Raises InputError if ``chance`` is
+    given and cannot be computed.
+    """
+    cells: list[SizeCell] = []
+    given_up: dict[str, int] = {}
+    for question in asked:
+        policy = question.policy
+        with working(f"deciding {policy.name} at {policy.ways} ways ..."):
+            # More ways take longer, so what ran out of time at fewer is not worth the wait.
+            fewer = given_up.get(policy.name, policy.ways)
+            cell = _not_tried(question, fewer) if fewer < policy.ways else _cell(question, limits, chance)
+        cells.append(cell)
+        if cell.cause == "out-of-time":
+            given_up.setdefault(policy.name, policy.ways)
+    touches = asked[0].conditions.touches if asked else 0
+    said = {
+        "tool_version": __version__, "touches": touches, "chance": None if chance is None else str(chance),
+        "cells": tuple(cells), "exit_status": int(ExitStatus.FINE),
+    }  # fmt: skip
+    if not one:
+        return SizeResult.model_validate(said)
+    alone = cells[0]
+    said["exit_status"] = int(ExitStatus.FINE if alone.decided else ExitStatus.UNDECIDED)
+    said |= {name: getattr(alone, name) for name in ("policy", "ways", "needs", "decided", "verdict", "cause")}
+    return OneSizeResult.model_validate(said)
+
+
+def _cell(asked: Asked, limits: Limits, chance: Fraction | None) -> SizeCell:
+    policy, ways = asked.policy, asked.policy.ways
+    try:
+        needs = prover.needs(policy, ways, asked.conditions, limits=limits)
+        curve = prover.survivors(policy, ways, asked.conditions, limits=limits)
+        if needs is None and chance is not None and _has_chances(policy):
+            return _made(asked, _for_chance(asked, chance), curve, by_chance=True)
+    except UndecidedError as error:
+        return _undecided(asked, error.cause, str(error))
+    except MemoryError:
+        return _undecided(asked, "out-of-memory", "there is not enough memory; --memory SIZE asks for less")
+    return _made(asked, needs, curve)
+
+
+def _has_chances(policy: Policy) -> bool:
+    if isinstance(policy, MachinePolicy):
+        return not policy.deterministic
+    return not isinstance(policy, Deterministic)
+
+
+def _for_chance(asked: Asked, chance: Fraction) -> int:
+    shape = asked.geometry or Geometry(asked.policy.ways * _LINE, asked.policy.ways, _LINE)
+    try:
+        # By name, because not every version has it.
+        module = importlib.import_module("l1dflush.proof.chance")
+    except ModuleNotFoundError:
+        raise InputError("this version cannot compute chances yet", where="--chance", hint="leave it out") from None
+    return int(module.accesses_for_chance(asked.policy, shape, chance))
+
+
+def _not_tried(asked: Asked, fewer: int) -> SizeCell:
+    return _undecided(asked, "out-of-time", f"not tried, because {fewer} ways take longer than allowed already")
+
+
+def _undecided(asked: Asked, cause: str, reason: str) -> SizeCell:
+    return _made(asked, None, None, verdict=Verdict.UNDECIDED, cause=cause, reason=reason)
+
+
+def _made(
+    asked: Asked,
+    needs: int | None,
+    curve: tuple[int, ...] | None,
+    *,
+    by_chance: bool = False,
+    verdict: SizeVerdict | None = None,
+    cause: str | None = None,
+    reason: str = "",
+) -> SizeCell:
+    shape, start = asked.geometry, asked.conditions.start
+    lines = needs * shape.sets if needs is not None and shape is not None else None
+    verdict = verdict or (Verdict.REFUTED if needs is None else Verdict.PROVED)
+    return SizeCell(
+        cpus=asked.cpus,
+        title=asked.title,
+        policy=asked.policy.name,
+        policy_certainty=asked.certainty,
+        ways=asked.policy.ways,
+        geometry=None
+        if shape is None
+        else GeometryInfo(size=shape.size, ways=shape.ways, sets=shape.sets, line=shape.line),
+        start=str(start),
+        start_meaning=start.meaning + (", all ways valid" if start.all_ways_valid else ""),
+        decided=verdict is not Verdict.UNDECIDED,
+        verdict=verdict,
+        cause=cause,
+        reason=reason,
+        needs=needs,
+        by_chance=by_chance,
+        lines=lines,
+        size=lines * shape.line if lines is not None and shape is not None else None,
+        curve=curve,
+    )

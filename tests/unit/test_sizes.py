@@ -1,0 +1,125 @@
+"""How many accesses empty a set: cells, what is undecided, chances, and the curves as text and as pictures."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from fractions import Fraction
+from types import ModuleType
+
+import pytest
+
+from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import Policy, get_policy
+from l1dflush.cli.size_questions import allowed_chance
+from l1dflush.errors import InputError
+from l1dflush.proof.limits import Limits
+from l1dflush.report import plot
+from l1dflush.report.curve import curve_lines
+from l1dflush.report.layout import plain
+from l1dflush.report.sizes import size_lines
+from l1dflush.verdict.model import Verdict
+from l1dflush.verdict.size_model import OneSizeResult, SizeResult
+from l1dflush.verdict.sizes import Asked, sizes
+
+L1D = Geometry(32768, 8, 64)
+
+
+def answer(*asked: Asked, one: bool = False, memory: int = 1 << 30, chance: Fraction | None = None) -> SizeResult:
+    return sizes(asked, Limits(memory), chance, one=one, working=lambda _: nullcontext())
+
+
+def asked(name: str, ways: int, geometry: Geometry | None = None) -> Asked:
+    return Asked(get_policy(name, ways), geometry=geometry)
+
+
+def test_never_and_undecided_are_different() -> None:
+    result = answer(asked("LIP", 4), asked("tree-PLRU", 8, L1D))
+    never, enough = result.cells
+    assert (never.needs, never.decided, never.verdict) == (None, True, Verdict.REFUTED)
+    assert (enough.needs, enough.lines, enough.size, enough.verdict) == (13, 832, 53248, Verdict.PROVED)
+    (unknown,) = answer(asked("SRRIP-HP", 8), memory=4096).cells
+    assert (unknown.needs, unknown.decided, unknown.verdict) == (None, False, Verdict.UNDECIDED)
+    assert unknown.cause == "state-space-too-large" and unknown.curve is None
+
+
+def test_a_single_undecided_cell_is_the_exit_status() -> None:
+    result = answer(asked("SRRIP-HP", 8), one=True, memory=4096)
+    assert isinstance(result, OneSizeResult)
+    assert (result.exit_status, result.needs, result.decided, result.cause) == (3, None, False, "state-space-too-large")
+    assert answer(asked("SRRIP-HP", 8), memory=4096).exit_status == 0
+    assert answer(asked("random", 4), one=True).exit_status == 0
+
+
+def test_what_ran_out_of_time_is_not_tried_with_more_ways() -> None:
+    quick = Limits(seconds=0.01)
+    result = sizes([asked("SRRIP-HP", 8), asked("SRRIP-HP", 16)], quick, working=lambda _: nullcontext())
+    assert [cell.cause for cell in result.cells] == ["out-of-time", "out-of-time"]
+    assert result.cells[1].reason.startswith("not tried, because 8 ways")
+
+
+def test_chances_are_for_policies_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def accesses_for_chance(policy: Policy, geometry: Geometry, chance: Fraction) -> int:
+        assert (policy.name, geometry, chance) == ("random", L1D, Fraction(1, 1000))
+        return 77
+
+    module = ModuleType("l1dflush.proof.chance")
+    module.accesses_for_chance = accesses_for_chance  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "l1dflush.proof.chance", module)
+    cells = answer(*(asked(name, 8, L1D) for name in ("random", "LIP", "LRU")), chance=Fraction(1, 1000)).cells
+    assert [(cell.needs, cell.by_chance) for cell in cells] == [(77, True), (None, False), (8, False)]
+    assert cells[0].verdict is Verdict.PROVED and cells[0].lines == 77 * 64
+    told = plain(size_lines(answer(asked("random", 8, L1D), one=True, chance=Fraction(1, 1000)), 80))
+    assert "an old line with a chance below 1/1000 in the whole cache" in " ".join(told.split())
+
+
+def test_a_version_without_chances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "l1dflush.proof.chance", None)
+    with pytest.raises(InputError, match="cannot compute chances yet"):
+        answer(asked("random", 4), chance=Fraction(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2^-20", Fraction(1, 1 << 20)), ("1e-6", Fraction(1, 10**6)), ("1/9", Fraction(1, 9)), ("0.5", Fraction(1, 2))],
+)
+def test_chances_as_they_are_written(text: str, value: Fraction) -> None:
+    assert allowed_chance(text, None, 0) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "1", "2", "-0.5", "1/0", "0/1", "2^20", "2^-0", "2^-99999", "1e-9999", "nan", "9" * 999]
+)
+def test_what_is_no_chance(text: str) -> None:
+    with pytest.raises(InputError, match="--chance: "):
+        allowed_chance(text, None, 0)
+
+
+def test_chances_are_for_the_usual_start() -> None:
+    with pytest.raises(InputError, match="--chance and --touches exclude each other"):
+        allowed_chance("1/2", None, 1)
+
+
+@pytest.mark.parametrize("length", [1, 2, 14, 70, 75, 76, 77, 500, 100_000])
+def test_a_curve_of_any_length_fits(length: int) -> None:
+    curve = [max(16 - n, 1) for n in range(length)] + [0]
+    lines = curve_lines(curve, 80)
+    drawn = [line.plain for line in lines[: max(curve) + 3]]
+    assert max(map(len, drawn)) <= 80
+    assert drawn[1].count("█") >= 1
+
+
+def test_the_picture_is_always_the_same() -> None:
+    pytest.importorskip("matplotlib")
+    result = answer(asked("LRU", 4), asked("LIP", 4))
+    first = plot.curves_picture(result, "svg")
+    assert first == plot.curves_picture(result, "svg")
+    assert b"<dc:date>" not in first
+    assert plot.curves_picture(result, "png").startswith(b"\x89PNG")
+
+
+def test_pictures_of_nothing_and_of_too_much() -> None:
+    with pytest.raises(InputError, match="there is nothing to draw"):
+        plot.curves_picture(answer(asked("SRRIP-HP", 8), memory=4096), "svg")
+    with pytest.raises(InputError, match="cannot be told apart"):
+        plot.curves_picture(answer(*(asked("LRU", ways) for ways in range(1, 16))), "svg")
