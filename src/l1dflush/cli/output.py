@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,17 +29,27 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """A page in parts, which a person at a terminal sees one after the other: ``make`` gives them for a width."""
+
+    make: Callable[[int], Iterable[list[Text]]]
+    no_color: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a verb hands to :mod:`l1dflush.cli.main`: the exit status, the result for standard output (text,
     or a page that is still to be fitted to it), and one line for standard error."""
 
     status: int
-    text: str | Page = ""
+    text: str | Page | Steps = ""
     message: str = ""
 
 
 def fitted(outcome: Outcome) -> Outcome:
-    """The outcome with its page made into text, for standard output as it is."""
+    """The outcome with its page made into text, for standard output as it is. Steps are shown, if anybody watches."""
+    if isinstance(outcome.text, Steps):
+        return _stepped(outcome, outcome.text)
     if isinstance(outcome.text, str):
         return outcome
     return Outcome(outcome.status, _rendered(outcome.text), outcome.message)
@@ -48,7 +58,9 @@ def fitted(outcome: Outcome) -> Outcome:
 def write(outcome: Outcome) -> int:
     """Writes an outcome; returns the exit status, which is 1 when the result could not be written."""
     status = outcome.status
-    text = outcome.text if isinstance(outcome.text, str) else _rendered(outcome.text)
+    text = fitted(outcome).text
+    if not isinstance(text, str):
+        raise TypeError("a page was not made into text")
     if text:
         problem = _write(sys.stdout, text)
         if problem is not None:
@@ -74,6 +86,19 @@ def _write(stream: TextIO | None, text: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _stepped(outcome: Outcome, steps: Steps) -> Outcome:
+    from l1dflush.cli import stepping  # noqa: PLC0415 (seldom needed)
+
+    def page(part: list[Text]) -> str:
+        return _encodable(sys.stdout, _rendered(Page(lambda _: part, steps.no_color)))
+
+    parts = map(page, steps.make(output_width()))
+    if not stepping.interactive():
+        return Outcome(outcome.status, "".join(parts), outcome.message)
+    stepping.show(parts)
+    return Outcome(outcome.status, "", outcome.message)
 
 
 def _encodable(stream: TextIO, text: str) -> str:

@@ -29,25 +29,30 @@ _LEGEND = {
 def policy_picture(policy: Policy, run: Run, width: int) -> list[Text]:
     """The lines of the drawing; at most ``width`` columns, 76 or more."""
     cell = _cell(run, policy.ways, width)
-    shown = policy.picture(run.start.state)
-    labels = ["tree"] * bool(shown.nodes) + [label for label, _ in shown.rows] + ["next"]
     out = [Text(safe(policy.name), "bold").append(f", {policy.ways} way{'s' * (policy.ways > 1)}", "")]
     out += paragraph(policy.rule, width, indent="  ")
-    out += paragraph("; ".join(_LEGEND[label] for label in labels if label in _LEGEND), width, indent="  ")
+    out += paragraph(legend(policy, run.start), width, indent="  ")
     if any(step.choices for step in run.steps):
         what = "Where there is a choice, the likeliest is shown, the first of several."
         out += paragraph(what, width, indent="  ")
     out += [Text(), Text("start" if policy.has_fills else "start: a full set of old lines", "bold")]
-    out += _situation(policy, run.start, cell, numbered=True)
+    out += situation_lines(policy, run.start, cell, numbered=True)
     for number, step in enumerate(run.steps, 1):
         out += [Text(), Text(f"{number:<3} {safe(str(step.item))}", "bold").append(f"  {_told(step)}", "")]
         out += _choices(policy, step, width)
-        out += _situation(policy, step.after, cell, numbered=False)
+        out += situation_lines(policy, step.after, cell, numbered=False)
     if run.asked:
         out += [Text(), Text(f"{run.hits} of {run.asked} asked for hit", "bold")]
         answers = [f"{safe(str(step.item))} {_answer(step)}" for step in run.steps if step.item.asked]
         out += paragraph(", ".join(answers), width, indent="  ")
     return out
+
+
+def legend(policy: Policy, situation: Situation) -> str:
+    """What the rows of the drawing mean."""
+    shown = policy.picture(situation.state)
+    labels = ["tree"] * bool(shown.nodes) + [label for label, _ in shown.rows] + ["next"]
+    return "; ".join(_LEGEND[label] for label in labels if label in _LEGEND)
 
 
 def _cell(run: Run, ways: int, width: int) -> int:
@@ -95,7 +100,8 @@ def _chance(choice: Choice, count: int) -> str:
     return f"chance {choice.chance}{' each' * (count > 1)}:"
 
 
-def _situation(policy: Policy, situation: Situation, cell: int, *, numbered: bool) -> list[Text]:
+def situation_lines(policy: Policy, situation: Situation, cell: int, *, numbered: bool) -> list[Text]:
+    """One set: the tree over its ways, their lines, and the policy's state under them; a way is ``cell`` columns."""
     picture = policy.picture(situation.state)
     out = list(_tree(picture.nodes, cell))
     if numbered:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from l1dflush.verdict.severity import Severity
 
 FORMAT_VERSION: Literal[1] = 1
+INVALID = "invalid"
+"""What stands for a way without a line."""
 
 
 class Verdict(StrEnum):
@@ -130,6 +132,7 @@ class Step(_Model):
     evicted: str | None = Field(description="the line that had to go, null if none")
     leftovers: int = Field(description="old lines in the set after this step")
     by_others: bool = Field(default=False, description="whether it is somebody else's access, in between")
+    policy_state: tuple[int, ...] = Field(default=(), description="the policy's state after it, as numbers")
 
 
 class CounterexampleInfo(_Model):
@@ -138,8 +141,14 @@ class CounterexampleInfo(_Model):
     policy: str
     set_index: int = Field(description="the cache set, counted from the one that the buffer's first byte lies in")
     start_state: str = Field(description="state of the replacement policy at the start")
+    policy_state: tuple[int, ...] | None = Field(
+        default=None, description="the same as numbers, which a replay starts from; null if it cannot be replayed"
+    )
     start: tuple[str, ...] = Field(
         description="content of each way at the start; old lines are a, b, c, ..., 'invalid' is a way without a line"
+    )
+    machine: str | None = Field(
+        default=None, description="of a policy from a file its machine, as a table; null where that is too long"
     )
     steps: tuple[Step, ...]
     end: tuple[str, ...] = Field(description="content of each way at the end")

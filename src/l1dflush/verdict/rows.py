@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Literal
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, known_policies
+from l1dflush.cache.policy.machine import MachinePolicy
+from l1dflush.cache.policy.machine_table import table_text
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.counterexample import TOUCHES, Line, Outcomes
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.prover import ItemKind, Word
+from l1dflush.proof.words import Line as Place
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.model import Event, Kind, Path
-from l1dflush.verdict.model import Candidate, CounterexampleInfo, Step, Verdict
+from l1dflush.verdict.model import INVALID, Candidate, CounterexampleInfo, Step, Verdict
 from l1dflush.verdict.walk import Buffer, Placement, Places, walk_of
 
 
@@ -246,14 +252,13 @@ def _counterexample(question: Question, policy: str | Policy, ways: int, found: 
         limits=question.limits(),
     )  # fmt: skip
     twin = prover.resolved(policy, ways)
-    places = question.places
+    mine: dict[int, str] = {}
 
     def name(line: Line | None) -> str:
         if isinstance(line, int) and line < 0:
             return f"other{-line}"
         if isinstance(line, int):
-            place = found.lines[line]
-            return places.line(place.arena, place.offset)
+            return mine.setdefault(line, _name_of(found.lines[line], question.places, mine.values()))
         return INVALID if line is None else line
 
     steps, left = [], sum(isinstance(line, str) for line in example.content)
@@ -266,7 +271,7 @@ def _counterexample(question: Question, policy: str | Policy, ways: int, found: 
         steps.append(
             Step(
                 access=name(step.line), result=result, way=step.way, evicted=evicted, leftovers=left,
-                by_others=step.outcome in TOUCHES,
+                by_others=step.outcome in TOUCHES, policy_state=step.policy_state,
             )
         )  # fmt: skip
     last = example.steps[-1] if example.steps else None
@@ -274,6 +279,8 @@ def _counterexample(question: Question, policy: str | Policy, ways: int, found: 
         policy=example.policy,
         set_index=found.set_index,
         start_state=example.start_text,
+        policy_state=example.policy_state,
+        machine=_machine_text(twin),
         start=tuple(name(line) for line in example.content),
         steps=tuple(steps),
         end=tuple(name(line) for line in (last.content if last else example.content)),
@@ -283,7 +290,22 @@ def _counterexample(question: Question, policy: str | Policy, ways: int, found: 
     )
 
 
-INVALID = "invalid"
+def _name_of(place: Place, places: Places, taken: Collection[str]) -> str:
+    """The name of a line of the routine: never that of a line of somebody else, or of another line."""
+    name = places.line(place.arena, place.offset)
+    if _OF_OTHERS.fullmatch(name):
+        name = f"`{name}`"
+    return next(told for n in count(1) if (told := name if n == 1 else f"{name} ({n})") not in taken)
+
+
+def _machine_text(policy: Policy) -> str | None:
+    text = table_text(policy) if isinstance(policy, MachinePolicy) else None
+    return None if text is None or len(text) > _LONGEST_MACHINE else text
+
+
+# Old lines, what others bring in, and no line at all. A loop counter may be called i.
+_OF_OTHERS = re.compile(r"[a-z]{1,2}|other[0-9]+|invalid")
+_LONGEST_MACHINE = 4 << 20
 _RESULTS: dict[Outcomes, Literal["hit", "miss", "fill", "dropped", "flushed", "not cached"]] = {
     Outcomes.MISS: "miss",
     Outcomes.HIT: "hit",

@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Protocol
 
 from l1dflush.cache.policy.machine_text import Edge, Start, Statements, Ways, error, way_number
+from l1dflush.cache.policy.model import CERTAIN, Choice, Policy
 
 _EDGE = re.compile(
     r"(?P<state>\S+) \s+ (?: (?P<what>hit|fill) \s+ (?P<way>[0-9]+) \s* -> | miss \s* -> \s* (?P<victim>[0-9]+)(?=\s) )"
@@ -69,3 +71,38 @@ def _chance(name: str, line: int, text: str) -> Fraction:
     if found is None or int(found[2] or 1) == 0 or not 0 < Fraction(int(found[1]), int(found[2] or 1)) <= 1:
         raise error(name, line, f"'{text[:20]}' is no chance", "a fraction such as 1/32, above 0 and at most 1")
     return Fraction(int(found[1]), int(found[2] or 1))
+
+
+class Machine(Policy, Protocol):
+    """A policy with a name for each state; a state is its number."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names."""
+
+
+def table_text(machine: Machine) -> str:
+    """The table of ``machine``: reading it gives the same machine, its states in the same order.
+
+    States whose names a table cannot have are all named anew.
+    """
+    names = machine.states
+    if not all(re.fullmatch(r"[^\s#]\S*", name) for name in names):
+        names = tuple(f"s{number}" for number in range(len(names)))
+    ways = range(machine.ways)
+    lines = [f"ways {machine.ways}", f"start {names[machine.empty()[0]]}"]
+    for number, name in enumerate(names):
+        state = (number,)
+        lines += [f"{name} hit {way} -> {names[to]}" for way in ways for (to,) in machine.hits(state, way)]
+        lines += [f"{name} miss -> {c.way} {names[c.state[0]]}{_chance_text(c)}" for c in machine.misses(state)]
+        if machine.has_fills:
+            lines += [
+                f"{name} fill {c.way} -> {names[c.state[0]]}{_chance_text(c)}"
+                for way in ways
+                for c in machine.fills(state, way)
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _chance_text(choice: Choice) -> str:
+    return f" {choice.chance}" if choice.chance not in (None, CERTAIN) else ""

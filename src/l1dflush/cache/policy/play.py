@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -113,7 +114,7 @@ def play(policy: Policy, items: tuple[Item, ...]) -> Run:
         raise InputError(f"{policy.name} does not say what filling an invalid way does", hint="leave out the '!'")
     content: list[str | None] = [None if policy.has_fills else chr(ord("a") + way) for way in range(policy.ways)]
     state = policy.empty()
-    start = _situation(policy, content, state)
+    start = situation(policy, content, state)
     steps = []
     told: Counter[bool] = Counter()
     for item in items:
@@ -140,7 +141,7 @@ def play(policy: Policy, items: tuple[Item, ...]) -> Run:
         if item.asked:
             told[result is Result.HIT] += 1
         several = choices if len({(choice.way, choice.state) for choice in choices}) > 1 else ()
-        steps.append(Step(item, result, way, evicted, several, taken, _situation(policy, content, state)))
+        steps.append(Step(item, result, way, evicted, several, taken, situation(policy, content, state)))
     return Run(start, tuple(steps), told.total(), told[True])
 
 
@@ -148,11 +149,12 @@ def _hit_choices(policy: Policy, state: State, way: int) -> tuple[Choice, ...]:
     return tuple(Choice(way, following, None) for following in policy.hits(state, way))
 
 
-def _situation(policy: Policy, content: list[str | None], state: State) -> Situation:
+def situation(policy: Policy, content: Sequence[str | None], state: State) -> Situation:
+    """The set with these lines and this state, and what a miss would do next."""
     invalid = _invalid(content)
     following = (policy.invalid_way(invalid),) if invalid else tuple(c.way for c in policy.misses(state))
     return Situation(tuple(content), state, tuple(dict.fromkeys(following)))
 
 
-def _invalid(content: list[str | None]) -> list[int]:
+def _invalid(content: Sequence[str | None]) -> list[int]:
     return [way for way, line in enumerate(content) if line is None]

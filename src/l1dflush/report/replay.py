@@ -1,0 +1,64 @@
+"""A counterexample that was played again, step by step: what happens, and the set after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from l1dflush.cache.policy.play import Situation
+from l1dflush.report.layout import paragraph, safe
+from l1dflush.report.picture import is_old, labels
+from l1dflush.report.policy_picture import legend, situation_lines
+from l1dflush.verdict.model import Step
+from l1dflush.verdict.replayed import Replayed
+
+_LABEL = 10
+_WIDEST_CELL = 6
+
+
+def replay_parts(found: Replayed, width: int) -> Iterator[list[Text]]:
+    """The start, then a part for each step, then the end."""
+    example, policy = found.example, found.policy
+    short = labels(example)
+    longest = max(map(len, short.values()), default=1)
+    cell = max(3, min(longest + 2, _WIDEST_CELL, (width - _LABEL) // policy.ways))
+
+    def drawn(situation: Situation, *, numbered: bool = False) -> list[Text]:
+        content = tuple(None if name is None else short[name] for name in situation.content)
+        short_named = Situation(content, situation.state, situation.next_ways)
+        return situation_lines(policy, short_named, cell, numbered=numbered)
+
+    head = [Text(safe(policy.name), "bold").append(f", {policy.ways} way{'s' * (policy.ways > 1)}", "")]
+    head += paragraph(f"set {example.set_index}, counted from the buffer's first line", width, indent="  ")
+    head += paragraph("a, b, c, ...: old lines; . an invalid way; the steps name the others", width, indent="  ")
+    head += paragraph(legend(policy, found.start), width, indent="  ")
+    others = ""
+    if any(step.by_others for step in example.steps):
+        others = "*: an access by others in between; a line that it brings in is no old line"
+        head += paragraph(others, width, indent="  ")
+    yield [*head, Text(), Text("start", "bold"), *drawn(found.start, numbered=True)]
+    for number, (step, after) in enumerate(zip(example.steps, found.after, strict=True), 1):
+        told = paragraph(_told(step, short), width, first=f"{number:<3} ", indent="    ")
+        told[0].stylize("bold", 0, 4 + len(short[step.access]))
+        yield [Text(), *told, *drawn(after)]
+    left = [name for name in example.end if is_old(name)]
+    what = f"{'old lines' if len(left) > 1 else 'the old line'} {', '.join(left)} survive{'s' * (len(left) == 1)}"
+    steps = len(example.steps)
+    end = f"{what}; all {steps} steps are as the file says" if steps > 1 else f"{what}, as the file says"
+    yield [Text(), *paragraph(end, width, style="bold")]
+
+
+def _told(step: Step, short: dict[str, str]) -> str:
+    name = short[step.access]
+    line = f"{name}{'*' * step.by_others}" if name == step.access else f"{name}{'*' * step.by_others} = {step.access}"
+    gone = "" if step.evicted is None else short.get(step.evicted, step.evicted)
+    what = {
+        "hit": f"hit in way {step.way}",
+        "miss": f"miss, replaces {gone} in way {step.way}",
+        "fill": f"miss, fills way {step.way}",
+        "dropped": "a prefetch that does not happen",
+        "flushed": f"flushed, way {step.way} becomes invalid",
+        "not cached": "to be flushed and not cached, nothing happens",
+    }[step.result]
+    return f"{line}: {what}; {step.leftovers} old left"
