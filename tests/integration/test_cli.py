@@ -286,7 +286,10 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "--policy", "no/such.dot", "--geometry", "32K,8,64"], "no/such.dot: there is no such file"),
         (["verify", "--policy", str(MACHINE), "--geometry", "48K,12,64"], "the machine has 8 ways, not 12"),
         (["explain", "fence"], "did you mean no-fence?"),
-        (["schema", "nope"], "there are verify, comparison, check, certificate, trace, policies, policy-run, size, error"),
+        (
+            ["schema", "nope"],
+            "there are verify, comparison, check, certificate, trace, policies, policy-run, size, error",
+        ),
         (["trace"], "missing argument"),
         (["replay", "no-such-file"], "no-such-file: cannot read it: No such file or directory"),
         (["replay", "/"], "/: cannot read it: Is a directory"),

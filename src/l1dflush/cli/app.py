@@ -38,7 +38,7 @@ def command() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_no_verb)
-    for module in (verify, replay, size, check, trace, routines, rules, explain, cpus, policies, schema):
+    for module in (verify, check, replay, size, trace, routines, rules, explain, cpus, policies, schema):
         module.register(app)
     return typer.main.get_command(app)
 

@@ -10,7 +10,7 @@ from typing import Literal
 from l1dflush.cli.output import Outcome
 from l1dflush.errors import InputError, InternalError, UndecidedError, one_line
 
-VERBS = ("verify", "replay", "size", "check", "trace", "routines", "rules", "explain", "cpus", "policies", "schema")
+VERBS = ("verify", "check", "replay", "size", "trace", "routines", "rules", "explain", "cpus", "policies", "schema")
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
 INTERRUPTED = Outcome(130, message="interrupted")
 

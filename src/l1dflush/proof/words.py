@@ -12,7 +12,7 @@ difference to the policy, which for most is one: see :func:`l1dflush.proof.prove
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, pairwise, product
 from math import gcd, prod
@@ -52,19 +52,16 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class SetWord:
     """One word and where it occurs. ``lines`` names the word's line ids; ``set_index`` is the first set with
-    this word, counted from the set of the buffer's offset 0; ``sets`` is how many sets have it at most; ``own`` tells
-    whether own lines are in it; ``has`` is the number of different buffer lines that are surely accessed."""
+    this word, counted from the set of the buffer's offset 0; ``sets`` is how many sets have it at most; ``own``:
+    the ids of the lines that are not the buffer's; ``has`` is the number of different buffer lines that are surely
+    accessed."""
 
     word: Word
     lines: tuple[Line, ...]
     set_index: int
     sets: int
-    own: bool
+    own: frozenset[int]
     has: int
-
-    def own_lines(self, buffers: Collection[str]) -> tuple[int, ...]:
-        """The ids of the lines that are not the buffer's (``buffers``: the keys of its arenas)."""
-        return tuple(number for number, line in enumerate(self.lines) if line.arena.key not in buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +91,8 @@ class _Placement:
 
 
 Numbered = list[tuple[int, Event]]
+# What a proof is about: the word, and which of its lines are not the buffer's (they may be cached at a cold start).
+_Key = tuple[Word, frozenset[int]]
 
 
 def set_words(
@@ -120,7 +119,7 @@ def set_words(
             (mine if event.arena.key in buffers else own).setdefault(event.arena, []).append((at, event))
     if not mine:
         # No access at all, in every set.
-        return [SetWord((), (), 0, geometry.sets, False, 0)]
+        return [SetWord((), (), 0, geometry.sets, frozenset(), 0)]
     first = min(touches[0][0] for touches in mine.values())
     last = max(touches[-1][0] for touches in mine.values())
     between = {a: [t for t in touches if first < t[0] < last] for a, touches in own.items()}
@@ -170,7 +169,7 @@ class _Builder:
         self._buffer_size = buffer_size
         # An event may touch several lines, one after the other.
         self._pieces = max(64 // geometry.line, 1) * 2
-        self.found: dict[Word, SetWord] = {}
+        self.found: dict[_Key, SetWord] = {}
 
     def add(self, phases: dict[Arena, int], mine: dict[Arena, Numbered], own: dict[Arena, Numbered]) -> None:
         """Adds the words of all sets and all placements of own lines, for one placement of the buffers."""
@@ -193,14 +192,14 @@ class _Builder:
             raise UndecidedError(
                 "own-lines-everywhere", f"the routine's own lines can lie in {count} ways among the sets"
             )
-        having: dict[Word, set[int]] = {}
+        having: dict[_Key, set[int]] = {}
         for index, buffer_touches in per_set.items():
             for choice in product(*options) if buffer_touches else [()]:
                 for same in _shared_lines(choice):
-                    word = self._note(index, buffer_touches, [p.touches for p in choice if p.touches], same, lines)
-                    having.setdefault(word, set()).add(index)
-        for word, indices in having.items():
-            self.found[word] = replace(self.found[word], sets=max(self.found[word].sets, len(indices)))
+                    key = self._note(index, buffer_touches, [p.touches for p in choice if p.touches], same, lines)
+                    having.setdefault(key, set()).add(index)
+        for key, indices in having.items():
+            self.found[key] = replace(self.found[key], sets=max(self.found[key].sets, len(indices)))
 
     def _inside(self, number: int, phase: int) -> bool:
         """Whether a line holds some of the buffer's bytes."""
@@ -263,7 +262,7 @@ class _Builder:
         own_touches: list[tuple[_Touch, ...]],
         same: dict[int, int],
         lines: list[Line],
-    ) -> Word:
+    ) -> _Key:
         """Takes down the word of one set for one placement, and returns it."""
         touches = _merge(buffer_touches, own_touches, self._run)
         items: list[tuple[int, ItemKind]] = []
@@ -274,14 +273,13 @@ class _Builder:
             if self._run is None or run <= self._run or touch.kind is not ItemKind.ACCESS:
                 items.append(item)
         word = canonical(tuple(items))
-        if word in self.found:
-            return word
-        mine = {touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS}
         order = list(dict.fromkeys(line for line, _ in items))
         of_buffer = {touch.line for touch in buffer_touches}
-        own = any(touch.line not in of_buffer for touch in touches)
-        self.found[word] = SetWord(word, tuple(lines[line] for line in order), index, 1, own, len(mine))
-        return word
+        own = frozenset(number for number, line in enumerate(order) if line not in of_buffer)
+        if (word, own) not in self.found:
+            has = len({touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS})
+            self.found[word, own] = SetWord(word, tuple(lines[line] for line in order), index, 1, own, has)
+        return word, own
 
 
 def _shape(touches: Sequence[_Touch], *marked: int) -> object:

@@ -46,8 +46,7 @@ def json_text(
 
 def schema(which: str | None = None) -> dict[str, Any]:
     """The JSON Schema of one kind of result (a key of :data:`SCHEMAS`), or of any."""
-    model: Any = Result | CheckResult | PolicyListResult | PolicyRunResult if which is None else _MODELS[which]
-    any_result = Result | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult
+    any_result = Result | CheckResult | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult
     model: Any = any_result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
     title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"

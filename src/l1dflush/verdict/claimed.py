@@ -18,7 +18,7 @@ from l1dflush.routine.load import load
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.rows import judged_part
 from l1dflush.verdict.select import select
-from l1dflush.verdict.walk import Buffer, find_buffer, walk_of
+from l1dflush.verdict.walk import find_buffer, walk_of
 
 KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
 
@@ -64,15 +64,14 @@ def words_of(source: str | Sequence[str], options: VerifyOptions, geometries: Se
         found: dict[tuple[tuple[Item, ...], tuple[int, ...]], int] = {}
         for events in distinct:
             for one in set_words(events, buffer.arenas, geometry, options.buffer_size, run=None):
-                key = tuple((line, KINDS[kind]) for line, kind in one.word), _cold(one, buffer, options)
+                key = tuple((line, KINDS[kind]) for line, kind in one.word), _cold(one, options)
                 found[key] = max(found.get(key, 0), one.sets)
         caches.append(tuple(ClaimedWord(items=items, cold=cold, sets=n) for (items, cold), n in found.items()))
     return ClaimedWords(routine=trace.routine.name, sha256=trace.routine.digest, caches=tuple(caches))
 
 
-def _cold(word: SetWord, buffer: Buffer, options: VerifyOptions) -> tuple[int, ...]:
+def _cold(word: SetWord, options: VerifyOptions) -> tuple[int, ...]:
     """The lines that are certainly not cached at the start."""
     if not options.conditions.start.cold:
         return ()
-    own = set(word.own_lines(buffer.arenas))
-    return tuple(sorted({line for line, _ in word.word} - own))
+    return tuple(sorted({line for line, _ in word.word} - word.own))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from contextlib import suppress
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal
@@ -190,7 +189,7 @@ def _judge(
                 continue  # this set can be no worse than what is known already
             try:
                 answer = prover.decide(
-                    policy, ways, found.word, question.conditions, own=found.own_lines(question.buffer.arenas),
+                    policy, ways, found.word, question.conditions, own=found.own,
                     limits=question.limits(),
                 )  # fmt: skip
             except UndecidedError as error:
@@ -222,7 +221,9 @@ def _judge(
     return Outcome(Verdict.PROVED, needs, has, 0, empty, curve=curve)
 
 
-def _distinct(question: Question, policy: str, ways: int) -> tuple[int | None, tuple[int, ...] | None, tuple[int, ...]]:
+def _distinct(
+    question: Question, policy: str | Policy, ways: int
+) -> tuple[int | None, tuple[int, ...] | None, tuple[int, ...]]:
     """What pairwise different accesses need and leave, each None where it is not known, and what they leave at most."""
     limits = question.limits()
     needs: int | None = None
@@ -248,7 +249,7 @@ def _bound(curve: Sequence[int], word: Word) -> int:
 
 def _counterexample(question: Question, policy: str | Policy, ways: int, found: SetWord) -> CounterexampleInfo:
     example = prover.counterexample(
-        policy, ways, found.word, question.conditions, own=found.own_lines(question.buffer.arenas),
+        policy, ways, found.word, question.conditions, own=found.own,
         limits=question.limits(),
     )  # fmt: skip
     twin = prover.resolved(policy, ways)
