@@ -21,7 +21,7 @@ from l1dflush import _core
 from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.proof.conditions import DEFAULT, Conditions, Start
+from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Conditions, Start
 from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
 from l1dflush.proof.limits import Limits
@@ -161,7 +161,11 @@ def needs(
 
     Raises as :func:`decide`.
     """
-    found = _distinct(resolved(policy, ways), conditions, None, limits)
+    twin = resolved(policy, ways)
+    # What a full set can hold on to for ever, every other start can but the cold one.
+    if not conditions.start.cold and _distinct(twin, ALL_WAYS_VALID, None, limits).never:
+        return None
+    found = _distinct(twin, conditions, None, limits)
     if found.never:
         return None
     enough = len(found.curve) - 1
