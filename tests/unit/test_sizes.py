@@ -13,6 +13,7 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, get_policy
 from l1dflush.cli.size_questions import allowed_chance
 from l1dflush.errors import InputError
+from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.report import plot
 from l1dflush.report.curve import curve_lines
@@ -59,15 +60,18 @@ def test_what_ran_out_of_time_is_not_tried_with_more_ways() -> None:
 
 
 def test_chances_are_for_policies_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    def accesses_for_chance(policy: Policy, geometry: Geometry, chance: Fraction) -> int:
-        assert (policy.name, geometry, chance) == ("random", L1D, Fraction(1, 1000))
-        return 77
+    def accesses_for_chance(
+        policy: Policy, geometry: Geometry, chance: Fraction, conditions: Conditions, *, limits: Limits
+    ) -> int | None:
+        assert (geometry, chance, conditions) == (L1D, Fraction(1, 1000), DEFAULT)
+        assert limits.memory == 1 << 30
+        return {"random": 77, "BIP": None}[policy.name]
 
     module = ModuleType("l1dflush.proof.chance")
     module.accesses_for_chance = accesses_for_chance  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "l1dflush.proof.chance", module)
-    cells = answer(*(asked(name, 8, L1D) for name in ("random", "LIP", "LRU")), chance=Fraction(1, 1000)).cells
-    assert [(cell.needs, cell.by_chance) for cell in cells] == [(77, True), (None, False), (8, False)]
+    cells = answer(*(asked(name, 8, L1D) for name in ("random", "LIP", "LRU", "BIP")), chance=Fraction(1, 1000)).cells
+    assert [(cell.needs, cell.by_chance) for cell in cells] == [(77, True), (None, False), (8, False), (None, False)]
     assert cells[0].verdict is Verdict.PROVED and cells[0].lines == 77 * 64
     told = plain(size_lines(answer(asked("random", 8, L1D), one=True, chance=Fraction(1, 1000)), 80))
     assert "an old line with a chance below 1/1000 in the whole cache" in " ".join(told.split())
@@ -84,7 +88,7 @@ def test_a_version_without_chances(monkeypatch: pytest.MonkeyPatch) -> None:
     [("2^-20", Fraction(1, 1 << 20)), ("1e-6", Fraction(1, 10**6)), ("1/9", Fraction(1, 9)), ("0.5", Fraction(1, 2))],
 )
 def test_chances_as_they_are_written(text: str, value: Fraction) -> None:
-    assert allowed_chance(text, None, 0) == value
+    assert allowed_chance(text) == value
 
 
 @pytest.mark.parametrize(
@@ -92,12 +96,7 @@ def test_chances_as_they_are_written(text: str, value: Fraction) -> None:
 )
 def test_what_is_no_chance(text: str) -> None:
     with pytest.raises(InputError, match="--chance: "):
-        allowed_chance(text, None, 0)
-
-
-def test_chances_are_for_the_usual_start() -> None:
-    with pytest.raises(InputError, match="--chance and --touches exclude each other"):
-        allowed_chance("1/2", None, 1)
+        allowed_chance(text)
 
 
 @pytest.mark.parametrize("length", [1, 2, 14, 70, 75, 76, 77, 500, 100_000])

@@ -83,7 +83,7 @@ def size(
 
     from l1dflush.cli.size_questions import Wanted, allowed_chance, questions  # noqa: PLC0415
 
-    fraction = allowed_chance(chance, start, touches)
+    fraction = allowed_chance(chance)
     wanted = Wanted(tuple(policy or ()), tuple(ways or ()), tuple(cpu or ()), geometry, host, tuple(cpu_folder or ()))
     asked = questions(wanted, start, touches)
     one = len(asked) == 1 and asked[0].certainty != "unknown"

@@ -74,13 +74,10 @@ def questions(wanted: Wanted, start: str | None, touches: int) -> list[Asked]:
     return [replace(one, conditions=proof_options.conditions(start, touches, one.policy)) for one in asked]
 
 
-def allowed_chance(text: str | None, start: str | None, touches: int) -> Fraction | None:
+def allowed_chance(text: str | None) -> Fraction | None:
     """From ``2^-20``, ``1e-6``, ``0.001`` or ``1/1000``. Raises InputError."""
     if text is None:
         return None
-    if start is not None or touches:
-        option = "--start" if start is not None else "--touches"
-        raise InputError(f"--chance and {option} exclude each other", hint="chances are known for the usual start only")
     written = text.strip().lower()
     value = Fraction(0)
     if power := _POWER.fullmatch(written):

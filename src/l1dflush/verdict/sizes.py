@@ -77,7 +77,8 @@ def _cell(asked: Asked, limits: Limits, chance: Fraction | None) -> SizeCell:
         needs = prover.needs(policy, ways, asked.conditions, limits=limits)
         curve = prover.survivors(policy, ways, asked.conditions, limits=limits)
         if needs is None and chance is not None and _has_chances(policy):
-            return _made(asked, _for_chance(asked, chance), curve, by_chance=True)
+            enough = _for_chance(asked, chance, limits)
+            return _made(asked, enough, curve, by_chance=enough is not None)
     except UndecidedError as error:
         return _undecided(asked, error.cause, str(error))
     except MemoryError:
@@ -91,14 +92,16 @@ def _has_chances(policy: Policy) -> bool:
     return not isinstance(policy, Deterministic)
 
 
-def _for_chance(asked: Asked, chance: Fraction) -> int:
+def _for_chance(asked: Asked, chance: Fraction, limits: Limits) -> int | None:
+    """The accesses after which the chance is below ``chance``; None if no number of them is enough."""
     shape = asked.geometry or Geometry(asked.policy.ways * _LINE, asked.policy.ways, _LINE)
     try:
         # By name, because not every version has it.
         module = importlib.import_module("l1dflush.proof.chance")
     except ModuleNotFoundError:
         raise InputError("this version cannot compute chances yet", where="--chance", hint="leave it out") from None
-    return int(module.accesses_for_chance(asked.policy, shape, chance))
+    enough: int | None = module.accesses_for_chance(asked.policy, shape, chance, asked.conditions, limits=limits)
+    return enough
 
 
 def _not_tried(asked: Asked, fewer: int) -> SizeCell:
