@@ -107,9 +107,9 @@ def _one(result: OneSizeResult, cell: SizeCell, width: int) -> list[Text]:
         lines = [Text(head, "bold").append(f": {cell.needs} access{'es' * (cell.needs > 1)}", "bold green")]
         what = f"to pairwise different lines leave {_outcome(result, cell)}"
         lines += paragraph(what, width, indent="  ")
-    if cell.title or cell.policy_certainty not in ("given",):
-        whose = f"{cell.title}: the policy is {cell.policy} ({cell.policy_certainty})"
-        lines += paragraph(whose, width, indent="  ")
+    if cell.title:
+        known = "" if cell.policy_certainty == "given" else f": the policy is {cell.policy} ({cell.policy_certainty})"
+        lines += paragraph(f"{cell.title}{known}", width, indent="  ")
     if cell.geometry is not None and cell.lines is not None and cell.size is not None:
         lines += paragraph(_whole(cell.geometry, cell.lines, cell.size), width, indent="  ")
     lines += _conditions(result, width)
