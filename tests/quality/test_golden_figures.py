@@ -130,7 +130,7 @@ def test_repeats_are_decided_exactly() -> None:
 
 
 def test_eight_lines_are_not_enough_for_eight_ways() -> None:
-    found = counterexample("tree-PLRU", 8, word_of(range(8)))
+    found = counterexample("tree-PLRU", 8, word_of(range(8)), ALL_WAYS_VALID)
     assert found.smallest
     assert found.cached_at_start > 0
     assert found.leftovers
