@@ -24,6 +24,7 @@
 
 #include <array>
 #include <concepts>
+#include <unordered_map>
 #include <vector>
 
 #include "policy/policy.hpp"
@@ -93,5 +94,27 @@ RelativeTable relative_table(const P &policy, PolicyState from_residue) {
     });
     return table;
 }
+
+// The tables of one policy, each made when it is first asked for.
+template <SymmetricPolicy P>
+class RelativeTables {
+public:
+    explicit RelativeTables(const P &policy) : policy_(policy) {}
+
+    const RelativeTable &at(PolicyState residue) const {
+        if (last_ != nullptr && last_residue_ == residue) return *last_;
+        auto known = tables_.find(residue);
+        if (known == tables_.end()) known = tables_.emplace(residue, relative_table(policy_, residue)).first;
+        last_residue_ = residue;
+        last_ = &known->second;
+        return *last_;
+    }
+
+private:
+    P policy_;
+    mutable std::unordered_map<PolicyState, RelativeTable> tables_;
+    mutable const RelativeTable *last_ = nullptr;
+    mutable PolicyState last_residue_ = 0;
+};
 
 }  // namespace l1dflush

@@ -20,7 +20,7 @@
 
 #include <bit>
 #include <concepts>
-#include <unordered_map>
+#include <unordered_set>
 
 #include "policy/reachable.hpp"
 #include "policy/relative.hpp"
@@ -159,7 +159,7 @@ public:
     // Whether filling an invalid way does what a hit in it does, in every state.
     bool fills_like_hits() const {
         for (const PolicyState r : residues()) {
-            const RelativeTable &table = at(r);
+            const RelativeTable &table = tables_.at(r);
             for (std::size_t p = 0; p < static_cast<std::size_t>(ways()); ++p)
                 if (table.hit[p] != table.fill[p]) return false;
         }
@@ -177,17 +177,17 @@ public:
     }
     template <class Out>
     void hit(const State &state, int position, Out out) const {
-        for (const auto &change : at(state.key.policy).hit[static_cast<std::size_t>(position)])
+        for (const auto &change : tables_.at(state.key.policy).hit[static_cast<std::size_t>(position)])
             out(moved(state, change));
     }
     template <class Out>
     void fill(const State &state, int position, Out out) const {
-        for (const auto &change : at(state.key.policy).fill[static_cast<std::size_t>(position)])
+        for (const auto &change : tables_.at(state.key.policy).fill[static_cast<std::size_t>(position)])
             out(moved(state, change), change.weight);
     }
     template <class Settle, class Out>
     void evict(const State &state, bool /*open*/, Settle settle, Out out) const {
-        for (const auto &miss : at(state.key.policy).miss) {
+        for (const auto &miss : tables_.at(state.key.policy).miss) {
             State to = state;
             settle(to, miss.victim);
             out(miss.victim, moved(to, miss.change), miss.change.weight);
@@ -206,15 +206,6 @@ private:
                 if (seen.insert(residue(policy_, state)).second) residues_.push_back(residue(policy_, state));
         }
         return residues_;
-    }
-
-    const RelativeTable &at(PolicyState r) const {
-        if (last_ != nullptr && last_residue_ == r) return *last_;
-        auto known = tables_.find(r);
-        if (known == tables_.end()) known = tables_.emplace(r, relative_table(policy_, r)).first;
-        last_residue_ = r;
-        last_ = &known->second;
-        return *last_;
     }
 
     State moved(const State &from, const RelativeTable::Change &change) const {
@@ -236,9 +227,7 @@ private:
     Start start_;
     Limits limits_;
     mutable std::vector<PolicyState> residues_;
-    mutable std::unordered_map<PolicyState, RelativeTable> tables_;
-    mutable const RelativeTable *last_ = nullptr;
-    mutable PolicyState last_residue_ = 0;
+    RelativeTables<P> tables_{policy_};
 };
 
 }  // namespace l1dflush

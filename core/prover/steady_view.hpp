@@ -235,12 +235,12 @@ public:
         return found;
     }
     void hit(const State &state, int p, Nexts<W> &nexts) const override {
-        for (const auto &change : table(state.policy).hit[at(p)]) nexts.add(moved(state, change), p, false);
+        for (const auto &change : tables_.at(state.policy).hit[at(p)]) nexts.add(moved(state, change), p, false);
     }
     void miss(const State &state, std::uint8_t label, Nexts<W> &nexts) const override {
         int invalid = 0;
         for (int p = 0; p < ways(); ++p) invalid += state.label[at(p)] == no_line;
-        const RelativeTable &now = table(state.policy);
+        const RelativeTable &now = tables_.at(state.policy);
         if (invalid == 0) {
             for (const auto &miss : now.miss) {
                 State to = state;
@@ -272,14 +272,6 @@ private:
     using ViewOf<P, W>::policy_;
     using ViewOf<P, W>::limits_;
 
-    const RelativeTable &table(PolicyState r) const {
-        if (last_ != nullptr && last_residue_ == r) return *last_;
-        auto known = tables_.find(r);
-        if (known == tables_.end()) known = tables_.emplace(r, relative_table(policy_, r)).first;
-        last_residue_ = r;
-        last_ = &known->second;
-        return *last_;
-    }
     State moved(const State &from, const RelativeTable::Change &change) const {
         State to{};
         to.policy = change.residue;
@@ -288,9 +280,7 @@ private:
     }
 
     Order order_;
-    mutable std::unordered_map<PolicyState, RelativeTable> tables_;
-    mutable const RelativeTable *last_ = nullptr;
-    mutable PolicyState last_residue_ = 0;
+    RelativeTables<P> tables_{policy_};
 };
 
 }  // namespace l1dflush
