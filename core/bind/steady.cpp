@@ -18,13 +18,16 @@ namespace {
 
 using Items = std::vector<std::tuple<std::uint32_t, std::uint8_t>>;
 
-Protocol protocol(const std::vector<Items> &words, const std::vector<std::uint32_t> &own, int lines, bool invalidations,
+using Turns = std::vector<std::vector<std::size_t>>;
+
+Protocol protocol(const std::vector<Items> &words, const Turns &turns, const std::vector<std::uint32_t> &own, int lines, bool invalidations,
                   std::uint32_t touches) {
     auto label = [&](std::uint32_t line) {
         require(line < static_cast<std::uint32_t>(lines), "lines are numbered from 0");
         return static_cast<std::uint8_t>(first_line + line);
     };
     Protocol result;
+    result.turns = turns;
     result.lines = lines;
     result.invalidations = invalidations;
     result.touches = touches;
@@ -39,12 +42,12 @@ Protocol protocol(const std::vector<Items> &words, const std::vector<std::uint32
     return result;
 }
 
-auto core_steady(const PolicyChoice &policy, int ways, const std::vector<Items> &words, int lines,
-                 const std::vector<std::uint32_t> &own, bool from_any, bool invalidations, std::uint32_t touches,
+auto core_steady(const PolicyChoice &policy, int ways, const std::vector<Items> &words, const Turns &turns,
+                 int lines, const std::vector<std::uint32_t> &own, bool from_any, bool invalidations, std::uint32_t touches,
                  const std::vector<int> &enough, bool verdict, std::optional<std::size_t> max_states,
                  std::optional<double> max_seconds, bool absolute) {
     require(enough.size() == words.size(), "as many bounds as words are needed");
-    const SteadyQuestion question{protocol(words, own, lines, invalidations, touches), from_any, verdict, enough};
+    const SteadyQuestion question{protocol(words, turns, own, lines, invalidations, touches), from_any, verdict, enough};
     const SteadyAnswer answer = run(max_states, max_seconds, [&](const Limits &limits) {
         return steady(policy, ways, question, absolute, limits);
     });
@@ -66,7 +69,7 @@ auto core_steady(const PolicyChoice &policy, int ways, const std::vector<Items> 
 }  // namespace
 
 void bind_steady(nb::module_ &m) {
-    m.def("steady", &core_steady, nb::arg("policy"), nb::arg("ways"), nb::arg("words"), nb::kw_only(), nb::arg("lines"),
+    m.def("steady", &core_steady, nb::arg("policy"), nb::arg("ways"), nb::arg("words"), nb::kw_only(), nb::arg("turns"), nb::arg("lines"),
           nb::arg("own"), nb::arg("from_any"), nb::arg("invalidations"), nb::arg("touches"), nb::arg("enough"),
           nb::arg("verdict"), nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
           nb::arg("absolute") = false);

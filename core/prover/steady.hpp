@@ -1,6 +1,8 @@
 // The same protocol again and again: how many old lines can be left at the end of any of its flushes?
 //
-// THE QUESTION. A protocol is a list of words W1, ..., Wm, one per flush, played in turn for ever. Before each flush
+// THE QUESTION. A protocol is a list of words W1, ..., Wm, one per flush, played in turn for ever. Where a flush may
+// take several paths, a turn has several words, and it is one of them, each time another: all that follows is about
+// every choice, and what a turn makes of a set of states is what all its words make of it. Before each flush
 // others access the set as often as they like: they hit old lines, they bring old lines in, and where the protocol has
 // own lines (its stack, say) those are accessed at any time as well. Nobody else touches a buffer line. With
 // `invalidations` others may make any way invalid too, at any time before a flush, but not during one.
@@ -116,7 +118,11 @@ SteadyAnswer steady_with(const P &policy, const SteadyQuestion &question, bool a
 // `absolute`: not even where positions would do; for comparison.
 inline SteadyAnswer steady(const PolicyChoice &choice, int ways, const SteadyQuestion &question, bool absolute,
                            const Limits &limits) {
-    require(!question.protocol.words.empty(), "a protocol has a word");
+    require(!question.protocol.turns.empty(), "a protocol has a turn");
+    for (const auto &words : question.protocol.turns) {
+        require(!words.empty(), "a turn has a word");
+        for (const std::size_t word : words) require(word < question.protocol.words.size(), "a turn has known words");
+    }
     if (static_cast<std::size_t>(question.protocol.lines) > most_lines)
         throw StateSpaceTooLarge("more than 252 lines that come back");
     return with_policy(choice, ways, [&](const auto &policy) {

@@ -40,11 +40,11 @@ public:
 
     Fixpoint(const SteadyView<W> &view, const SteadyQuestion &question, const Limits &limits)
         : view_(view), question_(question), limits_(limits), round_(view, question.protocol, limits) {
-        answer_.per_word.assign(words(), 0);
+        answer_.per_word.assign(question.protocol.words.size(), 0);
     }
 
     SteadyAnswer least() {
-        sets_ = std::vector<Set>(words());
+        sets_ = std::vector<Set>(turns());
         for (const State &state : cold()) sets_[0].insert(state, from_nowhere);
         try {
             go_on();
@@ -62,7 +62,7 @@ public:
         const State first = cold().front();
         const std::optional<Legs<State>> round = way_back(first);
         if (!round) return std::nullopt;
-        sets_ = std::vector<Set>(words());
+        sets_ = std::vector<Set>(turns());
         sets_[0].insert(first, from_nowhere);
         try {
             go_on();
@@ -95,11 +95,12 @@ public:
 
 private:
     static constexpr std::uint32_t from_nowhere = Set::none;
-    static constexpr std::uint32_t by_flush = 0x8000'0000;  // the origin is a state before the word before this one
+    static constexpr std::uint32_t by_flush = 0x8000'0000;  // the origin is a state before the turn before this one
 
-    std::size_t words() const { return question_.protocol.words.size(); }
-    std::size_t next(std::size_t word) const { return word + 1 == words() ? 0 : word + 1; }
-    std::size_t previous(std::size_t word) const { return word == 0 ? words() - 1 : word - 1; }
+    std::size_t turns() const { return question_.protocol.turns.size(); }
+    const std::vector<std::size_t> &words(std::size_t turn) const { return question_.protocol.turns[turn]; }
+    std::size_t next(std::size_t turn) const { return turn + 1 == turns() ? 0 : turn + 1; }
+    std::size_t previous(std::size_t turn) const { return turn == 0 ? turns() - 1 : turn - 1; }
 
     // Full sets without buffer lines; own lines anywhere.
     std::vector<State> cold() const {
@@ -118,14 +119,14 @@ private:
         return states;
     }
 
-    void note(std::size_t word, std::size_t from, const State &end) {
+    void note(std::size_t turn, std::size_t word, std::size_t from, const State &end) {
         const int left = round_.old_lines(end);
-        if (left > answer_.most() || (left > 0 && !best_)) best_ = {word, from};
+        if (left > answer_.most() || (left > 0 && !best_)) best_ = {turn, from};
         answer_.per_word[word] = std::max(answer_.per_word[word], left);
     }
     bool enough() const {
         if (question_.verdict && best_) return true;
-        for (std::size_t word = 0; word < words(); ++word)
+        for (std::size_t word = 0; word < answer_.per_word.size(); ++word)
             if (answer_.per_word[word] < question_.enough[word]) return false;
         return true;
     }
@@ -143,63 +144,67 @@ private:
 
     void go_on() {
         std::vector<Set> &sets = sets_;
-        std::vector<std::size_t> done(words(), 0);
+        std::vector<std::size_t> done(turns(), 0);
         std::vector<std::pair<State, std::uint32_t>> later;
         for (bool fresh = true; fresh;) {
             fresh = false;
             ++answer_.rounds;
-            for (std::size_t word = 0; word < words(); ++word) {
+            for (std::size_t turn = 0; turn < turns(); ++turn) {
                 // What the flushes lead to waits until all that others do before them is there: so runs stay short.
                 later.clear();
-                for (; done[word] < sets[word].size(); ++done[word]) {
+                for (; done[turn] < sets[turn].size(); ++done[turn]) {
                     fresh = true;
-                    const std::size_t number = done[word];
-                    const State from = sets[word][number];
-                    round_.flush(word, from, [&](const State &end) {
-                        note(word, number, end);
-                        const State to = round_.settled(end);
-                        if (!sets[next(word)].contains(to)) later.emplace_back(to, static_cast<std::uint32_t>(number));
-                    });
-                    between(sets[word], number);
+                    const std::size_t number = done[turn];
+                    const State from = sets[turn][number];
+                    for (const std::size_t word : words(turn))
+                        round_.flush(word, from, [&](const State &end) {
+                            note(turn, word, number, end);
+                            const State to = round_.settled(end);
+                            if (!sets[next(turn)].contains(to))
+                                later.emplace_back(to, static_cast<std::uint32_t>(number));
+                        });
+                    between(sets[turn], number);
                     answer_.states = later.size();
                     for (const Set &set : sets) answer_.states += set.size();
                     look(answer_.states);
                     if (enough()) return;
                 }
-                for (const auto &[to, number] : later) sets[next(word)].insert(to, number | by_flush);
+                for (const auto &[to, number] : later) sets[next(turn)].insert(to, number | by_flush);
             }
         }
     }
 
-    // The states before W1 that one round makes of `any`, which has open ways.
+    // The states before the first turn that one round makes of `any`, which has open ways.
     Set first_round(const std::vector<State> &any) {
         Set set;
-        round_.flush_open(0, any, [&](const State &end) { arrive(set, 0, 0, end); });
+        for (const std::size_t word : words(0))
+            round_.flush_open(word, any, [&](const State &end) { arrive(set, 0, word, 0, end); });
         finish(set, 0);
-        for (std::size_t word = 1; word < words(); ++word) set = flushed(set, word);
+        for (std::size_t turn = 1; turn < turns(); ++turn) set = flushed(set, turn);
         ++answer_.rounds;
         return set;
     }
-    // The states before W1 that one round makes of `from`.
+    // The states before the first turn that one round makes of `from`.
     Set round(const Set &from) {
         std::fill(answer_.per_word.begin(), answer_.per_word.end(), 0);
         best_.reset();
         Set set = flushed(from, 0);
-        for (std::size_t word = 1; word < words(); ++word) set = flushed(set, word);
+        for (std::size_t turn = 1; turn < turns(); ++turn) set = flushed(set, turn);
         return set;
     }
-    // The states before the next word.
-    Set flushed(const Set &from, std::size_t word) {
+    // The states before the next turn.
+    Set flushed(const Set &from, std::size_t turn) {
         Set set;
         for (std::size_t number = 0; number < from.size(); ++number) {
             look(from.size() + set.size());
-            round_.flush(word, from[number], [&](const State &end) { arrive(set, word, number, end); });
+            for (const std::size_t word : words(turn))
+                round_.flush(word, from[number], [&](const State &end) { arrive(set, turn, word, number, end); });
         }
         finish(set, from.size());
         return set;
     }
-    void arrive(Set &set, std::size_t word, std::size_t number, const State &end) {
-        note(word, number, end);
+    void arrive(Set &set, std::size_t turn, std::size_t word, std::size_t number, const State &end) {
+        note(turn, word, number, end);
         set.insert(round_.settled(end), static_cast<std::uint32_t>(number) | by_flush);
     }
     void finish(Set &set, std::size_t others) {
@@ -218,9 +223,9 @@ private:
         }
     }
 
-    // A state of a run, the last one first. `flush`: it is left by a flush of the word, else by one thing between.
+    // A state of a run, the last one first. `flush`: it is left by a flush, else by one thing between.
     struct Place {
-        std::size_t word;
+        std::size_t turn;
         std::uint32_t number;
         bool flush;
     };
@@ -230,12 +235,12 @@ private:
         std::vector<Place> places{{best_->first, static_cast<std::uint32_t>(best_->second), true}};
         for (;;) {
             const Place here = places.back();
-            const std::uint32_t origin = sets_[here.word].origin(here.number);
+            const std::uint32_t origin = sets_[here.turn].origin(here.number);
             if (origin == from_nowhere) return places;
             if ((origin & by_flush) == 0)
-                places.push_back({here.word, origin, false});
+                places.push_back({here.turn, origin, false});
             else
-                places.push_back({previous(here.word), origin & ~by_flush, true});
+                places.push_back({previous(here.turn), origin & ~by_flush, true});
         }
     }
 
@@ -243,29 +248,30 @@ private:
     Legs<State> legs_of(const std::vector<Place> &places) const {
         Legs<State> legs{state_at(places.back()), {}};
         for (std::size_t i = places.size(); i-- > 1;)
-            legs.move(round_, places[i].word, state_at(places[i]), state_at(places[i - 1]), places[i].flush);
+            legs.move(round_, words(places[i].turn), state_at(places[i]), state_at(places[i - 1]), places[i].flush);
         const Place &last = places.front();
-        legs.flush(last.word, round_.path(last.word, state_at(last), [&](const State &end) {
-            return round_.old_lines(end) == answer_.per_word[last.word];
-        }));
+        const int most = answer_.most();
+        legs.flush(round_, words(last.turn), state_at(last), [&](std::size_t, const State &end) {
+            return round_.old_lines(end) == most;
+        });
         return legs;
     }
-    const State &state_at(const Place &place) const { return sets_[place.word][place.number]; }
+    const State &state_at(const Place &place) const { return sets_[place.turn][place.number]; }
 
     // A round from a cold state back to itself: after the flushes others make every way invalid that holds no old line,
     // one after the other, and bring one in; then they go from one full set of old lines to the next.
     std::optional<Legs<State>> way_back(const State &start) {
         Legs<State> legs{start, {}};
         State state = start;
-        auto go = [&](std::size_t word, const State &to, bool flush) {
-            legs.move(round_, word, state, to, flush);
+        auto go = [&](std::size_t turn, const State &to, bool flush) {
+            legs.move(round_, words(turn), state, to, flush);
             state = to;
         };
-        for (std::size_t word = 0; word < words(); ++word) {
+        for (std::size_t turn = 0; turn < turns(); ++turn) {
             std::optional<State> end;
-            round_.flush(word, state, [&](const State &to) { end = round_.settled(to); });
+            round_.flush(words(turn).front(), state, [&](const State &to) { end = round_.settled(to); });
             if (!end) return std::nullopt;
-            go(word, *end, true);
+            go(turn, *end, true);
         }
         while (round_.old_lines(state) < view_.ways()) {
             const bool invalid = round_.invalid(state);
@@ -299,19 +305,19 @@ private:
     // A run to the state that leaves most, beginning with a round (or several) from its first state back to it: every
     // state of the fixpoint `now` has one before it there, and going back from one to the next comes round at last.
     SteadyRun told_again(const Set &now) {
-        std::vector<Set> sets(words());
-        for (std::size_t word = 0; word < words(); ++word)
-            sets[next(word)] = flushed(word == 0 ? now : sets[word], word);
+        std::vector<Set> sets(turns());
+        for (std::size_t turn = 0; turn < turns(); ++turn)
+            sets[next(turn)] = flushed(turn == 0 ? now : sets[turn], turn);
         sets_ = std::move(sets);
-        // Numbers before W1 are those of sets_[0]; flushes from there have those of `now`.
-        auto before = [&](std::size_t word, std::size_t number) {
-            return word == 0 ? sets_[0].number(now[number]) : static_cast<std::uint32_t>(number);
+        // Numbers before the first turn are those of sets_[0]; flushes from there have those of `now`.
+        auto before = [&](std::size_t turn, std::size_t number) {
+            return turn == 0 ? sets_[0].number(now[number]) : static_cast<std::uint32_t>(number);
         };
         std::vector<Place> places{{best_->first, before(best_->first, best_->second), true}};
-        std::unordered_map<std::uint32_t, std::size_t> seen;  // the places before W1: number and index
+        std::unordered_map<std::uint32_t, std::size_t> seen;  // the places before the first turn: number and index
         for (;;) {
             const Place here = places.back();
-            if (here.word == 0 && here.flush) {
+            if (here.turn == 0 && here.flush) {
                 const auto [known, fresh] = seen.try_emplace(here.number, places.size() - 1);
                 if (!fresh) {
                     const auto loop = static_cast<std::ptrdiff_t>(known->second);
@@ -320,11 +326,11 @@ private:
                     return told(view_, legs, legs.legs.size() - rest.legs.size());
                 }
             }
-            const std::uint32_t origin = sets_[here.word].origin(here.number);
+            const std::uint32_t origin = sets_[here.turn].origin(here.number);
             if ((origin & by_flush) == 0)
-                places.push_back({here.word, origin, false});
+                places.push_back({here.turn, origin, false});
             else
-                places.push_back({previous(here.word), before(previous(here.word), origin & ~by_flush), true});
+                places.push_back({previous(here.turn), before(previous(here.turn), origin & ~by_flush), true});
         }
     }
 
@@ -333,8 +339,8 @@ private:
     const Limits &limits_;
     Round<W> round_;
     SteadyAnswer answer_;
-    std::vector<Set> sets_;                                    // the states before each word, where a run is told
-    std::optional<std::pair<std::size_t, std::size_t>> best_;  // what leaves most: before which word, its number
+    std::vector<Set> sets_;                                    // the states before each turn, where a run is told
+    std::optional<std::pair<std::size_t, std::size_t>> best_;  // what leaves most: before which turn, its number
     std::size_t steps_ = 0;
 };
 

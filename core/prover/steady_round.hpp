@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "prover/limits.hpp"
@@ -17,10 +18,11 @@ struct SteadyItem {
     ItemKind kind;
 };
 
-// Words that are played in turn, again and again. `own`: the labels of lines that are not the buffer's: between the
-// flushes others may access them.
+// Words that are played in turn, again and again. `turns`: of each turn the numbers of the words that it may be, each
+// time another one. `own`: the labels of lines that are not the buffer's: between the flushes others may access them.
 struct Protocol {
     std::vector<std::vector<SteadyItem>> words;
+    std::vector<std::vector<std::size_t>> turns;
     std::vector<std::uint8_t> own;
     int lines = 0;
     bool invalidations = false;
@@ -121,9 +123,9 @@ public:
         return state;
     }
 
-    // What happens on the way from `start` through the word to a state for which `end` is true.
+    // What happens on the way from `start` through the word to a state for which `end` is true; nothing if there is none.
     template <class End>
-    std::vector<Event> path(std::size_t number, const State &start, End end) const {
+    std::optional<std::vector<Event>> path(std::size_t number, const State &start, End end) const {
         struct Node {
             Local local;
             std::size_t parent;
@@ -160,7 +162,7 @@ public:
             std::reverse(events.begin(), events.end());
             return events;
         }
-        throw std::logic_error("a state of the search cannot be reached again");
+        return std::nullopt;
     }
 
 private:

@@ -42,15 +42,25 @@ struct Legs {
     std::vector<Leg> legs;
 
     void append(const Legs &that) { legs.insert(legs.end(), that.legs.begin(), that.legs.end()); }
-    void flush(std::size_t word, std::vector<Event> events) {
-        legs.push_back({static_cast<int>(word), std::move(events)});
+
+    // A flush by one of these words, from `from` to a state for which end(word, state) is true.
+    template <class Round, class End>
+    void flush(const Round &round, const std::vector<std::size_t> &words, const State &from, End end) {
+        for (const std::size_t word : words) {
+            auto events = round.path(word, from, [&](const State &state) { return end(word, state); });
+            if (!events) continue;
+            legs.push_back({static_cast<int>(word), std::move(*events)});
+            return;
+        }
+        throw std::logic_error("a state of the search cannot be reached again");
     }
 
-    // From `from` to `to`: by a flush of the word, or by one thing between.
+    // From `from` to `to`: by a flush of one of these words, or by one thing between.
     template <class Round>
-    void move(const Round &round, std::size_t word, const State &from, const State &to, bool by_flush) {
+    void move(const Round &round, const std::vector<std::size_t> &words, const State &from, const State &to,
+              bool by_flush) {
         if (by_flush) {
-            flush(word, round.path(word, from, [&](const State &end) { return round.settled(end) == to; }));
+            flush(round, words, from, [&](std::size_t, const State &end) { return round.settled(end) == to; });
             return;
         }
         bool found = false;

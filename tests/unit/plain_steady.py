@@ -28,6 +28,12 @@ class Plain:
     own: frozenset[int] = frozenset()
     invalidations: bool = False
     touches: int = 0
+    # Of each turn the words that it may be; None: one after the other.
+    choices: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def turns(self) -> tuple[tuple[int, ...], ...]:
+        return self.choices or tuple((number,) for number in range(len(self.words)))
 
     @property
     def policy(self) -> Policy:
@@ -44,17 +50,18 @@ class Plain:
             for state in start_states(self.name, self.ways)
             for content in contents(self.ways, tuple(sorted(self.own)))
         }
-        before = [self.closed(cold), *(set[Set]() for _ in self.words[1:])]
+        before = [self.closed(cold), *(set[Set]() for _ in self.turns[1:])]
         left = [0] * len(self.words)
         grown = True
         while grown:
             grown = False
-            for number in range(len(self.words)):
-                after, most = self.flushed(before[number], number)
-                left[number] = max(left[number], most)
-                following = before[(number + 1) % len(self.words)]
-                grown |= not after <= following
-                following |= after
+            for turn, numbers in enumerate(self.turns):
+                following = before[(turn + 1) % len(self.turns)]
+                for number in numbers:
+                    after, most = self.flushed(before[turn], number)
+                    left[number] = max(left[number], most)
+                    grown |= not after <= following
+                    following |= after
         return tuple(left)
 
     def greatest(self) -> tuple[int, ...]:
@@ -99,10 +106,14 @@ class Plain:
         return found
 
     def round(self, now: Iterable[Set]) -> tuple[set[Set], tuple[int, ...]]:
-        most = []
-        for number in range(len(self.words)):
-            now, left = self.flushed(now, number)
-            most.append(left)
+        most = [0] * len(self.words)
+        for numbers in self.turns:
+            ends: set[Set] = set()
+            for number in numbers:
+                after, left = self.flushed(now, number)
+                most[number] = max(most[number], left)
+                ends |= after
+            now = ends
         return set(now), tuple(most)
 
     def flushed(self, before: Iterable[Set], number: int) -> tuple[set[Set], int]:

@@ -70,6 +70,25 @@ def test_protocols_are_decided_as_by_plain_fixpoints(
     check(name, ways, protocol, start, frozenset(own))
 
 
+@pytest.mark.parametrize("start", STARTS, ids=str)
+@pytest.mark.parametrize(("name", "ways"), [(n, w) for n, w in SMALL if w in (2, 3)])
+@settings(bounded, max_examples=6)
+@given(
+    protocol=st.lists(words(3, 5), min_size=2, max_size=3),
+    turns=st.lists(st.sets(st.integers(0, 1), min_size=1), min_size=1, max_size=2),
+)
+@example(protocol=[word_of([0, 1, 2]), word_of([2, 1, 0])], turns=[{0, 1}])
+def test_a_turn_may_be_one_of_several_words(
+    name: str, ways: int, start: Start, protocol: list[Word], turns: list[set[int]]
+) -> None:
+    choices = tuple(tuple(sorted(turn)) for turn in turns)
+    outcome = decide_protocol(name, ways, protocol, start, turns=choices)
+    assert outcome.per_word == plainly(
+        start, Plain(name, ways, tuple(protocol), frozenset(), start.invalidations, 0, choices)
+    )
+    assert (outcome.counterexample is None) == outcome.proved
+
+
 @pytest.mark.parametrize("start", [STEADY, FROM_ANY], ids=str)
 @pytest.mark.parametrize("name", [name for name, ways in SMALL if ways == 4])
 @settings(bounded, max_examples=4)
@@ -101,8 +120,9 @@ def test_positions_and_ways_give_the_same_answer(name: str, start: Start, protoc
     words = [[(line, int(kind)) for line, kind in word] for word in protocol]
     fast, absolute = (
         _core.steady(
-            name, 4 if name == "tree-PLRU" else 3, words, lines=4, own=[], from_any=start.base == FROM_ANY.base,
-            invalidations=start.invalidations, touches=0, enough=[4] * len(words), verdict=False, absolute=absolute,
+            name, 4 if name == "tree-PLRU" else 3, words,
+            turns=[[number] for number in range(len(words))], lines=4, own=[],
+            from_any=start.base == FROM_ANY.base, invalidations=start.invalidations, touches=0, enough=[4] * len(words), verdict=False, absolute=absolute,
         )
         for absolute in (False, True)
     )  # fmt: skip

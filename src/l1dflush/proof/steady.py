@@ -1,6 +1,7 @@
 """The same flushes again and again: what is left in one cache set, whatever happens between them?
 
-A protocol is a list of words, one per flush, that are played in turn for ever. Between two flushes others access the
+A protocol is a list of words, one per flush, that are played in turn for ever; where a flush may take several paths,
+its turn has several words, and it is any of them each time. Between two flushes others access the
 set as they like: they hit old lines and bring old lines in, and lines of the protocol that are not the buffer's
 (``own``) are accessed at any time as well. Nobody else touches a buffer line. With ``+invalidations`` others may also
 make any way invalid, at any time between two flushes.
@@ -123,6 +124,7 @@ def decide_protocol(
     words: Sequence[Word],
     start: Start,
     *,
+    turns: Sequence[Sequence[int]] | None = None,
     own: Collection[int] = (),
     touches: int = 0,
     verdict: bool = False,
@@ -130,7 +132,8 @@ def decide_protocol(
 ) -> SteadyOutcome:
     """How many old lines can be left at the end of any of ``words``, played in turn again and again.
 
-    Line ids are shared between the words. ``own``: those of lines that are not the buffer's. ``touches``: how often
+    Line ids are shared between the words. ``turns``: for each turn the numbers of the words that it may be; by default
+    the first word, then the second, and so on. ``own``: those of lines that are not the buffer's. ``touches``: how often
     others may access the set during one flush; what they bring in then is an old line at the next one. ``verdict``:
     anything left is enough, however much.
 
@@ -140,7 +143,9 @@ def decide_protocol(
     """
     if not start.steady:
         raise ValueError(f"the start {start} is about one word, not about a protocol")
-    if not words:
+    if turns is None:
+        turns = [[number] for number in range(len(words))]
+    if not turns or not all(turns):
         raise ValueError("a protocol has a word")
     twin = resolved(policy, ways)
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
@@ -152,13 +157,18 @@ def decide_protocol(
     with told(twin, limits):
         per_word, exact, rounds, states, run = _core.steady(
             core_policy(twin), ways, played,
+            turns=[list(numbers) for numbers in turns],
             # An own line that no word touches is as good as an old one.
             lines=len(names), own=sorted({names[line] for line in own if line in names}),
             from_any=start.base is Base.STEADY_FROM_ANY, invalidations=start.invalidations, touches=touches,
             enough=enough, verdict=verdict, max_states=max(limits.memory // BYTES_PER_STATE, 1),
             max_seconds=_left(deadline),
         )  # fmt: skip
-    found = None if run is None else _replayed(twin, words, start, own, {new: line for line, new in names.items()}, run)
+    found = (
+        None
+        if run is None
+        else _replayed(twin, words, turns, start, own, {new: line for line, new in names.items()}, run)
+    )
     return SteadyOutcome(
         leftovers=max(per_word),
         per_word=tuple(per_word),
@@ -223,6 +233,7 @@ def _enough(twin: Policy, words: Sequence[Word], start: Start, touches: int, lim
 def _replayed(
     twin: Policy,
     words: Sequence[Word],
+    turns: Sequence[Sequence[int]],
     start: Start,
     own: Collection[int],
     lines: dict[int, int],
@@ -249,7 +260,7 @@ def _replayed(
     for number, (word, moves) in enumerate(legs):
         if number == again:
             rounds = len(flushes)
-            if again and (not rounds or rounds % len(words)):
+            if again and (not rounds or rounds % len(turns)):
                 raise ReplayMismatchError("the run comes back in the middle of a round")
             if again and here.seen() != _Set(twin, content, state, frozenset(own), names).seen():
                 raise ReplayMismatchError("the run does not come back to its start")
@@ -259,7 +270,7 @@ def _replayed(
                 raise ReplayMismatchError("nobody may invalidate a line")
             before.append(here.between(Between(what), way, None if line < 0 else lines[line], tuple(after)))
             continue
-        if word != len(flushes) % len(words):
+        if word not in turns[len(flushes) % len(turns)]:
             raise ReplayMismatchError(f"word {word} is played out of its turn")
         steps = here.flush(words[word], [
             Move(Outcomes(what), way, item, None if line < 0 else lines[line], tuple(after))
