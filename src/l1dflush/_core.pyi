@@ -179,7 +179,8 @@ def steady(
 ) -> tuple[list[int], bool, int, int, tuple[list[int], list[int], list[tuple[int, list[_SteadyStep]]], int] | None]:
     """The most old lines left at the end of each of ``words`` (line, kind), played in turn again and again.
 
-    ``turns``: for each turn the numbers of the words that it may be. ``lines``: their number; they are 0, 1, ...; ``own``: those that others may access between the flushes.
+    ``turns``: for each turn the numbers of the words that it may be. ``lines``: their number; they are 0, 1, ...;
+    ``own``: those that others may access between the flushes.
     ``from_any``: the greatest fixpoint instead of the least. ``enough``: what each word cannot exceed; a search that
     reaches it ends. ``verdict``: so does one that finds anything left.
 

@@ -118,11 +118,12 @@ def test_touches_during_a_flush(name: str, start: Start, protocol: list[Word]) -
 @given(protocol=protocols(2, 4, 6))
 def test_positions_and_ways_give_the_same_answer(name: str, start: Start, protocol: list[Word]) -> None:
     words = [[(line, int(kind)) for line, kind in word] for word in protocol]
+    turns = [[number] for number in range(len(words))]
     fast, absolute = (
         _core.steady(
-            name, 4 if name == "tree-PLRU" else 3, words,
-            turns=[[number] for number in range(len(words))], lines=4, own=[],
-            from_any=start.base == FROM_ANY.base, invalidations=start.invalidations, touches=0, enough=[4] * len(words), verdict=False, absolute=absolute,
+            name, 4 if name == "tree-PLRU" else 3, words, turns=turns, lines=4, own=[],
+            from_any=start.base == FROM_ANY.base, invalidations=start.invalidations, touches=0,
+            enough=[4] * len(words), verdict=False, absolute=absolute,
         )
         for absolute in (False, True)
     )  # fmt: skip

@@ -133,9 +133,9 @@ def decide_protocol(
     """How many old lines can be left at the end of any of ``words``, played in turn again and again.
 
     Line ids are shared between the words. ``turns``: for each turn the numbers of the words that it may be; by default
-    the first word, then the second, and so on. ``own``: those of lines that are not the buffer's. ``touches``: how often
-    others may access the set during one flush; what they bring in then is an old line at the next one. ``verdict``:
-    anything left is enough, however much.
+    the first word, then the second, and so on. ``own``: those of lines that are not the buffer's. ``touches``: how
+    often others may access the set during one flush; what they bring in then is an old line at the next one.
+    ``verdict``: anything left is enough, however much.
 
     Raises ``InputError`` for a policy that does not exist at ``ways`` ways, ``ValueError`` for a start that is not
     steady or an empty protocol, and ``UndecidedError`` with cause ``state-space-too-large``, ``out-of-time`` or

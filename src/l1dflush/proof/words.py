@@ -112,6 +112,49 @@ def set_words(
     so many are kept (None: all). Raises UndecidedError if own lines can be placed in too many ways,
     or if it is not known which accesses are to the same memory.
     """
+    found: dict[_Key, SetWord] = {}
+    for group in placed_words(events, buffers, geometry, buffer_size, aligned_at=aligned_at, run=run):
+        having: dict[_Key, set[int]] = {}
+        for placed in group:
+            word = canonical(placed.items)
+            order = list(dict.fromkeys(line for line, _ in placed.items))
+            own = frozenset(number for number, line in enumerate(order) if line not in placed.of_buffer)
+            having.setdefault((word, own), set()).add(placed.set_index)
+            if (word, own) not in found:
+                lines = tuple(placed.lines[line] for line in order)
+                found[word, own] = SetWord(word, lines, placed.set_index, 1, own, placed.has)
+        for key, indices in having.items():
+            found[key] = replace(found[key], sets=max(found[key].sets, len(indices)))
+    return sorted(found.values(), key=lambda one: (len(one.word), one.set_index))
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedWord:
+    """What a trace does in one set if its memory lies at one of the places where it may: ``items`` are numbers of
+    ``lines`` and what is done with them; ``of_buffer`` are those of the buffer's lines; ``phase`` is where in a line
+    the buffer begins; ``has`` and ``set_index`` are a :class:`SetWord`'s."""
+
+    items: Word
+    lines: Sequence[Line]
+    of_buffer: frozenset[int]
+    set_index: int
+    phase: int
+    has: int
+
+
+def placed_words(
+    events: Sequence[Event],
+    buffers: frozenset[str],
+    geometry: Geometry,
+    buffer_size: int | None,
+    *,
+    aligned_at: int | None = None,
+    run: int | None = 1,
+) -> Iterator[Iterator[PlacedWord]]:
+    """The words of all sets for all placements of own lines: a group for each placement of the buffers.
+
+    Arguments and errors as for :func:`set_words`. The same word may come several times.
+    """
     mine: dict[Arena, Numbered] = {}
     own: dict[Arena, Numbered] = {}
     for at, event in enumerate(events):
@@ -119,7 +162,9 @@ def set_words(
             (mine if event.arena.key in buffers else own).setdefault(event.arena, []).append((at, event))
     if not mine:
         # No access at all, in every set.
-        return [SetWord((), (), 0, geometry.sets, frozenset(), 0)]
+        nothing = (PlacedWord((), (), frozenset(), index, 0, 0) for index in range(geometry.sets))
+        yield nothing
+        return
     first = min(touches[0][0] for touches in mine.values())
     last = max(touches[-1][0] for touches in mine.values())
     between = {a: [t for t in touches if first < t[0] < last] for a, touches in own.items()}
@@ -127,8 +172,7 @@ def set_words(
     _refuse_related([*mine, *between])
     builder = _Builder(geometry, buffer_size, run)
     for phases in _buffer_placements(list(mine), geometry, aligned_at):
-        builder.add(phases, mine, between)
-    return sorted(builder.found.values(), key=lambda found: (len(found.word), found.set_index))
+        yield builder.placed(phases, mine, between)
 
 
 def _refuse_related(arenas: Sequence[Arena]) -> None:
@@ -169,10 +213,11 @@ class _Builder:
         self._buffer_size = buffer_size
         # An event may touch several lines, one after the other.
         self._pieces = max(64 // geometry.line, 1) * 2
-        self.found: dict[_Key, SetWord] = {}
 
-    def add(self, phases: dict[Arena, int], mine: dict[Arena, Numbered], own: dict[Arena, Numbered]) -> None:
-        """Adds the words of all sets and all placements of own lines, for one placement of the buffers."""
+    def placed(
+        self, phases: dict[Arena, int], mine: dict[Arena, Numbered], own: dict[Arena, Numbered]
+    ) -> Iterator[PlacedWord]:
+        """The words of all sets and all placements of own lines, for one placement of the buffers."""
         lines: list[Line] = []
         per_set: dict[int, list[_Touch]] = {index: [] for index in range(self._geometry.sets)}
         options: list[list[_Placement]] = []
@@ -192,14 +237,15 @@ class _Builder:
             raise UndecidedError(
                 "own-lines-everywhere", f"the routine's own lines can lie in {count} ways among the sets"
             )
-        having: dict[_Key, set[int]] = {}
+        phase = next(iter(phases.values()))
         for index, buffer_touches in per_set.items():
+            of_buffer = frozenset(touch.line for touch in buffer_touches)
+            has = len({touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS})
             for choice in product(*options) if buffer_touches else [()]:
+                own_touches = [placement.touches for placement in choice if placement.touches]
                 for same in _shared_lines(choice):
-                    key = self._note(index, buffer_touches, [p.touches for p in choice if p.touches], same, lines)
-                    having.setdefault(key, set()).add(index)
-        for key, indices in having.items():
-            self.found[key] = replace(self.found[key], sets=max(self.found[key].sets, len(indices)))
+                    items = self._items(buffer_touches, own_touches, same)
+                    yield PlacedWord(items, lines, of_buffer, index, phase, has)
 
     def _inside(self, number: int, phase: int) -> bool:
         """Whether a line holds some of the buffer's bytes."""
@@ -255,31 +301,16 @@ class _Builder:
                     placement.ends.add((end + phase - 1) % size + 1)
         return list(found.values())
 
-    def _note(
-        self,
-        index: int,
-        buffer_touches: list[_Touch],
-        own_touches: list[tuple[_Touch, ...]],
-        same: dict[int, int],
-        lines: list[Line],
-    ) -> _Key:
-        """Takes down the word of one set for one placement, and returns it."""
-        touches = _merge(buffer_touches, own_touches, self._run)
+    def _items(self, buffer_touches: list[_Touch], own_touches: list[tuple[_Touch, ...]], same: dict[int, int]) -> Word:
+        """The word of one set for one placement, by line numbers."""
         items: list[tuple[int, ItemKind]] = []
         run = 0
-        for touch in touches:
+        for touch in _merge(buffer_touches, own_touches, self._run):
             item = (same.get(touch.line, touch.line), touch.kind)
             run = run + 1 if items and items[-1] == item and touch.kind is ItemKind.ACCESS else 1
             if self._run is None or run <= self._run or touch.kind is not ItemKind.ACCESS:
                 items.append(item)
-        word = canonical(tuple(items))
-        order = list(dict.fromkeys(line for line, _ in items))
-        of_buffer = {touch.line for touch in buffer_touches}
-        own = frozenset(number for number, line in enumerate(order) if line not in of_buffer)
-        if (word, own) not in self.found:
-            has = len({touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS})
-            self.found[word, own] = SetWord(word, tuple(lines[line] for line in order), index, 1, own, has)
-        return word, own
+        return tuple(items)
 
 
 def _shape(touches: Sequence[_Touch], *marked: int) -> object:
