@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from fractions import Fraction
-from types import ModuleType
+from math import comb
 
 import pytest
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import Policy, get_policy
+from l1dflush.cache.policies import get_policy
 from l1dflush.cli.size_questions import allowed_chance
 from l1dflush.errors import InputError
-from l1dflush.proof.conditions import DEFAULT, Conditions
+from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.proof.limits import Limits
 from l1dflush.report import plot
 from l1dflush.report.curve import curve_lines
@@ -59,28 +58,26 @@ def test_what_ran_out_of_time_is_not_tried_with_more_ways() -> None:
     assert result.cells[1].reason.startswith("not tried, because 8 ways")
 
 
-def test_chances_are_for_policies_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    def accesses_for_chance(
-        policy: Policy, geometry: Geometry, chance: Fraction, conditions: Conditions, *, limits: Limits
-    ) -> int | None:
-        assert (geometry, chance, conditions) == (L1D, Fraction(1, 1000), DEFAULT)
-        assert limits.memory == 1 << 30
-        return {"random": 77, "BIP": None}[policy.name]
+def emptied(ways: int, misses: int) -> Fraction:
+    """How likely random replacement has hit every way, by inclusion and exclusion."""
+    terms = ((-1) ** i * comb(ways, i) * Fraction(ways - i, ways) ** misses for i in range(ways + 1))
+    return sum(terms, Fraction())
 
-    module = ModuleType("l1dflush.proof.chance")
-    module.accesses_for_chance = accesses_for_chance  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "l1dflush.proof.chance", module)
-    cells = answer(*(asked(name, 8, L1D) for name in ("random", "LIP", "LRU", "BIP")), chance=Fraction(1, 1000)).cells
-    assert [(cell.needs, cell.by_chance) for cell in cells] == [(77, True), (None, False), (8, False), (None, False)]
-    assert cells[0].verdict is Verdict.PROVED and cells[0].lines == 77 * 64
-    told = plain(size_lines(answer(asked("random", 8, L1D), one=True, chance=Fraction(1, 1000)), 80))
+
+def test_chances_are_for_policies_that_have_them() -> None:
+    allowed = Fraction(1, 1000)
+    cells = answer(*(asked(name, 8, L1D) for name in ("random", "LIP", "LRU")), chance=allowed).cells
+    enough = next(n for n in range(500) if 1 - emptied(8, n) ** 64 < allowed)
+    assert [(cell.needs, cell.by_chance) for cell in cells] == [(enough, True), (None, False), (8, False)]
+    assert cells[0].verdict is Verdict.PROVED and cells[0].lines == enough * 64
+    told = plain(size_lines(answer(asked("random", 8, L1D), one=True, chance=allowed), 80))
     assert "an old line with a chance below 1/1000 in the whole cache" in " ".join(told.split())
 
 
-def test_a_version_without_chances(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "l1dflush.proof.chance", None)
-    with pytest.raises(InputError, match="cannot compute chances yet"):
-        answer(asked("random", 4), chance=Fraction(1, 8))
+@pytest.mark.parametrize(("start", "needs"), [("steady", 8), ("steady-from-any", 9), ("steady+invalidations", 13)])
+def test_one_order_again_and_again(start: str, needs: int) -> None:
+    cell = answer(Asked(get_policy("tree-PLRU", 8), Conditions(Start.parse(start))), one=True).cells[0]
+    assert (cell.needs, cell.curve, cell.start) == (needs, None, start)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.conditions import Start
 from l1dflush.proof.prover import ItemKind, Word, word_of
-from l1dflush.proof.steady import Between, SteadyOutcome, decide_protocol, least_lines
+from l1dflush.proof.steady import SteadyOutcome, decide_protocol, least_lines
+from l1dflush.proof.steady_run import Between
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
@@ -135,6 +136,17 @@ def test_positions_and_ways_give_the_same_answer(name: str, start: Start, protoc
 @pytest.mark.parametrize(("start", "least"), [(STEADY, 8), (FROM_ANY, 9), (STEADY_INVALIDATIONS, 13)], ids=str)
 def test_fewest_lines_of_tree_plru(start: Start, least: int) -> None:
     assert least_lines("tree-PLRU", 8, start) == least
+
+
+@pytest.mark.parametrize("name", ["LRU", "FIFO", "tree-PLRU"])
+@pytest.mark.parametrize("start", [STEADY, FROM_ANY], ids=str)
+def test_fewest_lines_with_a_touch(name: str, start: Start) -> None:
+    least = least_lines(name, 2, start, touches=1)
+    plain = {
+        lines: plainly(start, Plain(name, 2, (word_of(range(lines)),), touches=1)) == (0,)
+        for lines in range(1, (least or 0) + 1)
+    }
+    assert [lines for lines, enough in plain.items() if enough] == [least]
 
 
 def test_fewest_lines_from_any_state() -> None:

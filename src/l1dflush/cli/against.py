@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,6 @@ from l1dflush.errors import InputError
 if TYPE_CHECKING:
     from l1dflush.verdict.comparison import ComparisonResult
     from l1dflush.verdict.model import VerifyResult
-    from l1dflush.verdict.options import VerifyOptions
 
 OPTION = "--against"
 STANDARD_INPUT = "-"
@@ -37,13 +35,6 @@ def checked(against: Sequence[str] | None, routine: Sequence[str]) -> tuple[str,
     if STANDARD_INPUT in old and STANDARD_INPUT in routine:
         raise InputError("standard input cannot be both routines", where=OPTION, hint="put one of them into a file")
     return old
-
-
-def options_for(sources: Sequence[str], asked: VerifyOptions) -> VerifyOptions:
-    """The options for one of two routines: a built-in one has no functions that ``--function`` could pick from."""
-    from l1dflush.routine import built_in  # noqa: PLC0415
-
-    return replace(asked, function=None) if set(sources) <= set(built_in.names()) else asked
 
 
 def compared(

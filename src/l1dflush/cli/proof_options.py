@@ -21,9 +21,17 @@ Start = Annotated[
     typer.Option(
         "--start",
         metavar="START",
-        help="What a set may hold at the start: any, any+invalid or cold, each also with +invalidations."
-        "  [default: any+invalid]",
+        help="What a set may hold at the start: any, any+invalid, cold, or steady or steady-from-any (flushes again and"
+        " again); each also with +invalidations.  [default: any+invalid]",
         show_default=False,
+    ),
+]
+Then = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--then",
+        metavar="ROUTINE",
+        help="With a steady start: this routine flushes next, in turn. Repeatable.",
     ),
 ]
 Touches = Annotated[

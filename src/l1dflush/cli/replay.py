@@ -49,7 +49,8 @@ def replay(
     example = _example(_result(file), row, file)
 
     from l1dflush.report.replay import replay_parts  # noqa: PLC0415
-    from l1dflush.verdict.replayed import FileLiesError, replayed  # noqa: PLC0415
+    from l1dflush.verdict.replay_model import FileLiesError  # noqa: PLC0415
+    from l1dflush.verdict.replayed import replayed  # noqa: PLC0415
 
     try:
         found = replayed(example)

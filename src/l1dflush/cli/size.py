@@ -86,6 +86,8 @@ def size(
     fraction = allowed_chance(chance)
     wanted = Wanted(tuple(policy or ()), tuple(ways or ()), tuple(cpu or ()), geometry, host, tuple(cpu_folder or ()))
     asked = questions(wanted, start, touches)
+    if asked[0].conditions.start.steady:
+        _refuse_with_steady({"--plot": plot is not None, "--chance": chance is not None})
     one = len(asked) == 1 and asked[0].certainty != "unknown"
 
     from l1dflush.proof.limits import Limits  # noqa: PLC0415
@@ -96,6 +98,11 @@ def size(
     if plot is not None:
         _write_plot(result, plot)
     return Outcome(result.exit_status, _text(result, json, no_color))
+
+
+def _refuse_with_steady(given: dict[str, bool]) -> None:
+    for option in (option for option, there in given.items() if there):
+        raise InputError(f"{option} and a steady start exclude each other", hint="its answer is one number per cell")
 
 
 def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:

@@ -60,9 +60,6 @@ class _Cache:
 
 def questions(wanted: Wanted, start: str | None, touches: int) -> list[Asked]:
     """At least one question. Raises InputError."""
-    if proof_options.conditions(start, touches).start.steady:
-        what = f"the start {start} is about a routine that runs again and again, not about a number of accesses"
-        raise InputError(what, where="--start", hint="any, any+invalid or cold, each also with +invalidations")
     named = {"--cpu": bool(wanted.cpus), "--geometry": wanted.geometry is not None, "--host": wanted.host}
     given = [option for option, there in named.items() if there]
     if len(given) > 1:

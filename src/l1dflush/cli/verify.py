@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l1dflush.cli import options, proof_options
-from l1dflush.cli.against import Against, checked, compared, options_for
+from l1dflush.cli.against import Against, checked, compared
 from l1dflush.cli.files import check_writable
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
@@ -33,6 +33,8 @@ Examples:
   l1dflush verify entry.S setup.c                  both, as a linker would
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
   l1dflush verify --touches 1 --start cold         what others may do, and where it starts
+  l1dflush verify one-pass --start steady --then two-passes
+                                                   again and again, in turn
   l1dflush verify broken.S --expect refuted        a regression test
   l1dflush verify new.patch --against old.c        what a change changes
   l1dflush verify entry.o --certificate entry.l1d  a proof that others can check
@@ -96,6 +98,7 @@ def verify(
         Expect | None, typer.Option("--expect", help="Exit status 0 if this is the verdict, else 2.")
     ] = None,
     set_start: proof_options.Start = None,
+    then: proof_options.Then = None,
     touches: proof_options.Touches = 0,
     memory: proof_options.Memory = None,
     static_key: options.StaticKey = None,
@@ -152,12 +155,13 @@ def verify(
         every_path=every_path,
         fail_on=_severity(fail_on),
         conditions=about,
+        then=tuple(then or ()),
         memory=prover_memory,
     )
     notes: dict[str, None] = {}
 
     def judged(sources: Sequence[str]) -> VerifyResult:
-        mine = options_for(sources, asked) if old else asked
+        mine = asked.for_other(sources) if old else asked
         shown = None if json else "l1dflush.report.terminal"
         waiting = while_working(f"running and proving {' + '.join(sources)} ...", shown)
         found = judge(sources, mine, waiting=waiting, warn=notes.setdefault)

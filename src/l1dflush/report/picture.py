@@ -13,12 +13,14 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.verdict.model import CounterexampleInfo, Step
+from l1dflush.verdict.model import CounterexampleInfo, SteadyInfo, Step
 
 FIRST_STEPS = 24
 LAST_STEPS = 8
 MAX_STEPS = 40
 
+# "miss", which is the longest of the results that nearly every step has.
+_SHORT = 4
 _BUFFER = re.compile(r"buffer([+-].*)?")
 _BY_OTHERS = re.compile(r"other([0-9]+)")
 
@@ -48,6 +50,27 @@ def labels(counterexample: CounterexampleInfo) -> dict[str, str]:
             short[name] = f"x{others}"
             others += 1
     return short
+
+
+def is_touch(counterexample: CounterexampleInfo, step: Step) -> bool:
+    """Whether a step is an access by others in the middle of a flush."""
+    return step.by_others and (step.flush > 0 or counterexample.steady is None)
+
+
+def flush_heading(counterexample: CounterexampleInfo, index: int) -> str:
+    """What begins with this step, counted from 0, where flushes come again and again; empty if nothing does."""
+    steps = counterexample.steps
+    if counterexample.steady is None or (index and steps[index - 1].flush == steps[index].flush):
+        return ""
+    before = steps[index - 1].flush if index else 0
+    return f"flush {steps[index].flush}" if steps[index].flush else f"others, before flush {before + 1}"
+
+
+def again_text(steady: SteadyInfo) -> str:
+    """Why the start is one that there can be."""
+    if not steady.again:
+        return "no buffer line is cached at the start"
+    return f"after step {steady.again} the set is as at the start, but for names: so it may be again and again"
 
 
 def picture(counterexample: CounterexampleInfo, width: int) -> list[Text]:
@@ -85,7 +108,7 @@ def _boxes(title: str, contents: list[str], inner: int) -> list[Text]:
 
 
 def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
-    """One line per step. Of many only the first and the last are listed."""
+    """One line per step, flush by flush where there are several. Of many only the first and the last are listed."""
     short = labels(counterexample)
     numbered = list(enumerate(counterexample.steps, 1))
     left_out = 0
@@ -94,28 +117,31 @@ def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     digits = len(str(len(numbered)))
     access_width = min(max((cell_len(safe(step.access)) for _, step in numbered), default=0), max(width - 48, 16))
     label_width = max((len(short[step.access]) for _, step in numbered), default=0)
-    others = any(step.by_others for step in counterexample.steps)
+    others = any(is_touch(counterexample, step) for step in counterexample.steps)
     lines = []
     for number, step in numbered:
         if left_out and number == FIRST_STEPS + 1:
             lines.append(Text(f"  {'...':>{digits}}  {left_out} steps left out (--json has all)", "dim"))
         if left_out and FIRST_STEPS < number <= len(numbered) - LAST_STEPS:
             continue
+        heading = flush_heading(counterexample, number - 1)
+        if heading:
+            lines.append(Text(f"  {heading}", "dim"))
         name = safe(step.access)
         blank = " " * max(access_width - cell_len(name), 0)
         head = f"  {number:>{digits}}  {short[step.access]:>{label_width}} = {name}{blank}  "
-        lines.append(Text(head).append(_event(step, short, 5 if others else 4)))
+        lines.append(Text(head).append(_event(step, short, _SHORT + others, is_touch(counterexample, step))))
     if others:
         what = "* an access by others in between; a line that it brings in is no old line"
         lines += paragraph(what, width, indent="  ", style="dim")
     return lines
 
 
-def _event(step: Step, short: dict[str, str], result_width: int) -> Text:
+def _event(step: Step, short: dict[str, str], result_width: int, touch: bool) -> Text:
     place = "" if step.way is None else f"way {step.way}"
-    result = f"{step.result}*" if step.by_others else step.result
+    result = f"{step.result}*" if touch else step.result
     text = Text(f"{result:<{result_width}}  {place:<6}  ")
-    if step.evicted is not None:
+    if step.evicted is not None and step.result != "invalidated":
         gone = short.get(step.evicted, safe(step.evicted))
         text.append(f"evicts {gone:<3}  " if gone else "")
     else:
@@ -126,14 +152,15 @@ def _event(step: Step, short: dict[str, str], result_width: int) -> Text:
 
 def counterexample_lines(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     """Everything about one counterexample: the start, the steps, the set before and after."""
-    smallest = (
-        "the smallest start in which a line survives" if counterexample.smallest else "a start in which a line survives"
-    )
+    which = "the smallest start in which" if counterexample.smallest else "a start in which"
+    which = which if counterexample.steady is None else "flushes again and again, where"
     head = (
-        f"{smallest}, with {counterexample.policy}, in set {counterexample.set_index}"
+        f"{which} a line survives, with {counterexample.policy}, in set {counterexample.set_index}"
         " counted from the buffer's first line:"
     )
     lines = paragraph(head, width, indent="  ")
+    if counterexample.steady is not None:
+        lines += paragraph(again_text(counterexample.steady), width, indent="  ")
     if counterexample.start_state:
         lines += paragraph(counterexample.start_state, width, first="  policy state at the start: ", indent="    ")
     lines += steps(counterexample, width)

@@ -8,10 +8,10 @@ from rich.text import Text
 
 from l1dflush.cache.policy.play import Situation
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.report.picture import is_old, labels
+from l1dflush.report.picture import again_text, flush_heading, is_old, is_touch, labels
 from l1dflush.report.policy_picture import legend, situation_lines
 from l1dflush.verdict.model import Step
-from l1dflush.verdict.replayed import Replayed
+from l1dflush.verdict.replay_model import Replayed
 
 _LABEL = 10
 _WIDEST_CELL = 6
@@ -33,15 +33,17 @@ def replay_parts(found: Replayed, width: int) -> Iterator[list[Text]]:
     head += paragraph(f"set {example.set_index}, counted from the buffer's first line", width, indent="  ")
     head += paragraph("a, b, c, ...: old lines; . an invalid way; the steps name the others", width, indent="  ")
     head += paragraph(legend(policy, found.start), width, indent="  ")
-    others = ""
-    if any(step.by_others for step in example.steps):
+    if example.steady is not None:
+        head += paragraph(again_text(example.steady), width, indent="  ")
+    if any(is_touch(example, step) for step in example.steps):
         others = "*: an access by others in between; a line that it brings in is no old line"
         head += paragraph(others, width, indent="  ")
     yield [*head, Text(), Text("start", "bold"), *drawn(found.start, numbered=True)]
     for number, (step, after) in enumerate(zip(example.steps, found.after, strict=True), 1):
-        told = paragraph(_told(step, short), width, first=f"{number:<3} ", indent="    ")
+        told = paragraph(_told(step, short, is_touch(example, step)), width, first=f"{number:<3} ", indent="    ")
         told[0].stylize("bold", 0, 4 + len(short[step.access]))
-        yield [Text(), *told, *drawn(after)]
+        heading = flush_heading(example, number - 1)
+        yield [Text(), *([Text(heading, "bold"), Text()] if heading else []), *told, *drawn(after)]
     left = [name for name in example.end if is_old(name)]
     what = f"{'old lines' if len(left) > 1 else 'the old line'} {', '.join(left)} survive{'s' * (len(left) == 1)}"
     steps = len(example.steps)
@@ -49,9 +51,10 @@ def replay_parts(found: Replayed, width: int) -> Iterator[list[Text]]:
     yield [Text(), *paragraph(end, width, style="bold")]
 
 
-def _told(step: Step, short: dict[str, str]) -> str:
+def _told(step: Step, short: dict[str, str], touch: bool) -> str:
     name = short[step.access]
-    line = f"{name}{'*' * step.by_others}" if name == step.access else f"{name}{'*' * step.by_others} = {step.access}"
+    star = "*" if touch else ""
+    line = f"{name}{star}" if name == step.access else f"{name}{star} = {step.access}"
     gone = "" if step.evicted is None else short.get(step.evicted, step.evicted)
     what = {
         "hit": f"hit in way {step.way}",
@@ -59,6 +62,7 @@ def _told(step: Step, short: dict[str, str]) -> str:
         "fill": f"miss, fills way {step.way}",
         "dropped": "a prefetch that does not happen",
         "flushed": f"flushed, way {step.way} becomes invalid",
+        "invalidated": f"invalidated, way {step.way} becomes invalid",
         "not cached": "to be flushed and not cached, nothing happens",
     }[step.result]
     return f"{line}: {what}; {step.leftovers} old left"

@@ -8,12 +8,14 @@ from dataclasses import replace
 from rich.cells import cell_len
 from rich.text import Text
 
+from l1dflush.proof.conditions import Start
 from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import GAP, Column, fitted, header, paragraph, row, safe
 from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.size_model import OneSizeResult, SizeCell, SizeResult
 
 _TITLE = "fewest pairwise different accesses that empty a set"
+_TITLE_STEADY = "fewest lines of a set that leave nothing, read in one order again and again"
 NOT_DEFINED = "-"
 UNDECIDED = "?"
 # What the causes mean here, in the order in which they are told.
@@ -30,7 +32,12 @@ def size_lines(result: SizeResult, width: int) -> list[Text]:
         return _one(result, result.cells[0], width)
     caches = any(cell.geometry is not None for cell in result.cells)
     body = _caches(result.cells, width) if caches else _grid(result.cells, width)
-    return [Text(_TITLE, "bold"), *body, Text(), *_remarks(result, width)]
+    title = _TITLE_STEADY if _steady(result.cells[0]) else _TITLE
+    return [Text(title, "bold"), *body, Text(), *_remarks(result, width)]
+
+
+def _steady(cell: SizeCell) -> bool:
+    return Start.parse(cell.start).steady
 
 
 def number(cell: SizeCell) -> str:
@@ -103,6 +110,9 @@ def _one(result: OneSizeResult, cell: SizeCell, width: int) -> list[Text]:
     if cell.needs is None:
         lines = [Text(head, "bold").append(": never", "bold red")]
         lines += paragraph("no number of pairwise different accesses is certain to empty a set", width, indent="  ")
+    elif _steady(cell):
+        lines = [Text(head, "bold").append(f": {cell.needs} line{'s' * (cell.needs > 1)}", "bold green")]
+        lines += paragraph("read in one order, again and again, leave no old line in a set", width, indent="  ")
     else:
         lines = [Text(head, "bold").append(f": {cell.needs} access{'es' * (cell.needs > 1)}", "bold green")]
         what = f"to pairwise different lines leave {_outcome(result, cell)}"

@@ -40,6 +40,7 @@ def verify_lines(result: VerifyResult, width: int) -> list[Text]:
     """The whole report, its parts separated by empty lines."""
     parts = [
         routine_lines(result.routine, width)
+        + [line for other in result.then for line in then_lines(other, width)]
         + buffer_lines(result.buffer, width)
         + path_lines(result.paths, result.buffer, width)
         + outside_lines(result.outside, width),
@@ -70,6 +71,13 @@ def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
     if routine.detail:
         lines += paragraph(routine.detail, width, indent="  ", style="dim")
     return lines
+
+
+def then_lines(routine: RoutineInfo, width: int) -> list[Text]:
+    """A routine that takes its turn with the first one."""
+    origin = routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
+    code = f"{routine.code_bytes} bytes, sha256 {routine.sha256[:12]}"
+    return paragraph(f"{routine.name} ({origin}), {code}", width, first="then    = ", indent=" " * 10)
 
 
 def buffer_lines(buffer: BufferInfo | None, width: int) -> list[Text]:

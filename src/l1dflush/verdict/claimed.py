@@ -16,7 +16,7 @@ from l1dflush.proof.prover import ItemKind
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.routine.load import load
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.rows import judged_part
+from l1dflush.verdict.question import judged_part
 from l1dflush.verdict.select import select
 from l1dflush.verdict.walk import find_buffer, walk_of
 

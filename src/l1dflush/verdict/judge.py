@@ -11,56 +11,28 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, get_policy
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.prover import resolved
 from l1dflush.routine.load import load
-from l1dflush.routine.model import NoteKind, Routine
-from l1dflush.trace.model import Kind, Path, Trace
-from l1dflush.trace.runs import FoldedRun, fold
-from l1dflush.verdict.findings import decision_texts, find, finding
+from l1dflush.routine.model import Routine
+from l1dflush.trace.model import Trace
+from l1dflush.verdict.described import (
+    TAKEN_FOR_GRANTED,
+    buffer_info,
+    outside,
+    path_info,
+    routine_info,
+    scope,
+    scope_of,
+    trace_path,
+)
+from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.left_behind import left_behind
-from l1dflush.verdict.model import (
-    BufferInfo,
-    EventInfo,
-    ExitStatus,
-    Finding,
-    GeometryInfo,
-    OutsideInfo,
-    PathInfo,
-    RoutineInfo,
-    Row,
-    Run,
-    Scope,
-    TracePath,
-    TraceResult,
-    Verdict,
-    VerifyResult,
-)
+from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, TraceResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.rows import Outcome, Question, judge_cache, refuse_steady
+from l1dflush.verdict.question import Flush, Outcome, Question
+from l1dflush.verdict.rows import judge_cache
 from l1dflush.verdict.select import NotFollowedError, select
-from l1dflush.verdict.walk import (
-    PAGE,
-    Buffer,
-    Mechanism,
-    Places,
-    find_buffer,
-    mechanism,
-    placement,
-    storage,
-    walk_of,
-    walk_start,
-)
-
-BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
-TAKEN_FOR_GRANTED = (
-    "accesses to one set take effect in program order",
-    BUFFER_PLACE,
-    "the set index is (address / line size) mod sets",
-    "different inputs point to different memory",
-)
-BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads"
-OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
+from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
@@ -71,17 +43,31 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
 
     Raises InputError for input that cannot be used. What the tool cannot follow becomes UNDECIDED.
     """
-    refuse_steady(options.conditions)
+    if options.then and not options.conditions.start.steady:
+        raise InputError("routines in turn need a start that is about flushes again and again", hint="--start steady")
     caches = _caches(options)
     routines = load(source, options.load_options())
     try:
         trace = select(routines, options)
+        others = [_other(name, options) for name in options.then]
     except UndecidedError as error:
         return _undecided(error.routine if isinstance(error, NotFollowedError) else routines[0], error, options)
-    result = _judge(trace, caches, options)
+    result = _judge(trace, others, caches, options)
     if trace.routine.origin.compiled and options.optimize != "0":
-        result = _compare_unoptimised(source, caches, options, result)
+        result = _compare_unoptimised(source, others, caches, options, result)
     return result
+
+
+def _other(name: str, options: VerifyOptions) -> Trace:
+    """A routine that takes its turn with the first one."""
+    mine = options.for_other((name,))
+    try:
+        return select(load(name, mine.load_options()), mine)
+    except InputError as error:
+        where = f"--then {name}" if error.where in (None, name) else f"--then {name}: {error.where}"
+        raise InputError(error.what, where=where, hint=error.hint) from None
+    except UndecidedError as error:
+        raise UndecidedError(error.cause, f"{name}, which takes its turn, cannot be followed: {error}") from None
 
 
 def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult:
@@ -91,9 +77,9 @@ def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult
     places = Places(trace.routine.image, buffer)
     return TraceResult(
         tool_version=__version__,
-        routine=_routine_info(trace.routine),
-        buffer=_buffer_info(trace, buffer, options),
-        paths=tuple(_trace_path(path, places) for path in trace.paths),
+        routine=routine_info(trace.routine),
+        buffer=buffer_info(trace, buffer, options),
+        paths=tuple(trace_path(path, places) for path in trace.paths),
         exit_status=ExitStatus.FINE,
     )
 
@@ -115,46 +101,56 @@ def _caches(options: VerifyOptions) -> list[_Cache]:
     return [(cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()]
 
 
-def _judge(trace: Trace, caches: Sequence[_Cache], options: VerifyOptions) -> VerifyResult:
+def _flush(trace: Trace, options: VerifyOptions) -> Flush | None:
+    """What of a trace walks the buffer; None if nothing does."""
+    buffer = find_buffer(trace, options.bind.items())
+    walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
+    return Flush(walking, buffer, Places(trace.routine.image, buffer)) if buffer is not None and walking else None
+
+
+def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], options: VerifyOptions) -> VerifyResult:
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
+    flush = _flush(trace, options)
+    in_turn = [_flush(other, options) for other in others]
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
     findings = find(trace, buffer, size, line)
-    walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
-    paths = tuple(_path_info(path, places, mechanism(path, path in walking)) for path in trace.paths)
+    walking = flush.paths if flush is not None else ()
+    paths = tuple(path_info(path, places, mechanism(path, path in walking)) for path in trace.paths)
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
-    if buffer is None or not walking:
+    if flush is None or buffer is None:
         cause, reason = "no-software-walk", _no_walk(trace)
+    elif None in in_turn:
+        name = others[in_turn.index(None)].routine.name
+        cause, reason = "no-software-walk", f"{name}, which takes its turn, reads no buffer"
     else:
         skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
-        deadline = time.monotonic() + options.max_seconds
-        placed = placement(trace, buffer)
         question = Question(
-            walking,
-            buffer,
+            flush,
             size,
-            places,
             skipped,
             options.memory,
-            deadline,
-            placement=placed,
+            time.monotonic() + options.max_seconds,
+            placement=placement(trace, buffer),
             conditions=options.conditions,
+            others=tuple(one for one in in_turn if one is not None),
         )
         rows = _rows(question, caches)
         verdict, reason = _overall(rows)
     status = _exit_status(verdict, findings, options)
     return VerifyResult(
         tool_version=__version__,
-        routine=_routine_info(trace.routine),
-        buffer=_buffer_info(trace, buffer, options),
+        routine=routine_info(trace.routine),
+        then=tuple(routine_info(other.routine) for other in others),
+        buffer=buffer_info(trace, buffer, options),
         paths=paths,
-        outside=_outside(trace),
+        outside=outside(trace),
         left=left_behind(trace.paths, buffer, places),
         findings=tuple(findings),
         rows=tuple(rows),
-        scope=_scope(trace, buffer, options),
+        scope=scope(trace, buffer, options),
         verdict=verdict,
         cause=cause,
         reason=reason,
@@ -236,6 +232,7 @@ def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyO
 
 def _compare_unoptimised(
     source: str | Sequence[str],
+    others: Sequence[Trace],
     caches: Sequence[_Cache],
     options: VerifyOptions,
     result: VerifyResult,
@@ -243,7 +240,7 @@ def _compare_unoptimised(
     """Adds a finding where C compiled at -O0 has another verdict."""
     plain = options.unoptimised()
     try:
-        other = _judge(select(load(source, plain.load_options()), plain), caches, plain).verdict
+        other = _judge(select(load(source, plain.load_options()), plain), others, caches, plain).verdict
     except UndecidedError:
         other = Verdict.UNDECIDED
     except InputError:
@@ -269,131 +266,14 @@ def _no_walk(trace: Trace) -> str:
 def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) -> VerifyResult:
     return VerifyResult(
         tool_version=__version__,
-        routine=_routine_info(routine),
+        routine=routine_info(routine),
         buffer=None,
         paths=(),
         findings=(),
         rows=(),
-        scope=_scope_of(options.conditions, TAKEN_FOR_GRANTED),
+        scope=scope_of(options.conditions, TAKEN_FOR_GRANTED),
         verdict=Verdict.UNDECIDED,
         cause=error.cause,
         reason=str(error),
         exit_status=_exit_status(Verdict.UNDECIDED, (), options),
-    )
-
-
-def _scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
-    kinds = {note.kind for note in trace.routine.notes}
-    content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
-    unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
-    granted = (*_granted(trace, buffer), *_of_compiler(trace.routine, options), *trace.assumptions)
-    return _scope_of(options.conditions, granted, unchecked)
-
-
-def _scope_of(conditions: Conditions, granted: tuple[str, ...], unchecked: tuple[str, ...] = ()) -> Scope:
-    touches = conditions.touches
-    others = BY_OTHERS.replace(":", f", beyond {touches} to one set:") if touches else BY_OTHERS
-    return Scope(
-        start=str(conditions.start),
-        start_meaning=conditions.start.meaning,
-        all_ways_valid=conditions.start.all_ways_valid,
-        touches=touches,
-        taken_for_granted=granted,
-        not_modelled=(others, OTHER_PLACES, *unchecked),
-    )
-
-
-def _granted(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
-    placed = placement(trace, buffer) if buffer is not None else None
-    if placed is None or placed.alignment >= PAGE:
-        return TAKEN_FOR_GRANTED
-    # The proof is for every place that this alignment leaves.
-    place = BUFFER_PLACE.replace("the buffer is page-aligned", f"{placed.name} is {placed.alignment}-byte aligned")
-    return tuple(place if text is BUFFER_PLACE else text for text in TAKEN_FOR_GRANTED)
-
-
-def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[str, ...]:
-    if not routine.origin.compiled:
-        return ()
-    return (f"C becomes the machine code that this machine's compiler makes of it at -O{options.optimize}",)
-
-
-def _routine_info(routine: Routine) -> RoutineInfo:
-    return RoutineInfo(
-        name=routine.name,
-        kind=routine.origin.kind.value,
-        source=routine.origin.source,
-        sources=routine.origin.sources,
-        detail=routine.origin.detail,
-        bits=routine.image.bits,
-        sha256=routine.digest,
-        code_bytes=len(routine.code),
-    )
-
-
-def _buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> BufferInfo | None:
-    if buffer is None:
-        return None
-    name, size = buffer.primary.name, options.buffer_size
-    reads = (event for path in trace.paths for event in path.events)
-    start = walk_start(reads, buffer)
-    symbol = storage(trace.routine.image, start) if start is not None else None
-    if symbol is not None:
-        name, size = f"the storage of `{symbol.name}`", size or symbol.size
-    return BufferInfo(
-        name=name, first=buffer.first, last=buffer.last, bytes_spanned=buffer.end - buffer.first, size=size
-    )
-
-
-def _outside(trace: Trace) -> tuple[OutsideInfo, ...]:
-    called = {event.detail: "called" for path in trace.paths for event in path.events if event.kind is Kind.CALL}
-    return tuple(OutsideInfo(name=name, stands_for=text) for name, text in {**called, **trace.stubs}.items())
-
-
-def _path_info(path: Path, places: Places, outcome: Mechanism) -> PathInfo:
-    loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
-    return PathInfo(
-        outcome=outcome,
-        decided_by=tuple(decision_texts(path, places)),
-        loads=loads,
-        instructions=path.instructions,
-        runs=tuple(_run(run, places) for run in fold(path.events)),
-        end=path.end,
-    )
-
-
-def _trace_path(path: Path, places: Places) -> TracePath:
-    return TracePath(
-        decided_by=tuple(decision_texts(path, places)),
-        instructions=path.instructions,
-        end=path.end,
-        runs=tuple(_run(run, places) for run in fold(path.events)),
-        events=tuple(
-            EventInfo(
-                kind=event.kind.value,
-                pc=event.pc,
-                where=places.where(event.pc),
-                instruction=event.detail,
-                place=places.of(event)[0],
-                offset=places.of(event)[1] if event.arena is not None else None,
-                size=event.size,
-            )
-            for event in path.events
-        ),
-    )
-
-
-def _run(run: FoldedRun, places: Places) -> Run:
-    name, offset = places.of(run.event)
-    return Run(
-        kind=run.event.kind.value,
-        instruction=run.event.detail,
-        place=name,
-        count=run.count,
-        first=offset,
-        last=offset + run.last - run.event.offset,
-        step=run.step,
-        size=run.event.size,
-        where=places.where(run.event.pc),
-        together=run.together,
     )

@@ -127,12 +127,28 @@ class Step(_Model):
     access: str = Field(
         description="what is accessed, for example buffer+0x1040; other1, other2, ...: a line of somebody else's"
     )
-    result: Literal["hit", "miss", "fill", "dropped", "flushed", "not cached"]
+    result: Literal["hit", "miss", "fill", "dropped", "flushed", "not cached", "invalidated"]
     way: int | None = Field(description="the way hit, filled or invalidated; null if none")
     evicted: str | None = Field(description="the line that had to go, null if none")
     leftovers: int = Field(description="old lines in the set after this step")
     by_others: bool = Field(default=False, description="whether it is somebody else's access, in between")
     policy_state: tuple[int, ...] = Field(default=(), description="the policy's state after it, as numbers")
+    flush: int = Field(
+        default=0,
+        description="of a steady start: the number of the flush, from 1, that it is part of; 0: it is before"
+        " the next one",
+    )
+
+
+class SteadyInfo(_Model):
+    """What a counterexample is about where flushes come again and again."""
+
+    start: str = Field(description="steady or steady-from-any, with or without +invalidations")
+    turns: int = Field(description="so many flushes are a round; then the first one has its turn again")
+    again: int = Field(
+        description="after so many steps the set is as it was at the start, but for the names of ways and old lines, so"
+        " that these steps may have happened any number of times before; 0: the start is one without buffer lines"
+    )
 
 
 class CounterexampleInfo(_Model):
@@ -157,6 +173,7 @@ class CounterexampleInfo(_Model):
     smallest: bool = Field(
         description="whether no counterexample has fewer buffer lines cached at the start, or as many and fewer hits"
     )
+    steady: SteadyInfo | None = Field(default=None, description="where flushes come again and again; else null")
 
 
 class Candidate(_Model):
@@ -224,6 +241,11 @@ class VerifyResult(_Model):
     tool_version: str
     command: Literal["verify"] = "verify"
     routine: RoutineInfo
+    then: tuple[RoutineInfo, ...] = Field(
+        default=(),
+        description="the routines that take their turn after it, for a steady start; all else but the"
+        " verdicts is about the first one",
+    )
     buffer: BufferInfo | None
     paths: tuple[PathInfo, ...]
     outside: tuple[OutsideInfo, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import DEFAULT_MEMORY
+from l1dflush.routine import built_in
 from l1dflush.routine.options import LoadOptions
 from l1dflush.trace.options import TraceOptions
 from l1dflush.verdict.severity import Severity
@@ -43,6 +44,8 @@ class VerifyOptions:
     max_instructions: int = 5_000_000
     memory: int = DEFAULT_MEMORY
     conditions: Conditions = DEFAULT
+    # Sources of the routines that take their turn with the first one, for a steady start.
+    then: tuple[str, ...] = ()
 
     def load_options(self) -> LoadOptions:
         """The part that concerns reading the input."""
@@ -55,3 +58,7 @@ class VerifyOptions:
     def unoptimised(self) -> VerifyOptions:
         """The same question for C compiled at -O0."""
         return replace(self, optimize="0")
+
+    def for_other(self, sources: Sequence[str]) -> VerifyOptions:
+        """The same question about another routine: a built-in one has no functions that one could be picked from."""
+        return replace(self, function=None) if set(sources) <= set(built_in.names()) else self

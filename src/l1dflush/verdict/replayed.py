@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from l1dflush.cache.policies import MAX_WAYS, Policy, State, get_policy
 from l1dflush.cache.policy.machine import parse_machine
@@ -17,12 +16,13 @@ from l1dflush.errors import InputError
 from l1dflush.proof.counterexample import Line, Move, Outcomes, ReplayMismatchError, replay
 from l1dflush.proof.counterexample import Step as Played
 from l1dflush.verdict.model import INVALID, CounterexampleInfo, Step
+from l1dflush.verdict.replay_model import OLD, FileLiesError, Replayed, said
+from l1dflush.verdict.replayed_flushes import replayed_flushes
 
 MOST_STEPS = 10_000
 # Beyond the numbers that any policy keeps; a machine has at most so many states.
 _LARGEST_NUMBER = 1_000_000
-_OLD = re.compile(r"[a-z]{1,2}")
-_BY_OTHERS = re.compile(r"other[0-9]+")
+BY_OTHERS = re.compile(r"other[0-9]+")
 _ACCESS, _OPTIONAL, _FLUSH = 0, 1, 2
 _OUTCOMES = {
     "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
@@ -32,20 +32,6 @@ _OUTCOMES_OF_OTHERS = {"hit": Outcomes.TOUCH_HIT, "miss": Outcomes.TOUCH_MISS, "
 _KINDS = {"dropped": _OPTIONAL, "flushed": _FLUSH, "not cached": _FLUSH}
 
 
-class FileLiesError(Exception):
-    """The policy does something else than the file says; the text names the step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """A counterexample that is true: the set at the start, and after each of its steps."""
-
-    policy: Policy
-    example: CounterexampleInfo
-    start: Situation
-    after: tuple[Situation, ...]
-
-
 def replayed(example: CounterexampleInfo) -> Replayed:
     """Plays ``example``. Raises InputError if it cannot be played, FileLiesError if it is not true."""
     policy, state = _policy(example), example.policy_state
@@ -53,12 +39,14 @@ def replayed(example: CounterexampleInfo) -> Replayed:
         raise InputError("the counterexample does not say all that a replay needs", hint="write the file anew")
     if len(example.steps) > MOST_STEPS:
         raise InputError(f"the counterexample has {len(example.steps)} steps", hint=f"at most {MOST_STEPS}")
+    _check_state(policy, state)
+    if example.steady is not None:
+        return replayed_flushes(example, example.steady, policy, state)
     names = _Names(example)
     content = [names.of(name) for name in example.start]
     cached = [name for name in example.start if name != INVALID]
     if len(set(cached)) < len(cached):
         raise FileLiesError("at the start a line is in two ways")
-    _check_state(policy, state)
     moves, word = _moves(example, names)
     after: list[Situation] = []
     try:
@@ -99,7 +87,7 @@ class _Names:
         self._lines: dict[str, Line | None] = {INVALID: None}
         self._texts: dict[Line | None, str | None] = {None: None}
         for name in (*example.start, *(step.access for step in example.steps if not step.by_others)):
-            self._add(name, name if _OLD.fullmatch(name) else len(self._lines))
+            self._add(name, name if OLD.fullmatch(name) else len(self._lines))
         # Others may bring in a line of the routine, or one that nobody else has.
         foreign = 0
         for step in example.steps:
@@ -156,13 +144,13 @@ def _compare(step: Step, played: Played, names: _Names, number: int) -> None:
     )
     for what, says, true in told:
         if says != true:
-            raise FileLiesError(f"step {number} {what} {_said(true)}, and the file says {_said(says)}")
+            raise FileLiesError(f"step {number} {what} {said(true)}, and the file says {said(says)}")
     if (step.result == "fill") != (result == "fill"):
         raise FileLiesError(f"step {number} replaces a line, and the file says fill")
 
 
 def _check_end(example: CounterexampleInfo, policy: Policy, state: State, end: Situation) -> None:
-    left = sum(name is not None and bool(_OLD.fullmatch(name)) for name in end.content)
+    left = sum(name is not None and bool(OLD.fullmatch(name)) for name in end.content)
     content = tuple(INVALID if name is None else name for name in end.content)
     if (content, left, policy.render(end.state)) != (example.end, example.leftovers, example.end_state):
         raise FileLiesError("after the last step the set is not what the file says")
@@ -170,12 +158,6 @@ def _check_end(example: CounterexampleInfo, policy: Policy, state: State, end: S
         raise FileLiesError("the state at the start is not what the file calls it")
     if not left:
         raise FileLiesError("after the last step no old line is left")
-
-
-def _said(value: object) -> str:
-    if value is None:
-        return "none"
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _without_number(error: ReplayMismatchError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from fractions import Fraction
 
 from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import Deterministic, Policy
-from l1dflush.cache.policy.machine import MachinePolicy
-from l1dflush.errors import InputError, UndecidedError
+from l1dflush.cache.policies import Policy
+from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
+from l1dflush.proof.chance import accesses_for_chance, by_chance
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
+from l1dflush.proof.steady import least_lines
 from l1dflush.verdict.model import ExitStatus, GeometryInfo, Verdict
 from l1dflush.verdict.size_model import OneSizeResult, SizeCell, SizeResult, SizeVerdict
 
@@ -44,8 +44,7 @@ def sizes(
 ) -> SizeResult:
     """The answers; ``limits`` hold for each. ``one``: a single cell was asked for, so it decides the exit status.
 
-    ``working`` is entered with a line of text while a question is being decided. Raises InputError if ``chance`` is
-    given and cannot be computed.
+    ``working`` is entered with a line of text while a question is being decided.
     """
     cells: list[SizeCell] = []
     given_up: dict[str, int] = {}
@@ -73,35 +72,21 @@ def sizes(
 
 def _cell(asked: Asked, limits: Limits, chance: Fraction | None) -> SizeCell:
     policy, ways = asked.policy, asked.policy.ways
+    start = asked.conditions.start
     try:
+        if start.steady:
+            return _made(asked, least_lines(policy, ways, start, touches=asked.conditions.touches, limits=limits), None)
         needs = prover.needs(policy, ways, asked.conditions, limits=limits)
         curve = prover.survivors(policy, ways, asked.conditions, limits=limits)
-        if needs is None and chance is not None and _has_chances(policy):
-            enough = _for_chance(asked, chance, limits)
+        if needs is None and chance is not None and by_chance(policy, ways):
+            shape = asked.geometry or Geometry(ways * _LINE, ways, _LINE)
+            enough = accesses_for_chance(policy, shape, chance, asked.conditions, limits=limits)
             return _made(asked, enough, curve, by_chance=enough is not None)
     except UndecidedError as error:
         return _undecided(asked, error.cause, str(error))
     except MemoryError:
         return _undecided(asked, "out-of-memory", "there is not enough memory; --memory SIZE asks for less")
     return _made(asked, needs, curve)
-
-
-def _has_chances(policy: Policy) -> bool:
-    if isinstance(policy, MachinePolicy):
-        return not policy.deterministic
-    return not isinstance(policy, Deterministic)
-
-
-def _for_chance(asked: Asked, chance: Fraction, limits: Limits) -> int | None:
-    """The accesses after which the chance is below ``chance``; None if no number of them is enough."""
-    shape = asked.geometry or Geometry(asked.policy.ways * _LINE, asked.policy.ways, _LINE)
-    try:
-        # By name, because not every version has it.
-        module = importlib.import_module("l1dflush.proof.chance")
-    except ModuleNotFoundError:
-        raise InputError("this version cannot compute chances yet", where="--chance", hint="leave it out") from None
-    enough: int | None = module.accesses_for_chance(asked.policy, shape, chance, asked.conditions, limits=limits)
-    return enough
 
 
 def _not_tried(asked: Asked, fewer: int) -> SizeCell:

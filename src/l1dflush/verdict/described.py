@@ -1,0 +1,161 @@
+"""What was read, run and found, as the result has it."""
+
+from __future__ import annotations
+
+from l1dflush.proof.conditions import Conditions
+from l1dflush.routine.model import NoteKind, Routine
+from l1dflush.trace.model import Kind, Path, Trace
+from l1dflush.trace.runs import FoldedRun, fold
+from l1dflush.verdict.findings import decision_texts
+from l1dflush.verdict.model import (
+    BufferInfo,
+    EventInfo,
+    OutsideInfo,
+    PathInfo,
+    RoutineInfo,
+    Run,
+    Scope,
+    TracePath,
+)
+from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, placement, storage, walk_start
+
+BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
+TAKEN_FOR_GRANTED = (
+    "accesses to one set take effect in program order",
+    BUFFER_PLACE,
+    "the set index is (address / line size) mod sets",
+    "different inputs point to different memory",
+)
+BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads"
+OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
+
+
+def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
+    kinds = {note.kind for note in trace.routine.notes}
+    content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
+    unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
+    granted = (
+        *_granted(trace, buffer),
+        *_between_flushes(options),
+        *_of_compiler(trace.routine, options),
+        *trace.assumptions,
+    )
+    return scope_of(options.conditions, granted, unchecked)
+
+
+def scope_of(conditions: Conditions, granted: tuple[str, ...], unchecked: tuple[str, ...] = ()) -> Scope:
+    touches = conditions.touches
+    others = BY_OTHERS.replace(":", f", beyond {touches} to one set:") if touches else BY_OTHERS
+    return Scope(
+        start=str(conditions.start),
+        start_meaning=conditions.start.meaning,
+        all_ways_valid=conditions.start.all_ways_valid,
+        touches=touches,
+        taken_for_granted=granted,
+        not_modelled=(others, OTHER_PLACES, *unchecked),
+    )
+
+
+def _granted(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
+    placed = placement(trace, buffer) if buffer is not None else None
+    if placed is None or placed.alignment >= PAGE:
+        return TAKEN_FOR_GRANTED
+    # The proof is for every place that this alignment leaves.
+    place = BUFFER_PLACE.replace("the buffer is page-aligned", f"{placed.name} is {placed.alignment}-byte aligned")
+    return tuple(place if text is BUFFER_PLACE else text for text in TAKEN_FOR_GRANTED)
+
+
+def _between_flushes(options: VerifyOptions) -> tuple[str, ...]:
+    if not options.conditions.start.steady:
+        return ()
+    together = ("all routines read the same buffer, from its first byte on",) if options.then else ()
+    own = "between flushes nobody else accesses the buffer, and in each of them everything lies where it lay before"
+    return (own, *together)
+
+
+def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[str, ...]:
+    if not routine.origin.compiled:
+        return ()
+    return (f"C becomes the machine code that this machine's compiler makes of it at -O{options.optimize}",)
+
+
+def routine_info(routine: Routine) -> RoutineInfo:
+    return RoutineInfo(
+        name=routine.name,
+        kind=routine.origin.kind.value,
+        source=routine.origin.source,
+        sources=routine.origin.sources,
+        detail=routine.origin.detail,
+        bits=routine.image.bits,
+        sha256=routine.digest,
+        code_bytes=len(routine.code),
+    )
+
+
+def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> BufferInfo | None:
+    if buffer is None:
+        return None
+    name, size = buffer.primary.name, options.buffer_size
+    reads = (event for path in trace.paths for event in path.events)
+    start = walk_start(reads, buffer)
+    symbol = storage(trace.routine.image, start) if start is not None else None
+    if symbol is not None:
+        name, size = f"the storage of `{symbol.name}`", size or symbol.size
+    return BufferInfo(
+        name=name, first=buffer.first, last=buffer.last, bytes_spanned=buffer.end - buffer.first, size=size
+    )
+
+
+def outside(trace: Trace) -> tuple[OutsideInfo, ...]:
+    called = {event.detail: "called" for path in trace.paths for event in path.events if event.kind is Kind.CALL}
+    return tuple(OutsideInfo(name=name, stands_for=text) for name, text in {**called, **trace.stubs}.items())
+
+
+def path_info(path: Path, places: Places, outcome: Mechanism) -> PathInfo:
+    loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
+    return PathInfo(
+        outcome=outcome,
+        decided_by=tuple(decision_texts(path, places)),
+        loads=loads,
+        instructions=path.instructions,
+        runs=tuple(_run(run, places) for run in fold(path.events)),
+        end=path.end,
+    )
+
+
+def trace_path(path: Path, places: Places) -> TracePath:
+    return TracePath(
+        decided_by=tuple(decision_texts(path, places)),
+        instructions=path.instructions,
+        end=path.end,
+        runs=tuple(_run(run, places) for run in fold(path.events)),
+        events=tuple(
+            EventInfo(
+                kind=event.kind.value,
+                pc=event.pc,
+                where=places.where(event.pc),
+                instruction=event.detail,
+                place=places.of(event)[0],
+                offset=places.of(event)[1] if event.arena is not None else None,
+                size=event.size,
+            )
+            for event in path.events
+        ),
+    )
+
+
+def _run(run: FoldedRun, places: Places) -> Run:
+    name, offset = places.of(run.event)
+    return Run(
+        kind=run.event.kind.value,
+        instruction=run.event.detail,
+        place=name,
+        count=run.count,
+        first=offset,
+        last=offset + run.last - run.event.offset,
+        step=run.step,
+        size=run.event.size,
+        where=places.where(run.event.pc),
+        together=run.together,
+    )

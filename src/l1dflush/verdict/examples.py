@@ -1,0 +1,174 @@
+"""Counterexamples for the report: runs of the prover with the names of the routine's places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from itertools import count
+from typing import Literal
+
+from l1dflush.cache.policies import Policy
+from l1dflush.cache.policy.machine import MachinePolicy
+from l1dflush.cache.policy.machine_table import table_text
+from l1dflush.proof import prover
+from l1dflush.proof.conditions import Start
+from l1dflush.proof.counterexample import TOUCHES, Line, Outcomes
+from l1dflush.proof.counterexample import Step as Played
+from l1dflush.proof.protocols import Protocol
+from l1dflush.proof.steady_run import Between, BetweenStep, SteadyRun
+from l1dflush.proof.words import Line as Place
+from l1dflush.proof.words import SetWord
+from l1dflush.verdict.model import INVALID, CounterexampleInfo, SteadyInfo, Step
+from l1dflush.verdict.question import Question
+from l1dflush.verdict.walk import Places
+
+_Name = Callable[[Line | None], str]
+
+
+def word_example(question: Question, policy: str | Policy, ways: int, found: SetWord) -> CounterexampleInfo:
+    """A start and a run of one word. Raises UndecidedError where none can be found in the time that is left."""
+    example = prover.counterexample(
+        policy, ways, found.word, question.conditions, own=found.own,
+        limits=question.limits(),
+    )  # fmt: skip
+    name = _names(lambda line: (question.flush.places, found.lines[line]))
+    twin = prover.resolved(policy, ways)
+    last = example.steps[-1] if example.steps else None
+    content = last.content if last else example.content
+    return CounterexampleInfo(
+        policy=example.policy,
+        set_index=found.set_index,
+        start_state=example.start_text,
+        policy_state=example.policy_state,
+        machine=_machine_text(twin),
+        start=tuple(name(line) for line in example.content),
+        steps=tuple(_step(step, name) for step in example.steps),
+        end=tuple(name(line) for line in content),
+        end_state=twin.render(last.policy_state) if last else example.start_text,
+        leftovers=_old(content),
+        smallest=example.smallest,
+    )
+
+
+def protocol_example(
+    question: Question, policy: str | Policy, ways: int, found: Protocol, run: SteadyRun
+) -> CounterexampleInfo:
+    """A run through flushes in turn."""
+    flushes = question.flush, *question.others
+
+    def placed(line: int) -> tuple[Places, Place]:
+        turn, place = found.lines[line]
+        return flushes[turn].places, place
+
+    twin, start = prover.resolved(policy, ways), question.conditions.start
+    return told(run, twin, start, len(found.turns), found.set_index, _names(placed))
+
+
+def told(run: SteadyRun, policy: Policy, start: Start, turns: int, set_index: int, name: _Name) -> CounterexampleInfo:
+    """A run, with ``name`` for its lines, in a set of ``policy``."""
+    steps: list[Step] = []
+    again = 0
+    played: list[Played | BetweenStep] = []
+    for number, flush in enumerate(run.flushes):
+        if run.again and number == run.again:
+            again = len(steps) + run.again_before
+        steps += (_between(step, name) for step in flush.before)
+        steps += (_step(step, name, number + 1) for step in flush.steps)
+        played += (*flush.before, *flush.steps)
+    content, state = (played[-1].content, played[-1].policy_state) if played else (run.content, run.policy_state)
+    return CounterexampleInfo(
+        policy=run.policy,
+        set_index=set_index,
+        start_state=run.start_text,
+        # Of a flush that does nothing in this set there is no step that a replay could see.
+        policy_state=run.policy_state if all(flush.steps for flush in run.flushes) else None,
+        machine=_machine_text(policy),
+        start=tuple(name(line) for line in run.content),
+        steps=tuple(steps),
+        end=tuple(name(line) for line in content),
+        end_state=policy.render(state),
+        leftovers=len(run.leftovers),
+        smallest=False,
+        steady=SteadyInfo(start=str(start), turns=turns, again=again),
+    )
+
+
+def _old(content: Sequence[Line | None]) -> int:
+    return sum(isinstance(line, str) for line in content)
+
+
+def _names(placed: Callable[[int], tuple[Places, Place]]) -> _Name:
+    """What lines are called; ``placed`` tells where a line of the routine is."""
+    mine: dict[int, str] = {}
+
+    def name(line: Line | None) -> str:
+        if isinstance(line, int) and line < 0:
+            return f"other{-line}"
+        if isinstance(line, int):
+            if line not in mine:
+                places, place = placed(line)
+                mine[line] = _name_of(place, places, mine.values())
+            return mine[line]
+        return INVALID if line is None else line
+
+    return name
+
+
+def _step(step: Played, name: _Name, flush: int = 0) -> Step:
+    missed = step.outcome in (Outcomes.MISS, Outcomes.TOUCH_MISS)
+    return Step(
+        access=name(step.line),
+        result="fill" if missed and step.evicted is None else _RESULTS[step.outcome],
+        way=step.way,
+        evicted=None if step.evicted is None else name(step.evicted),
+        leftovers=_old(step.content),
+        by_others=step.outcome in TOUCHES,
+        policy_state=step.policy_state,
+        flush=flush,
+    )
+
+
+def _between(step: BetweenStep, name: _Name) -> Step:
+    missed = step.outcome is Between.OTHERS_MISS
+    return Step(
+        access=name(step.line),
+        result="fill" if missed and step.evicted is None else _RESULTS_BETWEEN[step.outcome],
+        way=step.way,
+        evicted=None if step.evicted is None else name(step.evicted),
+        leftovers=_old(step.content),
+        by_others=True,
+        policy_state=step.policy_state,
+    )
+
+
+def _name_of(place: Place, places: Places, taken: Collection[str]) -> str:
+    """The name of a line of the routine: never that of a line of somebody else, or of another line."""
+    name = places.line(place.arena, place.offset)
+    if _OF_OTHERS.fullmatch(name):
+        name = f"`{name}`"
+    return next(told for n in count(1) if (told := name if n == 1 else f"{name} ({n})") not in taken)
+
+
+def _machine_text(policy: Policy) -> str | None:
+    text = table_text(policy) if isinstance(policy, MachinePolicy) else None
+    return None if text is None or len(text) > _LONGEST_MACHINE else text
+
+
+# Old lines, what others bring in, and no line at all. A loop counter may be called i.
+_OF_OTHERS = re.compile(r"[a-z]{1,2}|other[0-9]+|invalid")
+_LONGEST_MACHINE = 4 << 20
+_Result = Literal["hit", "miss", "fill", "dropped", "flushed", "not cached", "invalidated"]
+_RESULTS: dict[Outcomes, _Result] = {
+    Outcomes.MISS: "miss",
+    Outcomes.HIT: "hit",
+    Outcomes.DROPPED: "dropped",
+    Outcomes.FLUSHED: "flushed",
+    Outcomes.NOT_CACHED: "not cached",
+    Outcomes.TOUCH_HIT: "hit",
+    Outcomes.TOUCH_MISS: "miss",
+}
+_RESULTS_BETWEEN: dict[Between, _Result] = {
+    Between.OTHERS_HIT: "hit",
+    Between.OTHERS_MISS: "miss",
+    Between.INVALIDATED: "invalidated",
+}

@@ -1,0 +1,104 @@
+"""What is asked of every cache, and what the answer is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from l1dflush.errors import UndecidedError
+from l1dflush.proof.conditions import DEFAULT, Conditions
+from l1dflush.proof.limits import Limits
+from l1dflush.proof.words import SetWord
+from l1dflush.trace.model import Event, Kind, Path
+from l1dflush.verdict.model import Candidate, CounterexampleInfo, Verdict
+from l1dflush.verdict.walk import Buffer, Placement, Places, walk_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict for one cache. ``leftovers`` is the most old lines left in any set (None if undecided)."""
+
+    verdict: Verdict
+    needs: int | None
+    has: int | None
+    leftovers: int | None
+    sets_without_walk: int
+    cause: str | None = None
+    reason: str = ""
+    curve: tuple[int, ...] | None = None
+    candidates: tuple[Candidate, ...] = ()
+    counterexample: CounterexampleInfo | None = None
+
+    @property
+    def margin(self) -> int | None:
+        """has - needs, unless the exact words say something else than the two numbers."""
+        if self.needs is None or self.has is None:
+            return None
+        expected = Verdict.PROVED if self.has >= self.needs else Verdict.REFUTED
+        return self.has - self.needs if self.verdict is expected else None
+
+
+@dataclass(frozen=True, slots=True)
+class PathWords:
+    """The words of one walking path. ``doubt`` is set where they are not all that the path does: then they can
+    prove that nothing is left, but not that something is."""
+
+    per_set: list[SetWord]
+    doubt: UndecidedError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A routine's flush: the paths that walk the buffer, what that buffer is, and what places are called."""
+
+    paths: tuple[Path, ...]
+    buffer: Buffer
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of every cache about a flush. ``others``: what takes its turn with it, for a steady start."""
+
+    flush: Flush
+    buffer_size: int | None
+    skipped_path: bool
+    memory: int
+    # A time.monotonic() value: after it the prover is asked nothing more.
+    deadline: float
+    # Words by what they depend on: caches that differ in their ways only have the same.
+    words: dict[tuple[int, int, int | None, int | None], list[PathWords]] = field(default_factory=dict)
+    # Where the buffer lies, if it is a variable's own storage.
+    placement: Placement | None = None
+    conditions: Conditions = DEFAULT
+    others: tuple[Flush, ...] = ()
+
+    @property
+    def flushes(self) -> tuple[Flush, ...]:
+        """All of them, in turn."""
+        return self.flush, *self.others
+
+    def limits(self) -> Limits:
+        """What the prover may still take; a little time remains always, so that small questions are answered after
+        large ones."""
+        return Limits(self.memory, max(self.deadline - time.monotonic(), 0.1))
+
+
+def judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], UndecidedError | None]:
+    """The events that the words are made of, and what else the path does that may empty the cache.
+
+    Nobody knows what an outside function does, so the proof starts anew behind the last call before the walk's
+    end: any state again. And what wbinvd and invd do cannot be proved.
+    """
+    walk = walk_of(path, buffer)
+    first, last = walk[0][0], walk[-1][0]
+    calls = [at for at, event in enumerate(path.events[:last]) if event.kind is Kind.CALL]
+    doubt = None
+    if any(event.kind is Kind.FLUSH_ALL for event in path.events):
+        doubt = UndecidedError("cache-instruction", "the walk is not enough, but wbinvd or invd may be")
+    if calls and first < calls[-1]:
+        first = calls[-1] + 1
+        name = path.events[calls[-1]].detail
+        doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
+    return path.events[first : last + 1], doubt
