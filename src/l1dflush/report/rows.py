@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
-from l1dflush.verdict.model import Candidate, Row, Verdict
+from l1dflush.verdict.model import Candidate, ChanceInfo, Row, Verdict
 
 VERDICT_STYLES = {
     Verdict.PROVED: "bold green",
@@ -17,6 +17,7 @@ VERDICT_STYLES = {
     Verdict.ERROR: "bold red",
 }
 UNKNOWN = "unknown"
+_LONGEST_FRACTION = 40
 
 
 def columns(rows: Sequence[Row], width: int) -> list[Column]:
@@ -93,11 +94,30 @@ def remarks(one: Row) -> list[str]:
         reason = f"{old_lines(one.leftovers)} may stay in a set"
     # That the policy is unknown is said by the policy column already.
     out = [reason] if reason and not (one.candidates and one.verdict is Verdict.UNDECIDED) else []
+    if one.chance is not None:
+        out.append(chances(one.chance))
     if one.candidates:
         out.append(candidates(one.candidates))
     if one.sets_without_walk and not one.reason:
         out.append(f"no buffer line is read in {one.sets_without_walk} sets")
     return out
+
+
+def chances(found: ChanceInfo) -> str:
+    """How likely an old line is left."""
+    bound = "" if found.exact else "no more than "
+    in_a_set = _chance(found.in_a_set, found.in_a_set_float)
+    anywhere = _chance(found.anywhere, found.anywhere_float)
+    return f"chance that an old line stays, at worst: {bound}{in_a_set} in a set, {bound}{anywhere} in the cache"
+
+
+def _chance(exact: str | None, rounded: float) -> str:
+    if exact is not None and exact.endswith("/1"):
+        return exact.removesuffix("/1")
+    # What rounds to 1 and is not: the digits that are not 9 say how far from it.
+    text = f"{rounded:.4g}" if rounded < 0.99995 else f"{rounded:.15g}"
+    text = "nearly 1" if text == "1" else text
+    return f"{text} ({exact})" if exact is not None and len(exact) <= _LONGEST_FRACTION else text
 
 
 def old_lines(count: int) -> str:

@@ -189,6 +189,7 @@ def _rows(question: Question, caches: Sequence[_Cache]) -> list[Row]:
                 leftovers=outcome.leftovers,
                 sets_without_walk=outcome.sets_without_walk,
                 curve=outcome.curve,
+                chance=outcome.chance,
                 candidates=outcome.candidates,
                 counterexample=outcome.counterexample,
             )

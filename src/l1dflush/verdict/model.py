@@ -185,6 +185,16 @@ class Candidate(_Model):
     leftovers: int | None = Field(description="most old lines left in a set; null if undecided")
 
 
+class ChanceInfo(_Model):
+    """How likely it is at most that an old line is left, over all starts and whatever others do."""
+
+    exact: bool = Field(description="whether these are the largest chances; if not, they are certain to be no larger")
+    in_a_set: str | None = Field(description="in the worst set, as a fraction; null if it is longer than 20000 digits")
+    in_a_set_float: float = Field(description="the same, rounded")
+    anywhere: str | None = Field(description="anywhere in the cache, as a fraction; null as above")
+    anywhere_float: float = Field(description="the same, rounded")
+
+
 class GeometryInfo(_Model):
     """Size and shape of a cache."""
 
@@ -216,6 +226,9 @@ class Row(_Model):
     sets_without_walk: int = Field(description="sets in which no buffer line is read")
     curve: tuple[int, ...] | None = Field(
         description="most old lines left after 0, 1, 2, ... pairwise different accesses, down to 0; null if unknown"
+    )
+    chance: ChanceInfo | None = Field(
+        default=None, description="for a policy that leaves something to chance, where the verdict is not PROVED"
     )
     candidates: tuple[Candidate, ...] = Field(default=(), description="for an unknown policy, the known ones")
     counterexample: CounterexampleInfo | None = None

@@ -11,7 +11,7 @@ from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.words import SetWord
 from l1dflush.trace.model import Event, Kind, Path
-from l1dflush.verdict.model import Candidate, CounterexampleInfo, Verdict
+from l1dflush.verdict.model import Candidate, ChanceInfo, CounterexampleInfo, Verdict
 from l1dflush.verdict.walk import Buffer, Placement, Places, walk_of
 
 
@@ -29,6 +29,7 @@ class Outcome:
     curve: tuple[int, ...] | None = None
     candidates: tuple[Candidate, ...] = ()
     counterexample: CounterexampleInfo | None = None
+    chance: ChanceInfo | None = None
 
     @property
     def margin(self) -> int | None:

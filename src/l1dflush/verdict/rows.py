@@ -10,9 +10,11 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, known_policies
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
+from l1dflush.proof.chance import by_chance
 from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.words import set_words
 from l1dflush.trace.model import Event
+from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.model import Candidate, Verdict
 from l1dflush.verdict.question import Outcome, PathWords, Question, judged_part
@@ -60,6 +62,7 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
 
     def judge(policy: str | Policy, examples: bool) -> Outcome:
         outcome = _judge(question, words, geometry, policy, examples=examples)
+        outcome = _with_chance(outcome, question, words, geometry, policy)
         return _with_alignment(outcome, question, geometry, policy) if examples else outcome
 
     return judge
@@ -68,6 +71,21 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
 def _useful_run(policies: Sequence[str | Policy], ways: int, touches: int) -> int | None:
     runs = [prover.useful_run(policy, ways, touches) for policy in policies]
     return None if None in runs else max(run or 0 for run in runs)
+
+
+def _with_chance(
+    outcome: Outcome, question: Question, words: list[PathWords], geometry: Geometry, policy: str | Policy
+) -> Outcome:
+    """The same with how likely an old line is left, if that is left to chance."""
+    if outcome.verdict is Verdict.PROVED or not by_chance(policy, geometry.ways):
+        return outcome
+    try:
+        return replace(outcome, chance=chance_of(question, words, geometry, policy))
+    except UndecidedError as error:
+        if outcome.verdict is Verdict.UNDECIDED:
+            return outcome
+        reason = f"how likely that is, is not known: {error}"
+        return replace(outcome, reason=f"{outcome.reason}; {reason}" if outcome.reason else reason)
 
 
 def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, policy: str | Policy) -> Outcome:
