@@ -280,6 +280,7 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
         (["verify", "--json", "--quiet"], "exclude each other"),
         (["verify", "--start", "warm"], "--start: unknown start 'warm'"),
+        (["verify", "-", "--then", "-", "--start", "steady"], "--then: standard input cannot be several routines"),
         (["verify", "--then", "52k"], "routines in turn need a start that is about flushes again and again"),
         (["verify", "--touches", "9"], "--touches"),
         (["verify", "--memory", "99999G"], "--memory: '99999G' is too much (at most 16384G)"),

@@ -184,7 +184,7 @@ CASES = (
 
 def judge(path: Path, case: Case) -> VerifyResult:
     path.write_text(function(case.body, case.extra))
-    options = VerifyOptions(policy=case.policy, geometry=Geometry(32768, 8, 64), bind=case.bind)
+    options = VerifyOptions(policy=case.policy, geometry=Geometry(32768, 8, 64), bind=case.bind, max_seconds=60)
     return verify(str(path), options)
 
 

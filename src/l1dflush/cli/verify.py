@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l1dflush.cli import options, proof_options
-from l1dflush.cli.against import Against, checked, compared
+from l1dflush.cli.against import STANDARD_INPUT, Against, checked, compared
 from l1dflush.cli.files import check_writable
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
@@ -125,6 +125,8 @@ def verify(
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
+    if [*routine, *old, *(then or ())].count(STANDARD_INPUT) > 1:
+        raise InputError("standard input cannot be several routines", where="--then", hint="put one of them into a file")
     if certificate is not None:
         if old:
             raise InputError("--certificate and --against exclude each other", hint="a certificate is of one routine")
