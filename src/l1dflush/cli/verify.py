@@ -126,7 +126,8 @@ def verify(
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
     if [*routine, *old, *(then or ())].count(STANDARD_INPUT) > 1:
-        raise InputError("standard input cannot be several routines", where="--then", hint="put one of them into a file")
+        what = "standard input cannot be several routines"
+        raise InputError(what, where="--then", hint="put one of them into a file")
     if certificate is not None:
         if old:
             raise InputError("--certificate and --against exclude each other", hint="a certificate is of one routine")
