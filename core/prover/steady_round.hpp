@@ -77,6 +77,7 @@ public:
     void flush(std::size_t number, const State &start, Out out) {
         layer_.assign(1, {start, 0});
         for (const SteadyItem &item : protocol_.words[number]) advance(item);
+        touch_all();
         for (const Local &local : layer_) out(local.state);
     }
 
@@ -108,6 +109,7 @@ public:
             name(item.label - std::size_t{first_line});
             advance(item);
         }
+        touch_all();
         for (std::size_t line = 0; line < named.size(); ++line) name(line);
         for (Local &local : layer_) {
             for (int p = 0; p < view_.ways(); ++p)
@@ -135,15 +137,18 @@ public:
         const std::vector<SteadyItem> &word = protocol_.words[number];
         std::vector<Node> nodes{{{start, 0}, 0, 0, {}}};
         std::size_t begin = 0;  // of the states before the item
-        for (std::size_t i = 0; i < word.size(); ++i) {
+        auto touches_before = [&](std::size_t i) {
             StateSet<Keyed> touched;
-            touched.insert({nodes[begin].local}, 0);
+            for (std::size_t n = begin; n < nodes.size(); ++n) touched.insert({nodes[n].local}, 0);
             for (std::size_t n = begin; protocol_.touches > 0 && n < nodes.size(); ++n) {
                 const Local from = nodes[n].local;
                 touch(from, [&](const Local &to, const Event &event) {
                     if (touched.insert({to}, 0)) nodes.push_back({to, n, i, event});
                 });
             }
+        };
+        for (std::size_t i = 0; i < word.size(); ++i) {
+            touches_before(i);
             const std::size_t stop = nodes.size();
             StateSet<Keyed> reached;
             for (std::size_t n = begin; n < stop; ++n) {
@@ -155,6 +160,7 @@ public:
             begin = stop;
             limits_.check(nodes.size());
         }
+        touches_before(word.size());
         for (std::size_t n = begin; n < nodes.size(); ++n) {
             if (!end(nodes[n].local.state)) continue;
             std::vector<Event> events;
@@ -206,8 +212,9 @@ private:
         });
     }
 
-    // The layer after the item, each state once.
-    void advance(const SteadyItem &item) {
+    // Adds what touches make of the layer: before an item, and behind the last one, where a line of the word that comes
+    // in is there when the next flush begins.
+    void touch_all() {
         for (std::uint32_t used = 0; used < protocol_.touches; ++used) {
             const std::size_t before = layer_.size();
             for (std::size_t i = 0; i < before; ++i) {
@@ -216,6 +223,11 @@ private:
             }
             once(layer_);
         }
+    }
+
+    // The layer after the item, each state once.
+    void advance(const SteadyItem &item) {
+        touch_all();
         next_.clear();
         for (const Local &local : layer_) {
             step(item, local, [&](const Local &to, const Event &) { next_.push_back(to); });

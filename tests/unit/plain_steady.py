@@ -127,12 +127,16 @@ class Plain:
     def played(self, start: Set, word: Word) -> set[Set]:
         now = {(start, 0)}
         for line, kind in word:
-            for _ in range(self.touches):
-                for here, used in list(now):
-                    if used < self.touches:
-                        now |= {(after, used + 1) for after in self.touched(here)}
+            self.add_touches(now)
             now = {(after, used) for here, used in now for after in self.item(here, line, kind)}
+        self.add_touches(now)
         return {here for here, _ in now}
+
+    def add_touches(self, now: set[tuple[Set, int]]) -> None:
+        for _ in range(self.touches):
+            for here, used in list(now):
+                if used < self.touches:
+                    now |= {(after, used + 1) for after in self.touched(here)}
 
     def item(self, here: Set, line: int, kind: ItemKind) -> Iterator[Set]:
         state, content = here

@@ -11,6 +11,7 @@ from test_prover import states
 from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.conditions import Start
+from l1dflush.proof.counterexample import Outcomes
 from l1dflush.proof.prover import ItemKind, Word, word_of
 from l1dflush.proof.steady import SteadyOutcome, decide_protocol, least_lines
 from l1dflush.proof.steady_run import Between
@@ -111,6 +112,22 @@ def test_invalidations_at_4_ways(name: str, order: list[int]) -> None:
 @given(protocol=protocols(2, 3, 4))
 def test_touches_during_a_flush(name: str, start: Start, protocol: list[Word]) -> None:
     check(name, 2, protocol, start, frozenset(), touches=1)
+
+
+@pytest.mark.parametrize(("ways", "lines", "touches"), [(2, 3, 1), (2, 4, 2)])
+@pytest.mark.parametrize("start", [STEADY, FROM_ANY], ids=str)
+def test_a_line_that_comes_in_behind_the_last_access_is_there_at_the_next_flush(
+    start: Start, ways: int, lines: int, touches: int
+) -> None:
+    # Without that touch nothing would be left.
+    check("NRU", ways, [word_of(range(lines))], start, frozenset(), touches)
+    outcome = decide_protocol("NRU", ways, [word_of(range(lines))], start, touches=touches)
+    assert outcome.leftovers == 1
+    assert outcome.counterexample is not None
+    assert any(
+        step.outcome is Outcomes.TOUCH_MISS and step is flush.steps[-1]
+        for flush in outcome.counterexample.flushes for step in flush.steps
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("start", STARTS, ids=str)

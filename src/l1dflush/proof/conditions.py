@@ -27,7 +27,7 @@ class Base(StrEnum):
 
 _MEANING = {
     Base.ANY: "any state of a full set, any content",
-    Base.ANY_INVALID: "any state, any content, any way may be invalid",
+    Base.ANY_INVALID: "any state of a full set, any content, any way may be invalid",
     Base.COLD: "no buffer line is cached",
     Base.STEADY: "the same flushes again and again; no buffer line is cached at the first, because set-up has just"
     " written the buffer",
