@@ -27,6 +27,23 @@ flush:	xorl	%eax, %eax
 	lfence
 	ret
 """
+# LRU at two ways.
+TWO_WAYS = """
+ways 2
+start a
+a hit 0 -> a
+a hit 1 -> b
+a miss -> 1 b
+b hit 0 -> a
+b hit 1 -> b
+b miss -> 0 a
+"""
+TWO_WAYS_FILLS = """
+a fill 0 -> a
+a fill 1 -> b
+b fill 0 -> a
+b fill 1 -> b
+"""
 HASWELL = ("--cpu", "haswell")
 SMALL = ("--policy", "LRU", "--geometry", "4K,4,64")
 
@@ -139,6 +156,20 @@ def test_a_file_that_cannot_be_written_is_told_at_once(where: str, said: str, tm
     assert out == ""
     assert said in err
     assert err.count("\n") == 1
+
+
+# A machine that knows fills, and one that is asked about full sets only.
+@pytest.mark.parametrize(("fills", "start"), [(True, "any+invalid"), (False, "any")])
+def test_a_machine_from_a_file_is_in_the_certificate(fills: bool, start: str, tmp_path: Path, capsys: Capture) -> None:
+    machine = tmp_path / "two.txt"
+    machine.write_text(TWO_WAYS + (TWO_WAYS_FILLS if fills else ""))
+    file = made(tmp_path / "two.l1d", "--policy", str(machine), "--geometry", "8K,2,64")
+    machine.unlink()
+    (claim,) = json.loads(file.read_text())["claims"]
+    assert (claim["policy"]["name"], claim["start"]) == ("two.txt", start)
+    assert (claim["policy"]["fills"] is not None) is fills
+    assert main(["check", str(file), "--routine", "linux-4.9.120"]) == 0
+    assert "ACCEPTED" in capsys.readouterr().out
 
 
 def test_a_comparison_has_no_certificate(tmp_path: Path, capsys: Capture) -> None:

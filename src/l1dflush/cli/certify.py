@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import Policy
 from l1dflush.check.model import Claim
 from l1dflush.check.read import certificate_text
 from l1dflush.cli.files import write_whole
@@ -37,11 +38,12 @@ def certify(path: Path, result: VerifyResult, sources: Sequence[str], options: V
 def _text(result: VerifyResult, sources: Sequence[str], options: VerifyOptions) -> str:
     if options.conditions.start.steady:
         raise InputError(f"the start {options.conditions.start} is about flushes again and again, not about one word")
-    caches: dict[tuple[Geometry, str], list[str]] = {}
+    caches: dict[tuple[Geometry, str | Policy], list[str]] = {}
     for row in result.rows:
         if row.decides:
             shape = row.geometry
-            key = Geometry(shape.size, shape.ways, shape.line), row.policy
+            # A row has a machine's name only.
+            key = Geometry(shape.size, shape.ways, shape.line), options.policy or row.policy
             caches.setdefault(key, []).extend(row.cpus)
     words = words_of(sources, options, [geometry for geometry, _ in caches])
     if words.sha256 != result.routine.sha256:
