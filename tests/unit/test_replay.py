@@ -150,7 +150,7 @@ def whole(**changes: Any) -> Callable[[CounterexampleInfo], CounterexampleInfo]:
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
-        (step(1, result="hit"), "step 1 is not what tree-PLRU does"),
+        (step(1, result="hit"), "step 1 is not what tree-PLRU does: miss in way 0, and the file says hit in way 0"),
         (step(1, result="fill"), "step 1 replaces a line, and the file says fill"),
         (step(2, way=7), "step 2 is not what tree-PLRU does"),
         (step(2, way=8), "step 2: there is no such result, or no such way"),
@@ -170,7 +170,7 @@ def whole(**changes: Any) -> Callable[[CounterexampleInfo], CounterexampleInfo]:
         (whole(start=("a", *"abcdefg")), "at the start a line is in two ways"),
         (whole(policy_state=(9, 9)), "at the start tree-PLRU cannot be in the state"),
         (whole(policy_state=(10**30,) * 7), "at the start tree-PLRU cannot be in the state"),
-        (whole(policy_state=(5,) * 7), "step 1"),
+        (whole(policy_state=(5,) * 7), "step 1 is not what tree-PLRU does: miss in way 7"),
         (whole(start_state="tree bits 1 11 1111"), "the state at the start is not what the file calls it"),
         (whole(end=("a",) * 8), "after the last step the set is not what the file says"),
         (whole(end_state=""), "after the last step the set is not what the file says"),

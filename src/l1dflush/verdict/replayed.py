@@ -23,6 +23,7 @@ MOST_STEPS = 10_000
 # Beyond the numbers that any policy keeps; a machine has at most so many states.
 _LARGEST_NUMBER = 1_000_000
 BY_OTHERS = re.compile(r"other[0-9]+")
+_MISMATCH = re.compile(r"expected (.+), got (.+)")
 _ACCESS, _OPTIONAL, _FLUSH = 0, 1, 2
 _OUTCOMES = {
     "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
@@ -56,10 +57,10 @@ def replayed(example: CounterexampleInfo) -> Replayed:
             after.append(situation(policy, [names.text(line) for line in played.content], played.policy_state))
         _check_end(example, policy, state, after[-1] if after else start)
     except ReplayMismatchError as error:
-        raise FileLiesError(f"{_where(after)} is not what {policy.name} does: {_without_number(error)}") from None
+        raise FileLiesError(f"{_where(after)} is not what {policy.name} does: {_mismatch(error)}") from None
     except (ValueError, LookupError):
         # Numbers that are no state of this policy: it gets lost in them.
-        raise FileLiesError(f"{_where(after)} {policy.name} cannot be in the state that the file says") from None
+        raise FileLiesError(f"{_where(after)}: {policy.name} cannot be in the state that the file says") from None
     return Replayed(policy, example, start, tuple(after))
 
 
@@ -160,9 +161,13 @@ def _check_end(example: CounterexampleInfo, policy: Policy, state: State, end: S
         raise FileLiesError("after the last step no old line is left")
 
 
-def _without_number(error: ReplayMismatchError) -> str:
-    # It counts items from 0, and a file its steps from 1.
-    return re.sub(r"^(item|move) [0-9]+: ", "", str(error))
+def _mismatch(error: ReplayMismatchError) -> str:
+    # It counts items from 0, and a file its steps from 1; and what is expected there is what the file says.
+    text = re.sub(r"^(item|move) [0-9]+: ", "", str(error))
+    if (both := _MISMATCH.fullmatch(text)) is None:
+        return text
+    said, true = (one.lower().replace("touch_", "").replace("_", " ") for one in both.groups())
+    return f"{true}, and the file says {said}"
 
 
 def _where(after: list[Situation]) -> str:
