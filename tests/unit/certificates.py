@@ -97,7 +97,8 @@ def at(content: Any, path: Path) -> Any:
 
 
 def mutants(content: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every field changed, in many ways; every key left out or added; every element dropped or doubled."""
+    """Every field changed, in many ways; every key left out or added; every element dropped or doubled; in
+    layers each changing places with the one before it."""
     for path, value in list(_walk(content)):
         if path[:1] == ("digest",):
             continue
@@ -117,6 +118,13 @@ def mutants(content: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
                 mutant = copy.deepcopy(content)
                 at(mutant, path).insert(index, copy.deepcopy(value[index]))
                 yield (*path, index), mutant
+            # The order of claims and words says nothing.
+            for index in range(1, len(value) if "layers" in path else 0):
+                mutant = copy.deepcopy(content)
+                swapped = at(mutant, path)
+                swapped[index - 1], swapped[index] = swapped[index], swapped[index - 1]
+                if swapped != value:
+                    yield (*path, index), mutant
         if path:
             for other in _others(value):
                 if type(other) is not type(value) or other != value:

@@ -206,6 +206,11 @@ def test_a_state_from_nowhere_is_told() -> None:
     assert error.reason == "nothing leads to a state"
 
 
+def test_states_in_another_order_are_rejected() -> None:
+    error = _break(made.tree(SAMPLES["ways"]), lambda layers: layers[0].reverse())
+    assert (error.reason, error.layer) == ("the states are not in order", 0)
+
+
 def test_layers_that_are_the_same_are_written_once() -> None:
     content = made.tree(SAMPLES["same"])
     layers = _layers(content)
@@ -388,7 +393,7 @@ def test_wrong_types_and_huge_numbers_are_refused(path: made.Path, value: object
 
 def test_hostile_numbers_in_states_are_rejected() -> None:
     content = made.tree(SAMPLES["ways"])
-    _layers(content)[1][0][0] = [9]
+    _layers(content)[1][-1][0] = [9]
     with pytest.raises(RejectedError, match="nothing leads to a state"):
         made.checked(content)
     _layers(content)[1][0][1] = "9" * 4000

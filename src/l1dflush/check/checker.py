@@ -4,8 +4,9 @@ The argument for a word: the first layer is all that a set may be in at the star
 others before it, make of a layer is covered by the next one; and the last layer is empty, so that no old line can be
 left after that item, nor later, because nothing brings old lines in.
 
-That alone is a proof. Besides, a layer must have nothing that no step leads to, and nothing that another state covers:
-then the layers of a claim are what they are, and whoever changes one of them has made a certificate that is rejected.
+That alone is a proof. Besides, a layer must have nothing that no step leads to, and nothing that another state covers,
+and its states are in order: then the layers of a claim are what they are, and whoever changes one of them has made a
+certificate that is rejected.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from l1dflush.cache.policy.model import Policy
 from l1dflush.check.model import Certificate, Claim, Item, StateRow, Word, digest_of
@@ -157,6 +159,8 @@ class _Layers:
                     raise _at("there is nothing before it that it could be the same as", number)
                 self.layers.append(self.layers[-1])
                 continue
+            if any(row > following for row, following in pairwise(rows)):
+                raise _at("the states are not in order", number)
             states = [_state(row, ways, number, at) for at, row in enumerate(rows)]
             if len(set(states)) < len(states):
                 raise _at("a state is there twice", number)
