@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -230,8 +231,48 @@ def test_sizes_drawn_into_a_file(tmp_path: Path, capsys: Capture, monkeypatch: p
     assert main([*arguments, str(tmp_path / "curves.svg")]) == 0
     assert "policy" in capsys.readouterr().out
     assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
-    assert main([*arguments, str(tmp_path / "nowhere" / "curves.svg")]) == 1
-    assert "cannot write it: No such file or directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.svg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plot", "said"),
+    [
+        (["--policy", "LRU"], "nowhere/curves.svg", "there is no such folder (make it first)"),
+        (["--policy", "LRU"], "folder.svg", "this is no regular file (name a file)"),
+        ([], "curves.svg", "curves in one picture cannot be told apart (at most 12: --policy and --ways say which)"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_before_anything_is_computed(
+    arguments: list[str], plot: str, said: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "folder.svg").mkdir()
+    monkeypatch.setattr("l1dflush.verdict.sizes.sizes", None)
+    assert main(["size", *arguments, "--plot", str(tmp_path / plot)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert said in err
+
+
+def test_a_picture_that_fails_takes_nothing_from_the_result(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "curves.svg"
+    assert main(["size", "--policy", "NRU", "--ways", "12", "--memory", "1K", "--plot", str(file)]) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("NRU, 12 ways: undecided\n")
+    assert err == "l1dflush: no picture: --plot: there is nothing to draw (nothing was decided)\n"
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    assert main(["size", "--policy", "LRU", "--ways", "8", "--plot", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("LRU, 8 ways: 8 accesses\n")
+    assert err == f"l1dflush: no picture: {file}: cannot be written: No space left on device\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_explain_knows_every_rule(capsys: Capture) -> None:

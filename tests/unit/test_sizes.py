@@ -82,14 +82,37 @@ def test_one_order_again_and_again(start: str, needs: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("2^-20", Fraction(1, 1 << 20)), ("1e-6", Fraction(1, 10**6)), ("1/9", Fraction(1, 9)), ("0.5", Fraction(1, 2))],
+    [
+        ("2^-20", Fraction(1, 1 << 20)),
+        ("1e-6", Fraction(1, 10**6)),
+        ("1/9", Fraction(1, 9)),
+        ("0.5", Fraction(1, 2)),
+        ("2^-256", Fraction(1, 1 << 256)),
+    ],
 )
 def test_chances_as_they_are_written(text: str, value: Fraction) -> None:
     assert allowed_chance(text) == value
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "1", "2", "-0.5", "1/0", "0/1", "2^20", "2^-0", "2^-99999", "1e-9999", "nan", "9" * 999]
+    "text",
+    [
+        "",
+        "0",
+        "1",
+        "2",
+        "-0.5",
+        "1/0",
+        "0/1",
+        "2^20",
+        "2^-0",
+        "2^-257",
+        "2^-99999",
+        "1e-99",
+        "1e-9999",
+        "nan",
+        "9" * 999,
+    ],
 )
 def test_what_is_no_chance(text: str) -> None:
     with pytest.raises(InputError, match="--chance: "):

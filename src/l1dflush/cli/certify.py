@@ -27,7 +27,7 @@ def certify(path: Path, result: VerifyResult, sources: Sequence[str], options: V
         if result.verdict is not Verdict.PROVED:
             raise InputError(f"the verdict is {result.verdict}")
         with progress("writing the certificate ..."):
-            write_whole(path, _text(result, sources, options))
+            write_whole(path, _text(result, sources, options).encode())
     except InputError as error:
         return Outcome(1, message=f"no certificate: {error}")
     except UndecidedError as error:

@@ -21,7 +21,7 @@ def check_writable(path: Path) -> None:
         raise _unwritten(path, error) from None
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that nobody ever sees a part of it. Raises InputError if it cannot be written; then an old
     file of that name is still what it was.
     """
@@ -30,8 +30,8 @@ def write_whole(path: Path, text: str) -> None:
     unfinished = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
     try:
         try:
-            with unfinished.open("x", encoding="utf-8") as file:
-                file.write(text)
+            with unfinished.open("xb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(target)

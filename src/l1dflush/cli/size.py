@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l1dflush.cli import options, proof_options
+from l1dflush.cli.files import check_writable, write_whole
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import progress
 from l1dflush.errors import InputError
@@ -78,9 +79,6 @@ def size(
     """Tell the fewest pairwise different accesses that empty a set, whatever it holds at the start."""
     limit = None if max_seconds is None else options.seconds(max_seconds)
     prover_memory = proof_options.memory(memory)
-    if plot is not None:
-        _check_plot(plot)
-
     from l1dflush.cli.size_questions import Wanted, allowed_chance, questions  # noqa: PLC0415
 
     fraction = allowed_chance(chance)
@@ -88,6 +86,8 @@ def size(
     asked = questions(wanted, start, touches)
     if asked[0].conditions.start.steady:
         _refuse_with_steady({"--plot": plot is not None, "--chance": chance is not None})
+    if plot is not None:
+        _check_plot(plot, len(asked))
     one = len(asked) == 1 and asked[0].certainty != "unknown"
 
     from l1dflush.proof.limits import Limits  # noqa: PLC0415
@@ -95,9 +95,14 @@ def size(
 
     limits = Limits(prover_memory, limit or (_SECONDS_ALONE if one else _SECONDS_EACH))
     result = sizes(asked, limits, fraction, one=one, working=progress)
+    text = _text(result, json, no_color)
     if plot is not None:
-        _write_plot(result, plot)
-    return Outcome(result.exit_status, _text(result, json, no_color))
+        try:
+            _write_plot(result, plot)
+        except InputError as error:
+            # What was computed is shown all the same.
+            return Outcome(result.exit_status or 1, text, f"no picture: {error}")
+    return Outcome(result.exit_status, text)
 
 
 def _refuse_with_steady(given: dict[str, bool]) -> None:
@@ -115,21 +120,24 @@ def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:
     return Page(lambda width: size_lines(result, width), no_color)
 
 
-def _check_plot(path: Path) -> None:
+def _check_plot(path: Path, cells: int) -> None:
     """Raises InputError where nothing could be drawn, before anything is computed."""
     from importlib.util import find_spec  # noqa: PLC0415
+
+    from l1dflush.report.plot import MOST_CURVES  # noqa: PLC0415
 
     if path.suffix.lower() not in (".svg", ".png"):
         raise InputError(f"'{path}' is no picture that can be drawn", where="--plot", hint="name it .svg or .png")
     if find_spec("matplotlib") is None:
         raise InputError("drawing needs matplotlib", where="--plot", hint="pip install 'l1dflush[plots]'")
+    if cells > MOST_CURVES:
+        hint = f"at most {MOST_CURVES}: --policy and --ways say which"
+        raise InputError(f"{cells} curves in one picture cannot be told apart", where="--plot", hint=hint)
+    check_writable(path)
 
 
 def _write_plot(result: SizeResult, path: Path) -> None:
     from l1dflush.report.plot import curves_picture  # noqa: PLC0415
 
-    picture = curves_picture(result, path.suffix.lower().removeprefix("."))
-    try:
-        path.write_bytes(picture)
-    except OSError as error:
-        raise InputError(f"cannot write it: {error.strerror}", where=f"--plot {path}") from None
+    with progress("drawing ..."):
+        write_whole(path, curves_picture(result, path.suffix.lower().removeprefix(".")))

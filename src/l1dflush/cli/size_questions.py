@@ -20,6 +20,8 @@ from l1dflush.errors import InputError
 from l1dflush.verdict.sizes import Asked
 
 USUAL_WAYS = (4, 8, 12, 16)
+# Chances are exact fractions, which get longer with every access: smaller ones take longer than any time limit.
+_LEAST_CHANCE = Fraction(1, 1 << 256)
 _POWER = re.compile(r"2\^-([0-9]{1,4})")
 # What Fraction takes, less what would make it compute for ever.
 _FRACTION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,99})?(e-[0-9]{1,3})?|[0-9]{1,99}/[0-9]{1,99}")
@@ -82,9 +84,10 @@ def allowed_chance(text: str | None) -> Fraction | None:
     elif _FRACTION.fullmatch(written):
         with suppress(ZeroDivisionError):
             value = Fraction(written)
-    if 0 < value < 1:
+    if _LEAST_CHANCE <= value < 1:
         return value
-    raise InputError(f"'{text[:40]}' is no chance", where="--chance", hint="like 2^-20, 1e-6 or 1/1000; below 1")
+    hint = "like 2^-20, 1e-6 or 1/1000; below 1 and no smaller than 2^-256"
+    raise InputError(f"'{text[:40]}' is no chance that can be asked for", where="--chance", hint=hint)
 
 
 def _policies(wanted: Wanted) -> dict[str, MachinePolicy | None]:
