@@ -181,6 +181,15 @@ def test_a_comparison_has_no_certificate(tmp_path: Path, capsys: Capture) -> Non
 # --- check
 
 
+@pytest.mark.parametrize("option", [("--function", "flush"), ("--max-paths", "65"), ("--range", "a:b")])
+def test_options_of_a_routine_want_one(option: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    file = made(tmp_path / "small.l1d", *SMALL)
+    assert main(["check", str(file), *option]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.endswith("there is none (name it with --routine, or leave them out)\n")
+
+
 def test_a_routine_is_compared(tmp_path: Path, capsys: Capture) -> None:
     file = made(tmp_path / "linux.l1d", *HASWELL)
     assert main(["check", str(file), "--routine", "linux-4.9.120"]) == 0

@@ -11,6 +11,7 @@ from l1dflush.check.model import Certificate, digest_of
 from l1dflush.errors import InputError, UndecidedError
 
 MAX_BYTES = 128 << 20
+_HINT = "what 'l1dflush verify --certificate FILE' writes"
 
 
 def read_certificate(path: Path) -> Certificate:
@@ -21,7 +22,8 @@ def read_certificate(path: Path) -> Certificate:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
     if len(data) > MAX_BYTES:
-        raise InputError("the file is too large for a certificate", where=str(path), hint=f"{MAX_BYTES >> 20} MiB")
+        hint = f"at most {MAX_BYTES >> 20} MiB"
+        raise InputError("the file is too large for a certificate", where=str(path), hint=hint)
     return parse_certificate(data, str(path))
 
 
@@ -35,7 +37,7 @@ def parse_certificate(data: bytes, where: str) -> Certificate:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:80]
         what = f"{first['msg'].lower()} at {place}" if place else first["msg"].lower()
-        raise InputError(f"this is no certificate: {what[:200]}", where=where) from None
+        raise InputError(f"this is no certificate: {what[:200]}", where=where, hint=_HINT) from None
 
 
 def certificate_text(certificate: Certificate) -> str:

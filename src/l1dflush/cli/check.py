@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command("check", epilog=_EXAMPLES, short_help="Check a certificate, without the prover.")(check)
 
 
+@options.about_a_routine
 def check(
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, from 'l1dflush verify --certificate'.")],
@@ -41,35 +42,18 @@ def check(
         list[str] | None,
         typer.Option("--routine", metavar="ROUTINE", help="Compare with this routine's hash and words. Repeatable."),
     ] = None,
-    function: options.Function = None,
-    define: options.Define = None,
-    optimize: options.Optimize = options.Level.USUAL,
-    bind: options.Bind = None,
-    buffer_size: options.BufferSize = None,
-    static_key: options.StaticKey = None,
-    start: options.From = None,
-    until: options.Until = None,
-    extent: options.Range = None,
-    max_paths: options.MaxPaths = 64,
-    max_seconds: options.MaxSeconds = None,
+    asked: VerifyOptions,
     json: options.Json = False,
     no_color: options.NoColor = False,
 ) -> Outcome:
     """Check a certificate step by step, in plain Python that shares no code with the prover, and say what it
     proves. The options that concern the routine go with --routine."""
-    asked = options.input_options(
-        function=function,
-        define=define,
-        optimize=optimize,
-        bind=bind,
-        buffer_size=buffer_size,
-        static_key=static_key,
-        start=start,
-        until=until,
-        extent=extent,
-        max_paths=max_paths,
-        max_seconds=max_seconds,
-    )
+    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
+
+    if not routine and asked != VerifyOptions():
+        what = "--function, --define and the like are about a routine, and there is none"
+        raise InputError(what, hint="name it with --routine, or leave them out")
+
     from l1dflush.check.checker import RejectedError  # noqa: PLC0415
     from l1dflush.check.checker import check as checked  # noqa: PLC0415
     from l1dflush.check.read import read_certificate  # noqa: PLC0415

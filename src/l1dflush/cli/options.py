@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -13,6 +16,8 @@ from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from l1dflush.verdict.options import VerifyOptions
+
+_T = TypeVar("_T")
 
 DEFAULT_ROUTINE = "linux-4.9.120"
 
@@ -145,17 +150,17 @@ def part(start: str | None, until: Sequence[str] | None, extent: str | None) -> 
 
 def input_options(
     *,
-    function: str | None,
-    define: Sequence[str] | None,
-    optimize: Level,
-    bind: Sequence[str] | None,
-    buffer_size: str | None,
-    static_key: Sequence[str] | None,
-    start: str | None,
-    until: Sequence[str] | None,
-    extent: str | None,
-    max_paths: int,
-    max_seconds: float | None,
+    function: Function = None,
+    define: Define = None,
+    optimize: Optimize = Level.USUAL,
+    bind: Bind = None,
+    buffer_size: BufferSize = None,
+    static_key: StaticKey = None,
+    start: From = None,
+    until: Until = None,
+    extent: Range = None,
+    max_paths: MaxPaths = 64,
+    max_seconds: MaxSeconds = None,
 ) -> VerifyOptions:
     """The options that concern the routine, checked. Raises InputError."""
     # Checked before the import, which takes long, so that a slip is answered at once.
@@ -178,3 +183,31 @@ def input_options(
         max_paths=max_paths,
         max_seconds=limit,
     )
+
+
+def about_a_routine(verb: Callable[..., _T]) -> Callable[..., _T]:
+    """A verb whose parameter ``asked`` is what :func:`input_options` makes of its parameters: on the command line they
+    stand in its place, each an option.
+    """
+    common = inspect.signature(input_options).parameters
+
+    @functools.wraps(verb)
+    def with_options(**given: Any) -> _T:
+        asked = input_options(**{name: given.pop(name) for name in common})
+        return verb(asked=asked, **given)
+
+    own = inspect.signature(verb).parameters
+    before, after = list(own)[: list(own).index("asked")], list(own)[list(own).index("asked") + 1 :]
+    there = {**{name: own[name] for name in before}, **common, **{name: own[name] for name in after}}
+    hints = _hints(input_options, common) | _hints(verb, (*before, *after))
+    parameters = [one.replace(annotation=hints[name]) for name, one in there.items()]
+    # Both of what the versions of typer look at.
+    vars(with_options)["__signature__"] = inspect.Signature(parameters)
+    with_options.__annotations__ = hints
+    return with_options
+
+
+def _hints(function: Callable[..., object], names: Iterable[str]) -> dict[str, Any]:
+    """The annotations of these parameters. Those of the others may not be known when a program runs."""
+    named = SimpleNamespace(__annotations__={name: function.__annotations__[name] for name in names})
+    return get_type_hints(named, function.__globals__, include_extras=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from l1dflush.cli import options
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
+
+if TYPE_CHECKING:
+    from l1dflush.verdict.options import VerifyOptions
 
 _EXAMPLES = """\b
 Examples:
@@ -20,37 +25,15 @@ def register(app: typer.Typer) -> None:
     app.command("trace", epilog=_EXAMPLES, short_help="Show what a routine does to memory, in order.")(trace)
 
 
+@options.about_a_routine
 def trace(
     *,
     routine: options.Sources,
-    function: options.Function = None,
-    define: options.Define = None,
-    optimize: options.Optimize = options.Level.USUAL,
-    bind: options.Bind = None,
-    buffer_size: options.BufferSize = None,
-    static_key: options.StaticKey = None,
-    start: options.From = None,
-    until: options.Until = None,
-    extent: options.Range = None,
-    max_paths: options.MaxPaths = 64,
-    max_seconds: options.MaxSeconds = None,
+    asked: VerifyOptions,
     json: options.Json = False,
     no_color: options.NoColor = False,
 ) -> Outcome:
     """Show what a routine reads, writes and executes, path by path. --json has every single event."""
-    asked = options.input_options(
-        function=function,
-        define=define,
-        optimize=optimize,
-        bind=bind,
-        buffer_size=buffer_size,
-        static_key=static_key,
-        start=start,
-        until=until,
-        extent=extent,
-        max_paths=max_paths,
-        max_seconds=max_seconds,
-    )
     from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
 
     notes: list[str] = []
