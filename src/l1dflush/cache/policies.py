@@ -72,7 +72,7 @@ def canonical_name(name: str) -> str:
     if shape := re.fullmatch(r"(?:tree-)?plru:(.*)", wanted, re.DOTALL):
         return f"tree-PLRU:{parse_shape(shape[1])[0]}"
     if wanted.startswith("qlru"):
-        return parse_name(wanted).name
+        return parse_name(name.strip()).name
     raise InputError(f"unknown replacement policy {name[:80]!r}", hint=_HINT)
 
 

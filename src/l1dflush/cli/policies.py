@@ -9,6 +9,7 @@ import typer
 from l1dflush.cli import options
 from l1dflush.cli.listing import as_table
 from l1dflush.cli.output import Outcome, Page
+from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -45,6 +46,8 @@ def policies(
 ) -> Outcome:
     """List the replacement policies; with NAME, draw what the policy does, access by access, from an empty set."""
     if name is None:
+        if ways is not None:
+            raise InputError("--ways is about one policy, and there is none", hint="l1dflush policies NAME --ways K")
         return _list(json, no_color)
     from l1dflush.cache.policy.play import example_sequence, parse_sequence, play  # noqa: PLC0415
     from l1dflush.cli.policy_files import policy_named  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 
 # Of policies that exist at several numbers of ways, the ones people draw are small.
 _USUAL_WAYS = 4
+
+
+class _There(StrEnum):
+    """What a name leads to."""
+
+    FILE = "a file"
+    DIRECTORY = "a directory"
+    OTHER = "no regular file"
+    NOTHING = "nothing"
 
 
 def policy_named(text: str, ways: int | None) -> Policy:
@@ -26,8 +36,11 @@ def policy_named(text: str, ways: int | None) -> Policy:
     try:
         name = canonical_name(text)
     except InputError:
-        if _is_file(path):
+        there = _there(path)
+        if there is _There.FILE:
             return _machine(path, ways)
+        if there is not _There.NOTHING:
+            raise InputError(f"this is {there}", where=text, hint="name a file with a machine") from None
         if "/" in text or path.suffix in (".dot", ".gv", ".txt"):
             raise InputError("there is no such file", where=text, hint="'l1dflush policies' lists the names") from None
         raise
@@ -60,8 +73,12 @@ def _machine(path: Path, ways: int | None) -> Policy:
     return policy
 
 
-def _is_file(path: Path) -> bool:
+def _there(path: Path) -> _There:
     try:
-        return path.is_file()
+        if path.is_file():
+            return _There.FILE
+        if path.is_dir():
+            return _There.DIRECTORY
+        return _There.OTHER if path.exists() else _There.NOTHING
     except (OSError, ValueError):  # a name that is too long, or has a zero byte
-        return False
+        return _There.NOTHING

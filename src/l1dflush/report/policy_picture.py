@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
@@ -11,7 +11,6 @@ from l1dflush.cache.policy.play import Result, Run, Situation, Step
 from l1dflush.report.layout import paragraph, safe
 
 _LABEL = 10
-_MOST_CELL = 8
 
 # What the rows say, for somebody who sees them for the first time.
 _LEGEND = {
@@ -28,7 +27,15 @@ _LEGEND = {
 
 def policy_picture(policy: Policy, run: Run, width: int) -> list[Text]:
     """The lines of the drawing; at most ``width`` columns, 76 or more."""
-    cell = _cell(run, policy.ways, width)
+    names = _names(run)
+    cell = max(3, min(max(map(len, map(safe, names)), default=1) + 2, (width - _LABEL) // policy.ways))
+    short = _short(names, cell - 1)
+
+    def drawn(situation: Situation, *, numbered: bool) -> list[Text]:
+        content = tuple(line and short[line] for line in situation.content)
+        shown = Situation(content, situation.state, situation.next_ways)
+        return situation_lines(policy, shown, cell, numbered=numbered)
+
     out = [Text(safe(policy.name), "bold").append(f", {policy.ways} way{'s' * (policy.ways > 1)}", "")]
     out += paragraph(policy.rule, width, indent="  ")
     out += paragraph(legend(policy, run.start), width, indent="  ")
@@ -36,11 +43,11 @@ def policy_picture(policy: Policy, run: Run, width: int) -> list[Text]:
         what = "Where there is a choice, the likeliest is shown, the first of several."
         out += paragraph(what, width, indent="  ")
     out += [Text(), Text("start" if policy.has_fills else "start: a full set of old lines", "bold")]
-    out += situation_lines(policy, run.start, cell, numbered=True)
+    out += drawn(run.start, numbered=True)
     for number, step in enumerate(run.steps, 1):
         out += [Text(), Text(f"{number:<3} {safe(str(step.item))}", "bold").append(f"  {_told(step)}", "")]
         out += _choices(policy, step, width)
-        out += situation_lines(policy, step.after, cell, numbered=False)
+        out += drawn(step.after, numbered=False)
     if run.asked:
         out += [Text(), Text(f"{run.hits} of {run.asked} asked for hit", "bold")]
         answers = [f"{safe(str(step.item))} {_answer(step)}" for step in run.steps if step.item.asked]
@@ -55,11 +62,26 @@ def legend(policy: Policy, situation: Situation) -> str:
     return "; ".join(_LEGEND[label] for label in labels if label in _LEGEND)
 
 
-def _cell(run: Run, ways: int, width: int) -> int:
-    """How wide a way is drawn: as wide as its lines' names, if there is room."""
-    names = {line for s in (run.start, *(step.after for step in run.steps)) for line in s.content if line}
-    longest = max((len(safe(name)) for name in names), default=1)
-    return max(3, min(longest + 2, _MOST_CELL, (width - _LABEL) // ways))
+def _names(run: Run) -> tuple[str, ...]:
+    """The lines that are ever in the set, as they come."""
+    situations = (run.start, *(step.after for step in run.steps))
+    return tuple(dict.fromkeys(line for situation in situations for line in situation.content if line))
+
+
+def _short(names: Iterable[str], room: int) -> dict[str, str]:
+    """The names cut to what there is room for. Where two become the same, the later one gets a number."""
+    out: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        whole = safe(name)
+        cut = whole[:room]
+        number = 1
+        while cut in taken and len(f"~{number + 1}") <= room:
+            number += 1
+            cut = f"{whole[: room - len(f'~{number}')]}~{number}"
+        out[name] = cut
+        taken.add(cut)
+    return out
 
 
 def _told(step: Step) -> str:
