@@ -161,3 +161,21 @@ def everything() -> VerifyResult:
         verdict=Verdict.REFUTED,
         exit_status=2,
     )
+
+
+WALK = Run(
+    kind="load", instruction="movzx", place="buffer", count=1024, first=0, last=65472, step=64, size=1, where="0x400003"
+)
+FENCE = Run(kind="fence", instruction="lfence", place="", count=1, first=0, last=0, step=0, size=0, where="0x400009")
+OWN = Run(
+    kind="store", instruction="push", place="stack", count=1, first=-16, last=-16, step=0, size=8, where="0x400000"
+)
+
+
+def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software walk") -> PathInfo:
+    loads = sum(run.count for run in runs if run.place == "buffer" and run.kind == "load")
+    return PathInfo(outcome=outcome, decided_by=when, loads=loads, instructions=9, runs=runs)  # type: ignore[arg-type]
+
+
+def found(rule: str, severity: Severity, message: str = "a message") -> Finding:
+    return Finding(id=rule, severity=severity, message=message, advice="do it", where="a.c:3")
