@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from collections import Counter
@@ -90,8 +89,6 @@ def test_every_way_through(bits: int, changes: dict[str, object], tmp_path: Path
 @pytest.mark.parametrize("bits", [64, 32])
 @pytest.mark.parametrize("packing", ["xz", "zst"])
 def test_packed_modules(bits: int, packing: Packing, tmp_path: Path) -> None:
-    if packing == "zst" and importlib.util.find_spec("zstandard") is None:
-        pytest.skip("zstandard is not installed")
     is_the_whole_routine(judge(Module(bits=bits), tmp_path, packing))
 
 

@@ -12,6 +12,7 @@ import pytest
 from l1dflush.cache.cpu_files import parse_cpu_files
 from l1dflush.cache.cpus import Catalogue, Certainty, Cpu
 from l1dflush.cache.geometry import Geometry
+from l1dflush.cache.policies import get_policy
 from l1dflush.data.catalogue import BUNDLED, load_catalogue, read_folder
 from l1dflush.errors import InputError
 
@@ -181,11 +182,13 @@ def test_one_core_of_one_cpu_has_one_answer(catalogue: Catalogue) -> None:
 
 
 def test_policies_of_the_catalogue_are_known_or_named_as_unknown_to_the_prover(catalogue: Catalogue) -> None:
-    policies = pytest.importorskip("l1dflush.cache.policies", reason="policies are not there yet")
-    undecided = {"random", "pseudo-LRU", "RRIP"}
-    for cpu in catalogue:
-        if cpu.policy is not None and cpu.policy not in undecided:
-            policies.get_policy(cpu.policy, cpu.geometry.ways)
+    # Documented by these words, which are families of policies.
+    families = {"pseudo-LRU", "RRIP"}
+    named = {(cpu.policy, cpu.geometry.ways) for cpu in catalogue if cpu.policy is not None}
+    known = {(policy, ways) for policy, ways in named if policy not in families}
+    assert {"tree-PLRU", "LRU3PLRU4", "random"} <= {policy for policy, _ in known}
+    for policy, ways in known:
+        assert get_policy(policy, ways).name == policy
 
 
 def test_loading_is_quick() -> None:
