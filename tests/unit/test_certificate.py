@@ -206,6 +206,12 @@ def test_a_state_from_nowhere_is_told() -> None:
     assert error.reason == "nothing leads to a state"
 
 
+def test_a_state_that_another_covers_is_told() -> None:
+    # A miss leads to it, and a hit to the same without knowing that the other ways are valid.
+    error = _break(made.tree(SAMPLES["positions"]), lambda layers: layers[1].insert(0, [[], "! ! ! -", 0, []]))
+    assert (error.reason, error.layer, error.state) == ("a state is covered by another", 1, 0)
+
+
 def test_states_in_another_order_are_rejected() -> None:
     error = _break(made.tree(SAMPLES["ways"]), lambda layers: layers[0].reverse())
     assert (error.reason, error.layer) == ("the states are not in order", 0)

@@ -185,6 +185,22 @@ def test_lies_are_found(lie: Callable[[CounterexampleInfo], CounterexampleInfo],
     assert str(caught.value).startswith(told)
 
 
+def test_a_run_that_leaves_nothing_is_no_counterexample() -> None:
+    true = example("tree-PLRU", "32K,8,64", start="any")
+
+    def own(name: str | None) -> Any:
+        return f"own_{name}" if name is not None and len(name) == 1 and name.islower() else name
+
+    steps = tuple(
+        one.model_copy(update={"access": own(one.access), "evicted": own(one.evicted), "leftovers": 0})
+        for one in true.steps
+    )
+    start, end = tuple(map(own, true.start)), tuple(map(own, true.end))
+    nothing = true.model_copy(update={"start": start, "end": end, "steps": steps, "leftovers": 0})
+    with pytest.raises(FileLiesError, match="after the last step no old line is left"):
+        replayed(nothing)
+
+
 @pytest.mark.parametrize("policy", ["LRU", "FIFO", "CLOCK", "LRU2PLRU4", "bit-PLRU", "QLRU_H11_M1_R1_U2", "BRRIP"])
 def test_impossible_states_are_a_lie_or_harmless(policy: str) -> None:
     length = len(get_policy(policy, 8).empty())
