@@ -347,6 +347,7 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["size", "--start", "steady", "--chance", "0.1"], "--chance and a steady start exclude each other"),
         (["size", "--chance", "2"], "--chance: '2' is no chance"),
         (["size", "--plot", "curves.pdf"], "--plot: 'curves.pdf' is no picture that can be drawn"),
+        (["size", "--cpu-folder", "nowhere"], "--cpu-folder is about CPUs, and there is none"),
         (["size", "--max-seconds", "-1"], "--max-seconds: '-1' is no time limit"),
         (["cpus", "--cpu-folder", "/nowhere"], "/nowhere"),
         (["policies", "nope"], "unknown replacement policy 'nope'"),

@@ -66,6 +66,8 @@ def questions(wanted: Wanted, start: str | None, touches: int) -> list[Asked]:
     given = [option for option, there in named.items() if there]
     if len(given) > 1:
         raise InputError(f"{given[0]} and {given[1]} exclude each other", hint="each says which cache")
+    if wanted.cpu_folders and not (wanted.cpus or wanted.host):
+        raise InputError("--cpu-folder is about CPUs, and there is none", hint="name one with --cpu, or leave it out")
     if given and wanted.ways:
         raise InputError(f"{given[0]} and --ways exclude each other", hint="a cache has its ways")
     asked = _of_caches(wanted) if given else _of_ways(wanted)
