@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -248,3 +250,22 @@ def test_too_large_to_be_checked_is_undecided(tmp_path: Path, capsys: Capture) -
     large = changed(file, tmp_path / "large.l1d", claims=content["claims"])
     assert main(["check", str(large)]) == 3
     assert "more than 200000 states" in capsys.readouterr().err
+
+
+def test_the_place_where_the_result_goes_is_no_place_for_a_certificate(tmp_path: Path) -> None:
+    both = tmp_path / "both.txt"
+    with both.open("w") as out:
+        command = [sys.executable, "-m", "l1dflush", "verify", "--cpu", "skylake", "--certificate", "/dev/stdout"]
+        ended = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "the result is written there already" in ended.stderr
+    assert both.read_text() == ""
+
+
+def test_a_certificate_from_standard_input(tmp_path: Path) -> None:
+    assert main(["verify", "--cpu", "skylake", "--certificate", str(tmp_path / "x.l1d"), "-q"]) == 0
+    with (tmp_path / "x.l1d").open("rb") as certificate:
+        command = [sys.executable, "-m", "l1dflush", "check", "-"]
+        ended = subprocess.run(command, stdin=certificate, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "ACCEPTED" in ended.stdout

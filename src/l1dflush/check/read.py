@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,10 +16,13 @@ _HINT = "what 'l1dflush verify --certificate FILE' writes"
 
 
 def read_certificate(path: Path) -> Certificate:
-    """The certificate in a file. Raises InputError, in one line, for a file that has none."""
+    """The certificate in a file, ``-`` being standard input. Raises InputError, in one line, if there is none."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        if path == Path("-"):
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
     if len(data) > MAX_BYTES:

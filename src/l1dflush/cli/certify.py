@@ -36,8 +36,6 @@ def certify(path: Path, result: VerifyResult, sources: Sequence[str], options: V
 
 
 def _text(result: VerifyResult, sources: Sequence[str], options: VerifyOptions) -> str:
-    if options.conditions.start.steady:
-        raise InputError(f"the start {options.conditions.start} is about flushes again and again, not about one word")
     caches: dict[tuple[Geometry, str | Policy], list[str]] = {}
     for row in result.rows:
         if row.decides:

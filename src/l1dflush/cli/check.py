@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 @options.about_a_routine
 def check(
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, from 'l1dflush verify --certificate'.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What 'verify --certificate' wrote; - for standard input.")
+    ],
     routine: Annotated[
         list[str] | None,
         typer.Option("--routine", metavar="ROUTINE", help="Compare with this routine's hash and words. Repeatable."),

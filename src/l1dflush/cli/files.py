@@ -9,16 +9,27 @@ from pathlib import Path
 
 from l1dflush.errors import InputError
 
+_STANDARD_STREAMS = (1, 2)
+
 
 def check_writable(path: Path) -> None:
     """Raises InputError where a file of that name can surely not be written, before the work for it is done."""
     try:
         if path.exists() and not path.is_file():
             raise InputError("this is no regular file", where=str(path), hint="name a file")
+        if path.exists() and any(_is(path, number) for number in _STANDARD_STREAMS):
+            raise InputError("the result is written there already", where=str(path), hint="name another file")
         if not path.resolve().parent.is_dir():
             raise InputError("there is no such folder", where=str(path.parent), hint="make it first")
     except (OSError, ValueError, RuntimeError) as error:
         raise _unwritten(path, error) from None
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False  # it is closed
 
 
 def write_whole(path: Path, content: bytes) -> None:

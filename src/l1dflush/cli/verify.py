@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from l1dflush.cache.policies import Policy
     from l1dflush.verdict.comparison import ComparisonResult
     from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.options import VerifyOptions
     from l1dflush.verdict.severity import Severity
 
 _EXAMPLES = """\b
@@ -64,15 +65,12 @@ def register(app: typer.Typer) -> None:
     app.command("verify", epilog=_EXAMPLES, short_help="Prove that a flush routine empties the L1D.")(verify)
 
 
+@options.about_a_routine
 def verify(
     *,
     # Typer copies it, and shows it in the help.
     routine: options.Sources = [options.DEFAULT_ROUTINE],  # noqa: B006
-    function: options.Function = None,
-    define: options.Define = None,
-    optimize: options.Optimize = options.Level.USUAL,
-    bind: options.Bind = None,
-    buffer_size: options.BufferSize = None,
+    asked: VerifyOptions,
     cpu: Annotated[
         list[str] | None,
         typer.Option("--cpu", metavar="NAME", help="Only this CPU (see 'l1dflush cpus'). Repeatable."),
@@ -101,13 +99,7 @@ def verify(
     then: proof_options.Then = None,
     touches: proof_options.Touches = 0,
     memory: proof_options.Memory = None,
-    static_key: options.StaticKey = None,
-    start: options.From = None,
-    until: options.Until = None,
-    extent: options.Range = None,
-    max_paths: options.MaxPaths = 64,
     against: Against = None,
-    max_seconds: options.MaxSeconds = None,
     certificate: Annotated[
         Path | None,
         typer.Option("--certificate", metavar="FILE", help="If PROVED, write a proof for 'l1dflush check' to FILE."),
@@ -131,21 +123,9 @@ def verify(
     if certificate is not None:
         if old:
             raise InputError("--certificate and --against exclude each other", hint="a certificate is of one routine")
+        if about.start.steady:
+            raise InputError("there are no certificates for a steady start", where="--certificate", hint="leave it out")
         check_writable(certificate)
-    asked = options.input_options(
-        function=function,
-        define=define,
-        optimize=optimize,
-        bind=bind,
-        buffer_size=buffer_size,
-        static_key=static_key,
-        start=start,
-        until=until,
-        extent=extent,
-        max_paths=max_paths,
-        max_seconds=max_seconds,
-    )
-
     from l1dflush.isolation.judged import verify as judge  # noqa: PLC0415
 
     asked = replace(

@@ -22,6 +22,8 @@ UNDECIDED = "?"
 _CAUSES = {
     "out-of-time": "takes longer than allowed (--max-seconds N)",
     "state-space-too-large": "takes more memory than allowed (--memory SIZE)",
+    "bounds-only": "only bounds are known ('l1dflush size --policy NAME --ways K' tells them)",
+    "no-bound-on-lines": "no number of lines is known after which one need not look further",
     "unknown-fill": "what filling an invalid way does is not known (--start any)",
 }
 
