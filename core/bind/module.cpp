@@ -15,6 +15,7 @@
 #include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
 #include "bind/steady.hpp"
+#include "prover/distinct.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
 
@@ -38,10 +39,18 @@ auto core_decide(const PolicyChoice &policy, int ways, const Lines &lines, const
 auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint64_t> limit, const std::string &start,
                    std::uint32_t touches, bool cold, std::optional<std::size_t> max_states,
                    std::optional<double> max_seconds, bool absolute) {
-    const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
+    const Distinct d = run(max_states, max_seconds, [&](const Limits &limits) {
         return distinct(policy, ways, limit, cold, setting(start, touches, absolute), limits);
     });
-    return std::make_tuple(d.curve, d.ended, d.repeats, d.states, d.surely);
+    return std::make_tuple(d.curve, d.ended, d.repeats, d.states, d.surely, d.stopped);
+}
+
+auto core_distinct_at_most(const PolicyChoice &policy, int ways, const std::string &start, bool cold,
+                           std::optional<std::size_t> max_states, std::optional<double> max_seconds) {
+    const auto d = run(max_states, max_seconds, [&](const Limits &limits) {
+        return distinct_at_most(policy, ways, cold, setting(start, 0, false).start, limits);
+    });
+    return d ? std::optional(d->curve) : std::nullopt;
 }
 
 auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, const Kinds &kinds, const std::string &start,
@@ -85,6 +94,9 @@ NB_MODULE(_core, m) {
           nb::kw_only(), nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = false,
           nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),
           nb::arg("absolute") = false);
+    m.def("distinct_at_most", &core_distinct_at_most, nb::arg("policy"), nb::arg("ways"), nb::kw_only(),
+          nb::arg("start") = "any", nb::arg("cold") = false, nb::arg("max_states").none() = nb::none(),
+          nb::arg("max_seconds").none() = nb::none());
     m.def("witness", &core_witness, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"),
           nb::kw_only(), nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),
           nb::arg("max_states").none() = nb::none(), nb::arg("max_seconds").none() = nb::none(),

@@ -43,11 +43,7 @@ class AgeCounts {
 public:
     AgeCounts(const P &policy, Start start, bool cold, const Limits &limits)
         : policy_(policy), ways_(policy.ways()), may_be_invalid_(start != Start::any), cold_(cold), limits_(limits) {
-        for (const Counts &ages : full_sets()) {
-            Counts counts = ages;
-            counts.decided = !may_be_invalid_;
-            starts_.push_back(numbered(counts));
-        }
+        for (const Counts &counts : start_counts(start)) starts_.push_back(numbered(counts));
         for (std::uint32_t i = 0; i < counts_.size(); ++i) {
             limits_.poll_now_and_then(i);
             next_.emplace_back();
@@ -77,29 +73,33 @@ public:
         return best_[n] == best_[n + 1];
     }
 
-    // The most unknown ways after n accesses in a real set, or 0 if none was found that comes to the bound.
-    // `for_ever`: and that stay whatever number of accesses follows. `wide`: look longer.
-    int below(std::size_t n, bool for_ever, bool wide) {
+    // Looks for a real set in which as many ways are unknown after n accesses as the bound says, and tells whether there
+    // is one. `for_ever`: and some stay so whatever number of accesses follows. `wide`: look longer. `surely[m]` is set
+    // for every m up to n at which a real set was seen to come to the bound.
+    bool below(std::size_t n, bool for_ever, bool wide, std::vector<int> &surely) {
         const int wanted = above(n);
-        if (wanted == 0) return 0;
+        if (wanted == 0) return false;
         std::vector<Real> layer = real_starts(n, wanted);
+        if (!layer.empty()) surely[0] = ways_;
+        std::size_t steps = 0;
         for (std::size_t done = 0; done < n && !layer.empty(); ++done) {
             std::vector<Real> next;
             Kept kept(wide ? 100 : 12);
+            int most = 0;
             for (const Real &from : layer) {
-                limits_.poll_now_and_then(next.size());
                 if (next.size() > most_followed) break;
                 each_real_access(from, wide, [&](const Real &to) {
-                    if (possible(to, n - done - 1) >= wanted && kept.keep(to.key(), counts_of(to).key()))
-                        next.push_back(to);
+                    limits_.poll_now_and_then(steps++);
+                    if (possible(to, n - done - 1) < wanted || !kept.keep(to.key(), counts_of(to).key())) return;
+                    next.push_back(to);
+                    most = std::max(most, ways_ - std::popcount(to.settled));
                 });
             }
+            if (most == above(done + 1)) surely[done + 1] = most;
             layer = std::move(next);
         }
-        if (!for_ever) return layer.empty() ? 0 : wanted;
-        for (const Real &real : layer)
-            if (stays(real)) return wanted;
-        return 0;
+        if (!for_ever) return !layer.empty();
+        return std::any_of(layer.begin(), layer.end(), [&](const Real &real) { return stays(real); });
     }
 
 private:
@@ -206,19 +206,28 @@ private:
         }
     }
 
-    // The counts of ages of full sets that were filled from empty, from above.
-    std::vector<Counts> full_sets() {
-        // `open` are the valid ways, `done` the invalid ones.
+    // What a start may be, from above: the counts of ages of full sets that were filled from empty, or with
+    // Start::invalidations, of all sets that hits, misses and invalidations lead to.
+    std::vector<Counts> start_counts(Start start) {
+        const bool any_valid = start == Start::invalidations;
+        // Here `open` are the valid ways, `done` the invalid ones. With invalidations there is no need to tell them
+        // apart: a way may be hit because it was not invalidated, and filled because it was.
         Counts empty;
-        for (int way = 0; way < ways_; ++way) ++empty.done[static_cast<std::size_t>(P::age(policy_.empty(), way))];
+        for (int way = 0; way < ways_; ++way) {
+            const auto age = static_cast<std::size_t>(P::age(policy_.empty(), way));
+            ++(any_valid ? empty.open : empty.done)[age];
+        }
         std::vector<Counts> found{empty};
         std::unordered_set<std::uint64_t> seen{empty.key()};
-        std::vector<Counts> full;
+        std::vector<Counts> starts;
         for (std::size_t i = 0; i < found.size(); ++i) {
             limits_.poll_now_and_then(i);
             const Counts from = found[i];
             const bool is_full = from.unknown() == ways_;
-            if (is_full) full.push_back(from);
+            if (is_full) {
+                starts.push_back(from);
+                starts.back().decided = !may_be_invalid_;
+            }
             auto reach = [&](PolicyState next, std::uint32_t invalid) {
                 const Counts to = counted(next, invalid, true);
                 if (!seen.insert(to.key()).second) return;
@@ -235,13 +244,13 @@ private:
                             if (victim == 0) reach(next, invalid);
                         });
                 }
-                if (from.done[age] > 0) {
-                    const PolicyState state = arranged(from, age, false, invalid);
+                if (from.done[age] > 0 || (any_valid && from.open[age] > 0)) {
+                    const PolicyState state = arranged(from, age, any_valid, invalid);
                     each_fill(policy_, state, 0, [&](PolicyState next, Weight) { reach(next, invalid & ~1U); });
                 }
             }
         }
-        return full;
+        return starts;
     }
 
     void extend(std::size_t n) {

@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "policy/registry.hpp"
-#include "prover/age_counts.hpp"
 #include "prover/frontier.hpp"
 #include "prover/limits.hpp"
 #include "prover/machine.hpp"
-#include "prover/mask_sets.hpp"
 #include "prover/lazy_bits.hpp"
 #include "prover/nameless.hpp"
 #include "prover/step.hpp"
@@ -133,10 +131,8 @@ int advance(const Machine &machine, const Item &item, const LiveLines &live, Gon
 
 struct Decision {
     std::vector<int> curve;    // most leftovers after 0, 1, 2, ... items, up to and with the first 0
-    std::vector<int> surely;   // for `distinct`: of these as many are certain; empty: all, the curve is exact
     std::uint64_t states = 0;  // states kept, over all layers
-    bool ended = false;        // for `distinct`: the last entry is 0
-    bool repeats = false;      // for `distinct`: it will never be 0
+    bool ended = false;        // the last entry is 0
 };
 
 template <class Machine>
@@ -191,113 +187,6 @@ inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw,
                 decision.states = states;
                 return decision;
             });
-    });
-}
-
-// Pairwise different accesses, until nothing can be left, `limit` of them are made, or the layers go round in a
-// circle. Each access is of a line that occurs once, so a layer is a function of the one before it: once a layer has
-// been there before, nothing new can come. Comparing with a layer remembered at every power of two finds a circle of
-// any length. `cold`: none of the lines is cached at the start.
-template <class Machine>
-Decision distinct_with(const Machine &machine, std::optional<std::uint64_t> limit, bool cold, std::uint32_t touches,
-                       const Limits &limits) {
-    Decision decision;
-    Frontier layer = first_layer(machine, limits);
-    Frontier next;
-    Frontier remembered = layer;
-    const Item item{0, ItemKind::access, other, false, false, cold};
-    const LiveLines live{Word{}};
-    GoneSets gone;
-    decision.curve.push_back(most_unknown(machine, layer));
-    decision.states = layer.size();
-    for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
-        limits.poll_now_and_then(n);
-        const int most = advance(machine, item, live, gone, touches, layer, next, limits);
-        std::swap(layer, next);
-        decision.states += layer.size();
-        decision.curve.push_back(most);
-        if (most == 0) {
-            decision.ended = true;
-            break;
-        }
-        if (layer.same_states(remembered)) {
-            decision.repeats = true;
-            break;
-        }
-        if ((n & (n - 1)) == 0) remembered = layer;
-    }
-    return decision;
-}
-
-// The same by MaskSets.
-template <class P>
-Decision distinct_in_masks(const P &policy, std::optional<std::uint64_t> limit, bool cold, Start start,
-                           const Limits &limits) {
-    MaskSets<P> sets(policy, start, cold, limits);
-    Decision decision;
-    decision.curve.push_back(policy.ways());
-    decision.states = sets.states();
-    std::vector<std::uint64_t> remembered = sets.layer();
-    for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
-        decision.curve.push_back(sets.advance(limits));
-        decision.ended = decision.curve.back() == 0;
-        decision.repeats = !decision.ended && sets.layer() == remembered;
-        if (decision.ended || decision.repeats) break;
-        if ((n & (n - 1)) == 0) remembered = sets.layer();
-    }
-    return decision;
-}
-
-// The same by AgeCounts.
-template <class P>
-Decision distinct_in_counts(const P &policy, std::optional<std::uint64_t> limit, bool cold, Start start,
-                            const Limits &limits) {
-    AgeCounts<P> counts(policy, start, cold, limits);
-    Decision decision;
-    decision.states = counts.states();
-    for (std::uint64_t n = 0; !limit || n <= *limit; ++n) {
-        limits.poll();
-        decision.curve.push_back(counts.above(n));
-        decision.ended = decision.curve.back() == 0;
-        const bool settled = !decision.ended && counts.settled(n);
-        // How many are enough depends on the last of these alone: there it is worth looking longer.
-        if (decision.ended && decision.surely.back() == 0) decision.surely.back() = counts.below(n - 1, false, true);
-        decision.surely.push_back(counts.below(n, settled, settled));
-        decision.repeats = settled && decision.surely.back() > 0;
-        if (decision.ended || settled) break;
-    }
-    if (decision.surely == decision.curve) decision.surely.clear();
-    return decision;
-}
-
-// Whether `distinct` counts on MaskSets: policies that keep (much of) their state when seen from their own pointers.
-// FIFO's hits change nothing, so that any set of ways can be settled: antichains of them are large.
-template <class P>
-constexpr bool many_states() {
-    if constexpr (std::is_same_v<P, Fifo>)
-        return true;
-    else
-        return !SymmetricPolicy<P> || requires(const P &policy) { policy.residue(PolicyState{}); };
-}
-
-inline Decision distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
-                         Setting setting, const Limits &limits) {
-    setting.cold = cold;
-    return with_policy(choice, ways, [&](const auto &policy) {
-        using P = std::decay_t<decltype(policy)>;
-        if constexpr (many_states<P>() && !std::is_same_v<P, BitPlru>) {
-            const bool knows = setting.start == Start::any || has_fills(policy);
-            if (setting.view == View::fastest && setting.touches == 0 && setting.start != Start::invalidations && knows) {
-                try {
-                    return distinct_in_masks(policy, limit, cold, setting.start, limits);
-                } catch (const StateSpaceTooLarge &) {
-                }
-                if constexpr (AgePolicy<P>) return distinct_in_counts(policy, limit, cold, setting.start, limits);
-            }
-        }
-        return with_machine<NamelessMachine>(policy, setting, Flushes::none, limits, [&](const auto &machine, const auto &) {
-            return distinct_with(machine, limit, cold, setting.touches, limits);
-        });
     });
 }
 

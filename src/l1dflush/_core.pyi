@@ -62,12 +62,26 @@ def distinct(
     max_states: int | None = None,
     max_seconds: float | None = None,
     absolute: bool = False,
-) -> tuple[list[int], bool, bool, int, list[int]]:
+) -> tuple[list[int], bool, bool, int, list[int], bool]:
     """The same curve for pairwise different accesses; ``cold``: none of these lines is cached at the start.
 
     Returns the curve, whether it ended in 0, whether it never will (the search has come round in a circle),
     the states kept, and, if the curve is an upper bound only, how many leftovers are certain at each point (0: not
-    known); empty if it is exact. At most ``limit`` accesses are made.
+    known), empty if it is exact, and whether more might have become certain in more time. At most ``limit`` accesses
+    are made.
+    """
+
+def distinct_at_most(
+    policy: str | Mealy,
+    ways: int,
+    *,
+    start: str = "any",
+    cold: bool = False,
+    max_states: int | None = None,
+    max_seconds: float | None = None,
+) -> list[int] | None:
+    """An upper bound of that curve, for the policies with ages (the QLRU family): in less than a second at any number
+    of ways. It goes on to the first 0, or to where it does not change any more. ``None`` for other policies.
     """
 
 def witness(

@@ -262,3 +262,11 @@ def test_twelve_ways_keep_two_lines() -> None:
     end = replayed("LRU3PLRU4", 12, example.start, [(s.access, s.result) for s in example.steps], state)
     assert tuple(end) == example.end
     assert sum(len(line or "") == 1 for line in end) == example.leftovers >= 1
+
+
+@pytest.mark.parametrize("policy", ["QLRU_H00_M1_R2_U1", "SRRIP-HP"])
+def test_sixty_four_accesses_are_enough_for_sixteen_ways_with_ages(policy: str) -> None:
+    """Too many states to search, but more accesses than a sound bound wants, also in sets that are warmed up."""
+    result = verify("linux-4.9.120", VerifyOptions(policy=policy, geometry=Geometry(16384, 16, 64)))
+    (row,) = result.rows
+    assert (row.has, row.leftovers, row.verdict) == (64, 0, P)

@@ -61,7 +61,7 @@ def test_counts_are_bounds(ways: int, start: str) -> None:
         if not defined(name, ways):
             continue
         try:
-            above, _, _, _, surely = _core.distinct(name, ways, start=start, max_states=states)
+            above, _, _, _, surely, _ = _core.distinct(name, ways, start=start, max_states=states)
         except _core.StateSpaceTooLargeError:
             continue
         true, _ = outcome(name, ways, start, absolute=True)
@@ -70,6 +70,32 @@ def test_counts_are_bounds(ways: int, start: str) -> None:
         assert all(low in (0, left) for low, left in zip(surely, true, strict=False)), name
         exact += not surely
     assert exact > 10
+
+
+@pytest.mark.parametrize("cold", [False, True])
+@pytest.mark.parametrize("start", [*STARTS, "any+invalidations"])
+@pytest.mark.parametrize("ways", [1, 2, 3])
+def test_what_is_counted_is_never_below_what_is_left(ways: int, start: str, cold: bool) -> None:
+    close = 0
+    for name in AGED:
+        if not defined(name, ways):
+            continue
+        above = _core.distinct_at_most(name, ways, start=start, cold=cold)
+        assert above is not None
+        true, ended = outcome(name, ways, start, cold=cold, absolute=True)
+        length = max(len(true), len(above))
+        # Both stay where they have come to.
+        assert all(
+            above[min(n, len(above) - 1)] >= true[min(n, len(true) - 1)] for n in range(length)
+        ), name  # fmt: skip
+        assert ended or above[-1] > 0
+        close += above[-1] == true[-1]
+    assert close > 10
+
+
+def test_only_policies_with_ages_are_counted() -> None:
+    assert _core.distinct_at_most("tree-PLRU", 8) is None
+    assert _core.distinct_at_most("SRRIP-HP", 16) is not None
 
 
 AGES = st.lists(st.integers(0, 3), min_size=4, max_size=4)

@@ -16,9 +16,21 @@ from hypothesis import strategies as st
 from l1dflush import _core
 from l1dflush.cache.policies import all_policies, known_policies
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
+from l1dflush.proof import prover
+from l1dflush.proof.conditions import ALL_WAYS_VALID, Base, Conditions, Start
 from l1dflush.proof.limits import BYTES_PER_STATE, Limits
-from l1dflush.proof.prover import ItemKind, Word, canonical, counterexample, decide, needs, survivors, word_of
+from l1dflush.proof.prover import (
+    ItemKind,
+    Word,
+    at_most,
+    canonical,
+    counterexample,
+    decide,
+    layers,
+    needs,
+    survivors,
+    word_of,
+)
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
@@ -29,6 +41,8 @@ bounded = settings(
 
 SMALL = [(name, ways) for ways in (1, 2, 3, 4) for name in known_policies(ways)]
 EIGHT = [(name, 8) for name in known_policies(8)]
+COLD = Conditions(Start(Base.COLD))
+BOUNDED = st.sampled_from([0, 0, 0, 1])
 
 
 def words(max_lines: int, max_length: int, min_length: int = 0) -> st.SearchStrategy[Word]:
@@ -227,6 +241,67 @@ def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:
     # One at a time does not need them, and LRU never does.
     assert decide("LRU4PLRU4", 16, ((0, F), *((line, A) for line in range(1, 40)))).leftovers == 0
     assert decide("LRU", 16, word, limits=states(100_000)).leftovers == 0
+
+
+@pytest.mark.parametrize("start", ["any", "any+invalid", "any+invalidations", "cold", "cold+invalidations"])
+@pytest.mark.parametrize("name", ["QLRU_H00_M1_R2_U1", "QLRU_H11_M1_R0_U0", "QLRU_H11_M1_R1_U2", "SRRIP-HP"])
+@settings(bounded, max_examples=40)
+@given(
+    before=words(4, 4), lines=st.permutations(range(13)), count=st.integers(5, 13), after=words(13, 4), touches=BOUNDED
+)
+def test_a_bound_proves_only_what_leaves_nothing(
+    name: str, start: str, before: Word, lines: list[int], count: int, after: Word, touches: int
+) -> None:
+    """A stretch of pairwise different accesses, long enough or not, with anything before and behind it."""
+    word = (*before, *word_of(lines[:count]), *after)
+    conditions = Conditions(Start.parse(start), touches)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prover, "_FEW_WAYS", 0)  # the bound comes first
+        found = decide(name, 3, word, conditions, own={0, 7})
+    exact = decide(name, 3, word, conditions, own={0, 7})
+    assert exact.curve is not None
+    assert found == exact or (exact.proved and found.proved and found.curve is None)
+
+
+def test_bounds_prove_what_is_too_large_to_be_searched() -> None:
+    for name, fewest in (("QLRU_H00_M1_R2_U1", 30), ("SRRIP-HP", 61), ("SRRIP-FP", 61)):
+        assert at_most(name, 16)[-1] == 0
+        assert len(at_most(name, 16)) - 1 == fewest
+        # Lines that were warmed up before; an own line in between.
+        word = word_of([*range(0, 64, 4), -1, *range(64), -1])
+        outcome = decide(name, 16, word, own={-1}, limits=Limits(seconds=10))
+        assert outcome.proved
+        assert outcome.curve is None
+        assert not outcome.at_least
+        # The bound is about lines that follow each other, all of them.
+        assert decide(name, 16, word, COLD, own={-1}, limits=Limits(seconds=10)).proved
+        with pytest.raises(UndecidedError):
+            decide(name, 16, word_of([*range(fewest - 1)] * 3), limits=Limits(seconds=0.1))
+        with pytest.raises(UndecidedError):
+            layers(name, 16, word, own={-1}, limits=Limits(1 << 20, seconds=10))
+
+
+def test_what_is_not_known_for_want_of_time_is_asked_again() -> None:
+    asked = {"seconds": 0.0}
+
+    def distinct(*args: object, max_seconds: float, **more: object) -> tuple[object, ...]:
+        asked["seconds"] = max_seconds
+        stopped = max_seconds < 5
+        return [1, 1, 0], True, False, 9, [1, 0, 0] if stopped else [], stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prover, "_known", {})
+        patch.setattr(_core, "distinct", distinct)
+        for seconds in (2, 3):
+            with pytest.raises(UndecidedError, match="at least 1 accesses, at most 2; more takes longer") as caught:
+                needs("FIFO", 1, limits=Limits(seconds=seconds))
+            assert caught.value.cause == "out-of-time"
+        with pytest.raises(UndecidedError, match="from above only"):
+            survivors("FIFO", 1, limits=Limits(seconds=1))
+        assert asked["seconds"] == 3
+        assert needs("FIFO", 1, limits=Limits(seconds=8)) == 2
+        assert needs("FIFO", 1, limits=Limits(seconds=1)) == 2
+        assert asked["seconds"] == 8
 
 
 def test_unknown_policy_and_wrong_ways() -> None:

@@ -9,8 +9,9 @@ does not mean: ``docs/theory.md``.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -21,7 +22,7 @@ from l1dflush import _core
 from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Conditions, Start
+from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Base, Conditions, Start
 from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
 from l1dflush.proof.limits import Limits
@@ -61,8 +62,9 @@ class Outcome:
 
     ``leftovers``: the most old lines that can be left at the end; 0 means proved. ``states``: how many states
     the search kept, over all steps. ``curve``: the most old lines left after 0, 1, 2, ... items, up to and with
-    the first 0 (they can only become fewer); ``None`` if the whole question was too large and the word is refuted
-    by a single run: then ``leftovers`` is what that run leaves, and there may be more.
+    the first 0 (they can only become fewer); ``None`` if the whole question was too large. Then the word is proved by
+    an upper bound, so that ``leftovers`` is 0 and what is left on the way is not known; or it is refuted by a single
+    run: ``leftovers`` is what that run leaves, and there may be more (``at_least``).
     """
 
     leftovers: int
@@ -74,8 +76,16 @@ class Outcome:
         """Whether no old line can be left."""
         return self.leftovers == 0
 
+    @property
+    def at_least(self) -> bool:
+        """Whether more than ``leftovers`` old lines may be left."""
+        return self.curve is None and not self.proved
+
 
 UNLIMITED = Limits()
+
+# Up to so many ways a policy has few enough states to ask what exactly a word leaves before a bound is tried.
+_FEW_WAYS = 8
 
 
 def decide(
@@ -95,13 +105,20 @@ def decide(
     ``out-of-time`` or ``unknown-fill``.
     """
     twin = resolved(policy, ways)
+    own = frozenset(own)
+    bounded = Outcome(leftovers=0, states=0, curve=None)
+    # The other way round all the time may be gone before it turns out that it is not enough.
+    if ways > _FEW_WAYS and _empties(twin, word, conditions, own, limits):
+        return bounded
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
-    question = core_question(word, conditions, own)
     try:
-        with told(twin, limits):
-            curve, states = _core.decide(core_policy(twin), ways, **question, **core_limits(limits))
+        curve, states = _searched(twin, word, conditions, own, limits)
     except UndecidedError as error:
-        if error.cause != "state-space-too-large":
+        if error.cause not in ("state-space-too-large", "out-of-time"):
+            raise
+        if ways <= _FEW_WAYS and _empties(twin, word, conditions, own, limits):
+            return bounded
+        if error.cause == "out-of-time":
             raise
         # One run that leaves something refutes the word, and looking for a small one is often far cheaper.
         try:
@@ -111,6 +128,15 @@ def decide(
             raise error from None
         return Outcome(leftovers=len(found.leftovers), states=limits.states, curve=None)
     return Outcome(leftovers=curve[-1], states=states, curve=tuple(curve))
+
+
+def _searched(
+    policy: Policy, word: Word, conditions: Conditions, own: Iterable[int], limits: Limits
+) -> tuple[list[int], int]:
+    """The exact curve, and the states kept."""
+    question = core_question(word, conditions, own)
+    with told(policy, limits):
+        return _core.decide(core_policy(policy), policy.ways, **question, **core_limits(limits))
 
 
 def counterexample(
@@ -163,7 +189,8 @@ def needs(
     """
     twin = resolved(policy, ways)
     # What a full set can hold on to for ever, every other start can but the cold one.
-    if not conditions.start.cold and _distinct(twin, ALL_WAYS_VALID, None, limits).never:
+    may_hold_on = not conditions.start.cold and not _comes_to_0(twin, conditions, limits)
+    if may_hold_on and _distinct(twin, ALL_WAYS_VALID, None, limits).never:
         return None
     found = _distinct(twin, conditions, None, limits)
     if found.never:
@@ -172,9 +199,7 @@ def needs(
     at_least = 1 + max((n for n, left in enumerate(found.surely) if left), default=-1)
     if found.curve[-1] > 0 or at_least != enough:
         upper = f"at most {enough}" if found.curve[-1] == 0 else "perhaps never enough"
-        raise UndecidedError(
-            "bounds-only", f"{policy_name(policy)} at {ways} ways needs at least {at_least} accesses, {upper}"
-        )
+        raise found.undecided(f"{policy_name(policy)} at {ways} ways needs at least {at_least} accesses, {upper}")
     return enough
 
 
@@ -194,17 +219,20 @@ def survivors(
     """
     found = _distinct(resolved(policy, ways), conditions, limit, limits)
     if found.surely != found.curve:
-        raise UndecidedError(
-            "bounds-only", f"what {policy_name(policy)} at {ways} ways leaves is known from above only"
-        )
+        raise found.undecided(f"what {policy_name(policy)} at {ways} ways leaves is known from above only")
     return found.curve
 
 
 def at_most(
     policy: str | Policy, ways: int, conditions: Conditions = DEFAULT, *, limits: Limits = UNLIMITED
 ) -> tuple[int, ...]:
-    """An upper bound of :func:`survivors`, which for most policies is the same. Raises as :func:`decide`."""
-    return _distinct(resolved(policy, ways), conditions, None, limits).curve
+    """An upper bound of :func:`survivors`, which for most policies is the same. Raises as :func:`decide`.
+
+    It takes less than a second where :func:`survivors` may know bounds only.
+    """
+    twin = resolved(policy, ways)
+    bound = _from_above(twin, conditions, limits) if ways > _FEW_WAYS else None
+    return _distinct(twin, conditions, None, limits).curve if bound is None else bound
 
 
 # The policy's numbers, what each way holds, the touches used, the lines that are gone: see _core.layers.
@@ -226,14 +254,12 @@ def layers(
     Raises ``ValueError`` if an old line can be left, and otherwise as :func:`decide`.
     """
     twin = resolved(policy, ways)
-    outcome = decide(twin, ways, word, conditions, own=own, limits=limits)
-    if outcome.curve is None or not outcome.proved:
+    curve, _states = _searched(twin, word, conditions, own, limits)
+    if curve[-1]:
         raise ValueError(f"an old line can be left by this word in a set of {ways} ways with {twin.name}")
-    beginning = word[: len(outcome.curve) - 1]
+    beginning = core_question(word[: len(curve) - 1], conditions, own)
     with told(twin, limits):
-        return _core.layers(
-            core_policy(twin), ways, **core_question(beginning, conditions, own), **core_limits(limits)
-        )  # fmt: skip
+        return _core.layers(core_policy(twin), ways, **beginning, **core_limits(limits))
 
 
 def useful_run(policy: str | Policy, ways: int, touches: int) -> int | None:
@@ -258,17 +284,26 @@ def resolved(policy: str | Policy, ways: int) -> Policy:
 @dataclass(frozen=True, slots=True)
 class _Distinct:
     """``curve``: the most old lines that can be left; ``surely``: of these so many are certain (0: nothing is known).
-    ``never``: it never comes to 0.
+    ``never``: it never comes to 0. ``stopped``: the seconds after which the search for more that is certain was
+    stopped; None if it was not.
     """
 
     curve: tuple[int, ...]
     surely: tuple[int, ...]
     never: bool
+    stopped: float | None
+
+    def undecided(self, what: str) -> UndecidedError:
+        """The error that says that these bounds are not enough."""
+        if self.stopped is None:
+            return UndecidedError("bounds-only", what)
+        return UndecidedError("out-of-time", f"{what}; more takes longer than allowed", hint="--max-seconds N")
 
 
 # By name and ways, so that asking again finds what is known already.
 _named = lru_cache(maxsize=256)(get_policy)
 _known: dict[tuple[Policy, Conditions, int | None, int], _Distinct] = {}
+_bounds: dict[tuple[Policy, Start], tuple[int, ...] | None] = {}
 
 
 def policy_name(policy: str | Policy) -> str:
@@ -279,15 +314,76 @@ def policy_name(policy: str | Policy) -> str:
 def _distinct(policy: Policy, conditions: Conditions, limit: int | None, limits: Limits) -> _Distinct:
     """What pairwise different accesses leave."""
     key = policy, conditions, limit, limits.memory
-    if key not in _known:
+    known = _known.get(key)
+    allowed = math.inf if limits.seconds is None else limits.seconds
+    if known is None or (known.stopped is not None and known.stopped < allowed):
         start = conditions.start
         with told(policy, limits):
-            curve, _ended, never, _states, surely = _core.distinct(
+            curve, _ended, never, _states, surely, stopped = _core.distinct(
                 core_policy(policy), policy.ways, limit,
                 start=core_start(start), touches=conditions.touches, cold=start.cold, **core_limits(limits),
             )  # fmt: skip
-        _known[key] = _Distinct(tuple(curve), tuple(surely or curve), never)
-    return _known[key]
+        known = _Distinct(tuple(curve), tuple(surely or curve), never, allowed if stopped else None)
+        _known[key] = known
+    return known
+
+
+# How long the search for a bound may take, whatever else is allowed: it is found once and then holds for every word.
+_BOUND_SECONDS = 2.0
+
+
+def _from_above(policy: Policy, conditions: Conditions, limits: Limits) -> tuple[int, ...] | None:
+    """An upper bound of what pairwise different accesses leave that is found quickly; None if there is none."""
+    if conditions.touches:
+        return None
+    start = conditions.start
+    key = policy, start
+    if key not in _bounds:
+        seconds = None if limits.seconds is None else max(limits.seconds, _BOUND_SECONDS)
+        try:
+            curve = _core.distinct_at_most(
+                core_policy(policy), policy.ways,
+                start=core_start(start), cold=start.cold, max_states=limits.states, max_seconds=seconds,
+            )  # fmt: skip
+        except (_core.StateSpaceTooLargeError, _core.OutOfTimeError):
+            return None
+        _bounds[key] = None if curve is None else tuple(curve)
+    return _bounds[key]
+
+
+def _comes_to_0(policy: Policy, conditions: Conditions, limits: Limits, accesses: int | None = None) -> bool:
+    """Whether a bound is known that comes to 0, after so many pairwise different accesses at most."""
+    bound = _from_above(policy, conditions, limits)
+    return bound is not None and bound[-1] == 0 and (accesses is None or len(bound) - 1 <= accesses)
+
+
+def _empties(policy: Policy, word: Word, conditions: Conditions, own: Collection[int], limits: Limits) -> bool:
+    """Whether a bound says of some stretch of pairwise different accesses in ``word`` that nothing is left after it.
+
+    What comes before a stretch takes the set to a state that hits, misses and flushes lead to from the empty set,
+    with any content: to one of the starts of ``any+invalidations``. If all ways are valid at the start and nothing is
+    flushed, they stay so, and hits and misses do not lead out of ``any``. What comes behind it brings no old line.
+    """
+    start = conditions.start
+    first, longest = _stretches(word, own if start.cold else ())
+    if _comes_to_0(policy, conditions, limits, first):
+        return True
+    flushes = any(kind is ItemKind.FLUSH for _, kind in word)
+    anywhere = Start(Base.ANY, invalidations=flushes or not start.all_ways_valid)
+    return _comes_to_0(policy, replace(conditions, start=anywhere), limits, longest)
+
+
+def _stretches(word: Word, own: Collection[int]) -> tuple[int, int]:
+    """How many pairwise different accesses, none of ``own``, the word begins with; and the most in a row anywhere."""
+    first = longest = begin = 0
+    last: dict[int, int] = {}
+    for at, (line, kind) in enumerate(word):
+        begin = at + 1 if kind is not ItemKind.ACCESS else max(begin, last.get(line, -1) + 1)
+        last[line] = at
+        longest = max(longest, at + 1 - begin)
+        if begin == 0 and first == at and line not in own:
+            first = at + 1
+    return first, longest
 
 
 def core_question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:

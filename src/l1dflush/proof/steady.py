@@ -161,8 +161,7 @@ def _enough(twin: Policy, words: Sequence[Word], start: Start, touches: int, lim
     for word in words:
         try:
             outcome = decide(twin, twin.ways, word, Conditions(anywhere, touches), limits=limits)
-            # Without a curve it is what one run leaves, and there may be more.
-            most.append(twin.ways if outcome.curve is None else outcome.leftovers)
+            most.append(twin.ways if outcome.at_least else outcome.leftovers)
         except UndecidedError as error:
             if error.cause != "state-space-too-large":
                 raise
