@@ -23,6 +23,13 @@ public:
     PolicyState fill(PolicyState state, int way) const { return hit(before_miss(state), way); }
     int victim(PolicyState state) const { return std::countr_one(before_miss(state)); }
 
+    // The bit is an age: the lowest way of those with bit 0 is replaced, and for the rest all ways are alike.
+    static constexpr int ages = 2;
+    static int age(PolicyState state, int way) { return static_cast<int>((state >> way) & 1U); }
+    static PolicyState aged(PolicyState state, int way, int age) {
+        return (state & ~(PolicyState{1} << way)) | (static_cast<PolicyState>(age) << way);
+    }
+
     std::vector<int> numbers(PolicyState state) const {
         std::vector<int> bits;
         append_bits(bits, state, 0, ways_);

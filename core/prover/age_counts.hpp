@@ -1,4 +1,4 @@
-// Pairwise different accesses for policies with an age per way (the QLRU family), where there are too many states.
+// Pairwise different accesses for policies with an age per way (the QLRU family, NRU), where there are too many states.
 //
 // At 16 ways such a policy has up to 4^16 states, so neither the states nor the sets of settled ways can be kept. But it
 // treats all ways alike, except for one thing: of the ways that may be replaced, the LOWEST is. So two questions are
@@ -12,7 +12,8 @@
 //   FROM BELOW. Follow real sets, way by way, with the real policy, from starts that were reached by filling a set.
 //   What one of them leaves is certainly left. The bound from above leads: for each count of ages it is known how many
 //   unknown ways can be left after m more accesses, so a real set that cannot come to the bound any more is dropped,
-//   and few need be kept. (Many are given up even so, so that finding nothing says nothing.)
+//   and few need be kept: of those with the same counts, some whose settled ways are low. (Many are given up even so,
+//   so that finding nothing says nothing.)
 //
 // Where both agree the answer is exact. Where they do not, the numbers are bounds and are called so.
 #pragma once
@@ -20,6 +21,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -33,7 +35,7 @@ namespace l1dflush {
 
 template <class P>
 concept AgePolicy = requires(const P &policy, PolicyState state, int way) {
-    { P::ages } -> std::convertible_to<int>;
+    requires P::ages <= 4;
     { P::age(state, way) } -> std::same_as<int>;
     { P::aged(state, way, way) } -> std::same_as<PolicyState>;
 };
@@ -83,20 +85,20 @@ public:
         if (!layer.empty()) surely[0] = ways_;
         std::size_t steps = 0;
         for (std::size_t done = 0; done < n && !layer.empty(); ++done) {
-            std::vector<Real> next;
-            Kept kept(wide ? 100 : 12);
-            int most = 0;
+            std::vector<Followed> next;
+            std::unordered_set<std::uint64_t> seen;
             for (const Real &from : layer) {
                 if (next.size() > most_followed) break;
                 each_real_access(from, wide, [&](const Real &to) {
                     limits_.poll_now_and_then(steps++);
-                    if (possible(to, n - done - 1) < wanted || !kept.keep(to.key(), counts_of(to).key())) return;
-                    next.push_back(to);
-                    most = std::max(most, ways_ - std::popcount(to.settled));
+                    if (possible(to, n - done - 1) < wanted || !seen.insert(to.key()).second) return;
+                    next.push_back({counts_of(to).key(), next.size(), to});
                 });
             }
+            layer = some_of(std::move(next), wide ? 100 : 12);
+            int most = 0;
+            for (const Real &real : layer) most = std::max(most, ways_ - std::popcount(real.settled));
             if (most == above(done + 1)) surely[done + 1] = most;
-            layer = std::move(next);
         }
         if (!for_ever) return !layer.empty();
         return std::any_of(layer.begin(), layer.end(), [&](const Real &real) { return stays(real); });
@@ -105,21 +107,6 @@ public:
 private:
     // Real sets that are followed at the same time.
     static constexpr std::size_t most_followed = 100'000;
-
-    // What was met, and how often its like: of those with the same counts only some are followed.
-    class Kept {
-    public:
-        explicit Kept(int likes) : likes_(likes) {}
-        bool keep(std::uint64_t key, std::uint64_t counts) {
-            if (!seen_.insert(key).second) return false;
-            return ++alike_[counts] <= likes_;
-        }
-
-    private:
-        int likes_;
-        std::unordered_set<std::uint64_t> seen_;
-        std::unordered_map<std::uint64_t, int> alike_;
-    };
 
     // How many ways of each age are unknown and settled. `decided`: no way is invalid any more.
     struct Counts {
@@ -145,6 +132,27 @@ private:
 
         std::uint64_t key() const { return policy | (std::uint64_t{settled} << 32) | (std::uint64_t{valid} << 48); }
     };
+
+    struct Followed {
+        std::uint64_t counts;
+        std::size_t met;  // as which
+        Real real;
+    };
+
+    // Of those with the same counts only some: those whose settled ways are the lowest, because the lowest is replaced
+    // first, and it had better be settled.
+    static std::vector<Real> some_of(std::vector<Followed> all, int likes) {
+        std::sort(all.begin(), all.end(), [](const Followed &a, const Followed &b) {
+            return std::tie(a.counts, a.real.settled, a.met) < std::tie(b.counts, b.real.settled, b.met);
+        });
+        std::vector<Real> some;
+        int alike = 0;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            alike = i > 0 && all[i].counts == all[i - 1].counts ? alike + 1 : 1;
+            if (alike <= likes) some.push_back(all[i].real);
+        }
+        return some;
+    }
 
     std::uint32_t numbered(const Counts &counts) {
         const auto [entry, fresh] = number_.try_emplace(counts.key(), static_cast<std::uint32_t>(counts_.size()));
@@ -293,9 +301,12 @@ private:
             each_fill(policy_, state, way, [&](PolicyState next, Weight) { state = next; });
             invalid &= ~(1U << way);
         }
-        Kept kept(12);
+        // Of those with the same counts only some are followed here, too.
+        constexpr int likes = 50;
+        std::unordered_set<PolicyState> seen;
+        std::unordered_map<std::uint64_t, int> alike;
         auto reach = [&](PolicyState next) {
-            if (kept.keep(next, counted(next, 0, true).key())) histories_.push_back(next);
+            if (seen.insert(next).second && ++alike[counted(next, 0, true).key()] <= likes) histories_.push_back(next);
         };
         reach(state);
         for (std::size_t i = 0; i < histories_.size(); ++i) {

@@ -164,6 +164,12 @@ Distinct distinct_by_ages(const P &policy, std::optional<std::uint64_t> limit, b
     } catch (const StateSpaceTooLarge &) {
         counts.reset();
     }
+    // Ways with an age, settled or not: there the exact search takes long, if it ends at all.
+    const bool many = combinations(2 * P::ages, policy.ways()) > limits.max_states;
+    if (counts && many) {
+        add_from_below(*counts, bounds);
+        if (bounds.surely.empty() || bounds.stopped) return bounds;
+    }
     try {
         // Every state would be listed, only to find that they are too many.
         if (counts && setting.start == Start::invalidations && combinations(P::ages, policy.ways()) > limits.max_states)
@@ -176,7 +182,7 @@ Distinct distinct_by_ages(const P &policy, std::optional<std::uint64_t> limit, b
         bounds.stopped = true;
         return bounds;
     }
-    add_from_below(*counts, bounds);
+    if (!many) add_from_below(*counts, bounds);
     return bounds;
 }
 

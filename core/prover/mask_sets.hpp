@@ -7,7 +7,8 @@
 // of states with a few hundred sets each, and it is exact without any argument about dominance.
 //
 // Invalid ways (Start::invalid) are settled at the miss that fills them, as in state.hpp: `phase` is how many ways, in
-// the order in which invalid ways are filled, are known to be valid.
+// the order in which invalid ways are filled, are known to be valid. Where filling does to the policy what a hit does,
+// and any line may be cached at the start, invalid ways add nothing (see machine.hpp), and all are taken to be valid.
 #pragma once
 
 #include <algorithm>
@@ -31,11 +32,16 @@ public:
         : policy_(policy), ways_(policy.ways()), cold_(cold), words_(std::max<std::size_t>(1, (1U << ways_) / 64)) {
         constexpr std::size_t bytes_per_state = 200;
         const std::size_t budget = limits.max_states * bytes_per_state;
-        phases_ = start == Start::any ? 1 : ways_ + 1;
-        const std::size_t each = 2 * words_ * 8 * static_cast<std::size_t>(phases_);
+        const std::size_t each = 2 * words_ * 8;
         Limits less = limits;
         less.max_states = std::max<std::size_t>(budget / each, 1);
         number_states(start, less);
+        if (start != Start::any && (cold || fills_ != hits_)) {
+            phases_ = ways_ + 1;
+            less.check(states());
+        } else {
+            fills_ = Edges{std::vector<std::uint32_t>(states_.size() + 1, 0), {}};
+        }
         order_ways();
         layer_.assign(states_.size() * static_cast<std::size_t>(phases_) * words_, 0);
         next_ = layer_;
@@ -67,10 +73,12 @@ private:
     struct Edge {
         int way;  // settled by it
         std::uint32_t to;
+        bool operator==(const Edge &) const = default;
     };
     struct Edges {
         std::vector<std::uint32_t> first{0};
         std::vector<Edge> edges;
+        bool operator==(const Edges &) const = default;
         void close() { first.push_back(static_cast<std::uint32_t>(edges.size())); }
         std::span<const Edge> of(std::size_t s) const { return {edges.data() + first[s], edges.data() + first[s + 1]}; }
     };

@@ -92,6 +92,24 @@ def test_learned_machines(machine: str, figure: int) -> None:
         needs(policy, policy.ways)
 
 
+@pytest.mark.parametrize(
+    ("policy", "ways", "figure"),
+    [
+        ("NRU", 16, 31),
+        ("CLOCK", 12, 23),
+        ("SRRIP-HP", 12, 45),
+        ("SRRIP-HP", 16, 61),
+        ("SRRIP-FP", 12, 45),
+        ("SRRIP-FP", 16, 61),
+        ("QLRU_H00_M1_R2_U1", 16, 30),
+        ("QLRU_H11_M1_R1_U2", 12, 24),
+        ("QLRU_H11_M1_R1_U2", 16, 32),
+    ],
+)
+def test_needs_at_many_ways(policy: str, ways: int, figure: int) -> None:
+    assert needs(policy, ways) == figure
+
+
 def test_where_only_bounds_are_known_it_says_so() -> None:
     with pytest.raises(UndecidedError) as caught:
         needs("SRRIP-HP", 12, ALL_WAYS_VALID)

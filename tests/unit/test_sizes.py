@@ -53,9 +53,17 @@ def test_a_single_undecided_cell_is_the_exit_status() -> None:
 
 def test_what_ran_out_of_time_is_not_tried_with_more_ways() -> None:
     quick = Limits(seconds=0.01)
-    result = sizes([asked("SRRIP-HP", 8), asked("SRRIP-HP", 16)], quick, working=lambda _: nullcontext())
+    result = sizes([asked("BRRIP", 12), asked("BRRIP", 16)], quick, working=lambda _: nullcontext())
     assert [cell.cause for cell in result.cells] == ["out-of-time", "out-of-time"]
-    assert result.cells[1].reason.startswith("not tried, because 8 ways")
+    assert result.cells[1].reason.startswith("not tried, because 12 ways")
+
+
+def test_what_is_enough_may_be_known_when_the_way_there_is_not() -> None:
+    result = answer(asked("SRRIP-HP", 12, Geometry(49152, 12, 64)), one=True)
+    assert isinstance(result, OneSizeResult)
+    (cell,) = result.cells
+    assert (cell.needs, cell.lines, cell.verdict, cell.curve) == (45, 45 * 64, Verdict.PROVED, None)
+    assert "SRRIP-HP, 12 ways: 45 accesses" in plain(size_lines(result, 80))
 
 
 def emptied(ways: int, misses: int) -> Fraction:

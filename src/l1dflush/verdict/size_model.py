@@ -43,7 +43,7 @@ class SizeCell(_Model):
     size: int | None = Field(description="the same in bytes")
     curve: tuple[int, ...] | None = Field(
         description="most old lines left after 0, 1, 2, ... pairwise different accesses: down to 0, or until it"
-        " repeats itself; null if it is not decided, and for a steady start"
+        " repeats itself; null if it is not decided, where no more than needs is known, and for a steady start"
     )
 
 

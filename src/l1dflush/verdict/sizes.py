@@ -77,7 +77,7 @@ def _cell(asked: Asked, limits: Limits, chance: Fraction | None) -> SizeCell:
         if start.steady:
             return _made(asked, least_lines(policy, ways, start, touches=asked.conditions.touches, limits=limits), None)
         needs = prover.needs(policy, ways, asked.conditions, limits=limits)
-        curve = prover.survivors(policy, ways, asked.conditions, limits=limits)
+        curve = _curve(asked, limits)
         if needs is None and chance is not None and by_chance(policy, ways):
             shape = asked.geometry or Geometry(ways * _LINE, ways, _LINE)
             enough = accesses_for_chance(policy, shape, chance, asked.conditions, limits=limits)
@@ -87,6 +87,14 @@ def _cell(asked: Asked, limits: Limits, chance: Fraction | None) -> SizeCell:
     except MemoryError:
         return _undecided(asked, "out-of-memory", "there is not enough memory; --memory SIZE asks for less")
     return _made(asked, needs, curve)
+
+
+def _curve(asked: Asked, limits: Limits) -> tuple[int, ...] | None:
+    """What is left on the way; for some policies with ages only the end of it is known."""
+    try:
+        return prover.survivors(asked.policy, asked.policy.ways, asked.conditions, limits=limits)
+    except UndecidedError:
+        return None
 
 
 def _not_tried(asked: Asked, fewer: int) -> SizeCell:
