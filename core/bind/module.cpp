@@ -75,7 +75,7 @@ auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, cons
 NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);
     m.attr("MAX_WAYS") = max_ways;
-    m.attr("DEFAULT_MAX_STATES") = Limits::default_max_states;
+    m.attr("BYTES_PER_STATE") = bytes_per_state;
     nb::exception<StateSpaceTooLarge>(m, "StateSpaceTooLargeError", PyExc_RuntimeError);
     nb::exception<OutOfTime>(m, "OutOfTimeError", PyExc_RuntimeError);
     nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);

@@ -7,6 +7,7 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include "bind/question.hpp"
 #include "bind/run.hpp"
 #include "prover/shortest.hpp"
 
@@ -15,19 +16,11 @@ using namespace l1dflush;
 
 namespace {
 
-Start start_named(const std::string &name) {
-    if (name == "any") return Start::any;
-    if (name == "any+invalid") return Start::invalid;
-    if (name == "any+invalidations") return Start::invalidations;
-    throw std::invalid_argument("unknown start " + name);
-}
-
 auto core_complete_words(const PolicyChoice &policy, int ways, std::uint32_t length, std::optional<std::size_t> limit,
                          const std::string &start, bool cold, std::optional<std::size_t> max_states,
                          std::optional<double> max_seconds, bool absolute, std::size_t kept) {
-    const Setting setting{start_named(start), 0, absolute ? View::absolute : View::fastest};
     const CompleteWords found = run(max_states, max_seconds, [&](const Limits &limits) {
-        return complete_words(policy, ways, WordSearch{length, limit, cold, kept}, setting, limits);
+        return complete_words(policy, ways, WordSearch{length, limit, cold, kept}, setting(start, 0, absolute), limits);
     });
     return std::make_tuple(found.words, found.searched);
 }

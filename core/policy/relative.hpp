@@ -52,6 +52,14 @@ PolicyState representative(const P &policy, PolicyState residue) {
         return policy.base();
 }
 
+// The way that stands at this position.
+template <SymmetricPolicy P>
+int way_at(const P &policy, PolicyState state, int position) {
+    int way = 0;
+    while (policy.position(state, way) != position) ++way;
+    return way;
+}
+
 // What the operations do to a set with one residue.
 struct RelativeTable {
     using Permutation = std::array<std::uint8_t, max_ways>;

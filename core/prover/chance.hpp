@@ -318,9 +318,8 @@ private:
 };
 
 // After all items of the word.
-inline Chance chance(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting,
+inline Chance chance(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
                      const Limits &limits) {
-    setting.cold = !raw.cold.empty();
     return with_policy(choice, ways, [&](const auto &policy) -> Chance {
         using P = std::decay_t<decltype(policy)>;
         if constexpr (ChancePolicy<P>) {
@@ -329,12 +328,12 @@ inline Chance chance(const PolicyChoice &choice, int ways, const RawWord &raw, S
                 return ChanceSearch(policy, machine, word, setting.touches, limits).solve();
             };
             const Chance result =
-                with_machine<LazyBitMachine>(policy, setting, raw.flushes(), limits, solve);
+                with_machine<LazyBitMachine>(policy, setting, raw.facts(), limits, solve);
             if (!result.needs_absolute_ways) return result;
             Setting absolute = setting;
             absolute.view = View::absolute;
             try {
-                return with_machine<LazyBitMachine>(policy, absolute, raw.flushes(), limits, solve);
+                return with_machine<LazyBitMachine>(policy, absolute, raw.facts(), limits, solve);
             } catch (const StateSpaceTooLarge &) {
             } catch (const OutOfTime &) {
             }
@@ -403,12 +402,11 @@ ChanceCurve chance_curve_with(const Machine &machine, std::size_t most, bool col
 
 // After 0, 1, ..., `most` pairwise different accesses. `cold`: none of these lines is cached at the start.
 inline ChanceCurve chance_curve(const PolicyChoice &choice, int ways, std::size_t most, bool cold,
-                                Setting setting, const Limits &limits) {
-    setting.cold = cold;
+                                const Setting &setting, const Limits &limits) {
     return with_policy(choice, ways, [&](const auto &policy) -> ChanceCurve {
         using P = std::decay_t<decltype(policy)>;
         if constexpr (ChancePolicy<P>) {
-            return with_machine<LazyBitMachine>(policy, setting, Flushes::none, limits, [&](const auto &machine, const auto &) {
+            return with_machine<LazyBitMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const auto &machine, const auto &) {
                 return chance_curve_with<P>(machine, most, cold, setting.touches, limits);
             });
         } else {

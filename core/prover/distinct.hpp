@@ -141,7 +141,7 @@ Distinct distinct_exactly(const P &policy, std::optional<std::uint64_t> limit, b
             }
         }
     }
-    return with_machine<NamelessMachine>(policy, setting, Flushes::none, limits, [&](const auto &machine, const auto &) {
+    return with_machine<NamelessMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const auto &machine, const auto &) {
         return distinct_with(machine, limit, cold, setting.touches, limits);
     });
 }
@@ -187,8 +187,7 @@ Distinct distinct_by_ages(const P &policy, std::optional<std::uint64_t> limit, b
 }
 
 inline Distinct distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
-                         Setting setting, const Limits &limits) {
-    setting.cold = cold;
+                         const Setting &setting, const Limits &limits) {
     return with_policy(choice, ways, [&](const auto &policy) {
         if constexpr (AgePolicy<std::decay_t<decltype(policy)>>)
             if (setting.view == View::fastest && setting.touches == 0)

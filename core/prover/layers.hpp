@@ -43,15 +43,15 @@ struct Layers {
 // invalid ways a miss fills, so with invalid ways they may stand for more than can happen. They are used where that
 // is known to be no loss, see machine.hpp.
 template <class P, class Use>
-auto with_plain_machine(const P &policy, const Setting &setting, Flushes flushes, const Limits &limits, Use use) {
+auto with_plain_machine(const P &policy, const Setting &setting, WordFacts word, const Limits &limits, Use use) {
     if (setting.view == View::fastest) {
         if constexpr (SymmetricPolicy<P>) {
             try {
                 RelativeMachine<P> full(policy, Start::any, limits);
                 if (setting.start == Start::any) return use(full, true);
                 const bool whole = setting.start != Start::invalidations || requires { policy.base(); };
-                const bool any_first = (whole && !setting.cold && full.fills_like_hits()) || interchangeable<P>();
-                if ((any_first && flushes == Flushes::none) || fill_order_is_free<P>())
+                const bool any_first = (whole && !word.cold && full.fills_like_hits()) || interchangeable<P>();
+                if ((any_first && word.flushes == Flushes::none) || fill_order_is_free<P>())
                     return use(RelativeMachine<P>(policy, Start::invalid, limits), true);
             } catch (const NeedsAbsoluteWays &) {
             }
@@ -84,12 +84,11 @@ inline std::int64_t plain_symbol(const State &state, int p, const LiveLines &liv
 
 // The layers of `raw`, down to the first that is empty. `limits` also holds for all layers together. Layers that are the
 // same as the one before are told by that (a line that is accessed again and again), though not all of them.
-inline Layers layers(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting,
+inline Layers layers(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
                      const Limits &limits) {
-    setting.cold = !raw.cold.empty();
     const Word word = prepare(raw, unlimited);
     return with_policy(choice, ways, [&](const auto &policy) {
-        return with_plain_machine(policy, setting, raw.flushes(), limits, [&](const auto &machine, bool positions) {
+        return with_plain_machine(policy, setting, raw.facts(), limits, [&](const auto &machine, bool positions) {
             Layers result{positions, {}};
             LiveLines live(word);
             GoneSets gone;

@@ -30,12 +30,11 @@ public:
     Interrupted() : std::runtime_error("interrupted") {}
 };
 
-struct Limits {
-    // States held in memory at the same time (two layers of a search). One takes about 100 bytes, twice that while
-    // a table grows, so this stays below 1 GiB.
-    static constexpr std::size_t default_max_states = 5'000'000;
+// One state of a search takes about 100 bytes, and twice that while a table grows.
+constexpr std::size_t bytes_per_state = 200;
 
-    std::size_t max_states = default_max_states;
+struct Limits {
+    std::size_t max_states = 5'000'000;  // held in memory at the same time (two layers of a search): 1 GB
     std::function<bool()> interrupted;  // asked now and then; may be empty
     std::optional<std::chrono::steady_clock::time_point> deadline;
 

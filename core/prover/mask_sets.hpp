@@ -30,7 +30,6 @@ public:
     // Throws StateSpaceTooLarge if it would take more memory than so many states of the other search.
     MaskSets(const P &policy, Start start, bool cold, const Limits &limits)
         : policy_(policy), ways_(policy.ways()), cold_(cold), words_(std::max<std::size_t>(1, (1U << ways_) / 64)) {
-        constexpr std::size_t bytes_per_state = 200;
         const std::size_t budget = limits.max_states * bytes_per_state;
         const std::size_t each = 2 * words_ * 8;
         Limits less = limits;

@@ -25,7 +25,6 @@ struct Setting {
     Start start = Start::any;
     std::uint32_t touches = 0;
     View view = View::fastest;
-    bool cold = false;  // some lines of the word are not cached at the start
 };
 
 // Whether any renaming of the ways is a symmetry of the policy.
@@ -40,22 +39,22 @@ constexpr bool interchangeable() {
 // Calls use(machine, policy) with the machine that suits the policy, and again with absolute ways if the first finds
 // that it needs them. BitMachine is the one to use for bit-PLRU.
 template <class BitMachine, class P, class Use>
-auto with_machine(const P &policy, const Setting &setting, Flushes flushes, const Limits &limits, Use use) {
+auto with_machine(const P &policy, const Setting &setting, WordFacts word, const Limits &limits, Use use) {
     // Where ways that are invalid at the start may add nothing, see machine.hpp.
-    const bool nothing_new = flushes != Flushes::lines_that_come_back && !setting.cold;
+    const bool nothing_new = word.flushes != Flushes::lines_that_come_back && !word.cold;
     if (setting.view == View::fastest) {
         if constexpr (SymmetricPolicy<P>) {
             try {
                 RelativeMachine<P> machine(policy, Start::any, limits);
                 // See machine.hpp for when `any` will do. Where a residue remains, invalidations before the word may
                 // lead to one that a full set never has.
-                if (fill_order_is_free<P>() && flushes == Flushes::lines_that_come_back)
+                if (fill_order_is_free<P>() && word.flushes == Flushes::lines_that_come_back)
                     return use(RelativeMachine<P>(policy, setting.start == Start::any ? Start::any : Start::invalid, limits),
                                policy);
                 const bool whole = setting.start != Start::invalidations || requires { policy.base(); };
                 if (setting.start == Start::any || (nothing_new && whole && machine.fills_like_hits()))
                     return use(machine, policy);
-                if (interchangeable<P>() && flushes == Flushes::none)
+                if (interchangeable<P>() && word.flushes == Flushes::none)
                     return use(RelativeMachine<P>(policy, Start::invalid, limits), policy);
             } catch (const NeedsAbsoluteWays &) {
             }
@@ -166,9 +165,8 @@ Decision decide_word(const Machine &machine, const Word &word, std::uint32_t tou
 // long before their end. So beginnings of the word are tried first, as words of their own: up to the first repeated
 // line, then a quarter more, and again. What they leave is exactly what the word leaves up to there (the curve says
 // nothing about later items), and when it is nothing, it stays nothing.
-inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting, bool merge_repeats,
-                       const Limits &limits) {
-    setting.cold = !raw.cold.empty();
+inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
+                       bool merge_repeats, const Limits &limits) {
     std::vector<std::size_t> ends;
     std::size_t end = raw.items_before_repeat();
     for (int tries = 0; tries < 3 && end < raw.lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
@@ -176,7 +174,7 @@ inline Decision decide(const PolicyChoice &choice, int ways, const RawWord &raw,
     return with_policy(choice, ways, [&](const auto &policy) {
         const int repeats = merge_repeats ? useful_run(policy, setting.touches) : unlimited;
         return with_machine<NamelessMachine>(
-            policy, setting, raw.flushes(), limits, [&](const auto &machine, const auto &) {
+            policy, setting, raw.facts(), limits, [&](const auto &machine, const auto &) {
                 Decision decision;
                 std::uint64_t states = 0;
                 for (const std::size_t length : ends) {

@@ -249,15 +249,14 @@ private:
 constexpr std::uint32_t longest_word = 255;
 
 inline CompleteWords complete_words(const PolicyChoice &choice, int ways, const WordSearch &wanted,
-                                    Setting setting, const Limits &limits) {
-    setting.cold = wanted.cold;
+                                    const Setting &setting, const Limits &limits) {
     require(wanted.length <= longest_word, "words of more than 255 accesses are not searched");
     require(wanted.kept > 0, "at least one state must be kept");
     require(setting.touches == 0, "words are searched without touches by others");
     return with_policy(choice, ways, [&](const auto &policy) {
         const int run = useful_run(policy, 0);
-        constexpr Flushes none = Flushes::none;
-        return with_machine<LazyBitMachine>(policy, setting, none, limits, [&](const auto &machine, const auto &) {
+        const WordFacts facts{Flushes::none, wanted.cold};
+        return with_machine<LazyBitMachine>(policy, setting, facts, limits, [&](const auto &machine, const auto &) {
             using Machine = std::decay_t<decltype(machine)>;
             return CompleteWordSearch<Machine>(machine, wanted, run, limits).search();
         });

@@ -260,11 +260,7 @@ public:
     }
 
     PolicyState first_policy(const State &state) const override { return representative(policy_, state.policy); }
-    int way_of(PolicyState policy, int place) const override {
-        int way = 0;
-        while (policy_.position(policy, way) != place) ++way;
-        return way;
-    }
+    int way_of(PolicyState policy, int place) const override { return way_at(policy_, policy, place); }
 
 private:
     using ViewOf<P, W>::at;

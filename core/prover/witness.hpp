@@ -241,11 +241,7 @@ std::optional<Concrete> concrete(const RelativeMachine<P> &, const P &policy, co
     auto from = [&](PolicyState start) {
         return play(
             policy, start, path,
-            [&](PolicyState state, const Move &move) {
-                int way = 0;
-                while (policy.position(state, way) != move.place) ++way;
-                return way;
-            },
+            [&](PolicyState state, const Move &move) { return way_at(policy, state, move.place); },
             [](const Move &move) { return int{move.branch}; });
     };
     Concrete run = from(representative(policy, path.root.key.policy));
@@ -370,9 +366,8 @@ std::optional<Path> any_path(const Machine &machine, const Word &word, std::uint
 // even where the start `any` would do for a verdict. For policies with symmetries they are filled in any order at
 // first; if that is no run of the real policy, way numbers must be kept; and if that takes too much, the smallest that
 // has no invalid way is given and is said to be perhaps not the smallest.
-inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const RawWord &raw, Setting setting,
+inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, const RawWord &raw, const Setting &setting,
                                       bool smallest, const Limits &limits) {
-    setting.cold = !raw.cold.empty();
     using Found = std::optional<Witness>;
     return with_policy(choice, ways, [&](const auto &policy) -> Found {
         using P = std::decay_t<decltype(policy)>;
@@ -404,12 +399,12 @@ inline std::optional<Witness> witness(const PolicyChoice &choice, int ways, cons
                 return told(policy, word, *path, *concrete(machine, policy, *path, limits), ways);
             } catch (const StateSpaceTooLarge &) {
             }
-            Found found = with_machine<LazyBitMachine>(policy, setting, raw.flushes(), limits, search);
+            Found found = with_machine<LazyBitMachine>(policy, setting, raw.facts(), limits, search);
             // Nothing is smaller than no cached line and no hit.
             if (found) found->smallest = found->effortless();
             return found;
         }
-        Found found = with_machine<LazyBitMachine>(policy, setting, raw.flushes(), limits, search);
+        Found found = with_machine<LazyBitMachine>(policy, setting, raw.facts(), limits, search);
         if (found) found->smallest = smallest;
         return found;
     });

@@ -41,6 +41,12 @@ struct Word {
 // What a word FLUSHes: nothing, lines that it does not access any more, or lines that it does.
 enum class Flushes { none, lines, lines_that_come_back };
 
+// What of a word decides which machine suits it.
+struct WordFacts {
+    Flushes flushes = Flushes::none;
+    bool cold = false;  // some of its lines are not cached at the start
+};
+
 // A word as it is given: per item the line and the kind. `cold`: the lines that are not cached at the start.
 struct RawWord {
     std::vector<std::uint32_t> lines;
@@ -57,6 +63,8 @@ struct RawWord {
         }
         return flushed.empty() ? Flushes::none : Flushes::lines;
     }
+
+    WordFacts facts() const { return {flushes(), !cold.empty()}; }
 
     RawWord beginning(std::size_t length) const {
         const auto cut = static_cast<std::ptrdiff_t>(length);

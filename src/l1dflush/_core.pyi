@@ -5,8 +5,9 @@ unknown name or a number of ways the policy is not defined at raises ``ValueErro
 numbers, the same as the Python twin uses.
 
 A word is given as two lists of equal length: line ids (0 to 2**32 - 1) and kinds (0 access, 1 optional, 2
-flush). ``max_states`` limits the states held in memory at the same time (default :data:`DEFAULT_MAX_STATES`);
-beyond it :class:`StateSpaceTooLargeError` is raised, and :class:`OutOfTimeError` after ``max_seconds``.
+flush). ``max_states`` limits the states held in memory at the same time (default 5,000,000, of
+:data:`BYTES_PER_STATE` each); beyond it :class:`StateSpaceTooLargeError` is raised, and :class:`OutOfTimeError` after
+``max_seconds``.
 All searches release the GIL and stop at Ctrl-C.
 
 What a state is and why the searches are exact: ``core/prover/state.hpp`` and ``docs/theory.md``.
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_WAYS: int
-DEFAULT_MAX_STATES: int
+BYTES_PER_STATE: int
 
 class StateSpaceTooLargeError(RuntimeError):
     """More than ``max_states`` states; nothing may be concluded."""

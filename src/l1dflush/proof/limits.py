@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from l1dflush import _core
+
 DEFAULT_MEMORY = 2 << 30
-# One state takes about 100 bytes, and twice that while a table grows.
-BYTES_PER_STATE = 200
+BYTES_PER_STATE = _core.BYTES_PER_STATE
 
 
 @dataclass(frozen=True, slots=True)
