@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from l1dflush import _core
-from l1dflush.cache.policies import all_policies, known_policies
+from l1dflush.cache.policies import all_policies, get_policy, known_policies
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Base, Conditions, Start
@@ -31,6 +31,7 @@ from l1dflush.proof.prover import (
     survivors,
     word_of,
 )
+from l1dflush.proof.question import told
 
 A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
@@ -302,6 +303,23 @@ def test_what_is_not_known_for_want_of_time_is_asked_again() -> None:
         assert needs("FIFO", 1, limits=Limits(seconds=8)) == 2
         assert needs("FIFO", 1, limits=Limits(seconds=1)) == 2
         assert asked["seconds"] == 8
+
+
+@pytest.mark.parametrize(
+    ("memory", "text"),
+    [
+        (2 << 30, "2048 MiB"),
+        (3 << 19, "1.5 MiB"),
+        ((1 << 20) - 1024, "1023 KiB"),
+        (4096, "4 KiB"),
+        (1000, "1000 bytes"),
+    ],
+)
+def test_memory_is_told_in_units_that_fit(memory: int, text: str) -> None:
+    raised = pytest.raises(UndecidedError, match=f"more than [0-9]+ states, which is what {text} hold")
+    with raised as caught, told(get_policy("LRU", 8), Limits(memory)):
+        raise _core.StateSpaceTooLargeError(f"more than {Limits(memory).states} states")
+    assert caught.value.cause == "state-space-too-large"
 
 
 def test_unknown_policy_and_wrong_ways() -> None:

@@ -30,7 +30,8 @@ from l1dflush.check.model import (
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import BYTES_PER_STATE, Limits
-from l1dflush.proof.prover import ItemKind, PlainState, layers, needs, resolved
+from l1dflush.proof.prover import PlainState, layers, needs
+from l1dflush.proof.question import ItemKind, resolved
 
 _T = TypeVar("_T")
 

@@ -20,18 +20,9 @@ from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.core_policy import core_policy
-from l1dflush.proof.limits import Limits
-from l1dflush.proof.prover import (
-    UNLIMITED,
-    Word,
-    core_limits,
-    core_question,
-    core_start,
-    decide,
-    resolved,
-    survivors,
-    told,
-)
+from l1dflush.proof.limits import UNLIMITED, Limits
+from l1dflush.proof.prover import decide, survivors
+from l1dflush.proof.question import Word, core_conditions, core_limits, core_question, resolved, told
 
 MOST_ACCESSES = 1 << 16
 """How many accesses are tried where it is not clear whether any number is enough."""
@@ -189,13 +180,11 @@ def _log(value: Fraction) -> float:
 
 
 def _curve(policy: Policy, n_max: int, conditions: Conditions, limits: Limits) -> tuple[tuple[Chance, ...], bool]:
-    start, touches = conditions.start, conditions.touches
     with told(policy, limits):
         bounds, base, endless, states = _core.chance_curve(
-            core_policy(policy), policy.ways, n_max,
-            start=core_start(start), touches=touches, cold=start.cold, **core_limits(limits),
-        )  # fmt: skip
-    return _curve_of(bounds, base, touches, states), endless
+            core_policy(policy), policy.ways, n_max, **core_conditions(conditions), **core_limits(limits)
+        )
+    return _curve_of(bounds, base, conditions.touches, states), endless
 
 
 def _curve_of(bounds: Sequence[tuple[bytes, bytes]], base: int, touches: int, states: int) -> tuple[Chance, ...]:

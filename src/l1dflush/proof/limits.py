@@ -21,3 +21,15 @@ class Limits:
     def states(self) -> int:
         """The states that the memory holds."""
         return max(self.memory // BYTES_PER_STATE, 1)
+
+    @property
+    def memory_text(self) -> str:
+        """The memory, for a person."""
+        for shift, unit in ((20, "MiB"), (10, "KiB")):
+            if self.memory >> shift:
+                return f"{round(self.memory / (1 << shift), 1):.10g} {unit}"
+        return f"{self.memory} bytes"
+
+
+UNLIMITED = Limits()
+"""As long as it takes, with the default memory."""

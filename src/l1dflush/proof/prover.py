@@ -11,49 +11,48 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from functools import lru_cache
-from typing import Any
 
 from l1dflush import _core
-from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.model import Policy
-from l1dflush.errors import InputError, UndecidedError
-from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Base, Conditions, Start
+from l1dflush.errors import UndecidedError
+from l1dflush.proof.bounds import comes_to_0, empties, from_above
+from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Conditions
 from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
-from l1dflush.proof.limits import Limits
+from l1dflush.proof.limits import UNLIMITED, Limits
+from l1dflush.proof.question import (
+    ItemKind,
+    Word,
+    canonical,
+    core_conditions,
+    core_limits,
+    core_question,
+    policy_name,
+    resolved,
+    told,
+    word_of,
+)
 
-
-class ItemKind(IntEnum):
-    """What a word's item does with its line."""
-
-    ACCESS = 0
-    """A load or store: brings the line in if it is not cached."""
-    OPTIONAL = 1
-    """A prefetch: the adversary decides whether it happens; if it does it is an access."""
-    FLUSH = 2
-    """clflush: if the line is cached its way becomes invalid; the policy is not touched."""
-
-
-Word = tuple[tuple[int, ItemKind], ...]
-
-
-def word_of(lines: Iterable[int]) -> Word:
-    """The word that accesses ``lines`` in this order."""
-    return tuple((line, ItemKind.ACCESS) for line in lines)
-
-
-def canonical(word: Word) -> Word:
-    """``word`` with its lines renamed 0, 1, 2, ... in the order in which they first occur.
-
-    Two sets with the same canonical word have the same verdict: lines differ by name only.
-    """
-    names: dict[int, int] = {}
-    return tuple((names.setdefault(line, len(names)), kind) for line, kind in word)
+__all__ = [
+    "UNLIMITED",
+    "ItemKind",
+    "Outcome",
+    "PlainState",
+    "Word",
+    "at_most",
+    "canonical",
+    "counterexample",
+    "decide",
+    "layers",
+    "needs",
+    "policy_name",
+    "resolved",
+    "survivors",
+    "useful_run",
+    "word_of",
+]
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,6 @@ class Outcome:
         return self.curve is None and not self.proved
 
 
-UNLIMITED = Limits()
-
 # Up to so many ways a policy has few enough states to ask what exactly a word leaves before a bound is tried.
 _FEW_WAYS = 8
 
@@ -108,7 +105,7 @@ def decide(
     own = frozenset(own)
     bounded = Outcome(leftovers=0, states=0, curve=None)
     # The other way round all the time may be gone before it turns out that it is not enough.
-    if ways > _FEW_WAYS and _empties(twin, word, conditions, own, limits):
+    if ways > _FEW_WAYS and empties(twin, word, conditions, own, limits):
         return bounded
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
     try:
@@ -116,7 +113,7 @@ def decide(
     except UndecidedError as error:
         if error.cause not in ("state-space-too-large", "out-of-time"):
             raise
-        if ways <= _FEW_WAYS and _empties(twin, word, conditions, own, limits):
+        if ways <= _FEW_WAYS and empties(twin, word, conditions, own, limits):
             return bounded
         if error.cause == "out-of-time":
             raise
@@ -189,7 +186,7 @@ def needs(
     """
     twin = resolved(policy, ways)
     # What a full set can hold on to for ever, every other start can but the cold one.
-    may_hold_on = not conditions.start.cold and not _comes_to_0(twin, conditions, limits)
+    may_hold_on = not conditions.start.cold and not comes_to_0(twin, conditions, limits)
     if may_hold_on and _distinct(twin, ALL_WAYS_VALID, None, limits).never:
         return None
     found = _distinct(twin, conditions, None, limits)
@@ -231,7 +228,7 @@ def at_most(
     It takes less than a second where :func:`survivors` may know bounds only.
     """
     twin = resolved(policy, ways)
-    bound = _from_above(twin, conditions, limits) if ways > _FEW_WAYS else None
+    bound = from_above(twin, conditions, limits) if ways > _FEW_WAYS else None
     return _distinct(twin, conditions, None, limits).curve if bound is None else bound
 
 
@@ -272,15 +269,6 @@ def useful_run(policy: str | Policy, ways: int, touches: int) -> int | None:
     return None if repeats < 0 else (1 + repeats) * (1 + touches)
 
 
-def resolved(policy: str | Policy, ways: int) -> Policy:
-    """The plain policy of that name at ``ways`` ways. Raises InputError where there is none."""
-    if isinstance(policy, str):
-        return _named(policy, ways)
-    if policy.ways != ways:
-        raise InputError(f"{policy.name} has {policy.ways} ways, not {ways}")
-    return policy
-
-
 @dataclass(frozen=True, slots=True)
 class _Distinct:
     """``curve``: the most old lines that can be left; ``surely``: of these so many are certain (0: nothing is known).
@@ -300,15 +288,7 @@ class _Distinct:
         return UndecidedError("out-of-time", f"{what}; more takes longer than allowed", hint="--max-seconds N")
 
 
-# By name and ways, so that asking again finds what is known already.
-_named = lru_cache(maxsize=256)(get_policy)
 _known: dict[tuple[Policy, Conditions, int | None, int], _Distinct] = {}
-_bounds: dict[tuple[Policy, Start], tuple[int, ...] | None] = {}
-
-
-def policy_name(policy: str | Policy) -> str:
-    """The name of a policy that may be given by its name."""
-    return policy if isinstance(policy, str) else policy.name
 
 
 def _distinct(policy: Policy, conditions: Conditions, limit: int | None, limits: Limits) -> _Distinct:
@@ -317,119 +297,14 @@ def _distinct(policy: Policy, conditions: Conditions, limit: int | None, limits:
     known = _known.get(key)
     allowed = math.inf if limits.seconds is None else limits.seconds
     if known is None or (known.stopped is not None and known.stopped < allowed):
-        start = conditions.start
         with told(policy, limits):
             curve, _ended, never, _states, surely, stopped = _core.distinct(
-                core_policy(policy), policy.ways, limit,
-                start=core_start(start), touches=conditions.touches, cold=start.cold, **core_limits(limits),
-            )  # fmt: skip
+                core_policy(policy), policy.ways, limit, **core_conditions(conditions), **core_limits(limits)
+            )
         known = _Distinct(tuple(curve), tuple(surely or curve), never, allowed if stopped else None)
         _known[key] = known
     return known
 
 
-# How long the search for a bound may take, whatever else is allowed: it is found once and then holds for every word.
-_BOUND_SECONDS = 2.0
-
-
-def _from_above(policy: Policy, conditions: Conditions, limits: Limits) -> tuple[int, ...] | None:
-    """An upper bound of what pairwise different accesses leave that is found quickly; None if there is none."""
-    if conditions.touches:
-        return None
-    start = conditions.start
-    key = policy, start
-    if key not in _bounds:
-        seconds = None if limits.seconds is None else max(limits.seconds, _BOUND_SECONDS)
-        try:
-            curve = _core.distinct_at_most(
-                core_policy(policy), policy.ways,
-                start=core_start(start), cold=start.cold, max_states=limits.states, max_seconds=seconds,
-            )  # fmt: skip
-        except (_core.StateSpaceTooLargeError, _core.OutOfTimeError):
-            return None
-        _bounds[key] = None if curve is None else tuple(curve)
-    return _bounds[key]
-
-
-def _comes_to_0(policy: Policy, conditions: Conditions, limits: Limits, accesses: int | None = None) -> bool:
-    """Whether a bound is known that comes to 0, after so many pairwise different accesses at most."""
-    bound = _from_above(policy, conditions, limits)
-    return bound is not None and bound[-1] == 0 and (accesses is None or len(bound) - 1 <= accesses)
-
-
-def _empties(policy: Policy, word: Word, conditions: Conditions, own: Collection[int], limits: Limits) -> bool:
-    """Whether a bound says of some stretch of pairwise different accesses in ``word`` that nothing is left after it.
-
-    What comes before a stretch takes the set to a state that hits, misses and flushes lead to from the empty set,
-    with any content: to one of the starts of ``any+invalidations``. If all ways are valid at the start and nothing is
-    flushed, they stay so, and hits and misses do not lead out of ``any``. What comes behind it brings no old line.
-    """
-    start = conditions.start
-    first, longest = _stretches(word, own if start.cold else ())
-    if _comes_to_0(policy, conditions, limits, first):
-        return True
-    flushes = any(kind is ItemKind.FLUSH for _, kind in word)
-    anywhere = Start(Base.ANY, invalidations=flushes or not start.all_ways_valid)
-    return _comes_to_0(policy, replace(conditions, start=anywhere), limits, longest)
-
-
-def _stretches(word: Word, own: Collection[int]) -> tuple[int, int]:
-    """How many pairwise different accesses, none of ``own``, the word begins with; and the most in a row anywhere."""
-    first = longest = begin = 0
-    last: dict[int, int] = {}
-    for at, (line, kind) in enumerate(word):
-        begin = at + 1 if kind is not ItemKind.ACCESS else max(begin, last.get(line, -1) + 1)
-        last[line] = at
-        longest = max(longest, at + 1 - begin)
-        if begin == 0 and first == at and line not in own:
-            first = at + 1
-    return first, longest
-
-
-def core_question(word: Word, conditions: Conditions, own: Iterable[int]) -> dict[str, Any]:
-    """The arguments that the core's questions about a word share. Line ids may be anything; the core counts from 0."""
-    renamed = canonical(word)
-    mine = set(own)
-    cold = {new for (new, _), (line, _) in zip(renamed, word, strict=True) if line not in mine}
-    return {
-        "lines": [line for line, _ in renamed],
-        "kinds": [int(kind) for _, kind in renamed],
-        "start": core_start(conditions.start),
-        "touches": conditions.touches,
-        "cold": sorted(cold) if conditions.start.cold else [],
-    }
-
-
-def core_start(start: Start) -> str:
-    """What the core calls ``start``. Raises ValueError for a steady one."""
-    if start.steady:
-        raise ValueError(f"the start {start} is about a protocol, not about one word")
-    return start.core
-
-
-def core_limits(limits: Limits) -> dict[str, Any]:
-    """As the core takes them."""
-    return {"max_states": limits.states, "max_seconds": limits.seconds}
-
-
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - time.monotonic(), 0.0)
-
-
-@contextmanager
-def told(policy: Policy, limits: Limits) -> Iterator[None]:
-    """What the core raises inside, as a person is told."""
-    what = f"deciding this for {policy.name} at {policy.ways} ways"
-    try:
-        yield
-    except _core.StateSpaceTooLargeError as error:
-        raise UndecidedError(
-            "state-space-too-large", f"{what} takes {error}, which is what {limits.memory >> 20} MiB hold",
-            hint="--memory SIZE",
-        ) from None  # fmt: skip
-    except _core.OutOfTimeError:
-        raise UndecidedError("out-of-time", f"{what} takes longer than allowed", hint="--max-seconds N") from None
-    except _core.UnknownFillError:
-        raise UndecidedError(
-            "unknown-fill", f"{policy.name} does not say what filling an invalid way does", hint="--start any"
-        ) from None

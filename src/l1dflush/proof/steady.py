@@ -23,8 +23,9 @@ from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import Base, Conditions, Start
 from l1dflush.proof.core_policy import core_policy
-from l1dflush.proof.limits import Limits
-from l1dflush.proof.prover import UNLIMITED, ItemKind, Word, decide, needs, resolved, told, word_of
+from l1dflush.proof.limits import UNLIMITED, Limits
+from l1dflush.proof.prover import decide, needs
+from l1dflush.proof.question import ItemKind, Word, resolved, told, word_of
 from l1dflush.proof.steady_run import SteadyRun, replay_run
 
 # A state takes 20 or 28 bytes, and its places in the table up to 12.

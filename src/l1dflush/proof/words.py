@@ -19,7 +19,7 @@ from math import gcd, prod
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
-from l1dflush.proof.prover import ItemKind, Word, canonical
+from l1dflush.proof.question import ItemKind, Word, canonical
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 from l1dflush.trace.values import MANY
 
