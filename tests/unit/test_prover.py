@@ -189,6 +189,19 @@ def test_curve_is_what_every_beginning_leaves(name: str, ways: int, word: Word) 
         assert decide(name, ways, word[:length]).leftovers == left
 
 
+@pytest.mark.parametrize("name", ["tree-PLRU", "LIP", "FIFO", "random", "BIP"])
+@pytest.mark.parametrize("conditions", [Conditions(touches=1), Conditions(Start.parse("cold+invalidations"))], ids=str)
+def test_what_is_known_of_distinct_lines_is_what_a_search_finds(name: str, conditions: Conditions) -> None:
+    searched = [decide(name, 4, word_of(range(n)), conditions) for n in range(1, 20)]
+    survivors(name, 4, conditions)
+    known = [decide(name, 4, word_of(range(n)), conditions) for n in range(1, 20)]
+    assert [one.curve for one in known] == [one.curve for one in searched]
+    assert not any(one.states for one in known)
+    # An own line may be cached at a cold start, which is another question.
+    if conditions.start.cold:
+        assert decide(name, 4, word_of(range(5)), conditions, own={4}).states
+
+
 def test_a_word_of_distinct_lines_has_the_distinct_curve() -> None:
     for name in known_policies(8):
         assert decide(name, 8, word_of(range(40))).curve == survivors(name, 8)

@@ -53,7 +53,7 @@ def empties(policy: Policy, word: Word, conditions: Conditions, own: Collection[
     flushed, they stay so, and hits and misses do not lead out of ``any``. What comes behind it brings no old line.
     """
     start = conditions.start
-    first, longest = _stretches(word, own if start.cold else ())
+    first, longest = stretches(word, own if start.cold else ())
     if comes_to_0(policy, conditions, limits, first):
         return True
     flushes = any(kind is ItemKind.FLUSH for _, kind in word)
@@ -61,7 +61,7 @@ def empties(policy: Policy, word: Word, conditions: Conditions, own: Collection[
     return comes_to_0(policy, replace(conditions, start=anywhere), limits, longest)
 
 
-def _stretches(word: Word, own: Collection[int]) -> tuple[int, int]:
+def stretches(word: Word, own: Collection[int]) -> tuple[int, int]:
     """How many pairwise different accesses, none of ``own``, the word begins with; and the most in a row anywhere."""
     first = longest = begin = 0
     last: dict[int, int] = {}

@@ -122,16 +122,17 @@ def accesses_for_chance(
         raise InputError(f"a chance of {chance}", hint="above 0 and at most 1")
     twin = resolved(policy, geometry.ways)
     if not by_chance(twin, geometry.ways):
-        left = survivors(twin, geometry.ways, conditions, limits=limits)
-        return None if left[-1] else len(left) - 1
+        curve_left = survivors(twin, geometry.ways, conditions, limits=limits)
+        return None if curve_left[-1] else len(curve_left) - 1
 
     def enough(one: Chance) -> bool:
         return whole_cache([(one.exact_value, geometry.sets)]) < chance
 
     # It only falls with every access; twice as many are tried until it is low enough.
+    left = limits.running()
     n_max = 64
     while True:
-        curve, endless = _curve(twin, n_max, conditions, limits)
+        curve, endless = _curve(twin, n_max, conditions, left())
         if enough(curve[-1]):
             break
         if endless and curve[-1].exact_value == 1:

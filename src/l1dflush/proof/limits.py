@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from l1dflush import _core
 
@@ -21,6 +23,13 @@ class Limits:
     def states(self) -> int:
         """The states that the memory holds."""
         return max(self.memory // BYTES_PER_STATE, 1)
+
+    def running(self) -> Callable[[], Limits]:
+        """Time runs from now on: whenever it is called, what it returns says what is left."""
+        if self.seconds is None:
+            return lambda: self
+        deadline = time.monotonic() + self.seconds
+        return lambda: replace(self, seconds=max(deadline - time.monotonic(), 0.0))
 
     @property
     def memory_text(self) -> str:

@@ -10,14 +10,13 @@ does not mean: ``docs/theory.md``.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from l1dflush import _core
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import UndecidedError
-from l1dflush.proof.bounds import comes_to_0, empties, from_above
+from l1dflush.proof.bounds import comes_to_0, empties, from_above, stretches
 from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Conditions
 from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
@@ -103,11 +102,14 @@ def decide(
     """
     twin = resolved(policy, ways)
     own = frozenset(own)
+    known = _known_curve(twin, word, conditions, own, limits)
+    if known is not None:
+        return Outcome(leftovers=known[-1], states=0, curve=known)
     bounded = Outcome(leftovers=0, states=0, curve=None)
     # The other way round all the time may be gone before it turns out that it is not enough.
     if ways > _FEW_WAYS and empties(twin, word, conditions, own, limits):
         return bounded
-    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    left = limits.running()
     try:
         curve, states = _searched(twin, word, conditions, own, limits)
     except UndecidedError as error:
@@ -119,12 +121,25 @@ def decide(
             raise
         # One run that leaves something refutes the word, and looking for a small one is often far cheaper.
         try:
-            left = replace(limits, seconds=_left(deadline))
-            found = counterexample(twin, ways, word, conditions, own=own, limits=left)
+            found = counterexample(twin, ways, word, conditions, own=own, limits=left())
         except (UndecidedError, ValueError):
             raise error from None
         return Outcome(leftovers=len(found.leftovers), states=limits.states, curve=None)
     return Outcome(leftovers=curve[-1], states=states, curve=tuple(curve))
+
+
+def _known_curve(
+    policy: Policy, word: Word, conditions: Conditions, own: Collection[int], limits: Limits
+) -> tuple[int, ...] | None:
+    """What a word of pairwise different accesses leaves, if somebody has asked about such words before."""
+    found = _known.get((policy, conditions, None, limits.memory))
+    first, _longest = stretches(word, own if conditions.start.cold else ())
+    if found is None or found.surely != found.curve or first < len(word):
+        return None
+    if found.curve[-1] == 0 or len(word) < len(found.curve):
+        return found.curve[: len(word) + 1]
+    # Once the same states have come again, nothing changes any more.
+    return found.curve + (found.curve[-1],) * (len(word) + 1 - len(found.curve)) if found.never else None
 
 
 def _searched(
@@ -153,13 +168,12 @@ def counterexample(
     """
     twin = resolved(policy, ways)
     question = core_question(word, conditions, own)
-    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    left = limits.running()
     with told(twin, limits):
         try:
             found = _core.witness(core_policy(twin), ways, **question, **core_limits(limits))
         except _core.StateSpaceTooLargeError:
-            left = replace(limits, seconds=_left(deadline))
-            found = _core.witness(core_policy(twin), ways, smallest=False, **question, **core_limits(left))
+            found = _core.witness(core_policy(twin), ways, smallest=False, **question, **core_limits(left()))
     if found is None:
         raise ValueError(f"no old line can be left by this word in a set of {ways} ways with {twin.name}")
     start, content, steps, smallest = found
@@ -304,7 +318,3 @@ def _distinct(policy: Policy, conditions: Conditions, limit: int | None, limits:
         known = _Distinct(tuple(curve), tuple(surely or curve), never, allowed if stopped else None)
         _known[key] = known
     return known
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)

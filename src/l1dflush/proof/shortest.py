@@ -7,7 +7,6 @@ renaming of lines, each with all its runs; ``core/prover/shortest.hpp`` says wha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -65,14 +64,14 @@ def shortest(
     those is enough, ``longest`` must be given: repeats may do it all the same (LIP). Raises ``InputError`` if it is
     not, or if there is no word; otherwise as :func:`complete_words`, with ``limits`` for all lengths together.
     """
-    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    left = limits.running()
     if longest is None:
         longest = needs(policy, ways, conditions, limits=limits)
     name = resolved(policy, ways).name
     if longest is None:
         raise InputError(f"no number of pairwise different accesses is enough for {name} at {ways} ways")
     for length in range(longest + 1):
-        seconds = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        seconds = left().seconds
         words = complete_words(policy, ways, length, conditions, limits=replace(limits, seconds=seconds))
         if words:
             return length, words

@@ -14,9 +14,8 @@ Why the search is exact: ``core/prover/steady.hpp`` and ``docs/theory.md``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from l1dflush import _core
 from l1dflush.cache.policy.model import Policy
@@ -85,7 +84,7 @@ def decide_protocol(
     if not turns or not all(turns):
         raise ValueError("a protocol has a word")
     twin = resolved(policy, ways)
-    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    left = limits.running()
     enough = _enough(twin, words, start, touches, limits)
     if not any(enough):
         return SteadyOutcome(0, enough, 0, 0, exact=True, counterexample=None)
@@ -99,7 +98,7 @@ def decide_protocol(
             lines=len(names), own=sorted({names[line] for line in own if line in names}),
             from_any=start.base is Base.STEADY_FROM_ANY, invalidations=start.invalidations, touches=touches,
             enough=enough, verdict=verdict, max_states=max(limits.memory // BYTES_PER_STATE, 1),
-            max_seconds=_left(deadline),
+            max_seconds=left().seconds,
         )  # fmt: skip
     found = (
         None
@@ -126,32 +125,27 @@ def least_lines(
     fewer than twice the ways are not enough here.
     """
     twin = resolved(policy, ways)
-    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    left = limits.running()
     # The first flush of ``steady`` finds none of its lines cached.
     least = 1
     if start.base is Base.STEADY:
         cold = Conditions(Start(Base.COLD, start.invalidations), touches)
-        alone = needs(twin, ways, cold, limits=replace(limits, seconds=_left(deadline)))
+        alone = needs(twin, ways, cold, limits=left())
         if alone is None:
             return None
         least = alone
     # So many are enough wherever they start.
     anywhere = Conditions(Start(Base.ANY, start.invalidations), touches)
-    most = needs(twin, ways, anywhere, limits=replace(limits, seconds=_left(deadline)))
+    most = needs(twin, ways, anywhere, limits=left())
     for lines in range(least, 2 * ways if most is None else most):
-        left = replace(limits, seconds=_left(deadline))
         word = word_of(range(lines))
-        if decide_protocol(twin, ways, [word], start, touches=touches, verdict=True, limits=left).proved:
+        if decide_protocol(twin, ways, [word], start, touches=touches, verdict=True, limits=left()).proved:
             return lines
     if most is None:
         raise UndecidedError(
             "no-bound-on-lines", f"no number of lines is known after which {twin.name} need not be asked about more"
         )
     return most
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
 def _enough(twin: Policy, words: Sequence[Word], start: Start, touches: int, limits: Limits) -> tuple[int, ...]:

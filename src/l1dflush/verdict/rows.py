@@ -84,8 +84,8 @@ def _with_chance(
     except UndecidedError as error:
         if outcome.verdict is Verdict.UNDECIDED:
             return outcome
-        reason = f"how likely that is, is not known: {error}"
-        return replace(outcome, reason=f"{outcome.reason}; {reason}" if outcome.reason else reason)
+        told = outcome.reason or f"up to {outcome.leftovers} old lines may stay in a set"
+        return replace(outcome, reason=f"{told}; how likely that is, is not known: {error}")
 
 
 def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, policy: str | Policy) -> Outcome:
@@ -146,7 +146,7 @@ def _judge(
             elif left > leftovers:
                 leftovers, refuted = left, refuted or found
                 # Then a single run refuted the word; there may be worse ones.
-                at_least = at_least or answer.curve is None
+                at_least = at_least or answer.at_least
     empty = max(sum(found.sets for found in path.per_set if not found.has) for path in words)
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
