@@ -117,7 +117,8 @@ def verify(
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
-    if [*routine, *old, *(then or ())].count(STANDARD_INPUT) > 1:
+    others = list(then or ())
+    if STANDARD_INPUT in others and [*routine, *old, *others].count(STANDARD_INPUT) > 1:
         what = "standard input cannot be several routines"
         raise InputError(what, where="--then", hint="put one of them into a file")
     if certificate is not None:
