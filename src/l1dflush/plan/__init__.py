@@ -1,0 +1,1 @@
+"""Smallest and cheapest flushes: which accesses are provably enough, and code that makes them."""
