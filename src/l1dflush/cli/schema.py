@@ -20,7 +20,8 @@ def schema(
         str | None,
         typer.Argument(
             metavar="RESULT",
-            help="verify, comparison, check, certificate, trace, policies, policy-run, size or error.  [default: any]",
+            help="verify, comparison, check, certificate, trace, policies, policy-run, size, plan or error."
+            "  [default: any]",
             show_default=False,
         ),
     ] = None,

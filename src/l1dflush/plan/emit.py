@@ -85,3 +85,16 @@ def asm_statement(walk: Walk, pointer: str) -> str:
 def _quoted(line: str) -> str:
     text = line.replace("\t", "\\t")
     return f'"{text}\\n\\t"'
+
+
+def hexadecimal(code: bytes, title: str) -> str:
+    """Machine code as text: 16 bytes a line."""
+    rows = (code[at : at + 16].hex(" ") for at in range(0, len(code), 16))
+    return "\n".join([f"# {title}", *rows]) + "\n"
+
+
+def as_data(code: bytes, name: str) -> str:
+    """Machine code as a function for GNU as, byte by byte, so that nothing is encoded anew."""
+    data = ", ".join(f"{byte:#04x}" for byte in code)
+    head = f"\t.text\n\t.globl\t{name}\n\t.type\t{name}, @function\n{name}:\n"
+    return f"{head}\t.byte\t{data}\n\t.size\t{name}, . - {name}\n"

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from l1dflush.check.model import Certificate
 from l1dflush.check.result import CheckResult
+from l1dflush.plan.model import PlanResult
 from l1dflush.verdict.comparison import ComparisonResult, Result
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
@@ -25,6 +26,7 @@ _MODELS: dict[str, Any] = {
     "policies": PolicyListResult,
     "policy-run": PolicyRunResult,
     "size": OneSizeResult | SizeResult,
+    "plan": PlanResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
@@ -38,6 +40,7 @@ def json_text(
     | PolicyListResult
     | PolicyRunResult
     | SizeResult
+    | PlanResult
     | ErrorResult,
 ) -> str:
     """``result`` as one JSON document; keys in the order of the model."""
@@ -46,7 +49,7 @@ def json_text(
 
 def schema(which: str | None = None) -> dict[str, Any]:
     """The JSON Schema of one kind of result (a key of :data:`SCHEMAS`), or of any."""
-    any_result = Result | CheckResult | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult
+    any_result = Result | CheckResult | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult | PlanResult
     model: Any = any_result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
     title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"

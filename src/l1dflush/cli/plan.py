@@ -1,0 +1,164 @@
+"""``l1dflush plan``: the cheapest flush that is provably enough, and code for it."""
+
+from __future__ import annotations
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush.cli import options, proof_options
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.progress import progress
+from l1dflush.errors import InputError
+
+if TYPE_CHECKING:
+    from l1dflush.plan.model import PlanResult
+    from l1dflush.plan.walk import Walk
+    from l1dflush.verdict.sizes import Asked
+
+# For each assumption that might save something.
+_SECONDS_SAVING = 5.0
+_NAME = "l1d_flush"
+_EXAMPLES = """\b
+Examples:
+  l1dflush plan --cpu skylake                      how many loads are enough, and why
+  l1dflush plan --cpu "Ice Lake" --emit c          a function for GCC and Clang
+  l1dflush plan --cpu skylake --start steady --emit asm
+  l1dflush plan --policy FIFO --geometry 32K,8,64 --goal buffer
+
+\b
+Exit status: 0 a plan, 1 error, 2 no number of accesses is enough, 3 undecided, 130 interrupted.
+"""
+
+
+class Small(StrEnum):
+    """Goals that ``--goal`` takes."""
+
+    LOADS = "loads"
+    WORD = "word"
+    BUFFER = "buffer"
+
+
+class Form(StrEnum):
+    """Forms that ``--emit`` takes."""
+
+    C = "c"
+    ASM = "asm"
+    BYTES = "bytes"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("plan", epilog=_EXAMPLES, short_help="Plan the cheapest flush that is provably enough.")(plan)
+
+
+def plan(
+    *,
+    cpu: Annotated[str | None, typer.Option("--cpu", metavar="NAME", help="A CPU (see 'l1dflush cpus').")] = None,
+    cpu_folder: options.CpuFolder = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine.")
+    ] = None,
+    geometry: Annotated[
+        str | None, typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
+    ] = None,
+    host: Annotated[bool, typer.Option("--host", help="The L1D of this machine.")] = False,
+    start: proof_options.Start = None,
+    touches: proof_options.Touches = 0,
+    goal: Annotated[
+        Small,
+        typer.Option(
+            "--goal",
+            help="What is to be small: the pairwise different loads, the word with repeats, or the buffer.",
+        ),
+    ] = Small.LOADS,
+    emit: Annotated[Form | None, typer.Option("--emit", help="Write code, which is proved before.")] = None,
+    memory: proof_options.Memory = None,
+    max_seconds: options.MaxSeconds = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+) -> Outcome:
+    """Find the fewest loads that are provably enough to empty the L1D, say what each further assumption would save,
+    and write code for it."""
+    limit, prover_memory = options.seconds(max_seconds), proof_options.memory(memory)
+    if not (cpu or geometry or host):
+        raise InputError("which cache?", hint="--cpu NAME, --host, or --geometry with --policy")
+
+    from l1dflush.cli.size_questions import Wanted, questions  # noqa: PLC0415
+
+    given = (policy,) if policy else ()
+    wanted = Wanted(given, (), (cpu,) if cpu else (), geometry, host, tuple(cpu_folder or ()))
+    asked = questions(wanted, start, touches)
+    if len(asked) > 1 or asked[0].certainty == "unknown":
+        names = ", ".join(one.policy.name for one in asked[:12])
+        raise InputError("the replacement policy is not known", hint=f"choose one with --policy: {names}")
+
+    from l1dflush.plan.find import Goal  # noqa: PLC0415
+    from l1dflush.plan.planned import planned  # noqa: PLC0415
+    from l1dflush.proof.limits import Limits  # noqa: PLC0415
+
+    with progress(f"planning for {asked[0].policy.name} at {asked[0].policy.ways} ways ..."):
+        # Whoever wants code has read the report before.
+        saving = None if emit is not None else Limits(prover_memory, _SECONDS_SAVING)
+        result, walk = planned(asked[0], Goal(goal.value), Limits(prover_memory, limit), saving)
+    if emit is not None and walk is not None:
+        result = _with_code(result, walk, asked[0], emit, limit)
+    return Outcome(result.exit_status, _text(result, json, no_color))
+
+
+def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
+    if json:
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+
+        return json_text(result)
+    if result.code is not None:
+        return result.code
+    from l1dflush.report.plan import plan_lines  # noqa: PLC0415
+
+    return Page(lambda width: plan_lines(result, width), no_color)
+
+
+def _with_code(result: PlanResult, walk: Walk, asked: Asked, form: Form, seconds: float) -> PlanResult:
+    """The result with code, after that was proved. Raises RuntimeError if it does not prove."""
+    from l1dflush.plan import emit as emitted  # noqa: PLC0415
+    from l1dflush.plan.planned import title_of  # noqa: PLC0415
+
+    title = title_of(result)
+    raw = emitted.machine_code(walk)
+    made = {
+        Form.C: lambda: emitted.c_function(walk, _NAME, title),
+        Form.ASM: lambda: emitted.assembly(walk, _NAME, title),
+        Form.BYTES: lambda: emitted.hexadecimal(raw, title),
+    }[form]()
+    checked = {
+        Form.C: [(".c", made, "0", "C at -O0"), (".c", made, "2", "C at -O2")],
+        Form.ASM: [(".s", made, "2", "assembly")],
+        Form.BYTES: [(".s", emitted.as_data(raw, _NAME), "2", "bytes")],
+    }[form]
+    for suffix, source, level, what in checked:
+        with progress(f"proving the plan as {what} ..."):
+            _prove(source, suffix, level, asked, what, seconds)
+    return result.model_copy(update={"form": form.value, "code": made, "proved": tuple(what for *_, what in checked)})
+
+
+def _prove(source: str, suffix: str, level: str, asked: Asked, what: str, seconds: float) -> None:
+    from l1dflush.isolation.judged import verify  # noqa: PLC0415
+    from l1dflush.verdict.model import Verdict  # noqa: PLC0415
+    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="l1dflush-") as folder:
+        path = Path(folder) / f"plan{suffix}"
+        path.write_text(source, encoding="ascii")
+        found = verify(
+            str(path),
+            VerifyOptions(
+                policy=asked.policy, geometry=asked.geometry, conditions=asked.conditions, optimize=level,
+                max_seconds=seconds,
+            ),
+        )  # fmt: skip
+    if found.verdict is not Verdict.PROVED:
+        # A plan whose own code does not prove is a defect of this program, whatever the reason.
+        raise RuntimeError(f"the plan is {found.verdict} as {what}: {found.reason}")

@@ -1,0 +1,51 @@
+"""What ``l1dflush plan --json`` writes. The field descriptions end up in the published JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo, Verdict
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class SavingInfo(_Model):
+    """What a further assumption would save."""
+
+    assumption: str
+    start: str
+    touches: int
+    needs: int | None = Field(description="accesses to every set that are enough then; null if it was not found out")
+
+
+class PlanResult(_Model):
+    """The result of `l1dflush plan`."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    tool_version: str
+    command: Literal["plan"] = "plan"
+    cpus: tuple[str, ...] = Field(description="names in the catalogue; empty for --policy")
+    title: str = Field(description="whose cache it is, for a person; may be empty")
+    policy: str
+    policy_certainty: str = Field(description="learned from silicon, measured, documented, inferred or given")
+    geometry: GeometryInfo
+    start: str
+    start_meaning: str
+    touches: int
+    goal: str = Field(description="what is small: loads, word or buffer")
+    verdict: Literal[Verdict.PROVED, Verdict.REFUTED] = Field(description="REFUTED: no number of accesses is enough")
+    word: tuple[int, ...] = Field(
+        description="the lines that are read in every set, in order; empty if none are enough"
+    )
+    least: bool = Field(description="whether nothing smaller is enough, in the sense of the goal")
+    loads: int = Field(description="loads over all sets")
+    buffer_bytes: int = Field(description="size of the buffer")
+    savings: tuple[SavingInfo, ...] = Field(description="for the goal loads, and where no code was asked for")
+    form: str | None = Field(description="the form of the code: c, asm or bytes; null if none was asked for")
+    code: str | None = Field(description="the code, which was proved before it was written; null as above")
+    proved: tuple[str, ...] = Field(description="as what the code was proved; empty without code")
+    exit_status: int

@@ -1,0 +1,76 @@
+"""A whole plan: the word, what its walk costs, and what further assumptions would save."""
+
+from __future__ import annotations
+
+from l1dflush import __version__
+from l1dflush.plan.find import Goal, NeverError, find, savings
+from l1dflush.plan.model import PlanResult, SavingInfo
+from l1dflush.plan.walk import Walk, walk_of
+from l1dflush.proof.limits import Limits
+from l1dflush.verdict.model import ExitStatus, GeometryInfo, Verdict
+from l1dflush.verdict.sizes import Asked
+
+
+def planned(
+    asked: Asked, goal: Goal, limits: Limits, limits_of_savings: Limits | None = None
+) -> tuple[PlanResult, Walk | None]:
+    """The plan for one cache, and its walk; None where no number of accesses is enough.
+
+    ``limits_of_savings`` hold for each further assumption; None: they are not asked about. Raises ValueError if
+    ``asked`` names no geometry, and as :func:`l1dflush.plan.find.find`.
+    """
+    shape, conditions = asked.geometry, asked.conditions
+    if shape is None:
+        raise ValueError("a plan is for a cache")
+    found, walk = None, None
+    try:
+        found = find(asked.policy, shape, conditions, goal, limits)
+        walk = walk_of(found.word, shape)
+    except NeverError:
+        pass
+    # Where nothing is enough, nothing is saved; and what is saved are loads.
+    wanted = found is not None and goal is Goal.LOADS and limits_of_savings is not None
+    weaker = savings(asked.policy, conditions, limits_of_savings or limits) if wanted else ()
+    saved = tuple(
+        SavingInfo(
+            assumption=one.assumption,
+            start=str(one.conditions.start),
+            touches=one.conditions.touches,
+            needs=one.needs,
+        )
+        for one in weaker
+    )
+    result = PlanResult(
+        tool_version=__version__,
+        cpus=asked.cpus,
+        title=asked.title,
+        policy=asked.policy.name,
+        policy_certainty=asked.certainty,
+        geometry=GeometryInfo(size=shape.size, ways=shape.ways, sets=shape.sets, line=shape.line),
+        start=str(conditions.start),
+        start_meaning=conditions.start.meaning,
+        touches=conditions.touches,
+        goal=goal.value,
+        verdict=Verdict.REFUTED if found is None else Verdict.PROVED,
+        word=() if found is None else found.word,
+        least=found is not None and found.least,
+        loads=0 if walk is None else walk.loads,
+        buffer_bytes=0 if walk is None else walk.buffer_bytes,
+        savings=saved,
+        form=None,
+        code=None,
+        proved=(),
+        exit_status=ExitStatus.REFUTED if found is None else ExitStatus.FINE,
+    )
+    return result, walk
+
+
+def title_of(result: PlanResult) -> str:
+    """One line that says what code of this plan is, and what it was proved for."""
+    shape = result.geometry
+    cache = f"{shape.size >> 10}K {shape.ways}x{shape.line}, {result.policy}"
+    touches = f", touched {result.touches} times" if result.touches else ""
+    return (
+        f"{result.loads} loads from {result.buffer_bytes} bytes empty the L1D ({cache}) from {result.start}{touches};"
+        f" l1dflush {result.tool_version}"
+    )
