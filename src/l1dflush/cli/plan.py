@@ -62,10 +62,8 @@ def plan(
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine.")
     ] = None,
-    geometry: Annotated[
-        str | None, typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
-    ] = None,
-    host: Annotated[bool, typer.Option("--host", help="The L1D of this machine.")] = False,
+    geometry: proof_options.CacheGeometry = None,
+    host: proof_options.Host = False,
     start: proof_options.Start = None,
     touches: proof_options.Touches = 0,
     goal: Annotated[
@@ -127,17 +125,17 @@ def _with_code(result: PlanResult, walk: Walk, asked: Asked, form: Form, seconds
     from l1dflush.plan.planned import title_of  # noqa: PLC0415
 
     title = title_of(result)
-    raw = emitted.machine_code(walk)
-    made = {
-        Form.C: lambda: emitted.c_function(walk, _NAME, title),
-        Form.ASM: lambda: emitted.assembly(walk, _NAME, title),
-        Form.BYTES: lambda: emitted.hexadecimal(raw, title),
-    }[form]()
-    checked = {
-        Form.C: [(".c", made, "0", "C at -O0"), (".c", made, "2", "C at -O2")],
-        Form.ASM: [(".s", made, "2", "assembly")],
-        Form.BYTES: [(".s", emitted.as_data(raw, _NAME), "2", "bytes")],
-    }[form]
+    match form:
+        case Form.C:
+            made = emitted.c_function(walk, _NAME, title)
+            checked = [(".c", made, level, f"C at -O{level}") for level in ("0", "2")]
+        case Form.ASM:
+            made = emitted.assembly(walk, _NAME, title)
+            checked = [(".s", made, "2", "assembly")]
+        case Form.BYTES:
+            raw = emitted.machine_code(walk)
+            made = emitted.hexadecimal(raw, title)
+            checked = [(".s", emitted.as_data(raw, _NAME), "2", "bytes")]
     for suffix, source, level, what in checked:
         with progress(f"proving the plan as {what} ..."):
             _prove(source, suffix, level, asked, what, seconds)

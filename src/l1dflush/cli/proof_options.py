@@ -16,6 +16,10 @@ MOST_TOUCHES = 8
 # What a process can be limited to, with room for what else it maps.
 _MOST_MEMORY = 16 << 40
 
+CacheGeometry = Annotated[
+    str | None, typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
+]
+Host = Annotated[bool, typer.Option("--host", help="The L1D of this machine.")]
 Start = Annotated[
     str | None,
     typer.Option(

@@ -47,10 +47,8 @@ def size(
         list[str] | None, typer.Option("--cpu", metavar="NAME", help="A CPU (see 'l1dflush cpus'). Repeatable.")
     ] = None,
     cpu_folder: options.CpuFolder = None,
-    geometry: Annotated[
-        str | None, typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
-    ] = None,
-    host: Annotated[bool, typer.Option("--host", help="The L1D of this machine.")] = False,
+    geometry: proof_options.CacheGeometry = None,
+    host: proof_options.Host = False,
     start: proof_options.Start = None,
     touches: proof_options.Touches = 0,
     chance: Annotated[

@@ -60,7 +60,7 @@ def verify_lines(result: VerifyResult, width: int) -> list[Text]:
 def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
     """What was read."""
     name = safe(routine.name)
-    origin = routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
+    origin = _origin(routine)
     others = [source for source in routine.sources if source != routine.source]
     if others:
         origin = f"{origin}, with {' and '.join(others)}"
@@ -75,9 +75,13 @@ def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
 
 def then_lines(routine: RoutineInfo, width: int) -> list[Text]:
     """A routine that takes its turn with the first one."""
-    origin = routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
+    origin = _origin(routine)
     code = f"{routine.code_bytes} bytes, sha256 {routine.sha256[:12]}"
     return paragraph(f"{routine.name} ({origin}), {code}", width, first="then    = ", indent=" " * 10)
+
+
+def _origin(routine: RoutineInfo) -> str:
+    return routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
 
 
 def buffer_lines(buffer: BufferInfo | None, width: int) -> list[Text]:

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 
 from l1dflush.cache.policies import Policy
 from l1dflush.cache.policy.play import Situation
+from l1dflush.proof.counterexample import Outcomes
+from l1dflush.proof.question import ItemKind
 from l1dflush.verdict.model import CounterexampleInfo
 
 OLD = re.compile(r"[a-z]{1,2}")
 """Names of old lines."""
+OUTCOMES = {
+    "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
+    "flushed": Outcomes.FLUSHED, "not cached": Outcomes.NOT_CACHED,
+}  # fmt: skip
+"""What the results of a routine's own steps are for a replay."""
+OUTCOMES_OF_OTHERS = {"hit": Outcomes.TOUCH_HIT, "miss": Outcomes.TOUCH_MISS, "fill": Outcomes.TOUCH_MISS}
+"""The same of steps by others during a flush."""
+KINDS = {"dropped": ItemKind.OPTIONAL, "flushed": ItemKind.FLUSH, "not cached": ItemKind.FLUSH}
+"""What a step with such a result must have been; any other is an access."""
 
 
 class FileLiesError(Exception):

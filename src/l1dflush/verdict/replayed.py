@@ -15,22 +15,15 @@ from l1dflush.cache.policy.play import Situation, situation
 from l1dflush.errors import InputError
 from l1dflush.proof.counterexample import Line, Move, Outcomes, ReplayMismatchError, replay
 from l1dflush.proof.counterexample import Step as Played
+from l1dflush.proof.question import ItemKind
 from l1dflush.verdict.model import INVALID, CounterexampleInfo, Step
-from l1dflush.verdict.replay_model import OLD, FileLiesError, Replayed, said
+from l1dflush.verdict.replay_model import KINDS, OLD, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
 from l1dflush.verdict.replayed_flushes import replayed_flushes
 
 MOST_STEPS = 10_000
 # Beyond the numbers that any policy keeps; a machine has at most so many states.
 _LARGEST_NUMBER = 1_000_000
-BY_OTHERS = re.compile(r"other[0-9]+")
 _MISMATCH = re.compile(r"expected (.+), got (.+)")
-_ACCESS, _OPTIONAL, _FLUSH = 0, 1, 2
-_OUTCOMES = {
-    "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
-    "flushed": Outcomes.FLUSHED, "not cached": Outcomes.NOT_CACHED,
-}  # fmt: skip
-_OUTCOMES_OF_OTHERS = {"hit": Outcomes.TOUCH_HIT, "miss": Outcomes.TOUCH_MISS, "fill": Outcomes.TOUCH_MISS}
-_KINDS = {"dropped": _OPTIONAL, "flushed": _FLUSH, "not cached": _FLUSH}
 
 
 def replayed(example: CounterexampleInfo) -> Replayed:
@@ -112,7 +105,7 @@ def _moves(example: CounterexampleInfo, names: _Names) -> tuple[list[Move], list
     moves: list[Move] = []
     word: list[tuple[int, int]] = []
     for number, step in enumerate(example.steps, 1):
-        outcome = (_OUTCOMES_OF_OTHERS if step.by_others else _OUTCOMES).get(step.result)
+        outcome = (OUTCOMES_OF_OTHERS if step.by_others else OUTCOMES).get(step.result)
         line = None if step.by_others and step.result == "hit" else names.of(step.access)
         way = -1 if step.way is None else step.way
         if outcome is None or (step.way is not None and not 0 <= step.way < len(example.start)):
@@ -120,7 +113,7 @@ def _moves(example: CounterexampleInfo, names: _Names) -> tuple[list[Move], list
         if not step.by_others:
             if not isinstance(line, int):
                 raise FileLiesError(f"step {number}: the routine accesses an old line")
-            word.append((line, _KINDS.get(step.result, _ACCESS)))
+            word.append((line, KINDS.get(step.result, ItemKind.ACCESS)))
         elif isinstance(line, str) or (outcome is Outcomes.TOUCH_HIT and step.way is None):
             raise FileLiesError(f"step {number}: others cannot do that")
         foreign = line is None or (isinstance(line, int) and line < 0)

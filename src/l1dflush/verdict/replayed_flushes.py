@@ -14,19 +14,13 @@ from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.steady_run import Between, ClaimedStep, SteadyRun, replay_run
 from l1dflush.verdict.examples import told
 from l1dflush.verdict.model import INVALID, CounterexampleInfo, SteadyInfo, Step
-from l1dflush.verdict.replay_model import OLD, FileLiesError, Replayed, said
+from l1dflush.verdict.replay_model import KINDS, OLD, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
 
 _BUFFER = re.compile(r"buffer([+-].*)?")
 _BETWEEN = {
     "hit": Between.OTHERS_HIT, "miss": Between.OTHERS_MISS, "fill": Between.OTHERS_MISS,
     "invalidated": Between.INVALIDATED,
 }  # fmt: skip
-_DURING = {
-    "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
-    "flushed": Outcomes.FLUSHED, "not cached": Outcomes.NOT_CACHED,
-}  # fmt: skip
-_TOUCH = {"hit": Outcomes.TOUCH_HIT, "miss": Outcomes.TOUCH_MISS, "fill": Outcomes.TOUCH_MISS}
-_KINDS = {"dropped": ItemKind.OPTIONAL, "flushed": ItemKind.FLUSH, "not cached": ItemKind.FLUSH}
 
 
 def replayed_flushes(example: CounterexampleInfo, steady: SteadyInfo, policy: Policy, state: State) -> Replayed:
@@ -97,13 +91,13 @@ class _Claim:
         elif step.flush != len(self.words) or self.legs[-1][0] < 0:
             raise FileLiesError(f"flush {step.flush} is out of its turn")
         line = self._ids.get(step.access, -1)
-        outcome = (_TOUCH if step.by_others else _DURING).get(step.result)
+        outcome = (OUTCOMES_OF_OTHERS if step.by_others else OUTCOMES).get(step.result)
         if outcome is None:
             raise FileLiesError(f"flush {step.flush}: nothing is {step.result} then")
         # A touch comes before the item that is next.
         item = len(self.words[-1])
         if not step.by_others:
-            self.words[-1] += ((line, _KINDS.get(step.result, ItemKind.ACCESS)),)
+            self.words[-1] += ((line, KINDS.get(step.result, ItemKind.ACCESS)),)
         brought = line if outcome is Outcomes.TOUCH_MISS else -1
         self.legs[-1][1].append((int(outcome), _way(step), item, brought, step.policy_state))
 
