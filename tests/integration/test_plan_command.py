@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from l1dflush.cli.main import main
 from l1dflush.plan.walk import walk_of
 from l1dflush.report.json_report import schema
+from l1dflush.verdict.model import Verdict
 
 Capture = pytest.CaptureFixture[str]
 CACHE = ["--policy", "tree-PLRU", "--geometry", "32K,8,64"]
@@ -37,6 +39,24 @@ def test_the_json_is_as_published_and_its_code_is_the_text(capsys: Capture) -> N
     assert (document["loads"], document["buffer_bytes"], document["proved"]) == (832, 53248, ["bytes"])
     assert main(["plan", *CACHE, "--emit", "bytes"]) == 0
     assert capsys.readouterr().out == document["code"]
+
+
+@needs_cc
+@pytest.mark.parametrize("form", ["c", "asm", "bytes"])
+def test_a_cache_that_is_smaller_than_a_page(form: str, capsys: Capture) -> None:
+    assert main(["plan", "--policy", "tree-PLRU", "--geometry", "512,8,64", "--emit", form]) == 0
+    assert "13 loads from 832 bytes" in capsys.readouterr().out
+
+
+@needs_as
+def test_what_cannot_be_decided_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def undecided(*_: object) -> object:
+        return SimpleNamespace(verdict=Verdict.UNDECIDED, cause="out-of-time", reason="too slow", rows=())
+
+    monkeypatch.setattr("l1dflush.isolation.judged.verify", undecided)
+    assert main(["plan", *CACHE, "--emit", "asm"]) == 3
+    out, err = capsys.readouterr()
+    assert out == "" and "could not be proved as assembly: too slow" in err
 
 
 def test_never(capsys: Capture) -> None:

@@ -12,11 +12,12 @@ import typer
 from l1dflush.cli import options, proof_options
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import progress
-from l1dflush.errors import InputError
+from l1dflush.errors import InputError, UndecidedError
 
 if TYPE_CHECKING:
     from l1dflush.plan.model import PlanResult
     from l1dflush.plan.walk import Walk
+    from l1dflush.proof.limits import Limits
     from l1dflush.verdict.sizes import Asked
 
 # For each assumption that might save something.
@@ -103,7 +104,7 @@ def plan(
         saving = None if emit is not None else Limits(prover_memory, _SECONDS_SAVING)
         result, walk = planned(asked[0], Goal(goal.value), Limits(prover_memory, limit), saving)
     if emit is not None and walk is not None:
-        result = _with_code(result, walk, asked[0], emit, limit)
+        result = _with_code(result, walk, asked[0], emit, Limits(prover_memory, limit))
     return Outcome(result.exit_status, _text(result, json, no_color))
 
 
@@ -119,8 +120,9 @@ def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
     return Page(lambda width: plan_lines(result, width), no_color)
 
 
-def _with_code(result: PlanResult, walk: Walk, asked: Asked, form: Form, seconds: float) -> PlanResult:
-    """The result with code, after that was proved. Raises RuntimeError if it does not prove."""
+def _with_code(result: PlanResult, walk: Walk, asked: Asked, form: Form, limits: Limits) -> PlanResult:
+    """The result with code, after that was proved. Raises UndecidedError where that cannot be decided, and RuntimeError
+    if it is refuted."""
     from l1dflush.plan import emit as emitted  # noqa: PLC0415
     from l1dflush.plan.planned import title_of  # noqa: PLC0415
 
@@ -138,11 +140,11 @@ def _with_code(result: PlanResult, walk: Walk, asked: Asked, form: Form, seconds
             checked = [(".s", emitted.as_data(raw, _NAME), "2", "bytes")]
     for suffix, source, level, what in checked:
         with progress(f"proving the plan as {what} ..."):
-            _prove(source, suffix, level, asked, what, seconds)
+            _prove(source, suffix, level, asked, what, limits)
     return result.model_copy(update={"form": form.value, "code": made, "proved": tuple(what for *_, what in checked)})
 
 
-def _prove(source: str, suffix: str, level: str, asked: Asked, what: str, seconds: float) -> None:
+def _prove(source: str, suffix: str, level: str, asked: Asked, what: str, limits: Limits) -> None:
     from l1dflush.isolation.judged import verify  # noqa: PLC0415
     from l1dflush.verdict.model import Verdict  # noqa: PLC0415
     from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
@@ -150,13 +152,20 @@ def _prove(source: str, suffix: str, level: str, asked: Asked, what: str, second
     with tempfile.TemporaryDirectory(prefix="l1dflush-") as folder:
         path = Path(folder) / f"plan{suffix}"
         path.write_text(source, encoding="ascii")
-        found = verify(
-            str(path),
-            VerifyOptions(
-                policy=asked.policy, geometry=asked.geometry, conditions=asked.conditions, optimize=level,
-                max_seconds=seconds,
-            ),
-        )  # fmt: skip
+        options_there = VerifyOptions(
+            policy=asked.policy,
+            geometry=asked.geometry,
+            conditions=asked.conditions,
+            # Of a small cache the walk is too short to be recognised as one.
+            bind={"rdi": "buffer"},
+            optimize=level,
+            max_seconds=limits.seconds or options.seconds(None),
+            memory=limits.memory,
+        )
+        found = verify(str(path), options_there)
+    if found.verdict is Verdict.UNDECIDED:
+        cause = found.cause or found.rows[0].cause or "undecided"
+        raise UndecidedError(cause, f"the plan could not be proved as {what}: {found.reason}")
     if found.verdict is not Verdict.PROVED:
         # A plan whose own code does not prove is a defect of this program, whatever the reason.
         raise RuntimeError(f"the plan is {found.verdict} as {what}: {found.reason}")
