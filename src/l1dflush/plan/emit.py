@@ -17,25 +17,14 @@ PAGE = 4096
 def machine_code(walk: Walk) -> bytes:
     """System V x86-64: the buffer's address in rdi, no other input; rax and rcx are overwritten."""
     code = Code()
-    _loop(code, _warm_up(walk), PAGE)
+    warm_up = _warm_up(walk)
+    code.upward_loop(warm_up.begin, warm_up.end, PAGE)
     code.lfence()
     for stretch in walk.stretches:
-        _loop(code, stretch, walk.step)
+        code.upward_loop(stretch.begin, stretch.end, walk.step)
     code.lfence()
     code.ret()
     return bytes(code)
-
-
-def _loop(code: Code, stretch: Stretch, step: int) -> None:
-    if stretch.begin:
-        code.mov_rax(stretch.begin)
-    else:
-        code.xor_eax_eax()
-    loop = code.here
-    code.movzx_ecx_byte(0)
-    code.add_rax(step)
-    code.cmp_rax(stretch.end)
-    code.jne(loop)
 
 
 def _warm_up(walk: Walk) -> Stretch:

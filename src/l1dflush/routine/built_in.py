@@ -199,26 +199,16 @@ def generate(built_in: BuiltIn) -> bytes:
 
 def _walk(code: Code, built_in: BuiltIn, *, step: int, unroll: int, stagger: int, load_bytes: int) -> None:
     size = built_in.buffer_bytes
-    load = code.movzx_ecx_byte if load_bytes == 1 else code.mov_rcx_qword
     if built_in.order == "descending":
         code.mov_rax(size - step)
         loop = code.here
-        load(0)
+        code.load(0, load_bytes)
         code.sub_rax(step)
         code.jae(loop)
         return
-    to_zero = built_in.counter == "to-zero"
-    if to_zero:
-        code.mov_rax(-size)
-    else:
-        code.xor_eax_eax()
-    loop = code.here
-    for number in range(unroll):
-        load((size if to_zero else 0) + number * (step + stagger))
-    code.add_rax(step * unroll)
-    if not to_zero:
-        code.cmp_rax(size)
-    code.jne(loop)
+    begin, end = (-size, 0) if built_in.counter == "to-zero" else (0, size)
+    displacements = (number * (step + stagger) - begin for number in range(unroll))
+    code.upward_loop(begin, end, step * unroll, displacements, load_bytes=load_bytes)
 
 
 def _notes(tables: object, where: str) -> tuple[SourceNote, ...]:

@@ -8,10 +8,12 @@ loaded values go to rcx.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 
 class Code:
-    """Machine code under construction. Each method appends one instruction and is named after it."""
+    """Machine code under construction. Each method but :meth:`upward_loop` appends one instruction and is named
+    after it."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -44,6 +46,13 @@ class Code:
     def mov_rcx_qword(self, displacement: int) -> None:
         """``mov rcx, qword ptr [rdi + rax + displacement]``."""
         self._load(b"\x48\x8b", displacement)
+
+    def load(self, displacement: int, load_bytes: int = 1) -> None:
+        """The one of the two that loads ``load_bytes``, 1 or 8."""
+        if load_bytes == 1:
+            self.movzx_ecx_byte(displacement)
+        else:
+            self.mov_rcx_qword(displacement)
 
     def _load(self, opcode: bytes, displacement: int) -> None:
         # ModRM: rcx (1) from memory by SIB; SIB: base rdi (7), index rax (0), scale 1.
@@ -85,6 +94,24 @@ class Code:
 
     def mfence(self) -> None:
         self._bytes += b"\x0f\xae\xf0"
+
+    def upward_loop(
+        self, begin: int, end: int, step: int, displacements: Iterable[int] = (0,), *, load_bytes: int = 1
+    ) -> None:
+        """:meth:`load` at each of ``displacements`` from rdi + rax, for rax from ``begin`` up to
+        ``end`` in steps of ``step`` bytes, ``end`` excluded."""
+        if begin:
+            self.mov_rax(begin)
+        else:
+            self.xor_eax_eax()
+        loop = self.here
+        for displacement in displacements:
+            self.load(displacement, load_bytes)
+        self.add_rax(step)
+        # The addition itself compares with zero.
+        if end:
+            self.cmp_rax(end)
+        self.jne(loop)
 
     def ret(self) -> None:
         self._bytes += b"\xc3"
