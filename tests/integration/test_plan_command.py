@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,13 @@ import jsonschema
 import pytest
 
 from l1dflush.cli.main import main
+from l1dflush.errors import UndecidedError
 from l1dflush.plan.walk import walk_of
 from l1dflush.report.json_report import schema
 from l1dflush.verdict.model import Verdict
 
 Capture = pytest.CaptureFixture[str]
+KERNEL = Path(__file__).parent / "kernel_stand_in"
 CACHE = ["--policy", "tree-PLRU", "--geometry", "32K,8,64"]
 needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -42,10 +45,13 @@ def test_the_json_is_as_published_and_its_code_is_the_text(capsys: Capture) -> N
 
 
 @needs_cc
-@pytest.mark.parametrize("form", ["c", "asm", "bytes"])
+@pytest.mark.parametrize("form", ["c", "asm", "kernel", "bytes"])
 def test_a_cache_that_is_smaller_than_a_page(form: str, capsys: Capture) -> None:
-    assert main(["plan", "--policy", "tree-PLRU", "--geometry", "512,8,64", "--emit", form]) == 0
-    assert "13 loads from 832 bytes" in capsys.readouterr().out
+    small = ["--policy", "tree-PLRU", "--geometry", "512,8,64"]
+    assert main(["plan", *small, "--emit", form]) == 0
+    assert "13 loads from 832 bytes empty the L1D (512B 8x64" in capsys.readouterr().out
+    assert main(["plan", *small, "--start", "steady", "--emit", form]) == 0
+    assert "8 loads from 512 bytes" in capsys.readouterr().out
 
 
 @needs_as
@@ -57,6 +63,112 @@ def test_what_cannot_be_decided_is_no_defect(monkeypatch: pytest.MonkeyPatch, ca
     assert main(["plan", *CACHE, "--emit", "asm"]) == 3
     out, err = capsys.readouterr()
     assert out == "" and "could not be proved as assembly: too slow" in err
+
+
+@needs_cc
+@pytest.mark.parametrize("more", [[], ["--start", "any", "--goal", "word"], ["--start", "steady"]], ids=str)
+def test_kernel_code_works_as_it_says(more: list[str], tmp_path: Path, capsys: Capture) -> None:
+    """Compiled as it is behind stand-ins for the kernel's headers, and run: allocation, content, failure, teardown."""
+    assert main(["plan", *CACHE, *more, "--emit", "kernel"]) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "plan.c").write_text(text)
+    program = tmp_path / "program"
+    flags = [
+        "-std=gnu11",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+        "-Werror",
+        "-O2",
+        f"-I{KERNEL}",
+        f"-I{tmp_path}",
+    ]
+    first = ["-DHAS_FIRST"] if "l1d_flush_first" in text else []
+    subprocess.run(["cc", *flags, *first, KERNEL / "run.c", "-o", program], check=True)
+    told = subprocess.run([program], check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    steady = "steady" in more
+    assert bool(first) == steady
+    order, pages = (5, 21) if steady else (4, 10 if "word" in more else 13)
+    assert told == [
+        "failed: -12, nothing changed",
+        f"setup: 0, order {order}, {pages} pages differ, first flush on {2 if steady else 0} CPUs",
+        "again: 0, nothing allocated",
+        "teardown: freed, nothing left",
+        "again: nothing freed",
+    ]
+
+
+@needs_cc
+def test_kernel_code_names_what_was_proved(capsys: Capture) -> None:
+    assert main(["plan", *CACHE, "--start", "steady", "--touches", "1", "--emit", "kernel", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, schema("plan"))
+    names = [f"{which}kernel C at -O{level}" for level in (0, 2) for which in ("", "the first flush of ")]
+    assert (document["form"], document["proved"], document["first_needs"]) == ("kernel", names, 20)
+    # 1280 loads: 20 of each of the 64 sets.
+    assert len(document["notes"]) == 1 and "1280 loads from 81920 bytes" in document["notes"][0]
+
+
+@needs_cc
+def test_both_flushes_of_kernel_code_are_proved(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    # One line less than is needed, in the first flush only.
+    monkeypatch.setattr("l1dflush.plan.first.walk_of", lambda word, shape: walk_of(word[:-1], shape))
+    assert main(["plan", *CACHE, "--start", "steady", "--emit", "kernel"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "the plan is REFUTED as the first flush of kernel C at -O0" in err
+
+
+def test_kernel_code_needs_a_first_flush_that_is_known(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def too_large(*_: object, **__: object) -> int:
+        raise UndecidedError("state-space-too-large", "too large")
+
+    monkeypatch.setattr("l1dflush.plan.first.needs", too_large)
+    assert main(["plan", *CACHE, "--start", "steady", "--emit", "kernel"]) == 3
+    out, err = capsys.readouterr()
+    assert out == "" and "how many loads a full flush takes was not found out (too large)" in err
+    monkeypatch.setattr("l1dflush.plan.first.needs", lambda *_, **__: None)
+    assert main(["plan", *CACHE, "--start", "steady", "--emit", "kernel"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "no number of loads is certain to be a full flush" in err
+
+
+@needs_cc
+@pytest.mark.parametrize("form", ["c", "asm", "bytes"])
+def test_every_form_says_what_has_to_come_first(form: str, capsys: Capture) -> None:
+    assert main(["plan", *CACHE, "--start", "steady", "--emit", form]) == 0
+    told = " ".join(capsys.readouterr().out.replace("#", " ").replace("*", " ").split())
+    assert "a full flush from another buffer has to come first; 832 loads from 53248 bytes are enough" in told
+    assert main(["plan", *CACHE, "--start", "any", "--emit", form]) == 0
+    assert "has to come first" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--policy", "LRU", "--geometry", "33K,8,64"], "--geometry: 66 sets"),
+        (["--policy", "LRU", "--geometry", "32K,17,64"], "--geometry: a cache of 17 ways"),
+        (["--policy", "LRU", "--geometry", "32K,8"], "--geometry: '32K,8' is not a geometry"),
+        (["--cpu", "skylake", "--geometry", "33K,8,64"], "--cpu and --geometry exclude each other"),
+        (["--cpu", "skylake", "--host"], "--cpu and --host exclude each other"),
+        (["--policy", "LRU", "--host", "--geometry", "32K,8,64"], "--geometry and --host exclude each other"),
+        ([*CACHE, "--touches", "-1"], "'--touches': Input should be greater than or equal to 0"),
+        ([*CACHE, "--start", "hot"], "--start: unknown start 'hot'"),
+        ([*CACHE, "--emit", "rust"], "'--emit'"),
+        (["--policy", "tree-PLRU", "--geometry", "4M,8,64", "--emit", "kernel"], "--emit kernel: a kernel allocates"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line(arguments: list[str], told: str, capsys: Capture) -> None:
+    assert main(["plan", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and told in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--emit", "kernel"], ["--emit", "c"], ["--start", "steady"]], ids=str)
+def test_never_is_said_and_no_code_is_written(more: list[str], capsys: Capture) -> None:
+    assert main(["plan", "--policy", "LIP", "--geometry", "32K,8,64", *more]) == 2
+    out, err = capsys.readouterr()
+    assert "LIP, 32K 8x64: never" in out and "asm" not in out and err == ""
 
 
 def test_never(capsys: Capture) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,18 +18,22 @@ from l1dflush.errors import InputError, UndecidedError
 
 if TYPE_CHECKING:
     from l1dflush.plan.model import PlanResult
+    from l1dflush.plan.planned import Planned
     from l1dflush.plan.walk import Walk
+    from l1dflush.proof.conditions import Conditions
     from l1dflush.proof.limits import Limits
     from l1dflush.verdict.sizes import Asked
 
 # For each assumption that might save something.
 _SECONDS_SAVING = 5.0
 _NAME = "l1d_flush"
+_LEVELS = ("0", "2")
 _EXAMPLES = """\b
 Examples:
   l1dflush plan --cpu skylake                      how many loads are enough, and why
   l1dflush plan --cpu "Ice Lake" --emit c          a function for GCC and Clang
   l1dflush plan --cpu skylake --start steady --emit asm
+  l1dflush plan --cpu skylake --emit kernel        C for Linux, with setup and teardown
   l1dflush plan --policy FIFO --geometry 32K,8,64 --goal buffer
 
 \b
@@ -48,6 +54,7 @@ class Form(StrEnum):
 
     C = "c"
     ASM = "asm"
+    KERNEL = "kernel"
     BYTES = "bytes"
 
 
@@ -102,9 +109,10 @@ def plan(
     with progress(f"planning for {asked[0].policy.name} at {asked[0].policy.ways} ways ..."):
         # Whoever wants code has read the report before.
         saving = None if emit is not None else Limits(prover_memory, _SECONDS_SAVING)
-        result, walk = planned(asked[0], Goal(goal.value), Limits(prover_memory, limit), saving)
-    if emit is not None and walk is not None:
-        result = _with_code(result, walk, asked[0], emit, Limits(prover_memory, limit))
+        made = planned(asked[0], Goal(goal.value), Limits(prover_memory, limit), saving)
+    result = made.result
+    if emit is not None and made.walk is not None:
+        result = _with_code(made, made.walk, asked[0], emit, Limits(prover_memory, limit))
     return Outcome(result.exit_status, _text(result, json, no_color))
 
 
@@ -120,52 +128,95 @@ def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
     return Page(lambda width: plan_lines(result, width), no_color)
 
 
-def _with_code(result: PlanResult, walk: Walk, asked: Asked, form: Form, limits: Limits) -> PlanResult:
-    """The result with code, after that was proved. Raises UndecidedError where that cannot be decided, and RuntimeError
-    if it is refuted."""
-    from l1dflush.plan import emit as emitted  # noqa: PLC0415
-    from l1dflush.plan.planned import title_of  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What is proved of code: of ``function`` where there are several, at ``level`` of the C compiler."""
 
-    title = title_of(result)
+    what: str
+    suffix: str
+    source: str
+    conditions: Conditions
+    bind: Mapping[str, str]
+    level: str = "2"
+    function: str | None = None
+
+
+# Of a small cache the walk is too short to be recognised as one.
+_ARGUMENT = {"rdi": "buffer"}
+
+
+def _with_code(made: Planned, walk: Walk, asked: Asked, form: Form, limits: Limits) -> PlanResult:
+    """The result with code, after that was proved. Raises UndecidedError where that cannot be decided, InputError where
+    a kernel cannot have it, and RuntimeError if it is refuted."""
+    from l1dflush.plan import emit as emitted  # noqa: PLC0415
+    from l1dflush.plan.planned import head_of  # noqa: PLC0415
+
+    head, conditions = head_of(made.result), asked.conditions
     match form:
         case Form.C:
-            made = emitted.c_function(walk, _NAME, title)
-            checked = [(".c", made, level, f"C at -O{level}") for level in ("0", "2")]
+            code = emitted.c_function(walk, _NAME, head)
+            checks = [_Check(f"C at -O{level}", ".c", code, conditions, _ARGUMENT, level) for level in _LEVELS]
         case Form.ASM:
-            made = emitted.assembly(walk, _NAME, title)
-            checked = [(".s", made, "2", "assembly")]
+            code = emitted.assembly(walk, _NAME, head)
+            checks = [_Check("assembly", ".s", code, conditions, _ARGUMENT)]
+        case Form.KERNEL:
+            code, checks = _for_a_kernel(made, walk, conditions)
         case Form.BYTES:
             raw = emitted.machine_code(walk)
-            made = emitted.hexadecimal(raw, title)
-            checked = [(".s", emitted.as_data(raw, _NAME), "2", "bytes")]
-    for suffix, source, level, what in checked:
-        with progress(f"proving the plan as {what} ..."):
-            _prove(source, suffix, level, asked, what, limits)
-    return result.model_copy(update={"form": form.value, "code": made, "proved": tuple(what for *_, what in checked)})
+            code = emitted.hexadecimal(raw, head)
+            checks = [_Check("bytes", ".s", emitted.as_data(raw, _NAME), conditions, _ARGUMENT)]
+    for check in checks:
+        with progress(f"proving the plan as {check.what} ..."):
+            _prove(check, asked, limits)
+    return made.result.model_copy(
+        update={"form": form.value, "code": code, "proved": tuple(check.what for check in checks)}
+    )
 
 
-def _prove(source: str, suffix: str, level: str, asked: Asked, what: str, limits: Limits) -> None:
+def _for_a_kernel(made: Planned, walk: Walk, conditions: Conditions) -> tuple[str, list[_Check]]:
+    from l1dflush.plan import kernel  # noqa: PLC0415
+    from l1dflush.plan.emit import PAGE  # noqa: PLC0415
+    from l1dflush.plan.planned import head_of  # noqa: PLC0415
+
+    first = made.first
+    if first is not None and first.missing is not None:
+        raise first.missing
+    code = kernel.kernel_source(walk, head_of(made.result), None if first is None else first.walk)
+    checks: list[_Check] = []
+    for level in _LEVELS:
+        # The pointer is a variable of the file. Named as the buffer, it is one itself: only where it has to be.
+        bind = {kernel.POINTER: "buffer"} if walk.buffer_bytes < PAGE else {}
+        what = f"kernel C at -O{level}"
+        checks.append(_Check(what, ".c", code, conditions, bind, level, kernel.FLUSH))
+        if first is not None and first.walk is not None:
+            bind = {kernel.FIRST_POINTER: "buffer"} if first.walk.buffer_bytes < PAGE else {}
+            what = f"the first flush of {what}"
+            checks.append(_Check(what, ".c", code, first.conditions, bind, level, kernel.FIRST))
+    return code, checks
+
+
+def _prove(check: _Check, asked: Asked, limits: Limits) -> None:
     from l1dflush.isolation.judged import verify  # noqa: PLC0415
     from l1dflush.verdict.model import Verdict  # noqa: PLC0415
     from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="l1dflush-") as folder:
-        path = Path(folder) / f"plan{suffix}"
-        path.write_text(source, encoding="ascii")
+        path = Path(folder) / f"plan{check.suffix}"
+        path.write_text(check.source, encoding="ascii")
         options_there = VerifyOptions(
+            function=check.function,
             policy=asked.policy,
             geometry=asked.geometry,
-            conditions=asked.conditions,
-            # Of a small cache the walk is too short to be recognised as one.
-            bind={"rdi": "buffer"},
-            optimize=level,
+            conditions=check.conditions,
+            bind=check.bind,
+            optimize=check.level,
             max_seconds=limits.seconds or options.seconds(None),
             memory=limits.memory,
         )
         found = verify(str(path), options_there)
     if found.verdict is Verdict.UNDECIDED:
         cause = found.cause or found.rows[0].cause or "undecided"
-        raise UndecidedError(cause, f"the plan could not be proved as {what}: {found.reason}")
+        raise UndecidedError(cause, f"the plan could not be proved as {check.what}: {found.reason}")
     if found.verdict is not Verdict.PROVED:
         # A plan whose own code does not prove is a defect of this program, whatever the reason.
-        raise RuntimeError(f"the plan is {found.verdict} as {what}: {found.reason}")
+        raise RuntimeError(f"the plan is {found.verdict} as {check.what}: {found.reason}")

@@ -6,7 +6,8 @@ little it optimises, keeps a counter in memory and touches it between two lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 
 from l1dflush.plan.walk import Stretch, Walk
 from l1dflush.routine.encode import Code
@@ -32,13 +33,20 @@ def _warm_up(walk: Walk) -> Stretch:
     return Stretch(0, -(-walk.buffer_bytes // PAGE) * PAGE)
 
 
-def _instructions(walk: Walk, pointer: str, r: str) -> Iterator[str]:
-    """The same in AT&T syntax, without the return; ``r`` is what registers begin with."""
-    yield from _loop_text(_warm_up(walk), PAGE, 1, pointer, r)
-    yield "lfence"
+def parts(walk: Walk, pointer: str, r: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The same in AT&T syntax, without the return: what comes next, and its instructions. ``r`` is what registers begin
+    with."""
+    warm_up = (*_loop_text(_warm_up(walk), PAGE, 1, pointer, r), "lfence")
+    yield "a load from every page, so that no page walk comes in between later", warm_up
     for number, stretch in enumerate(walk.stretches, 2):
-        yield from _loop_text(stretch, walk.step, number, pointer, r)
-    yield "lfence"
+        loop = tuple(_loop_text(stretch, walk.step, number, pointer, r))
+        yield f"every line from byte {stretch.begin:#x} up to {stretch.end:#x}", loop
+    yield "no load is still in flight behind this", ("lfence",)
+
+
+def _instructions(walk: Walk, pointer: str, r: str) -> Iterator[str]:
+    for _, lines in parts(walk, pointer, r):
+        yield from lines
 
 
 def _loop_text(stretch: Stretch, step: int, label: int, pointer: str, r: str) -> Iterator[str]:
@@ -49,37 +57,61 @@ def _loop_text(stretch: Stretch, step: int, label: int, pointer: str, r: str) ->
     yield f"jne\t{label}b"
 
 
-def assembly(walk: Walk, name: str, title: str) -> str:
-    """The same as a function for GNU as, in AT&T syntax."""
-    head = [f"# {title}", "\t.text", f"\t.globl\t{name}", f"\t.type\t{name}, @function", f"{name}:"]
+def assembly(walk: Walk, name: str, head: Sequence[str]) -> str:
+    """The same as a function for GNU as, in AT&T syntax; ``head`` are paragraphs for a comment."""
+    start = ["\t.text", f"\t.globl\t{name}", f"\t.type\t{name}, @function", f"{name}:"]
     body = [line if line[0].isdigit() else f"\t{line}" for line in _instructions(walk, "%rdi", "%")]
     tail = ["\tret", f"\t.size\t{name}, . - {name}", '\t.section\t.note.GNU-stack, "", @progbits']
-    return "\n".join([*head, *body, *tail]) + "\n"
+    return "\n".join([*_hash_comment(head), *start, *body, *tail]) + "\n"
 
 
-def c_function(walk: Walk, name: str, title: str) -> str:
+def c_function(walk: Walk, name: str, head: Sequence[str]) -> str:
     """The same as a function for GCC and Clang on x86-64, with the buffer's address as its argument."""
-    return f"/* {title} */\nvoid {name}(const void *buffer)\n{{\n{asm_statement(walk, 'buffer')}}}\n"
+    return f"{c_comment(head)}void {name}(const void *buffer)\n{{\n{asm_statement(walk, 'buffer')}}}\n"
 
 
 def asm_statement(walk: Walk, pointer: str) -> str:
     """The loops as one statement of inline assembly."""
-    body = "\n".join(f"\t\t{_quoted(line)}" for line in _instructions(walk, "%0", "%%"))
-    return (
-        f"\t__asm__ __volatile__(\n{body}\n"
-        f'\t\t: : "r" ({pointer}) : "rax", "rcx", "cc", "memory");\n'
-    )  # fmt: skip
+    body = "\n".join(f"\t\t{quoted(line)}" for line in _instructions(walk, "%0", "%%"))
+    return f"\t__asm__ __volatile__(\n{body}\n\t\t{operands(pointer)});\n"
 
 
-def _quoted(line: str) -> str:
+def operands(pointer: str) -> str:
+    """What follows the instructions in a statement of inline assembly."""
+    return f': : "r" ({pointer}) : "rax", "rcx", "cc", "memory"'
+
+
+def quoted(line: str) -> str:
+    """An instruction as a C string."""
     text = line.replace("\t", "\\t")
     return f'"{text}\\n\\t"'
 
 
-def hexadecimal(code: bytes, title: str) -> str:
+def c_comment(head: Sequence[str]) -> str:
+    """Paragraphs as a C comment: one line if that is all there is to say, else a block as kernels have it."""
+    if len(head) == 1:
+        return f"/* {head[0]} */\n"
+    lines = [f" * {line}".rstrip() for line in _wrapped(head)]
+    return "\n".join(["/*", *lines, " */"]) + "\n"
+
+
+def _hash_comment(head: Sequence[str]) -> list[str]:
+    lines = [head[0]] if len(head) == 1 else _wrapped(head)
+    return [f"# {line}".rstrip() for line in lines]
+
+
+def _wrapped(head: Sequence[str]) -> list[str]:
+    """Paragraphs in lines, with an empty one between two."""
+    lines: list[str] = []
+    for paragraph in head:
+        lines += ["", *textwrap.wrap(paragraph, 77, break_long_words=False, break_on_hyphens=False)]
+    return lines[1:]
+
+
+def hexadecimal(code: bytes, head: Sequence[str]) -> str:
     """Machine code as text: 16 bytes a line."""
     rows = (code[at : at + 16].hex(" ") for at in range(0, len(code), 16))
-    return "\n".join([f"# {title}", *rows]) + "\n"
+    return "\n".join([*_hash_comment(head), *rows]) + "\n"
 
 
 def as_data(code: bytes, name: str) -> str:

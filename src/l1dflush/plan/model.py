@@ -45,7 +45,19 @@ class PlanResult(_Model):
     loads: int = Field(description="loads over all sets")
     buffer_bytes: int = Field(description="size of the buffer")
     savings: tuple[SavingInfo, ...] = Field(description="for the goal loads, and where no code was asked for")
-    form: str | None = Field(description="the form of the code: c, asm or bytes; null if none was asked for")
+    first_needs: int | None = Field(
+        description="for a steady start that assumes that no line of the buffer is cached: accesses to every set of the"
+        " full flush from another buffer that comes first; null if none is needed, enough or known, see the notes"
+    )
+    notes: tuple[str, ...] = Field(description="what whoever uses the plan has to see to, for a person")
+    form: str | None = Field(description="the form of the code: c, asm, kernel or bytes; null if none was asked for")
     code: str | None = Field(description="the code, which was proved before it was written; null as above")
     proved: tuple[str, ...] = Field(description="as what the code was proved; empty without code")
     exit_status: int
+
+    @property
+    def cache(self) -> str:
+        """The cache in short: ``32K 8x64``, size, ways and line."""
+        shape = self.geometry
+        size = f"{shape.size >> 10}K" if shape.size % 1024 == 0 else f"{shape.size}B"
+        return f"{size} {shape.ways}x{shape.line}"

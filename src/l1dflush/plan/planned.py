@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from l1dflush import __version__
-from l1dflush.plan.find import Goal, NeverError, find, savings
+from l1dflush.plan.find import Found, Goal, NeverError, find, savings
+from l1dflush.plan.first import First, first_flush
 from l1dflush.plan.model import PlanResult, SavingInfo
 from l1dflush.plan.walk import Walk, walk_of
 from l1dflush.proof.limits import Limits
@@ -11,10 +14,18 @@ from l1dflush.verdict.model import ExitStatus, GeometryInfo, Verdict
 from l1dflush.verdict.sizes import Asked
 
 
-def planned(
-    asked: Asked, goal: Goal, limits: Limits, limits_of_savings: Limits | None = None
-) -> tuple[PlanResult, Walk | None]:
-    """The plan for one cache, and its walk; None where no number of accesses is enough.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan: the ``walk`` is None where no number of accesses is enough, ``first`` where no other flush has to come
+    before it."""
+
+    result: PlanResult
+    walk: Walk | None
+    first: First | None
+
+
+def planned(asked: Asked, goal: Goal, limits: Limits, limits_of_savings: Limits | None = None) -> Planned:
+    """The plan for one cache.
 
     ``limits_of_savings`` hold for each further assumption; None: they are not asked about. Raises ValueError if
     ``asked`` names no geometry, and as :func:`l1dflush.plan.find.find`.
@@ -22,10 +33,13 @@ def planned(
     shape, conditions = asked.geometry, asked.conditions
     if shape is None:
         raise ValueError("a plan is for a cache")
-    found, walk = None, None
+    found: Found | None = None
+    walk: Walk | None = None
+    first: First | None = None
     try:
         found = find(asked.policy, shape, conditions, goal, limits)
         walk = walk_of(found.word, shape)
+        first = first_flush(asked.policy, shape, found, limits)
     except NeverError:
         pass
     # Where nothing is enough, nothing is saved; and what is saved are loads.
@@ -57,20 +71,25 @@ def planned(
         loads=0 if walk is None else walk.loads,
         buffer_bytes=0 if walk is None else walk.buffer_bytes,
         savings=saved,
+        first_needs=None if first is None else first.needs,
+        notes=() if first is None else (first.note,),
         form=None,
         code=None,
         proved=(),
         exit_status=ExitStatus.REFUTED if found is None else ExitStatus.FINE,
     )
-    return result, walk
+    return Planned(result, walk, first)
 
 
 def title_of(result: PlanResult) -> str:
     """One line that says what code of this plan is, and what it was proved for."""
-    shape = result.geometry
-    cache = f"{shape.size >> 10}K {shape.ways}x{shape.line}, {result.policy}"
     touches = f", touched {result.touches} times" if result.touches else ""
     return (
-        f"{result.loads} loads from {result.buffer_bytes} bytes empty the L1D ({cache}) from {result.start}{touches};"
-        f" l1dflush {result.tool_version}"
+        f"{result.loads} loads from {result.buffer_bytes} bytes empty the L1D ({result.cache}, {result.policy})"
+        f" from {result.start}{touches}; l1dflush {result.tool_version}"
     )
+
+
+def head_of(result: PlanResult) -> tuple[str, ...]:
+    """The paragraphs that code of this plan begins with."""
+    return title_of(result), *(f"{note[:1].upper()}{note[1:]}." for note in result.notes)

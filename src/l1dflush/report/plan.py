@@ -14,22 +14,23 @@ _LONGEST_WORD = 32
 
 def plan_lines(result: PlanResult, width: int) -> list[Text]:
     """The whole report."""
-    shape = result.geometry
     known = f" ({result.policy_certainty})" if result.policy_certainty != "given" else ""
     name = safe(f"{result.title + ', ' if result.title else ''}{result.policy}{known}")
-    cache = f"{shape.size >> 10}K {shape.ways}x{shape.line}"
     if result.verdict is Verdict.REFUTED:
-        lines = [Text(f"{name}, {cache}", "bold").append(": never", "bold red")]
+        lines = [Text(f"{name}, {result.cache}", "bold").append(": never", "bold red")]
         lines += paragraph("no number of accesses is certain to empty a set", width, indent="  ")
     else:
-        lines = [Text(f"{name}, {cache}", "bold").append(f": {len(result.word)} accesses a set", "bold green")]
+        lines = [Text(f"{name}, {result.cache}", "bold").append(f": {len(result.word)} accesses a set", "bold green")]
         lines += paragraph(_cost(result), width, indent="  ")
     touches = f"{result.touches or 'no'} touch{'' if result.touches == 1 else 'es'} by others"
     lines += paragraph(f"{result.start}: {result.start_meaning}; {touches}", width, first="  start  ", indent=" " * 9)
+    for note in result.notes:
+        lines += paragraph(note, width, first="  note   ", indent=" " * 9)
     if result.savings:
         lines += [Text(), *_savings(result, width)]
     if result.verdict is Verdict.PROVED:
-        lines += [Text(), *paragraph("--emit c, asm or bytes writes code, which is proved before", width, style="dim")]
+        how = "--emit c, asm, kernel or bytes writes code, which is proved before"
+        lines += [Text(), *paragraph(how, width, style="dim")]
     return lines
 
 

@@ -1,0 +1,1 @@
+#define mb() __sync_synchronize()

@@ -1,0 +1,1 @@
+void *page_address(const struct page *page);

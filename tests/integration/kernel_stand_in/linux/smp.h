@@ -1,0 +1,1 @@
+void on_each_cpu(void (*function)(void *), void *info, int wait);
