@@ -142,6 +142,18 @@ def test_every_form_says_what_has_to_come_first(form: str, capsys: Capture) -> N
     assert "has to come first" not in capsys.readouterr().out
 
 
+@needs_cc
+@pytest.mark.parametrize("form", ["c", "asm", "kernel", "bytes"])
+def test_a_policy_may_come_from_a_file_of_any_name(form: str, tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "zwei\nWege *\\ ü.txt"
+    rows = [f"new{now} {what} {way} -> new{way}" for now in (0, 1) for what in ("hit", "fill") for way in (0, 1)]
+    rows += ["new0 miss -> 1 new1", "new1 miss -> 0 new0"]
+    file.write_text("\n".join(["ways 2", "start new0", *rows, ""]))
+    assert main(["plan", "--policy", str(file), "--geometry", "8K,2,64", "--emit", form]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii() and "zwei Wege" in out.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

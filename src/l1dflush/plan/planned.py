@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from l1dflush import __version__
+from l1dflush.errors import one_line
 from l1dflush.plan.find import Found, Goal, NeverError, find, savings
 from l1dflush.plan.first import First, first_flush
 from l1dflush.plan.model import PlanResult, SavingInfo
@@ -91,5 +92,6 @@ def title_of(result: PlanResult) -> str:
 
 
 def head_of(result: PlanResult) -> tuple[str, ...]:
-    """The paragraphs that code of this plan begins with."""
-    return title_of(result), *(f"{note[:1].upper()}{note[1:]}." for note in result.notes)
+    """The paragraphs that code of this plan begins with: plain ASCII, whatever the file of a policy is called."""
+    told = (title_of(result), *(f"{note[:1].upper()}{note[1:]}." for note in result.notes))
+    return tuple(one_line(text).encode("ascii", "replace").decode("ascii") for text in told)
