@@ -9,6 +9,7 @@
 
 #include "bind/chance.hpp"
 #include "bind/layers.hpp"
+#include "bind/native.hpp"
 #include "bind/policies.hpp"
 #include "bind/question.hpp"
 #include "bind/run.hpp"
@@ -81,6 +82,7 @@ NB_MODULE(_core, m) {
     nb::exception<UnknownFill>(m, "UnknownFillError", PyExc_RuntimeError);
     bind_chance(m);
     bind_layers(m);
+    bind_native(m);
     bind_policies(m);
     bind_simulate(m);
     bind_shortest(m);

@@ -13,7 +13,8 @@ All searches release the GIL and stop at Ctrl-C.
 What a state is and why the searches are exact: ``core/prover/state.hpp`` and ``docs/theory.md``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -323,3 +324,60 @@ class Simulator:
 
     def reset(self) -> None:
         """Empty, with the policy states and random numbers of the start."""
+
+NATIVE: bool
+"""Whether the core has native flushes: built for Linux on x86-64."""
+
+LARGEST_BUFFER: int
+"""The largest size :class:`NativeFlush` takes, in bytes."""
+
+def native_code(routine: str) -> bytes:
+    """The machine code that runs, read back from where it runs: ``seed``, ``planned`` or ``fill``.
+
+    System V x86-64: the buffer in rdi, its size in rsi. Raises ValueError for another name, and
+    :class:`l1dflush.errors.NoNativeCodeError`.
+    """
+
+def current_cpu() -> int:
+    """The number of the CPU that the calling thread runs on, as of now; -1 where the system does not say."""
+
+class NativeFlush:
+    """A buffer and a routine that reads it. A call flushes once, and again if the thread was moved to another CPU
+    meanwhile; a move away and back is not noticed.
+
+    The buffer is in a huge page if the kernel gives one that may be locked, and otherwise in small ones; its pages
+    differ from each other, are read-only, locked, not merged, and not inherited by fork. A call holds the GIL, so
+    threads flush and close one after the other. Raises FlusherClosedError and FlusherForkedError (all of
+    :mod:`l1dflush.errors`).
+    """
+
+    @overload
+    def __init__(self, routine: str, size: int, *, first_size: int = 0) -> None:
+        """``size`` in bytes, whole pages. ``first_size``, if not 0, is that of a second buffer, which the same routine
+        reads before the flush, the first time on every CPU.
+
+        Raises ValueError for a size or a name that is none, NoNativeCodeError, AllocationError and LockedMemoryError.
+        """
+
+    @overload
+    def __init__(self, other: Callable[[], object]) -> None:
+        """Has no buffer; a call calls ``other``, which must not refer to this object."""
+
+    def __call__(self) -> None: ...
+    def repeat(self, times: int) -> None:
+        """The bare routine over the buffer, so many times: what a measurement compares a call with."""
+
+    def close(self) -> None:
+        """Gives the memory back; nothing happens the second time."""
+
+    def content(self) -> bytes:
+        """What stands in the buffer."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def huge_page(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...

@@ -37,6 +37,43 @@ class UndecidedError(L1dflushError):
         super().__init__(f"{text} ({self.hint})" if self.hint else text)
 
 
+class FlusherError(L1dflushError):
+    """A flush cannot be set up on this machine, or not be done now. What went wrong has a class of its own each."""
+
+    def __init__(self, what: str, *, hint: str | None = None) -> None:
+        self.what = one_line(what)
+        self.hint = one_line(hint) if hint else None
+        super().__init__(f"{self.what} ({self.hint})" if self.hint else self.what)
+
+
+class NoNativeCodeError(FlusherError):
+    """The core has no native flush for this machine: it is not Linux on x86-64."""
+
+
+class AllocationError(FlusherError):
+    """The kernel refused a step of setting up the buffer; the text has the call and the kernel's reason."""
+
+
+class LockedMemoryError(FlusherError):
+    """The buffer may not be locked in memory (``RLIMIT_MEMLOCK``); the text has the limit and what was wanted."""
+
+
+class FlusherClosedError(FlusherError):
+    """A flusher was used after it was closed."""
+
+
+class FlusherForkedError(FlusherError):
+    """A flusher was used in a child process, which did not inherit the buffer."""
+
+
+class MsrUnavailableError(FlusherError):
+    """The CPU's own flush command cannot be given from here; the text says why not."""
+
+
+class NoPlanError(FlusherError):
+    """No number of lines is known to be enough for this CPU, and the seed's routine was not asked for."""
+
+
 class InternalError(Exception):
     """A defect of this package that showed in the child process that did the work.
 

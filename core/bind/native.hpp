@@ -1,0 +1,10 @@
+// The native flushes, for Python.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace l1dflush {
+
+void bind_native(nanobind::module_ &m);
+
+}  // namespace l1dflush

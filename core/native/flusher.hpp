@@ -1,0 +1,100 @@
+// A buffer, and the routine that reads it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "native/buffer.hpp"
+#include "native/routine.hpp"
+
+#if L1DFLUSH_NATIVE
+#include <sched.h>
+#endif
+
+namespace l1dflush::native {
+
+// Called after it was closed.
+class Closed : public std::runtime_error {
+public:
+    Closed() : std::runtime_error("the flusher is closed") {}
+};
+
+class Forked : public std::runtime_error {
+public:
+    Forked() : std::runtime_error("a flusher is not inherited by fork: its buffer is the parent's") {}
+};
+
+// The CPU that the calling thread runs on; -1 where the system does not say.
+inline int current_cpu() {
+#if L1DFLUSH_NATIVE
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+// `first_bytes` (0: none) is the size of a second buffer, which the same routine reads before the flush, the first time
+// on every CPU. Not safe to be used by two threads at once; its caller sees to that.
+class Flusher {
+public:
+    Flusher(const std::string &name, std::size_t bytes, std::size_t first_bytes) : routine_(routine(name)) {
+#if L1DFLUSH_NATIVE
+        buffer_ = std::make_unique<Buffer>(bytes);
+        if (first_bytes) first_ = std::make_unique<Buffer>(first_bytes);
+#else
+        (void)bytes, (void)first_bytes;
+#endif
+    }
+
+    // Again if the thread was moved to another CPU in between, where half a flush would be none. A move away and back
+    // is not noticed.
+    void operator()() {
+        check();
+#if L1DFLUSH_NATIVE
+        int cpu = current_cpu();
+        for (;;) {
+            const bool is_first = first_ && !seen(cpu);
+            if (is_first) routine_.run(first_->data(), first_->bytes());
+            routine_.run(buffer_->data(), buffer_->bytes());
+            const int now = current_cpu();
+            if (now == cpu) {
+                if (is_first) see(cpu);
+                return;
+            }
+            cpu = now;
+        }
+#endif
+    }
+
+    // The bare routine over the buffer, for measurements.
+    void repeat(std::size_t times) {
+        check();
+#if L1DFLUSH_NATIVE
+        for (; times; --times) routine_.run(buffer_->data(), buffer_->bytes());
+#endif
+    }
+
+    const Buffer *buffer() const { return buffer_.get(); }
+
+private:
+    void check() const {
+        if (!buffer_->here()) throw Forked();
+    }
+
+    bool seen(int cpu) const { return cpu >= 0 && static_cast<std::size_t>(cpu) < seen_.size() && seen_[cpu]; }
+
+    void see(int cpu) {
+        if (cpu < 0) return;
+        if (static_cast<std::size_t>(cpu) >= seen_.size()) seen_.resize(static_cast<std::size_t>(cpu) + 1);
+        seen_[static_cast<std::size_t>(cpu)] = true;
+    }
+
+    Routine routine_;
+    std::unique_ptr<Buffer> buffer_, first_;
+    std::vector<bool> seen_;
+};
+
+}  // namespace l1dflush::native
