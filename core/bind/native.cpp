@@ -1,8 +1,8 @@
 // The native flushes, for Python. The API is described in src/l1dflush/_core.pyi.
 #include "bind/native.hpp"
 
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <utility>
@@ -132,5 +132,6 @@ void l1dflush::bind_native(nb::module_ &m) {
         .def_prop_ro("address", [](Flush &f) { return reinterpret_cast<std::uintptr_t>(f.buffer().data()); })
         .def_prop_ro("size", [](Flush &f) { return f.buffer().bytes(); })
         .def_prop_ro("huge_page", [](Flush &f) { return f.buffer().huge(); })
+        .def_prop_ro("started_on", [](Flush &f) { return f.open().started_on(); })
         .def_prop_ro("closed", &Flush::closed);
 }

@@ -79,6 +79,14 @@ public:
 
     const Buffer *buffer() const { return buffer_.get(); }
 
+    // The CPUs on which the second buffer was read.
+    std::vector<int> started_on() const {
+        std::vector<int> found;
+        for (std::size_t cpu = 0; cpu < seen_.size(); ++cpu)
+            if (seen_[cpu]) found.push_back(static_cast<int>(cpu));
+        return found;
+    }
+
 private:
     void check() const {
         if (!buffer_->here()) throw Forked();

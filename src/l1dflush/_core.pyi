@@ -380,4 +380,8 @@ class NativeFlush:
     @property
     def huge_page(self) -> bool: ...
     @property
+    def started_on(self) -> list[int]:
+        """The CPUs on which the second buffer was read."""
+
+    @property
     def closed(self) -> bool: ...

@@ -74,6 +74,10 @@ class NoPlanError(FlusherError):
     """No number of lines is known to be enough for this CPU, and the seed's routine was not asked for."""
 
 
+class NoTaskFlushError(FlusherError):
+    """The kernel does not flush the L1D for single tasks here; the text says why not."""
+
+
 class InternalError(Exception):
     """A defect of this package that showed in the child process that did the work.
 

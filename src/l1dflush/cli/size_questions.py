@@ -160,17 +160,11 @@ def _caches(wanted: Wanted) -> Sequence[_Cache]:
             return (_Cache(Geometry.parse(wanted.geometry)),)
         except InputError as error:
             raise InputError(error.what, where="--geometry", hint=error.hint) from None
-    catalogue = load_catalogue(wanted.cpu_folders)
     if wanted.cpus:
+        catalogue = load_catalogue(wanted.cpu_folders)
         cpus = {cpu.name: cpu for cpu in map(catalogue.get, wanted.cpus)}
         return [_Cache(cpu.geometry, cpu.title, (cpu,)) for cpu in cpus.values()]
-    from l1dflush.host.l1d import l1d_geometry, signature  # noqa: PLC0415
+    from l1dflush.host.this_cpu import this_cpu  # noqa: PLC0415
 
-    shape, said = l1d_geometry(), signature()
-    if said is None:
-        return (_Cache(shape, "this machine"),)
-    found = catalogue.find(said.vendor, said.family, said.model, said.stepping)
-    # Of hybrids the one with this cache; a virtual machine may say anything.
-    found = [cpu for cpu in found if cpu.geometry == shape]
-    title = " or ".join(cpu.title for cpu in found) or f"{said.vendor} family {said.family} model {said.model}"
-    return (_Cache(shape, f"this machine ({title})", tuple(found)),)
+    found = this_cpu(wanted.cpu_folders)
+    return (_Cache(found.geometry, f"this machine ({found.title})" if found.title else "this machine", found.cpus),)

@@ -47,6 +47,16 @@ def signature(cpuinfo: Path = CPUINFO) -> Signature | None:
     return Signature(said["vendor_id"], family, model, stepping, said.get("model name", ""))
 
 
+def has_flush_command(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether the first CPU says that it has the command that flushes the L1D (IA32_FLUSH_CMD)."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return flags is not None and "flush_l1d" in flags[1].split()
+
+
 def _geometry(folder: Path) -> Geometry:
     size, ways, line, sets = (
         _number(folder, name) for name in ("size", "ways_of_associativity", "coherency_line_size", "number_of_sets")
