@@ -47,11 +47,12 @@ struct Flush {
     nb::object other;
 
     Flusher &open() {
+        if (other) throw nb::value_error("this flusher reads no buffer");
         if (!routine) throw Closed();
         return *routine;
     }
 
-    const Buffer &buffer() { return *open().buffer(); }
+    const Buffer &buffer() { return open().buffer(); }
 
     void close() {
         routine.reset();

@@ -65,7 +65,7 @@ std::uint64_t mixed(std::uint64_t value) {
         (error != ENOMEM && error != EPERM))
         fail("mlock", error);
     throw LockedMemoryLimit(std::to_string(bytes) + " bytes were to be locked in memory, " + std::to_string(locked) +
-                            " are, and the limit (RLIMIT_MEMLOCK) is " + std::to_string(limit.rlim_cur));
+                            " are, and the limit (RLIMIT_MEMLOCK, ulimit -l) is " + std::to_string(limit.rlim_cur));
 }
 
 }  // namespace
@@ -150,6 +150,20 @@ void Buffer::settle() {
         words[at] = mixed(first + at * sizeof *words / page);
     if (mprotect(data_, mapped_, PROT_READ)) fail("mprotect", errno);
 }
+
+}  // namespace l1dflush::native
+
+#else
+
+#include "native/routine.hpp"
+
+namespace l1dflush::native {
+
+unsigned Buffer::forks = 0;
+
+Buffer::Buffer(std::size_t bytes) : bytes_(bytes), generation_(forks) { throw NoNativeCode(); }
+
+Buffer::~Buffer() = default;
 
 }  // namespace l1dflush::native
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -40,44 +40,39 @@ inline int current_cpu() {
 // on every CPU. Not safe to be used by two threads at once; its caller sees to that.
 class Flusher {
 public:
-    Flusher(const std::string &name, std::size_t bytes, std::size_t first_bytes) : routine_(routine(name)) {
-#if L1DFLUSH_NATIVE
-        buffer_ = std::make_unique<Buffer>(bytes);
-        if (first_bytes) first_ = std::make_unique<Buffer>(first_bytes);
-#else
-        (void)bytes, (void)first_bytes;
-#endif
+    Flusher(const std::string &name, std::size_t bytes, std::size_t first_bytes)
+        : routine_(routine(name)), buffer_(bytes) {
+        if (first_bytes) first_.emplace(first_bytes);
     }
 
     // Again if the thread was moved to another CPU in between, where half a flush would be none. A move away and back
     // is not noticed.
     void operator()() {
         check();
-#if L1DFLUSH_NATIVE
         int cpu = current_cpu();
         for (;;) {
             const bool is_first = first_ && !seen(cpu);
             if (is_first) routine_.run(first_->data(), first_->bytes());
-            routine_.run(buffer_->data(), buffer_->bytes());
+            routine_.run(buffer_.data(), buffer_.bytes());
             const int now = current_cpu();
             if (now == cpu) {
-                if (is_first) see(cpu);
+                if (is_first) see(cpu, true);
                 return;
             }
+            // Part of a flush was made here and part there, and what comes next builds on whole ones.
+            see(cpu, false);
+            see(now, false);
             cpu = now;
         }
-#endif
     }
 
     // The bare routine over the buffer, for measurements.
     void repeat(std::size_t times) {
         check();
-#if L1DFLUSH_NATIVE
-        for (; times; --times) routine_.run(buffer_->data(), buffer_->bytes());
-#endif
+        for (; times; --times) routine_.run(buffer_.data(), buffer_.bytes());
     }
 
-    const Buffer *buffer() const { return buffer_.get(); }
+    const Buffer &buffer() const { return buffer_; }
 
     // The CPUs on which the second buffer was read.
     std::vector<int> started_on() const {
@@ -89,19 +84,20 @@ public:
 
 private:
     void check() const {
-        if (!buffer_->here()) throw Forked();
+        if (!buffer_.here()) throw Forked();
     }
 
     bool seen(int cpu) const { return cpu >= 0 && static_cast<std::size_t>(cpu) < seen_.size() && seen_[cpu]; }
 
-    void see(int cpu) {
-        if (cpu < 0) return;
+    void see(int cpu, bool seen) {
+        if (cpu < 0 || !first_) return;
         if (static_cast<std::size_t>(cpu) >= seen_.size()) seen_.resize(static_cast<std::size_t>(cpu) + 1);
-        seen_[static_cast<std::size_t>(cpu)] = true;
+        seen_[static_cast<std::size_t>(cpu)] = seen;
     }
 
     Routine routine_;
-    std::unique_ptr<Buffer> buffer_, first_;
+    Buffer buffer_;
+    std::optional<Buffer> first_;
     std::vector<bool> seen_;
 };
 

@@ -348,7 +348,7 @@ class NativeFlush:
     The buffer is in a huge page if the kernel gives one that may be locked, and otherwise in small ones; its pages
     differ from each other, are read-only, locked, not merged, and not inherited by fork. A call holds the GIL, so
     threads flush and close one after the other. Raises FlusherClosedError and FlusherForkedError (all of
-    :mod:`l1dflush.errors`).
+    :mod:`l1dflush.errors`), and ValueError where there is no buffer and one is asked for.
     """
 
     @overload

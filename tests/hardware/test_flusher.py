@@ -367,10 +367,19 @@ def test_the_limit_of_locked_memory(limit: int) -> None:
     made = "import l1dflush.host.flusher, l1dflush.plan.find\nFlusher('seed').close()\n"
     name, locked, small, text = in_child(f"{made}{UNPRIVILEGED}fails()", str(limit)).split(maxsplit=3)
     assert (name, locked, small) == ("LockedMemoryError", "0", "True")
-    assert "53248 bytes were to be locked" in text and f"(RLIMIT_MEMLOCK) is {limit}" in text
+    assert "53248 bytes were to be locked" in text and f"(RLIMIT_MEMLOCK, ulimit -l) is {limit}" in text
 
 
 def test_a_limit_below_a_huge_page_leaves_small_pages() -> None:
     made = "import l1dflush.host.flusher\nFlusher('seed').close()\n"
     program = f"{made}{UNPRIVILEGED}f = Flusher('seed'); print(f.huge_page, said('VmLck'))"
     assert in_child(program, str(128 << 10)).split() == ["False", "64"]
+
+
+# --- what the documentation shows
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "run.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    assert "KiB are read." in in_child(example)

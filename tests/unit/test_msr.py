@@ -123,6 +123,9 @@ def test_a_flusher_by_command(machine: Machine) -> None:
         assert "IA32_FLUSH_CMD" in flusher.scope and "msr" in repr(flusher)
         with pytest.raises(NoPlanError, match="no loop"):
             flusher.prove()
+        for use in (lambda: flusher.address, lambda: flusher.repeat(1), flusher.content):
+            with pytest.raises(ValueError, match="reads no buffer"):
+                use()
         assert any(machine.flushed(cpu) for cpu in range(os.cpu_count() or 1))
     with pytest.raises(FlusherClosedError):
         flusher()

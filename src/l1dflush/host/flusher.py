@@ -68,7 +68,8 @@ class Flusher(_core.NativeFlush):
     A ``steady`` plan needs fewer lines since it builds on what the flush before it left, so something has to come
     before the first. The buffer was just written, and its lines are in the L1D of the CPU that wrote it; therefore
     the first flush is a full one, as ``planned``, from a second buffer. So it is on every CPU that the object is first
-    called on: the thread may have been moved while it wrote, and nothing was flushed there before. From then on the
+    called on: the thread may have been moved while it wrote, and nothing was flushed there before. So it is again
+    where a thread was moved in the middle, which leaves half a flush on either CPU. From then on the
     assumptions hold on that CPU as long as nobody else brings lines of this buffer in. What the plan cannot know of is
     lines that others invalidate (``start='steady+invalidations'`` covers them; an outer cache that includes the L1D
     does so), and the kernel moving the buffer to other physical pages, which locking does not exclude.
@@ -111,6 +112,8 @@ class Flusher(_core.NativeFlush):
                     raise
                 why_software = f" Not by the CPU's own command: {error}."
         if wanted is Mechanism.SOFTWARE or why_software:
+            # First of all: where there is no native code, no plan helps.
+            _core.native_code("planned")
             plan = flush_plan(request, caches, cpuinfo)
             super().__init__(plan.routine, plan.size, first_size=plan.first_size)
         self._plan = plan
