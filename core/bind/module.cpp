@@ -11,6 +11,7 @@
 #include "bind/layers.hpp"
 #include "bind/native.hpp"
 #include "bind/policies.hpp"
+#include "bind/probe.hpp"
 #include "bind/question.hpp"
 #include "bind/run.hpp"
 #include "bind/shortest.hpp"
@@ -84,6 +85,7 @@ NB_MODULE(_core, m) {
     bind_layers(m);
     bind_native(m);
     bind_policies(m);
+    bind_probe(m);
     bind_simulate(m);
     bind_shortest(m);
     bind_steady(m);

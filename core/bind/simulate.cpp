@@ -8,8 +8,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <atomic>
 
+#include "bind/claim.hpp"
 #include "simulate/make.hpp"
 
 namespace nb = nanobind;
@@ -25,20 +25,7 @@ void require_aligned(const void *data) {
     require(reinterpret_cast<std::uintptr_t>(data) % alignof(std::uint64_t) == 0, "the array is not aligned");
 }
 
-// A run gives the GIL away, and handles signals in between: both let other Python code in, which must not get at a
-// cache that is in the middle of an access.
-class Claim {
-public:
-    explicit Claim(std::atomic_flag &taken) : taken_(taken) {
-        if (taken_.test_and_set()) throw std::runtime_error("the simulator is in use by another thread");
-    }
-    ~Claim() { taken_.clear(); }
-    Claim(const Claim &) = delete;
-    Claim &operator=(const Claim &) = delete;
-
-private:
-    std::atomic_flag &taken_;
-};
+constexpr auto busy = "the simulator is in use by another thread";
 
 class BoundSimulator {
 public:
@@ -47,7 +34,7 @@ public:
         : simulator_(make_simulator(policy, {ways, sets, line_size}, seed, plain)) {}
 
     std::uint64_t access(const Addresses &addresses, const std::optional<Hit> &hit) {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         const std::size_t count = addresses.size();
         require_aligned(addresses.data());
         require(!hit || hit->size() == count, "one entry of `hit` per address");
@@ -66,7 +53,7 @@ public:
         return hits;
     }
     void contents(const Contents &out) {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         const auto ways = static_cast<std::size_t>(simulator_->ways());
         require_aligned(out.data());
         require(out.shape(0) == simulator_->sets() && out.shape(1) == ways, "one row per set, one column per way");
@@ -77,24 +64,24 @@ public:
                 *next++ = static_cast<std::int64_t>(simulator_->line(set, way));
     }
     std::vector<int> state(std::size_t set) {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         require(set < simulator_->sets(), "no such set");
         return simulator_->numbers(set);
     }
     bool holds(std::uint64_t address) {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         return simulator_->holds(address);
     }
     bool flush_line(std::uint64_t address) {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         return simulator_->flush_line(address);
     }
     void flush_all() {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         simulator_->flush_all();
     }
     void reset() {
-        const Claim claim(taken_);
+        const Claim claim(taken_, busy);
         simulator_->reset();
     }
 

@@ -385,3 +385,64 @@ class NativeFlush:
 
     @property
     def closed(self) -> bool: ...
+
+CHAIN_CYCLES: int
+"""Length of the chain of additions that :meth:`Region.costs` times: as many cycles."""
+FLUSH_PAGE: int
+CONTROL_SETS: int
+CONTROL_PAGES: int
+MOST_STEPS: int
+MOST_TIMED: int
+
+# Where NATIVE is false, neither of the following is there.
+
+def time_stamp() -> int:
+    """The time-stamp counter."""
+
+class Region:
+    """Memory whose lines are visited while a clock runs; ``core/native/probe.hpp`` says what a node is.
+
+    ``pages`` pages, in huge pages where there are any; the last ``CONTROL_PAGES`` of them are the probe's own.
+    MemoryError if there is not so much memory, ValueError for a number of pages that makes no region. ``ValueError``
+    also for offsets, sets and sizes that do not fit. Without the GIL; ``RuntimeError`` while another thread is in here.
+    """
+
+    def __init__(self, pages: int) -> None: ...
+    @property
+    def pages(self) -> int: ...
+    @property
+    def address(self) -> int:
+        """Where it begins, in bytes."""
+
+    def chain(self, nodes: NDArray[np.uint32]) -> None:
+        """Links the nodes at these byte offsets, in this order; the last one ends the chain."""
+
+    def run(
+        self,
+        steps: NDArray[np.uint32],
+        prepare: NDArray[np.uint32],
+        timed: NDArray[np.uint32],
+        flush: NDArray[np.uint32],
+        *,
+        flush_from: int = 0,
+        control_set: int,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+        """Runs as many trials as ``prepare``, ``timed`` and ``flush`` have entries.
+
+        ``steps`` has, trial after trial, the offsets of the nodes that are visited to prepare, then of those whose
+        visits are timed (at most ``MOST_STEPS`` in all and ``MOST_TIMED`` timed); with ``FLUSH_PAGE`` set, the lines
+        of a page that are flushed (clflush). In between the fill loop reads ``flush`` bytes from ``flush_from`` on.
+        What the probe touches lies in ``CONTROL_SETS`` sets from ``control_set`` on. Returns the ticks of all timed
+        visits, and per trial whether the thread ended on another CPU than it began on.
+        """
+
+    def costs(
+        self, loop: str, start: int, size: int, *, before: str, victims_from: int, victims: int, trials: int
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_]]:
+        """Times ``loop`` over ``size`` bytes from ``start`` on, ``trials`` times: ``fill``, ``planned`` and
+        ``seed`` are the flush loops, ``stream`` reads as fast as it can, ``none`` does nothing.
+
+        Before each it runs the loop once (``before`` = ``flushed``), or reads (``clean``) or writes (``dirty``) the
+        ``victims`` bytes from ``victims_from`` on. Returns the loop's ticks, those of ``CHAIN_CYCLES`` dependent
+        additions right behind it, and whether the thread was moved.
+        """

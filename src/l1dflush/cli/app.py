@@ -7,7 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from l1dflush import __version__
-from l1dflush.cli import check, cpus, explain, plan, policies, replay, routines, rules, run, schema, size, trace, verify
+from l1dflush.cli import (
+    check,
+    cpus,
+    explain,
+    identify,
+    measure,
+    plan,
+    policies,
+    replay,
+    routines,
+    rules,
+    run,
+    schema,
+    size,
+    trace,
+    verify,
+)  # fmt: skip
 from l1dflush.cli.output import Outcome
 
 _HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
@@ -39,7 +55,23 @@ def command() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_no_verb)
-    for module in (verify, check, replay, size, plan, run, trace, routines, rules, explain, cpus, policies, schema):
+    for module in (
+        verify,
+        check,
+        replay,
+        size,
+        plan,
+        run,
+        measure,
+        identify,
+        trace,
+        routines,
+        rules,
+        explain,
+        cpus,
+        policies,
+        schema,
+    ):
         module.register(app)
     return typer.main.get_command(app)
 

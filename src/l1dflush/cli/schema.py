@@ -20,7 +20,8 @@ def schema(
         str | None,
         typer.Argument(
             metavar="RESULT",
-            help="verify, comparison, check, certificate, trace, policies, policy-run, size, plan or error."
+            help="verify, comparison, check, certificate, trace, policies, policy-run, size, plan, measure,"
+            " identify or error."
             "  [default: any]",
             show_default=False,
         ),

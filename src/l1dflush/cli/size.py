@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l1dflush.cli import options, proof_options
-from l1dflush.cli.files import check_writable, write_whole
+from l1dflush.cli.files import write_whole
 from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.pictures import check_picture, picture_form
 from l1dflush.cli.progress import progress
 from l1dflush.errors import InputError
 
@@ -120,22 +121,16 @@ def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:
 
 def _check_plot(path: Path, cells: int) -> None:
     """Raises InputError where nothing could be drawn, before anything is computed."""
-    from importlib.util import find_spec  # noqa: PLC0415
-
     from l1dflush.report.plot import MOST_CURVES  # noqa: PLC0415
 
-    if path.suffix.lower() not in (".svg", ".png"):
-        raise InputError(f"'{path}' is no picture that can be drawn", where="--plot", hint="name it .svg or .png")
-    if find_spec("matplotlib") is None:
-        raise InputError("drawing needs matplotlib", where="--plot", hint="pip install 'l1dflush[plots]'")
+    check_picture(path)
     if cells > MOST_CURVES:
         hint = f"at most {MOST_CURVES}: --policy and --ways say which"
         raise InputError(f"{cells} curves in one picture cannot be told apart", where="--plot", hint=hint)
-    check_writable(path)
 
 
 def _write_plot(result: SizeResult, path: Path) -> None:
     from l1dflush.report.plot import curves_picture  # noqa: PLC0415
 
     with progress("drawing ..."):
-        write_whole(path, curves_picture(result, path.suffix.lower().removeprefix(".")))
+        write_whole(path, curves_picture(result, picture_form(path)))

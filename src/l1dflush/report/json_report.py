@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from l1dflush.check.model import Certificate
 from l1dflush.check.result import CheckResult
+from l1dflush.host.measure.model import IdentifyResult, MeasureResult
 from l1dflush.plan.model import PlanResult
 from l1dflush.verdict.comparison import ComparisonResult, Result
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
@@ -27,6 +28,8 @@ _MODELS: dict[str, Any] = {
     "policy-run": PolicyRunResult,
     "size": OneSizeResult | SizeResult,
     "plan": PlanResult,
+    "measure": MeasureResult,
+    "identify": IdentifyResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
@@ -41,6 +44,8 @@ def json_text(
     | PolicyRunResult
     | SizeResult
     | PlanResult
+    | MeasureResult
+    | IdentifyResult
     | ErrorResult,
 ) -> str:
     """``result`` as one JSON document; keys in the order of the model."""
@@ -49,7 +54,10 @@ def json_text(
 
 def schema(which: str | None = None) -> dict[str, Any]:
     """The JSON Schema of one kind of result (a key of :data:`SCHEMAS`), or of any."""
-    any_result = Result | CheckResult | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult | PlanResult
+    any_result = (
+        Result | CheckResult | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult
+        | PlanResult | MeasureResult | IdentifyResult
+    )  # fmt: skip
     model: Any = any_result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
     title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"

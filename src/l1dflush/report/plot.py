@@ -1,7 +1,8 @@
-"""The survivors curves as a picture. The only module that needs matplotlib, the extra ``plots``."""
+"""The survivors curves as a picture, and the style of all pictures. Needs matplotlib, the extra ``plots``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +12,7 @@ from l1dflush.verdict.size_model import SizeCell, SizeResult
 
 MOST_CURVES = 12
 # Okabe and Ito's colours, which are told apart whatever colours one sees; then the same again, dashed.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _GREY = "#444444"
 _STYLE: Any = {
     "svg.hashsalt": "l1dflush", "font.family": "DejaVu Sans", "font.size": 10, "axes.edgecolor": _GREY,
@@ -31,15 +32,24 @@ def curves_picture(result: SizeResult, form: str) -> bytes:
     if len(cells) > MOST_CURVES:
         hint = f"at most {MOST_CURVES}: --policy and --ways say which"
         raise InputError(f"{len(cells)} curves in one picture cannot be told apart", where="--plot", hint=hint)
+
+    def draw(figure: Any) -> None:
+        _draw(figure.subplots(), cells)
+        # Above, where it hides nothing: a curve may be anywhere.
+        figure.legend(loc="outside upper left", ncols=2 if len(cells) > 1 else 1, frameon=False)
+
+    return drawn(draw, form, (7.5, 4.4))
+
+
+def drawn(draw: Callable[[Any], None], form: str, inches: tuple[float, float]) -> bytes:
+    """What ``draw`` draws on a figure, in this package's style; the same each time."""
     # Not pyplot, which looks for a display.
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.5, 4.4), layout="constrained")
-        _draw(figure.subplots(), cells)
-        # Above, where it hides nothing: a curve may be anywhere.
-        figure.legend(loc="outside upper left", ncols=2 if len(cells) > 1 else 1, frameon=False)
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
         file = BytesIO()
         metadata = {"Date": None, "Creator": "l1dflush"} if form == "svg" else {"Software": "l1dflush"}
         figure.savefig(file, format=form, dpi=160, metadata=metadata)
@@ -52,7 +62,7 @@ def _draw(axes: Any, cells: list[SizeCell]) -> None:
     longest = max(len(cell.curve or ()) for cell in cells)
     for index, cell in enumerate(cells):
         curve = list(cell.curve or ())
-        colour, again = _COLOURS[index % len(_COLOURS)], index // len(_COLOURS)
+        colour, again = COLOURS[index % len(COLOURS)], index // len(COLOURS)
         # Where curves are the same, those that were drawn first show at the sides of the others.
         width = 2 + 2 * (len(cells) - 1 - index) / max(len(cells) - 1, 3)
         never = curve[-1] > 0

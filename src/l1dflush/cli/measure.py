@@ -1,0 +1,173 @@
+"""``l1dflush measure``: what survives a flush on this machine, and what a flush costs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush.cli import options
+from l1dflush.cli.files import write_whole
+from l1dflush.cli.measure_options import OnCpu, Seed
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.pictures import check_picture, picture_form
+from l1dflush.cli.progress import bar, progress
+from l1dflush.errors import InputError, UndecidedError
+
+if TYPE_CHECKING:
+    from l1dflush.cache.geometry import Geometry
+    from l1dflush.host.measure.costs import Costs
+    from l1dflush.host.measure.model import MeasureResult
+    from l1dflush.host.measure.session import Silicon
+    from l1dflush.host.measure.survivors import Survivors
+
+_PAGE = 4096
+_SEED_PAGES = 16
+# Beyond the planned flush and the seed's, to see that nothing comes back.
+_FURTHER_PAGES = 4
+_MOST_PAGES = 48
+_SECONDS = 10.0
+_INTERRUPTED = "interrupted"
+_EXAMPLES = """\b
+Examples:
+  l1dflush measure                              survivors and costs
+  l1dflush measure --what costs --json
+  l1dflush measure --policy tree-PLRU --plot survivors.svg
+
+\b
+Exit status: 0 measured, 1 error, 3 it cannot be measured here, 130 interrupted.
+"""
+
+
+class What(StrEnum):
+    """What ``--what`` takes."""
+
+    ALL = "all"
+    SURVIVORS = "survivors"
+    COSTS = "costs"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("measure", epilog=_EXAMPLES, short_help="Measure what survives a flush here, and what it costs.")(
+        measure
+    )
+
+
+def measure(
+    *,
+    what: Annotated[What, typer.Option("--what", help="What is measured.")] = What.ALL,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="NAME", help="The policy to compare with.  [default: the catalogue's]",
+                     show_default=False),
+    ] = None,
+    on_cpu: OnCpu = None,
+    seed: Seed = 1,
+    cpu_folder: options.CpuFolder = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the survivors into a file, .svg or .png.")
+    ] = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+) -> Outcome:  # fmt: skip
+    """Measure, by the time that loads take, how many old lines survive a flush of 0, 4, 8, ... KiB on this machine,
+    beside what policies predict, and what each flush costs. Needs no privileges and works in a virtual machine. It
+    proves nothing: 'verify' does."""
+    if plot is not None:
+        if what is What.COSTS:
+            raise InputError("there are no survivors to draw", where="--plot", hint="leave out --what costs")
+        check_picture(plot)
+    from l1dflush.host.this_cpu import this_cpu  # noqa: PLC0415
+
+    known = this_cpu(tuple(cpu_folder or ()))
+    asked = _policy(policy, known.geometry.ways) if policy else known.policy
+    with progress("getting ready ..."):
+        planned = None if asked is None else _planned(asked, known.geometry)
+        from l1dflush.host.measure.session import silicon  # noqa: PLC0415
+
+    with silicon(on_cpu) as there:
+        result = _measured(there, what, asked, planned, seed, known.title)
+    message = _INTERRUPTED if result.interrupted else ""
+    if plot is not None and result.survivors:
+        from l1dflush.report.measure_plot import survivors_picture  # noqa: PLC0415
+
+        try:
+            with progress("drawing ..."):
+                write_whole(plot, survivors_picture(result, picture_form(plot)))
+        except InputError as error:
+            # What was measured is shown all the same.
+            return Outcome(result.exit_status or 1, _text(result, json, no_color), f"no picture: {error}")
+    return Outcome(result.exit_status, _text(result, json, no_color), message)
+
+
+def _text(result: MeasureResult, json: bool, no_color: bool) -> str | Page:
+    if json:
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+
+        return json_text(result)
+    from l1dflush.report.measure import measure_lines  # noqa: PLC0415
+
+    return Page(lambda width: measure_lines(result, width), no_color)
+
+
+def _measured(
+    there: Silicon, what: What, policy: str | None, planned: int | None, seed: int, title: str
+) -> MeasureResult:
+    from l1dflush.cache.policies import all_policies  # noqa: PLC0415
+    from l1dflush.host.measure import costs as costing  # noqa: PLC0415
+    from l1dflush.host.measure import survivors as surviving  # noqa: PLC0415
+    from l1dflush.host.measure.results import measured  # noqa: PLC0415
+
+    ways = there.geometry.ways
+    survivors: Survivors | None = None
+    costs: Costs | None = None
+    interrupted = False
+    try:
+        if what is not What.SURVIVORS:
+            costs = costing.Costs(there.region, there.geometry.size, costing.variants(planned))
+            with bar("timing flushes", costing.ROUNDS) as done:
+                costs.play(done=done)
+        if what is not What.COSTS:
+            pages = max(_SEED_PAGES, 2 * ways, (planned or 0) // _PAGE) + _FURTHER_PAGES
+            with bar("looking for survivors", surviving.ROUNDS) as done:
+                survivors = surviving.begun(there.region, ways, min(pages, _MOST_PAGES), seed)
+                surviving.played(survivors, done=done)
+    except KeyboardInterrupt:
+        interrupted = True
+        if survivors is not None and not survivors.complete:
+            survivors = None
+        if survivors is None and (costs is None or not costs.trials):
+            raise
+    return measured(
+        there, title, policy, planned, seed, survivors, all_policies(ways),
+        [] if costs is None else costs.costs(),
+        (survivors.trials if survivors else 0) + (costs.trials if costs else 0),
+        (survivors.moved if survivors else 0) + (costs.moved if costs else 0),
+        interrupted,
+    )  # fmt: skip
+
+
+def _policy(text: str, ways: int) -> str:
+    from l1dflush.cache.policies import get_policy  # noqa: PLC0415
+
+    try:
+        return get_policy(text, ways).name
+    except InputError as error:
+        raise InputError(error.what, where="--policy", hint=error.hint) from None
+
+
+def _planned(policy: str, shape: Geometry) -> int | None:
+    """Bytes of the planned flush; None where no number of loads is enough, or it is not known which."""
+    from l1dflush.cache.policies import get_policy  # noqa: PLC0415
+    from l1dflush.plan.find import NeverError, find  # noqa: PLC0415
+    from l1dflush.proof.conditions import DEFAULT  # noqa: PLC0415
+    from l1dflush.proof.limits import DEFAULT_MEMORY, Limits  # noqa: PLC0415
+
+    try:
+        found = find(get_policy(policy, shape.ways), shape, DEFAULT, limits=Limits(DEFAULT_MEMORY, _SECONDS))
+    except (NeverError, UndecidedError):
+        return None
+    return found.lines * shape.sets * shape.line

@@ -1,0 +1,44 @@
+"""Confidence bounds of counts and of means."""
+
+from __future__ import annotations
+
+import math
+
+CONFIDENCE = 0.95
+# Of the normal distribution, one-sided, at 0.95.
+_Z: float = 1.6448536269514722
+
+
+def upper_bound(seen: int, trials: int) -> float:
+    """One-sided upper confidence bound (95%) on a probability of which ``seen`` of ``trials`` came true: the largest p
+    for which that few are not less likely than 5% (Clopper and Pearson, 1934). 1 without trials."""
+    if trials <= 0 or seen >= trials:
+        return 1.0
+    if seen == 0:
+        return 1 - math.pow(1 - CONFIDENCE, 1 / trials)
+    low, high = seen / trials, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _at_most(seen, trials, middle) > 1 - CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(seen: int, trials: int, p: float) -> float:
+    """The chance of at most ``seen`` in ``trials``."""
+    logs = (
+        math.lgamma(trials + 1)
+        - math.lgamma(i + 1)
+        - math.lgamma(trials - i + 1)
+        + i * math.log(p)
+        + (trials - i) * math.log1p(-p)
+        for i in range(seen + 1)
+    )
+    return math.fsum(math.exp(log) for log in logs)
+
+
+def mean_bounds(mean: float, error: float) -> tuple[float, float]:
+    """One-sided lower and upper bounds (95% each) of a mean with this standard error."""
+    return mean - _Z * error, mean + _Z * error

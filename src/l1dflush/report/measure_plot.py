@@ -1,0 +1,56 @@
+"""Measured survivors as a picture, with the curves that policies predict drawn over them. Needs matplotlib."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l1dflush.errors import InputError
+from l1dflush.host.measure.model import MeasureResult, SurvivorsInfo
+from l1dflush.report.layout import safe
+from l1dflush.report.measure import HISTORIES
+from l1dflush.report.plot import COLOURS, drawn
+
+_OTHERS = ("LRU", "FIFO", "random")
+
+
+def survivors_picture(result: MeasureResult, form: str) -> bytes:
+    """A panel per history, ``form`` being svg or png. Raises InputError if nothing was measured."""
+    if not result.survivors:
+        raise InputError("there is nothing to draw", where="--plot", hint="no survivors were measured")
+
+    def draw(figure: Any) -> None:
+        panels = figure.subplots(1, len(result.survivors), sharey=True, squeeze=False)[0]
+        for axes, one in zip(panels, result.survivors, strict=True):
+            _panel(axes, one, result)
+        panels[0].set_ylabel("old lines left in a set, on average")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
+
+    return drawn(draw, form, (9.0, 4.4))
+
+
+def _panel(axes: Any, one: SurvivorsInfo, result: MeasureResult) -> None:
+    sizes = [point.flushed / 1024 for point in one.points]
+    lines = result.geometry.sets
+    for index, name in enumerate(_policies(one, result)):
+        said = [point.predicted[name] for point in one.points]
+        label = safe(f"{name} predicts").replace("$", r"\$")
+        axes.plot(sizes, said, color=COLOURS[1 + index], linewidth=1.6, label=label, zorder=2)
+    seen = [point.per_set for point in one.points]
+    most = [max(point.at_most / lines, point.per_set) for point in one.points]
+    reach = [[0.0] * len(seen), [high - mean for high, mean in zip(most, seen, strict=True)]]
+    axes.errorbar(
+        sizes, seen, yerr=reach, fmt="o", color=COLOURS[0], markersize=4, capsize=2, label="seen, and at most (95%)",
+        zorder=3,
+    )  # fmt: skip
+    axes.set_title(HISTORIES[one.history], fontsize=10)
+    axes.set_xlabel("KiB read by the flush")
+    axes.set_xlim(left=-1)
+    axes.set_ylim(bottom=min(0.0, *seen))
+    axes.grid(color="#dddddd", linewidth=0.8)
+
+
+def _policies(one: SurvivorsInfo, result: MeasureResult) -> list[str]:
+    """The policy in question, the nearest, and the best known others."""
+    names = [result.policy or "", one.nearest, *_OTHERS]
+    return [name for name in dict.fromkeys(names) if name in one.points[0].predicted]
