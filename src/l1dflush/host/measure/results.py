@@ -134,7 +134,7 @@ def measured(
         levels=levels,
         survivors=curves,
         costs=tuple(_cost(one, there.environment.clock.ticks_per_ns) for one in costs),
-        ratios=tuple(_ratios(costs)),
+        ratios=tuple(ratios(costs)),
         interrupted=interrupted,
         exit_status=ExitStatus.INTERRUPTED if interrupted else ExitStatus.FINE,
     )
@@ -207,7 +207,7 @@ def _cost(one: Cost, ticks_per_ns: float) -> CostInfo:
     )
 
 
-def _ratios(costs: Sequence[Cost]) -> list[RatioInfo]:
+def ratios(costs: Sequence[Cost]) -> list[RatioInfo]:
     """The planned fill over the seed's, the planned routine over the seed's, and each fill's bytes per cycle over those
     of loads that do nothing else."""
     by_name = {(one.variant.what, one.before): one for one in costs}
