@@ -72,14 +72,15 @@ struct Program {
     unsigned char *region;
     unsigned char *area;  // the control sets of the first control page
     std::size_t prepare, timed, flush, flush_from;
-    bool moved;
 };
 
 inline std::uint32_t *steps_at(unsigned char *area, std::size_t index) {
     return reinterpret_cast<std::uint32_t *>(area + (1 + index / steps_per_page) * page) + index % steps_per_page;
 }
 
-void play(Program &program) {
+// Not inlined: its frame, with a copy of the program, has to lie where the stack was moved to.
+[[gnu::noinline]] bool play(const Program &given) {
+    const Program program = given;
     unsigned char *const region = program.region, *const area = program.area;
     auto *const ticks = reinterpret_cast<std::uint32_t *>(area);
     const unsigned before = cpu();
@@ -100,18 +101,21 @@ void play(Program &program) {
         visit(region, step, 1);
         ticks[index] = static_cast<std::uint32_t>(now() - begin);
     }
-    program.moved = cpu() != before;
+    return cpu() != before;
 }
 
 // Plays it with the stack in the control sets as well.
-[[gnu::noinline]] void play_in(Program &program, std::size_t control_set) {
+[[gnu::noinline]] bool play_in(const Program &program, std::size_t control_set) {
     const auto top = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     const std::size_t wanted = (control_set + control_sets) * line;
     // Enough that the frame of this function, which is above, is out of the way.
     const std::size_t down = 512 + ((top - 512 - wanted) & (page - 1));
     auto *const room = static_cast<volatile unsigned char *>(alloca(down));
     room[0] = 0;
-    play(program);
+    const bool moved = play(program);
+    // After the call, so that it is no jump that gives the room back before.
+    room[0] = 1;
+    return moved;
 }
 
 void additions() {
@@ -219,14 +223,18 @@ Timings Region::run(const Trials &trials) {
     unsigned char *const area = start_ + bytes_ - control_pages * page + trials.control_set * line;
     const std::uint32_t *next = trials.steps.data();
     for (std::size_t index = 0; index < trials.prepare.size(); ++index) {
-        Program program{start_, area, trials.prepare[index], trials.timed[index], trials.flush[index],
-                        trials.flush_from, false};
+        const Program program{start_,
+                              area,
+                              trials.prepare[index],
+                              trials.timed[index],
+                              trials.flush[index],
+                              trials.flush_from};
         const std::size_t steps = program.prepare + program.timed;
         for (std::size_t step = 0; step < steps; ++step) *steps_at(area, step) = *next++;
-        play_in(program, trials.control_set);
+        const bool moved = play_in(program, trials.control_set);
         const auto *const ticks = reinterpret_cast<const std::uint32_t *>(area);
         timings.ticks.insert(timings.ticks.end(), ticks, ticks + program.timed);
-        timings.moved.push_back(program.moved);
+        timings.moved.push_back(moved);
     }
     return timings;
 }
