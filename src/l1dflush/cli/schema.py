@@ -21,7 +21,7 @@ def schema(
         typer.Argument(
             metavar="RESULT",
             help="verify, comparison, check, certificate, trace, policies, policy-run, size, plan, measure,"
-            " identify or error."
+            " identify, silicon or error."
             "  [default: any]",
             show_default=False,
         ),

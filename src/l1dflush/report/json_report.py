@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from l1dflush.check.model import Certificate
 from l1dflush.check.result import CheckResult
 from l1dflush.host.measure.model import IdentifyResult, MeasureResult
+from l1dflush.host.measure.silicon_model import SiliconResult
 from l1dflush.plan.model import PlanResult
 from l1dflush.verdict.comparison import ComparisonResult, Result
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
@@ -30,6 +31,7 @@ _MODELS: dict[str, Any] = {
     "plan": PlanResult,
     "measure": MeasureResult,
     "identify": IdentifyResult,
+    "silicon": SiliconResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
@@ -46,6 +48,7 @@ def json_text(
     | PlanResult
     | MeasureResult
     | IdentifyResult
+    | SiliconResult
     | ErrorResult,
 ) -> str:
     """``result`` as one JSON document; keys in the order of the model."""
@@ -56,7 +59,7 @@ def schema(which: str | None = None) -> dict[str, Any]:
     """The JSON Schema of one kind of result (a key of :data:`SCHEMAS`), or of any."""
     any_result = (
         Result | CheckResult | PolicyListResult | PolicyRunResult | OneSizeResult | SizeResult
-        | PlanResult | MeasureResult | IdentifyResult
+        | PlanResult | MeasureResult | IdentifyResult | SiliconResult
     )  # fmt: skip
     model: Any = any_result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
@@ -69,6 +72,8 @@ def schema(which: str | None = None) -> dict[str, Any]:
         title = "what l1dflush verify --certificate writes"
     if which == "policy-run":
         title = "the result of l1dflush policies NAME"
+    if which == "silicon":
+        title = "the result of l1dflush replay --silicon"
     return {"$schema": DIALECT} | described | {"title": title}
 
 
