@@ -213,7 +213,12 @@ void Region::check(const Trials &trials) const {
     }
     require(steps == trials.steps.size(), "the trials have other steps in all");
     require(trials.control_set + control_sets <= page / line, "there are no such control sets");
-    for (const std::uint32_t step : trials.steps) check_node(step & ~flush_page);
+    const std::uint32_t *step = trials.steps.data();
+    for (std::size_t index = 0; index < count; ++index) {
+        for (std::uint32_t left = trials.prepare[index]; left; --left) check_node(*step++ & ~flush_page);
+        // A flush is no visit: there is nothing to time.
+        for (std::uint32_t left = trials.timed[index]; left; --left) check_node(*step++);
+    }
 }
 
 Timings Region::run(const Trials &trials) {

@@ -12,15 +12,15 @@ from simulated_region import HIT_TICKS, SimulatedRegion
 from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
+from l1dflush.drive.drives import Drive, Scene, drive
+from l1dflush.drive.plain_set import Act
+from l1dflush.drive.scenes import one_short, scene_of
 from l1dflush.errors import UndecidedError
 from l1dflush.host.measure import quiet
 from l1dflush.host.measure.agreement import Agreement, agreement
-from l1dflush.host.measure.drive import Drive, Scene, drive
 from l1dflush.host.measure.driven import Driven, Seen, check_length, driven
 from l1dflush.host.measure.model import EnvironmentInfo
-from l1dflush.host.measure.plain_set import Act
 from l1dflush.host.measure.region import PAGE, Rounds
-from l1dflush.host.measure.scenes import one_short, scene_of
 from l1dflush.host.measure.silicon_model import SeenInfo, SiliconResult
 from l1dflush.host.measure.silicon_replay import About, Place, silicon_replay
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start

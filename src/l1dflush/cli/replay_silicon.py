@@ -14,7 +14,7 @@ from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from l1dflush.cache.policies import Policy
-    from l1dflush.host.measure.drive import Scene
+    from l1dflush.drive.drives import Scene
     from l1dflush.host.measure.silicon_model import SiliconResult
     from l1dflush.host.measure.silicon_replay import About
     from l1dflush.verdict.replay_model import Replayed
@@ -43,9 +43,9 @@ def on_silicon(
         for option in (option for option, value in given.items() if value is not None):
             raise InputError(f"{option} and a file exclude each other", hint="the file says what is driven")
 
+    from l1dflush.drive.drives import drive  # noqa: PLC0415
     from l1dflush.host.l1d import l1d_geometry  # noqa: PLC0415
     from l1dflush.host.measure.clock import require_clock  # noqa: PLC0415
-    from l1dflush.host.measure.drive import drive  # noqa: PLC0415
     from l1dflush.host.measure.driven import ROUNDS, check_length  # noqa: PLC0415
     from l1dflush.host.measure.results import environment_info  # noqa: PLC0415
     from l1dflush.host.measure.session import CONTROL_SET, silicon  # noqa: PLC0415
@@ -64,7 +64,7 @@ def on_silicon(
 
 
 def _of_file(found: Replayed, ways: int) -> tuple[Scene, About]:
-    from l1dflush.host.measure.scenes import scene_of  # noqa: PLC0415
+    from l1dflush.drive.scenes import scene_of  # noqa: PLC0415
     from l1dflush.host.measure.silicon_replay import About  # noqa: PLC0415
 
     _check_ways("the counterexample is of a set", found.policy.ways, ways)
@@ -73,7 +73,7 @@ def _of_file(found: Replayed, ways: int) -> tuple[Scene, About]:
 
 def _one_short(asked: Asked, ways: int) -> tuple[Scene, About]:
     from l1dflush.cli.options import seconds  # noqa: PLC0415
-    from l1dflush.host.measure.scenes import one_short  # noqa: PLC0415
+    from l1dflush.drive.scenes import one_short  # noqa: PLC0415
     from l1dflush.host.measure.silicon_replay import About  # noqa: PLC0415
     from l1dflush.proof.limits import Limits  # noqa: PLC0415
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush import _core
+from l1dflush.drive.drives import Drive
+from l1dflush.drive.plain_set import Act
 from l1dflush.errors import UndecidedError
 from l1dflush.host.measure.agreement import Agreement, agreement
-from l1dflush.host.measure.drive import Drive
 from l1dflush.host.measure.pages import chosen_pages
-from l1dflush.host.measure.plain_set import Act
 from l1dflush.host.measure.quiet import Played, quiet_rounds, quiet_trial
 from l1dflush.host.measure.region import Region, Trial, flush_step, measured_sets, page_step
 from l1dflush.host.measure.statistics import upper_bound

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from l1dflush.cache.policies import Policy
+from l1dflush.drive.drives import Scene
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.drive import Scene
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.limits import Limits

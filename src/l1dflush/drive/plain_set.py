@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from l1dflush.cache.policies import Policy, State
+from l1dflush.drive.symmetry import symmetry
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.symmetry import symmetry
 
 Content = tuple[int | None, ...]
 Key = tuple[State, Content, bool]
