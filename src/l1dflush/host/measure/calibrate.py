@@ -20,13 +20,6 @@ steps and by the luckiest of many."""
 _LEAST_DISTANCE = 2.0
 
 
-def typical(ticks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The low quartile over the rounds, per timed step."""
-    if not len(ticks):
-        raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on", hint="another --on-cpu?")
-    return np.asarray(np.quantile(ticks, QUANTILE, axis=0), dtype=np.float64)
-
-
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Ticks of a visit that hits everywhere and of one that misses everywhere, and by how much either varies."""

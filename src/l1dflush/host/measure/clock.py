@@ -17,6 +17,7 @@ import numpy as np
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.host.l1d import CPUINFO
+from l1dflush.host.measure.calibrate import QUANTILE
 from l1dflush.host.measure.region import Region
 
 _PR_GET_TSC = 25
@@ -70,7 +71,7 @@ def measured_clock(region: Region) -> Clock:
     """What the counter does now. Raises UndecidedError where reading it takes so long that it must be trapped."""
     started, first = time.perf_counter_ns(), _core.time_stamp()
     empty, chain, _ = region.costs("none", 0, 4096, before="flushed", victims_from=0, victims=0, trials=_SAMPLES)
-    typical = float(np.quantile(empty, 0.25))
+    typical = float(np.quantile(empty, QUANTILE))
     if typical > _TRAPPED_TICKS:
         raise UndecidedError(
             "counter-trapped",
@@ -81,7 +82,7 @@ def measured_clock(region: Region) -> Clock:
         pass
     ticks, ns = _core.time_stamp() - first, time.perf_counter_ns() - started
     step = int(np.gcd.reduce(np.concatenate([empty, chain]).astype(np.int64)))
-    per_cycle = (float(np.quantile(chain, 0.25)) - typical) / _core.CHAIN_CYCLES
+    per_cycle = (float(np.quantile(chain, QUANTILE)) - typical) / _core.CHAIN_CYCLES
     return Clock(typical, max(step, 1), per_cycle, ticks / ns)
 
 

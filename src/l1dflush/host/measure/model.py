@@ -59,11 +59,11 @@ class PolicyMatch(_Model):
     """How a policy foretells the sequences."""
 
     policy: str
-    twins: tuple[str, ...] = Field(description="policies that foretell the same of every sequence")
+    twins: tuple[str, ...] = Field(description="policies that foretell the same wherever both foretell something")
     decided: int = Field(description="sequences whose outcome it foretells whatever the set held before")
     matched: int = Field(description="of these, those in which every access came as foretold")
     accesses: int = Field(description="accesses in the decided sequences")
-    wrong: int = Field(description="accesses that came differently")
+    wrong: int = Field(description="accesses in them that came differently")
     judged: bool = Field(description="whether enough sequences are decided")
     most_wrong: float = Field(description="upper confidence bound (95%) on the share of sequences it does not foretell")
 
@@ -85,6 +85,7 @@ class IdentifyResult(_Model):
     repeatable: float = Field(description="share of accesses that came the same way in at least 9 of 10 rounds")
     matches: tuple[PolicyMatch, ...] = Field(description="best first")
     policy: str | None = Field(description="the policy that explains this L1D; null: none does, or several do")
+    fitting: tuple[str, ...] = Field(description="the policies that explain it about equally well: none, one or more")
     margin: float | None = Field(description="between the best share of matches and the next; null without a next")
     exit_status: int
 

@@ -50,6 +50,12 @@ def _slow_pairs(region: Region, pages: Sequence[int], control_set: int, seed: in
         trials.append(Trial(steps, steps * _TURNS))
     rounds = Rounds(region, trials, control_set, seed)
     rounds.play(_ROUNDS)
-    times = np.array([np.median(rounds.ticks(index).sum(axis=1)) for index in range(len(pairs))])
+    # Visit by visit, so that an interrupt does not count for all of them.
+    times = [
+        np.median(ticks, axis=0).sum() if len(ticks := rounds.ticks(index)) else np.inf for index in range(len(pairs))
+    ]
+    if min(times) == np.inf:
+        raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on", hint="another --on-cpu?")
+    # A pair of which nothing is known, because its trials were moved, is not taken either.
     limit = _SLOW * float(np.median(times))
     return {frozenset(pair) for pair, time in zip(pairs, times, strict=True) if time > limit}

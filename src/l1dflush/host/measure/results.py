@@ -95,6 +95,7 @@ def identified(there: Silicon, found: Identified, title: str, catalogue: str | N
         repeatable=round(found.repeatable, 4),
         matches=matches,
         policy=found.best,
+        fitting=found.fitting,
         margin=None if found.margin is None else round(found.margin, 4),
         exit_status=ExitStatus.FINE if found.best is not None else ExitStatus.UNDECIDED,
     )

@@ -59,14 +59,19 @@ def silicon(on_cpu: int | None = None) -> Iterator[Silicon]:
     with _locked(cpu):
         os.sched_setaffinity(0, {cpu})
         try:
-            region = _core.Region(REGION_PAGES)
+            region = _region()
             clock = measured_clock(region)
             there = environment(cpu, clock, region.address)
             yield Silicon(region, shape, there, Counters.now(cpu), time.monotonic())
-        except MemoryError:
-            raise InputError(f"there are no {REGION_PAGES * 4} KiB of memory for the measurement") from None
         finally:
             os.sched_setaffinity(0, allowed)
+
+
+def _region() -> _core.Region:
+    try:
+        return _core.Region(REGION_PAGES)
+    except MemoryError:
+        raise InputError(f"there are no {REGION_PAGES * 4} KiB of memory for the measurement") from None
 
 
 @contextmanager

@@ -19,15 +19,15 @@ def upper_bound(seen: int, trials: int) -> float:
     low, high = seen / trials, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        if _at_most(seen, trials, middle) > 1 - CONFIDENCE:
+        if chance_of_at_most(seen, trials, middle) > 1 - CONFIDENCE:
             low = middle
         else:
             high = middle
     return high
 
 
-def _at_most(seen: int, trials: int, p: float) -> float:
-    """The chance of at most ``seen`` in ``trials``."""
+def chance_of_at_most(seen: int, trials: int, p: float = 0.5) -> float:
+    """That at most ``seen`` of ``trials`` come true, each with probability ``p`` (between 0 and 1)."""
     logs = (
         math.lgamma(trials + 1)
         - math.lgamma(i + 1)

@@ -315,10 +315,13 @@ def _curve(plan: Plan, kind: str, halves: Sequence[Half], told: Scale, blank: fl
         left[pages] = share * lines
         if told.single:
             seen[pages] = int(sums[pages].sum())
-            at_most[pages] = upper_bound(int(seen[pages]), int(visits[pages])) * lines
+            # Some of the visits that hit took as long as a miss.
+            most = upper_bound(int(seen[pages]), int(visits[pages])) / (1 - told.wrong)
         else:
             error = np.sqrt(variance) / len(trials) + told.error
-            at_most[pages] = mean_bounds(share, float(error))[1] * lines
+            # Less than nothing is only noise, and no reason to hope for more.
+            most = mean_bounds(max(share, 0.0), float(error))[1]
+        at_most[pages] = min(most, 1.0) * lines
         noise += np.sqrt(variance * len(trials)) / points
     per_set = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0) * plan.ways
     set_error = float(noise / max(len(halves), 1) / np.sqrt(max(counts.mean(), 1.0)) * plan.ways)
