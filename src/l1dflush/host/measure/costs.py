@@ -35,7 +35,8 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of a variant, after ``before``: the low quartile. ``low`` and ``high``: its confidence interval (95%), cycles."""
+    """Of a variant, after ``before``: the low quartile. ``low`` and ``high``: its confidence interval in cycles, from
+    those (95%) of the ticks and of the length of a cycle."""
 
     variant: Variant
     before: str
@@ -101,21 +102,39 @@ class Costs:
         return ticks.astype(np.float64), chain.astype(np.float64), moved
 
     def costs(self) -> list[Cost]:
-        """What was measured so far, in the order of the variants. Raises UndecidedError if there is nothing."""
+        """What was measured so far, in the order of the variants: those of which there is something. Raises
+        UndecidedError if there is nothing at all."""
         if not self._empty or not sum(map(len, self._empty)):
             raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on")
-        empty = float(np.quantile(np.concatenate(self._empty), QUANTILE))
+        empty = _low_quartile(np.concatenate(self._empty))
         return [
-            _cost(variant, before, np.concatenate(self._ticks[i]) - empty, np.concatenate(self._cycles[i]) - empty)
+            _cost(variant, before, np.concatenate(self._ticks[i]), np.concatenate(self._cycles[i]), empty)
             for i, (variant, before) in enumerate(self._cells)
+            if sum(map(len, self._ticks[i]))
         ]
 
 
-def _cost(variant: Variant, before: str, ticks: NDArray[np.float64], chain: NDArray[np.float64]) -> Cost:
-    per_cycle = float(np.quantile(chain, QUANTILE)) / _core.CHAIN_CYCLES
-    cycles = np.sort(ticks) / per_cycle
-    # Of a quantile: the order statistics that bound it (binomial, by its normal limit).
-    middle, reach = QUANTILE * len(cycles), 1.96 * np.sqrt(len(cycles) * QUANTILE * (1 - QUANTILE))
-    low, high = (int(np.clip(at, 0, len(cycles) - 1)) for at in (middle - reach, np.ceil(middle + reach)))
-    typical = float(np.quantile(ticks, QUANTILE))
-    return Cost(variant, before, typical, typical / per_cycle, float(cycles[low]), float(cycles[high]), len(cycles))
+def _cost(variant: Variant, before: str, ticks: _Ticks, chain: _Ticks, empty: tuple[float, float, float]) -> Cost:
+    low, typical, high = _less(_low_quartile(ticks), empty)
+    fast, per_chain, slow = _less(_low_quartile(chain), empty)
+    return Cost(
+        variant,
+        before,
+        typical,
+        typical / per_chain * _core.CHAIN_CYCLES,
+        low / slow * _core.CHAIN_CYCLES,
+        high / fast * _core.CHAIN_CYCLES,
+        len(ticks),
+    )
+
+
+def _low_quartile(ticks: _Ticks) -> tuple[float, float, float]:
+    """Between the order statistics that bound it (binomial, by its normal limit)."""
+    ordered = np.sort(ticks)
+    middle, reach = QUANTILE * len(ordered), 1.96 * np.sqrt(len(ordered) * QUANTILE * (1 - QUANTILE))
+    low, high = (int(np.clip(at, 0, len(ordered) - 1)) for at in (middle - reach, np.ceil(middle + reach)))
+    return float(ordered[low]), float(np.quantile(ordered, QUANTILE)), float(ordered[high])
+
+
+def _less(of: tuple[float, float, float], empty: tuple[float, float, float]) -> tuple[float, float, float]:
+    return of[0] - empty[2], of[1] - empty[1], of[2] - empty[0]

@@ -316,12 +316,12 @@ def _curve(plan: Plan, kind: str, halves: Sequence[Half], told: Scale, blank: fl
         if told.single:
             seen[pages] = int(sums[pages].sum())
             # Some of the visits that hit took as long as a miss.
-            most = upper_bound(int(seen[pages]), int(visits[pages])) / (1 - told.wrong)
+            most = min(upper_bound(int(seen[pages]), int(visits[pages])) / (1 - told.wrong), 1.0)
         else:
             error = np.sqrt(variance) / len(trials) + told.error
             # Less than nothing is only noise, and no reason to hope for more.
             most = mean_bounds(max(share, 0.0), float(error))[1]
-        at_most[pages] = min(most, 1.0) * lines
+        at_most[pages] = most * lines
         noise += np.sqrt(variance * len(trials)) / points
     per_set = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0) * plan.ways
     set_error = float(noise / max(len(halves), 1) / np.sqrt(max(counts.mean(), 1.0)) * plan.ways)
