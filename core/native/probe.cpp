@@ -212,7 +212,7 @@ void Region::check(const Trials &trials) const {
         steps += mine;
     }
     require(steps == trials.steps.size(), "the trials have other steps in all");
-    require(trials.control_set + control_sets <= page / line, "there are no such control sets");
+    require(trials.control_set <= page / line - control_sets, "there are no such control sets");
     const std::uint32_t *step = trials.steps.data();
     for (std::size_t index = 0; index < count; ++index) {
         for (std::uint32_t left = trials.prepare[index]; left; --left) check_node(*step++ & ~flush_page);
