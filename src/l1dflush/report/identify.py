@@ -79,7 +79,7 @@ def _how(result: IdentifyResult) -> str:
         " foretells the same from whatever the set held before."
     )
     if result.repeatable < _LEAST_SURE:
-        text += f" {1 - result.repeatable:.0%} of the accesses came now one way, now the other."
+        text += f" {1 - result.repeatable:.0%} of the accesses missed in some of the sets and hit in others."
     return text
 
 

@@ -16,6 +16,8 @@ HISTORIES = {
 }
 _WORDS = {Seen.NONE: "none seen", Seen.NOISE: "as noise", Seen.SOME: "seen"}
 _SEED = 64 << 10
+# What the other columns of the costs take.
+_FIGURES_WIDTH = 50
 _BEFORE = {"flushed": "warm", "clean": "after clean lines", "dirty": "after dirty lines"}
 
 
@@ -43,7 +45,7 @@ def _survivors(one: SurvivorsInfo, result: MeasureResult, width: int) -> list[Te
     shape = [
         Column("flush", 7, right=True),
         Column("a set", 6, right=True),
-        Column(safe(name)[:12] or "-", 12, right=True),
+        Column(safe(name)[:11] or "-", 11, right=True),
         Column("more", 6, right=True),
         Column("worst set", 9, right=True),
         Column("whole cache", 11, right=True),
@@ -93,7 +95,7 @@ def _costs(result: MeasureResult, width: int) -> list[Text]:
     lines = [Text("what a flush costs", "bold")]
     names = list(dict.fromkeys(_variant(one) for one in result.costs))
     shape = [
-        Column("", max(map(len, names))),
+        Column("", min(max(map(len, names)), width - _FIGURES_WIDTH)),
         Column("", 17),
         Column("cycles", 7, right=True),
         Column("ns", 7, right=True),

@@ -1,7 +1,7 @@
 """Which replacement policy explains this L1D: random sequences, and how many of them each policy foretells.
 
 A policy fits a sequence if it foretells every access of it. What is seen of an access is the share of the sets in
-which it missed, over all rounds: about none or all of them where the policy is deterministic. One that throws dice
+which it missed, in the median round: about none or all of them where the policy is deterministic. One that throws dice
 foretells the share.
 """
 
@@ -26,7 +26,7 @@ LEAST_DECIDED = 20
 LEAST_MATCH = 0.9
 """Of the sequences, a policy that explains this L1D foretells at least so many."""
 _CALIBRATIONS = 12
-# How often an access may miss that "always hits", or hit that "always misses".
+# In how many of the sets an access may miss that hits, or hit that misses.
 _STABLE = 0.1
 # So far may a share be from what is foretold: other things disturb some sets; and of dice the forecast is a mean over
 # few states.
@@ -115,8 +115,8 @@ def identify(
     hits = np.concatenate([rounds.ticks(len(asked) + i).ravel() for i in range(_CALIBRATIONS)])
     misses = np.concatenate([rounds.ticks(len(asked) + _CALIBRATIONS + i).ravel() for i in range(_CALIBRATIONS)])
     told = levels(hits, misses)
-    # An interrupt takes as long as any number of misses.
-    missed = np.array([told.share(rounds.ticks(i)).clip(0, 1).mean(axis=0) for i in range(len(asked))])
+    # An interrupt takes as long as any number of misses: no mean.
+    missed = np.array([np.median(told.share(rounds.ticks(i)).clip(0, 1), axis=0) for i in range(len(asked))])
     matches, fitting = ranked(missed, predictions)
     return Identified(
         matches,
@@ -134,7 +134,7 @@ def ranked(missed: NDArray[np.float64], predictions: Sequence[Prediction]) -> tu
     """Every policy against what was seen, best first, and those that explain it. Policies that foretell the same are
     one.
 
-    ``missed``: per sequence and access, the share of sets and rounds in which it missed.
+    ``missed``: per sequence and access, the share of sets in which it missed.
     """
     groups: list[list[Prediction]] = []
     for one in predictions:

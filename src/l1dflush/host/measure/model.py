@@ -82,7 +82,9 @@ class IdentifyResult(_Model):
     seed: int
     sequences: int
     rounds: int = Field(description="how often each was played")
-    repeatable: float = Field(description="share of accesses that came the same way in at least 9 of 10 rounds")
+    repeatable: float = Field(
+        description="share of accesses that missed in 9 of 10 sets or more, or in 1 of 10 or less"
+    )
     matches: tuple[PolicyMatch, ...] = Field(description="best first")
     policy: str | None = Field(description="the policy that explains this L1D; null: none does, or several do")
     fitting: tuple[str, ...] = Field(description="the policies that explain it about equally well: none, one or more")
