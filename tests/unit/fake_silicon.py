@@ -19,7 +19,7 @@ from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.simulate import Simulator
 from l1dflush.host.measure.clock import Clock
-from l1dflush.host.measure.environment import Counters, Environment
+from l1dflush.host.measure.environment import Counters, Environment, doubts
 from l1dflush.host.measure.region import LINE, PAGE, REGION_PAGES, SETS
 from l1dflush.host.measure.session import Silicon
 
@@ -228,7 +228,14 @@ class _Play:
         self._parts, self._visits = [], []
 
 
-def fake_silicon(region: FakeRegion, cpu_name: str = "A CPU of the tests") -> Silicon:
+class FakeSilicon(Silicon):
+    """Nothing happened meanwhile."""
+
+    def doubts(self, trials: int, moved: int) -> list[str]:
+        return doubts(self.environment, self.counters, self.counters, 1.0, trials, moved)
+
+
+def fake_silicon(region: FakeRegion, cpu_name: str = "A CPU of the tests") -> FakeSilicon:
     """A machine whose L1D is ``region``; the same each time but for the seconds that it takes."""
     there = Environment(
         cpu_name=cpu_name, microcode="0x1", kernel="6.1.0", hypervisor=False, smt="off", governor="performance",
@@ -236,4 +243,4 @@ def fake_silicon(region: FakeRegion, cpu_name: str = "A CPU of the tests") -> Si
         clock=Clock(region.empty, region.disturbance.step, region.ticks_per_cycle, 2.6),
     )  # fmt: skip
     shape = Geometry(SETS * region.ways * LINE, region.ways, LINE)
-    return Silicon(region, shape, there, Counters(0, 0.0), 0.0)
+    return FakeSilicon(region, shape, there, Counters(0, 0.0), 0.0)
