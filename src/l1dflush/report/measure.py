@@ -17,8 +17,8 @@ HISTORIES = {
 _WORDS = {Seen.NONE: "none seen", Seen.NOISE: "as noise", Seen.SOME: "seen"}
 _SEED = 64 << 10
 # What the other columns of the costs take.
-_FIGURES_WIDTH = 50
-_BEFORE = {"flushed": "warm", "clean": "after clean lines", "dirty": "after dirty lines"}
+_FIGURES_WIDTH = 44
+_BEFORE = {"flushed": "warm", "clean": "after clean", "dirty": "after dirty"}
 
 
 def measure_lines(result: MeasureResult, width: int) -> list[Text]:
@@ -96,7 +96,7 @@ def _costs(result: MeasureResult, width: int) -> list[Text]:
     names = list(dict.fromkeys(_variant(one) for one in result.costs))
     shape = [
         Column("", min(max(map(len, names)), width - _FIGURES_WIDTH)),
-        Column("", 17),
+        Column("", 11),
         Column("cycles", 7, right=True),
         Column("ns", 7, right=True),
         Column("bytes/cycle", 11, right=True),
