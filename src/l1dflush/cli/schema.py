@@ -20,9 +20,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="RESULT",
-            help="verify, comparison, check, certificate, trace, policies, policy-run, size, plan, measure,"
-            " identify, silicon or error."
-            "  [default: any]",
+            help="Which kind of result; a name that there is not lists them.  [default: any]",
             show_default=False,
         ),
     ] = None,

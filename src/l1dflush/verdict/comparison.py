@@ -7,11 +7,11 @@ has ``routine``; neither may have the other's. ``verdict`` and ``exit_status`` m
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from l1dflush.verdict.model import FORMAT_VERSION, ErrorResult, Finding, TraceResult, Verdict, VerifyResult
+from l1dflush.verdict.model import FORMAT_VERSION, Finding, Verdict, VerifyResult
 
 
 class Effect(StrEnum):
@@ -106,6 +106,3 @@ class ComparisonResult(_Model):
     summary: str = Field(description="one line about the effect")
     verdict: Verdict = Field(description="the verdict for NEW")
     exit_status: int = Field(description="the exit status for NEW")
-
-
-Result = Annotated[VerifyResult | ComparisonResult | TraceResult | ErrorResult, Field(union_mode="smart")]
