@@ -9,6 +9,7 @@ import typer
 from l1dflush import __version__
 from l1dflush.cli import (
     check,
+    cost,
     cpus,
     explain,
     identify,
@@ -64,6 +65,7 @@ def command() -> Any:
         run,
         measure,
         identify,
+        cost,
         trace,
         routines,
         rules,

@@ -14,10 +14,9 @@ from l1dflush.cli.measure_options import OnCpu, Seed
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.pictures import check_picture, picture_form
 from l1dflush.cli.progress import bar, progress
-from l1dflush.errors import InputError, UndecidedError
+from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
-    from l1dflush.cache.geometry import Geometry
     from l1dflush.host.measure.costs import Costs
     from l1dflush.host.measure.model import MeasureResult
     from l1dflush.host.measure.session import Silicon
@@ -28,7 +27,6 @@ _SEED_PAGES = 16
 # Beyond the planned flush and the seed's, to see that nothing comes back.
 _FURTHER_PAGES = 4
 _MOST_PAGES = 48
-_SECONDS = 10.0
 _INTERRUPTED = "interrupted"
 _EXAMPLES = """\b
 Examples:
@@ -85,8 +83,10 @@ def measure(
     known = this_cpu(tuple(cpu_folder or ()))
     asked = _policy(policy, known.geometry.ways) if policy else known.policy
     with progress("getting ready ..."):
-        planned = None if asked is None else _planned(asked, known.geometry)
+        from l1dflush.host.measure.planned import planned_bytes  # noqa: PLC0415
         from l1dflush.host.measure.session import silicon  # noqa: PLC0415
+
+        planned = None if asked is None else planned_bytes(asked, known.geometry)
 
     with silicon(on_cpu) as there:
         result = _measured(there, what, asked, planned, seed, known.title)
@@ -157,17 +157,3 @@ def _policy(text: str, ways: int) -> str:
         return get_policy(text, ways).name
     except InputError as error:
         raise InputError(error.what, where="--policy", hint=error.hint) from None
-
-
-def _planned(policy: str, shape: Geometry) -> int | None:
-    """Bytes of the planned flush; None where no number of loads is enough, or it is not known which."""
-    from l1dflush.cache.policies import get_policy  # noqa: PLC0415
-    from l1dflush.plan.find import NeverError, find  # noqa: PLC0415
-    from l1dflush.proof.conditions import DEFAULT  # noqa: PLC0415
-    from l1dflush.proof.limits import DEFAULT_MEMORY, Limits  # noqa: PLC0415
-
-    try:
-        found = find(get_policy(policy, shape.ways), shape, DEFAULT, limits=Limits(DEFAULT_MEMORY, _SECONDS))
-    except (NeverError, UndecidedError):
-        return None
-    return found.lines * shape.sets * shape.line

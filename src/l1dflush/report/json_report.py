@@ -18,6 +18,7 @@ from l1dflush.verdict.comparison import ComparisonResult
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
 from l1dflush.verdict.size_model import OneSizeResult, SizeResult
+from l1dflush.vmentry.cost_model import CostResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -34,6 +35,7 @@ _MODELS: dict[str, Any] = {
     "measure": MeasureResult,
     "identify": IdentifyResult,
     "silicon": SiliconResult,
+    "cost": CostResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
