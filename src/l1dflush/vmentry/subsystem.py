@@ -125,7 +125,8 @@ class CpuFacts:
     """What a CPU and the hypervisor's set-up decide.
 
     ``command``: microcode offers the MSR write. ``ept``: guests have page tables of their own in hardware, without
-    which they cannot aim at host memory. ``flush_not_required``: ARCH_CAPABILITIES says that a hypervisor below flushes.
+    which they cannot aim at host memory. ``flush_not_required``: ARCH_CAPABILITIES says so, because a hypervisor below
+    flushes.
     """
 
     bug: bool = True
