@@ -1,0 +1,179 @@
+"""A scenario played on the model machine: entry by entry, and for every combination of what may be otherwise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l1dflush.errors import InputError
+from l1dflush.vmentry.machine import Addresses, Below, Hardware, Leak, Machine, pages_of
+from l1dflush.vmentry.memory import HOST, LINE, SECRET, Block
+from l1dflush.vmentry.routine_accesses import RoutineAccesses
+from l1dflush.vmentry.scenario import Scenario
+from l1dflush.vmentry.script import BUFFER_NAME, Accesses, Step
+from l1dflush.vmentry.subsystem import CpuFacts, Event, Mode
+
+Worst = Callable[[Machine, dict[str, Block]], Addresses]
+"""The accesses that lead to a start in which a line survives, on this machine with this memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is played: everything that the sum is made over."""
+
+    mode: Mode
+    routine: str
+    cpu: str
+    smt: bool
+    ept: bool
+    command: bool = False
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of it. ``leaks``: one per entry; ``accesses``: on the model in all."""
+
+    setting: Setting
+    leaks: list[Leak] = field(default_factory=list)
+    accesses: int = 0
+    mode_at_end: Mode = Mode.AUTO
+    secret_lines: int = 0
+
+    @property
+    def entries(self) -> int:
+        """How many VM entries there were."""
+        return len(self.leaks)
+
+    @property
+    def flushes(self) -> int:
+        """How many of them the subsystem flushed before."""
+        return sum(leak.flushed for leak in self.leaks)
+
+    @property
+    def secret_bytes(self) -> int:
+        """What the guest read in all, counted at every entry anew."""
+        return sum(leak.secret_bytes for leak in self.leaks)
+
+
+class Play:
+    """One run of a scenario on one machine."""
+
+    def __init__(self, scenario: Scenario, machine: Machine, setting: Setting, worst: Worst | None) -> None:
+        self._machine = machine
+        self._scenario = scenario
+        self._worst = worst
+        self._order = random.Random(scenario.file.seed)
+        self._numbers = np.random.default_rng(scenario.file.seed)
+        self._blocks = {
+            name: machine.memory.allocate(name, pages_of(size), SECRET if scenario.file.memory[name].secret else HOST)
+            for name, size in scenario.sizes.items()
+        }
+        self._late: list[Addresses] = []
+        self._sibling: list[Addresses] = []
+        self._played = Played(setting)
+        machine.load(setting.mode, scenario.file.flush.boot)
+
+    def run(self) -> Played:
+        """All steps."""
+        self._steps(self._scenario.steps)
+        played, machine = self._played, self._machine
+        played.accesses = machine.accesses
+        played.mode_at_end = machine.subsystem.mode
+        played.secret_lines = sum(
+            size // LINE for name, size in self._scenario.sizes.items() if self._scenario.file.memory[name].secret
+        )
+        return played
+
+    def _steps(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            match step.verb:
+                case "repeat":
+                    for _ in range(step.times):
+                        self._steps(step.steps)
+                case "enter":
+                    leak = self._machine.enter(_together(self._late), _together(self._sibling))
+                    self._played.leaks.append(leak)
+                    self._late, self._sibling = [], []
+                case "event":
+                    self._machine.happened(Event(step.word))
+                case "write":
+                    self._machine.subsystem.write(step.word)
+                case "worst":
+                    if self._worst is not None:
+                        self._machine.touch(self._worst(self._machine, self._blocks))
+                case "touch" | "replay" | "invalidate" | "nmi" | "sibling":
+                    self._accesses(step)
+
+    def _accesses(self, step: Step) -> None:
+        assert step.accesses is not None
+        addresses = self._addresses(step.accesses, step.verb == "replay")
+        match step.verb:
+            case "touch" | "replay":
+                self._machine.touch(addresses)
+            case "invalidate":
+                self._machine.invalidate(addresses)
+            case "nmi":
+                self._late.append(addresses)
+            case "sibling":
+                self._sibling.append(addresses)
+
+    def _addresses(self, of: Accesses, replayed: bool) -> Addresses:
+        block = self._machine.subsystem.buffer if of.memory == BUFFER_NAME else self._blocks[of.memory]
+        if block is None:
+            # There is no buffer in this mode, so nothing can be done with it.
+            return np.empty(0, dtype=np.uint64)
+        if replayed:
+            return block.addresses(self._scenario.traces[of.memory])
+        size = self._scenario.sizes.get(of.memory)
+        lines = block.lines if size is None else max(size // LINE, 1)
+        chosen: NDArray[np.int64]
+        if of.count is not None:
+            chosen = self._numbers.integers(lines, size=of.count)
+        elif of.first is not None and of.last is not None:
+            chosen = np.arange(of.first, min(of.last + 1, lines))
+        else:
+            chosen = np.arange(lines)
+        return block.line_addresses(chosen)
+
+
+def _together(parts: list[Addresses]) -> Addresses | None:
+    return np.concatenate(parts) if parts else None
+
+
+def settings(scenario: Scenario, routines: Sequence[str], cpus: Sequence[str]) -> Iterator[Setting]:
+    """Every combination, the scenario's own one first."""
+    file = scenario.file
+    own = Setting(
+        file.flush.mode, file.flush.routine, file.machine.cpu, file.machine.smt, file.machine.ept, file.machine.command
+    )
+    yield own
+    for cpu in cpus:
+        for routine in routines:
+            for ept in (True, False):
+                for smt in (False, True):
+                    for mode in (Mode.NEVER, Mode.COND, Mode.ALWAYS):
+                        other = replace(own, mode=mode, routine=routine, cpu=cpu, smt=smt, ept=ept)
+                        if other != own:
+                            yield other
+
+
+def play(
+    scenario: Scenario, setting: Setting, hardware: Hardware, routine: RoutineAccesses, worst: Worst | None
+) -> Played:
+    """One run. Raises InputError for what cannot be played."""
+    file = scenario.file.machine
+    facts = CpuFacts(file.bug, setting.command, setting.ept, file.flush_not_required)
+    machine = Machine(
+        replace(hardware, facts=facts, smt=setting.smt, seed=scenario.file.seed),
+        routine,
+        Below(file.below_merges, file.below_flushes),
+        scenario.file.flush.initialised,
+        file.load_list,
+    )
+    if file.load_list and not setting.command:
+        raise InputError("only the command can be in the entry's load list", where="machine.load_list")
+    return Play(scenario, machine, setting, worst).run()

@@ -1,0 +1,168 @@
+"""Scenarios as files: a machine, a flush, memory, and what the host does between VM entries.
+
+The files are TOML; docs/lab.md describes them, and those that are shipped lie in ``data/scenarios``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from l1dflush.cache.geometry import parse_size
+from l1dflush.errors import InputError
+from l1dflush.vmentry.memory import LINE
+from l1dflush.vmentry.script import BUFFER_NAME, Step, memories, parsed
+from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mode
+
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "scenarios"
+SUFFIX = ".toml"
+_MOST_BYTES = 4 << 20
+_MOST_MEMORY = 16 << 20
+_MOST_TRACE = 1_000_000
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MachineFile(_Model):
+    """The core and what is around it."""
+
+    cpu: str = "skylake"
+    bug: bool = True
+    ept: bool = True
+    smt: bool = False
+    command: bool = False
+    load_list: bool = False
+    below_merges: bool = False
+    below_flushes: bool = False
+    flush_not_required: bool = False
+
+
+class FlushFile(_Model):
+    """The subsystem: mode, boot line, and the routine, as ``verify`` takes it, or ``planned``."""
+
+    mode: Mode = Mode.ALWAYS
+    boot: Boot = Boot.FLUSH
+    routine: str = "linux-4.18"
+    bind: dict[str, str] = Field(default_factory=dict)
+    initialised: bool = True
+
+
+class BlockFile(_Model):
+    """Memory of the host."""
+
+    size: str
+    secret: bool = False
+    trace: str | None = None
+
+
+class MatrixFile(_Model):
+    """What the sum is made over besides modes, SMT and EPT."""
+
+    routines: tuple[str, ...] = ()
+    cpus: tuple[str, ...] = ()
+
+
+class ScenarioFile(_Model):
+    """A whole file."""
+
+    title: str
+    text: str = ""
+    machine: MachineFile = MachineFile()
+    flush: FlushFile = FlushFile()
+    memory: dict[str, BlockFile]
+    matrix: MatrixFile = MatrixFile()
+    seed: int = Field(default=1, ge=0, lt=1 << 32)
+    script: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenario:
+    """A file that was read: its script parsed, sizes in bytes, and traces as byte offsets."""
+
+    name: str
+    folder: Path
+    file: ScenarioFile
+    steps: tuple[Step, ...]
+    sizes: dict[str, int]
+    traces: dict[str, NDArray[np.int64]]
+
+
+def shipped() -> list[str]:
+    """Names of the scenarios that come with the program."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def read_scenario(name: str) -> Scenario:
+    """A shipped scenario by name, or a file. Raises InputError."""
+    path = FOLDER / f"{name}{SUFFIX}" if name in shipped() else Path(name)
+    where = name[:200]
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        hint = f"a file, or one of {', '.join(shipped())}"
+        raise InputError(f"cannot read it: {reason}", where=where, hint=hint) from None
+    if len(content) > _MOST_BYTES:
+        raise InputError("the file is too large", where=where, hint=f"at most {_MOST_BYTES >> 20} MiB")
+    try:
+        file = ScenarioFile.model_validate(tomllib.loads(content.decode("utf-8")))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"this is no TOML: {str(error)[:120]}", where=where) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))[:80]
+        raise InputError(f"{place}: {first['msg'][:120]}", where=where, hint="see docs/lab.md") from None
+    return _checked(where, path.parent, file)
+
+
+def _checked(where: str, folder: Path, file: ScenarioFile) -> Scenario:
+    if file.flush.mode not in WRITABLE:
+        raise InputError(f"'{file.flush.mode}' can only be read", where=f"{where}: flush.mode")
+    if BUFFER_NAME in file.memory:
+        raise InputError(f"no memory is called {BUFFER_NAME}: that is the flush's", where=f"{where}: memory")
+    sizes: dict[str, int] = {}
+    traces: dict[str, NDArray[np.int64]] = {}
+    for name, block in file.memory.items():
+        at = f"{where}: memory.{name[:40]}"
+        try:
+            sizes[name] = parse_size(block.size)
+        except InputError as error:
+            raise InputError(error.what, where=at, hint=error.hint) from None
+        if not 0 < sizes[name] <= _MOST_MEMORY:
+            raise InputError(f"'{block.size}' of memory", where=at, hint=f"up to {_MOST_MEMORY >> 20} MiB")
+        if block.trace is not None:
+            traces[name] = _trace(folder / block.trace, sizes[name], at)
+    steps = parsed(file.script, f"{where}: script")
+    for step, accesses in memories(steps):
+        at = f"{where}: script:{step.line}"
+        if accesses.memory not in file.memory and accesses.memory != BUFFER_NAME:
+            known = ", ".join([*file.memory, BUFFER_NAME])
+            raise InputError(f"no memory is called '{accesses.memory[:40]}'", where=at, hint=f"there are {known}")
+        if step.verb == "replay" and accesses.memory not in traces:
+            raise InputError(f"{accesses.memory[:40]} has no trace", where=at, hint="name one in its memory: trace=")
+        lines = sizes.get(accesses.memory, _MOST_MEMORY) // LINE
+        if accesses.last is not None and accesses.last >= max(lines, 1):
+            raise InputError(f"{accesses.memory[:40]} has {lines} lines", where=at, hint="they are numbered from 0")
+    return Scenario(Path(where).stem, folder, file, steps, sizes, traces)
+
+
+def _trace(path: Path, size: int, at: str) -> NDArray[np.int64]:
+    """Byte offsets, one a line, decimal or hexadecimal."""
+    try:
+        with path.open(encoding="ascii") as lines:
+            found = [int(line.split("#", 1)[0], 0) for line in lines if line.split("#", 1)[0].strip()]
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"its trace cannot be read: {reason[:120]}", where=at) from None
+    if not found or len(found) > _MOST_TRACE or not all(0 <= offset < size for offset in found):
+        hint = f"up to {_MOST_TRACE} offsets below {size}"
+        raise InputError("its trace does not fit", where=at, hint=hint)
+    return np.array(found, dtype=np.int64)
