@@ -37,7 +37,7 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """A hypervisor below this one. ``merges``: it merges equal pages (KSM); ``flushes``: before each entry to the guest's
+    """A hypervisor below this one. ``merges``: it merges equal pages (KSM); ``flushes``: before each entry to a guest's
     guest, it flushes by the CPU's command."""
 
     merges: bool = False
