@@ -11,7 +11,8 @@ from l1dflush.cli.output import Outcome
 from l1dflush.errors import InputError, InternalError, UndecidedError, one_line
 
 VERBS = (
-    "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "trace", "routines", "rules",
+    "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "trace", "routines",
+    "rules", "lab",
     "explain", "cpus", "policies", "schema",
 )  # fmt: skip
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,14 +10,15 @@ from numpy.typing import NDArray
 
 from l1dflush.errors import InputError
 from l1dflush.vmentry.machine import Addresses, Below, Hardware, Leak, Machine, pages_of
-from l1dflush.vmentry.memory import HOST, LINE, SECRET, Block
+from l1dflush.vmentry.memory import HOST, LINE, SECRET
 from l1dflush.vmentry.routine_accesses import RoutineAccesses
 from l1dflush.vmentry.scenario import Scenario
 from l1dflush.vmentry.script import BUFFER_NAME, Accesses, Step
 from l1dflush.vmentry.subsystem import CpuFacts, Event, Mode
+from l1dflush.vmentry.worst import Worst
 
-Worst = Callable[[Machine, dict[str, Block]], Addresses]
-"""The accesses that lead to a start in which a line survives, on this machine with this memory."""
+# What random work does in the place of a counterexample: a few times as many lines as an L1D has.
+_RANDOM_LINES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,6 @@ class Play:
         self._machine = machine
         self._scenario = scenario
         self._worst = worst
-        self._order = random.Random(scenario.file.seed)
         self._numbers = np.random.default_rng(scenario.file.seed)
         self._blocks = {
             name: machine.memory.allocate(name, pages_of(size), SECRET if scenario.file.memory[name].secret else HOST)
@@ -103,10 +102,19 @@ class Play:
                 case "write":
                     self._machine.subsystem.write(step.word)
                 case "worst":
-                    if self._worst is not None:
-                        self._machine.touch(self._worst(self._machine, self._blocks))
+                    self._from_worst()
                 case "touch" | "replay" | "invalidate" | "nmi" | "sibling":
                     self._accesses(step)
+
+    def _from_worst(self) -> None:
+        """The accesses of the counterexample; without one, random work on all that there is in their place."""
+        if self._worst is not None:
+            self._worst.act(self._machine, self._blocks)
+            return
+        blocks = list(self._blocks.values())
+        for block in blocks:
+            chosen = self._numbers.integers(block.lines, size=_RANDOM_LINES // len(blocks))
+            self._machine.touch(block.line_addresses(chosen))
 
     def _accesses(self, step: Step) -> None:
         assert step.accesses is not None

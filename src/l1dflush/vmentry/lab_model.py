@@ -42,9 +42,7 @@ class SumInfo(_Model):
     entries: int
     flushes: int
     secret_bytes: int = Field(description="what the guest read, counted at every entry anew")
-    worst: str = Field(
-        description="for a script with the step worst: counterexample, or why there is none; else empty"
-    )
+    worst: str = Field(description="for a script with the step worst: counterexample, or why there is none; else empty")
     random_work_bytes: int | None = Field(
         description="for a script with the step worst: the same with random work in its place; else null"
     )

@@ -9,6 +9,7 @@ aim at host memory, and on a CPU without the bug there is nothing to be had.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -137,6 +138,16 @@ class Machine:
         """The host, or anybody on this core, accesses these bytes in this order."""
         self.accesses += len(addresses)
         self.l1d.access(addresses)
+
+    def own_addresses(self, name: str) -> Addresses:
+        """The line of the routine's own memory that the prover calls ``name``; nothing if there is no such."""
+        for block, lowest in zip(self._own, self.routine.own_lowest, strict=True):
+            found = re.fullmatch(rf"{re.escape(block.name)}(?:([+-])0x([0-9a-f]+))?", name)
+            if found is not None:
+                offset = int(f"{found[1] or '+'}{found[2] or '0'}", 16) - lowest
+                if 0 <= offset < block.pages * PAGE:
+                    return block.addresses(np.array([offset]))
+        return np.empty(0, dtype=np.uint64)
 
     def invalidate(self, addresses: Addresses) -> None:
         """Others take these lines away: a write on another core, or an outer cache that includes this one."""

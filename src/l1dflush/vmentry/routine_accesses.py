@@ -24,13 +24,15 @@ _TOUCHES = frozenset({"load", "store", "prefetch"})
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutineAccesses:
     """One run. ``place``: per access, -1 for the buffer, otherwise the number of one of ``own``, the routine's other
-    memory by name; ``line``: the number of the line in it. ``buffer_pages``: how much of the buffer is read."""
+    memory by name; ``line``: the number of the line in it. ``own_lowest``: the offset at which its first page begins.
+    ``buffer_pages``: how much of the buffer is read."""
 
     name: str
     place: NDArray[np.int64]
     line: NDArray[np.int64]
     own: tuple[str, ...]
     own_pages: tuple[int, ...]
+    own_lowest: tuple[int, ...]
     buffer_pages: int
     sha256: str
 
@@ -51,14 +53,17 @@ def routine_accesses(source: str | Sequence[str], options: VerifyOptions) -> Rou
     if line[place < 0].min() < 0:
         raise InputError("it reads in front of its buffer", where=found.routine.name)
     # What grows downwards, as a stack does, begins below 0: each gets as many pages as it spans.
-    own_pages = []
+    own_pages, own_lowest = [], []
     for number in range(len(own)):
         mine = line[place == number]
         first = int(mine.min()) // (PAGE // LINE)
         line[place == number] -= first * (PAGE // LINE)
+        own_lowest.append(first * PAGE)
         own_pages.append(int(mine.max()) // (PAGE // LINE) - first + 1)
     pages = int(line[place < 0].max()) // (PAGE // LINE) + 1
-    return RoutineAccesses(found.routine.name, place, line, own, tuple(own_pages), pages, found.routine.sha256)
+    return RoutineAccesses(
+        found.routine.name, place, line, own, tuple(own_pages), tuple(own_lowest), pages, found.routine.sha256
+    )
 
 
 def _accesses(events: Sequence[EventInfo], own: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
