@@ -78,6 +78,21 @@ class NoTaskFlushError(FlusherError):
     """The kernel does not flush the L1D for single tasks here; the text says why not."""
 
 
+class KvmUnavailableError(UndecidedError):
+    """No virtual machine can be made here; the text says why not. Exit status 3."""
+
+    def __init__(self, what: str, *, hint: str | None = None) -> None:
+        super().__init__("no-kvm", what, hint=hint)
+
+
+class KvmError(L1dflushError):
+    """KVM works here but refused a step; ``what`` has the call and the kernel's reason."""
+
+    def __init__(self, what: str) -> None:
+        self.what = one_line(what)
+        super().__init__(self.what)
+
+
 class InternalError(Exception):
     """A defect of this package that showed in the child process that did the work.
 

@@ -25,6 +25,7 @@ from l1dflush.cli import (
     size,
     trace,
     verify,
+    vm,
 )  # fmt: skip
 from l1dflush.cli.output import Outcome
 
@@ -75,6 +76,7 @@ def command() -> Any:
         cpus,
         policies,
         schema,
+        vm,
     ):
         module.register(app)
     return typer.main.get_command(app)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from l1dflush.cli.output import Outcome
-from l1dflush.errors import InputError, InternalError, UndecidedError, one_line
+from l1dflush.errors import InputError, InternalError, L1dflushError, UndecidedError, one_line
 
 VERBS = (
     "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "trace", "routines",
-    "rules", "lab",
-    "explain", "cpus", "policies", "schema",
+    "rules", "lab", "explain", "cpus", "policies", "schema", "vm",
 )  # fmt: skip
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
 INTERRUPTED = Outcome(130, message="interrupted")
@@ -34,6 +33,8 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
     elif isinstance(error, InputError):
         what, where, hint = error.what, error.where, error.hint
         message = str(error)
+    elif isinstance(error, L1dflushError):
+        what = message = str(error)
     elif (complaint := _usage(error)) is not None:
         what, hint = complaint, f"see 'l1dflush {verb} --help'".replace("  ", " ")
         message = f"{what} ({hint})"

@@ -59,10 +59,13 @@ def assembly_object(source: str, text: str, options: LoadOptions, bits: Bits | N
     return Compiled(data, source, Origin(OriginKind.ASSEMBLY, source, detail), source_available=True)
 
 
-def assembled(source: str, text: str, options: LoadOptions, bits: Bits | None = None) -> tuple[bytes, str]:
+def assembled(
+    source: str, text: str, options: LoadOptions, bits: Bits | None = None, *, real_mode: bool | None = None
+) -> tuple[bytes, str]:
     """The object that the assembler makes of ``text``, and what was found out about it.
 
-    ``bits`` says which code it is to be if the text itself does not say. Raises InputError.
+    ``bits`` says which code it is to be if the text itself does not say. ``real_mode`` is for code that is run and not
+    judged: then the text may change modes as it likes, and begins with 16-bit code if it is true. Raises InputError.
     """
     if len(text) > MAX_TEXT:
         raise InputError(f"more than {MAX_TEXT >> 20} Mi characters of assembly", where=source)
@@ -73,8 +76,8 @@ def assembled(source: str, text: str, options: LoadOptions, bits: Bits | None = 
     else:
         text = _settings(options) + _line_marker(name) + text
     first: InputError | None = None
-    for intel, width in _attempts(text, source, bits):
-        prefix = ".intel_syntax noprefix\n" if intel else ""
+    for intel, width in _attempts(text, source, bits, any_mode=real_mode is not None):
+        prefix = (".intel_syntax noprefix\n" if intel else "") + (".code16\n" if real_mode else "")
         try:
             data = assemble(_encode(prefix + text), where=source, bits=width)
         except TooMuchError:
@@ -94,9 +97,9 @@ def looks_intel(text: str) -> bool:
     return _ATT.search(text) is None and _INTEL.search(text) is not None
 
 
-def _attempts(text: str, where: str, wanted: Bits | None) -> Iterator[tuple[bool, Bits]]:
+def _attempts(text: str, where: str, wanted: Bits | None, *, any_mode: bool) -> Iterator[tuple[bool, Bits]]:
     """What to try, the likeliest first: Intel syntax or not, and how many bits."""
-    modes = set(_CODE_BITS.findall(_COMMENT.sub(" ", text)))
+    modes = set() if any_mode else set(_CODE_BITS.findall(_COMMENT.sub(" ", text)))
     if "16" in modes or len(modes) > 1:
         hint = "either .code32 or .code64 is understood"
         raise InputError("16-bit code, or a mixture of modes", where=where, hint=hint)

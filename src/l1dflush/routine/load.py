@@ -40,10 +40,11 @@ def load(source: str | Sequence[str], options: LoadOptions) -> list[Routine]:
         if options.function not in (None, source):
             raise InputError(f"the built-in routine '{source}' is a single function", where="--function")
         return narrowed([built_in.load_built_in(source)], options)
-    return load_bytes(_read(source), _shown(source), options)
+    return load_bytes(read_input(source), _shown(source), options)
 
 
-def _read(source: str) -> bytes:
+def read_input(source: str) -> bytes:
+    """What a file, or - for standard input, has in it, with limits. Raises InputError."""
     return _standard_input() if source == STANDARD_INPUT else _file(source)
 
 
@@ -69,7 +70,7 @@ def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine
         if place in seen:
             raise InputError("it is given twice", where=_shown(source))
         seen.add(place)
-        data = _read(source)
+        data = read_input(source)
         total += len(data)
         if total > MAX_BYTES:
             raise InputError(f"more than {MAX_BYTES >> 20} MiB with the inputs before it", where=_shown(source))

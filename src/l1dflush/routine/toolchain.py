@@ -40,6 +40,9 @@ _ERROR = re.compile(
     r"^(?:(?P<file>.*?):(?P<line>\d+):(?:\d+:)?|(?P<program>.*?):) *(?:fatal )?error: *(?P<text>.+)$",
     re.I | re.M,
 )
+_LINK_ERROR = re.compile(
+    r"^(?:.*?ld: )?(?:input\.o:)?(?P<file>[^:\n]+):(?P<line>\d+):(?:\([^)\n]*\):)? *(?P<text>(?!warning)\S.*)$", re.M
+)
 _READS_FILES = re.compile(rb"""(?:^|[\s;:"\\{|])\.(incbin|include)\b""", re.I)
 _INCLUDES = re.compile(rb"""^[ \t]*(?:\#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed)\b[ \t]*(.*)$""", re.M)
 # Relative, without "..", named outright: such a file is looked for in an empty folder and not found.
@@ -63,6 +66,20 @@ def assemble(text: bytes, *, where: str, bits: Literal[32, 64] = 64) -> bytes:
     else:
         command = [*_compiler(where), f"-m{bits}", "-g", "-c", "-x", "assembler", "-o", "output.o", "input.s"]
     return _run(command, "input.s", text, "output.o", where=where)
+
+
+def link(data: bytes, *, where: str, bits: Literal[32, 64], address: int) -> bytes:
+    """The program that GNU ld makes of the ELF object ``data``: everything in one piece, from ``address`` on.
+
+    Raises InputError with the linker's first complaint, or when there is none.
+    """
+    linker = shutil.which("ld")
+    if linker is None:
+        raise InputError("no linker found", where=where, hint="install GNU binutils")
+    form = "elf_x86_64" if bits == 64 else "elf_i386"
+    place = f"{address:#x}"
+    options = ["-m", form, "-N", "--build-id=none", "-Ttext", place, "-e", place]
+    return _run([linker, *options, "-o", "output.elf", "input.o"], "input.o", data, "output.elf", where=where)
 
 
 def preprocess(text: bytes, *, where: str, defines: Mapping[str, str]) -> bytes:
@@ -201,9 +218,9 @@ def _wait(command: list[str], folder: Path, environment: Mapping[str, str], wher
 
 def _complaint(said: str, tool: str, source: str, folder: str, where: str) -> InputError:
     """The first error in the tool's messages, with the user's file name instead of ours."""
-    found = _ERROR.search(said)
+    found = _ERROR.search(said) or (_LINK_ERROR.search(said) if tool == "ld" else None)
     if found is None:
-        lines = [line for line in said.splitlines() if line.strip()]
+        lines = [line for line in said.splitlines() if line.strip() and " warning: " not in line]
         text = lines[0].replace(folder + "/", "") if lines else "no reason given"
         text = text.split(f"{tool}: ", 1)[-1].replace(source, where)
         hint = None if lines else "is there room for temporary files, memory, and open files?"

@@ -229,9 +229,11 @@ class Subsystem(Generic[B]):
     def enter(self, vcpu: Vcpu, cpu: PhysicalCpu) -> bool:
         """Right before VM entry: flushes if the mode, and in cond the flags, say so. Returns whether it did.
 
-        This is the one place that clears the flags, both of them, and only in cond.
+        This is the one place that clears the flags, both of them, and only in cond. A host whose flush can fail gets
+        its error back with nothing counted, and the next entry flushes.
         """
         vcpu.entries += 1
+        # Set-up publishes these two in turn; what is seen in between is the old mode, the new one, or always.
         if not self.should_flush:
             return False
         if self.conditional:
@@ -239,11 +241,16 @@ class Subsystem(Generic[B]):
             vcpu.sensitive = cpu.sensitive = False
             if not wanted:
                 return False
+        try:
+            if self.mechanism is Mechanism.COMMAND:
+                self.host.command()
+            elif self.buffer is not None:
+                self.host.read(self.buffer)
+        except BaseException:
+            vcpu.sensitive = True
+            vcpu.entries -= 1
+            raise
         vcpu.flushes += 1
-        if self.mechanism is Mechanism.COMMAND:
-            self.host.command()
-        elif self.buffer is not None:
-            self.host.read(self.buffer)
         return True
 
     def _set_up(self, wanted: Mode) -> None:
