@@ -9,6 +9,7 @@ import typer
 from l1dflush.cli import options
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import progress
+from l1dflush.errors import InputError
 
 _EXAMPLES = """\b
 Examples:
@@ -54,6 +55,8 @@ def lab(
 
     if scenario is None:
         return _listed(shipped(), json, no_color)
+    if alone and (routine or cpu):
+        raise InputError("with --alone there is no sum that --routine and --cpu could be for", where="--alone")
     from l1dflush.vmentry.runs import Lab, Over  # noqa: PLC0415
 
     over = Over(tuple(routine or ()), tuple(cpu or ()), tuple(cpu_folder or ()), matrix=not alone)

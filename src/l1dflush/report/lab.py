@@ -37,13 +37,13 @@ def lab_lines(result: LabResult, width: int) -> list[Text]:
 def _played(result: LabResult, width: int) -> list[Text]:
     played, there = result.played, result.played.setting
     smt, ept = "SMT on" if there.smt else "SMT off", "" if there.ept else ", EPT off"
-    what = f"{there.cpu} ({there.policy}), {there.routine}, {there.mode}, {smt}{ept}"
+    what = safe(f"{there.cpu} ({there.policy}), {there.routine}, {there.mode}, {smt}{ept}")
     lines = [Text(what, "bold")]
     if played.mode_at_end != there.mode:
         lines += paragraph(f"the parameter reads '{played.mode_at_end}'", width, indent="  ")
     lines += _entries(result.entries, width)
     style = _LEAKS if played.secret_bytes else _NOTHING
-    total = f"{played.flushes} of {played.entries} entries flushed, {_bytes(played.secret_bytes)} of secrets read"
+    total = f"{played.flushes} of {played.entries} entries flushed, {_told(played.secret_bytes)} of secrets read"
     lines.append(Text(f"  {total}", style))
     if played.worst:
         lines += paragraph(_worst(played), width, indent="  ")
@@ -51,7 +51,7 @@ def _played(result: LabResult, width: int) -> list[Text]:
 
 
 def _worst(played: SumInfo) -> str:
-    at_random = f"with random work in its place {_bytes(played.random_work_bytes or 0)} are read"
+    at_random = f"with random work in its place {_told(played.random_work_bytes or 0)} are read"
     if played.worst == "counterexample":
         return f"the host's accesses are the prover's counterexample; {at_random}"
     return f"no counterexample ({safe(played.worst)}), so the host works at random"
@@ -106,7 +106,7 @@ def _sums(result: LabResult, width: int) -> list[Text]:
     without = [one for one in result.sums if not one.setting.ept]
     if without:
         read = sum(one.secret_bytes for one in without)
-        lines += paragraph(f"with EPT off: {_bytes(read)}, over all {len(without)} of them", width, indent="  ")
+        lines += paragraph(f"with EPT off: {_told(read)}, over all {len(without)} of them", width, indent="  ")
     return lines
 
 
@@ -125,3 +125,8 @@ def _style(one: SumInfo | None) -> str:
 
 def _bytes(number: int) -> str:
     return f"{number}" if number < 10_000 else f"{number / 1024:.1f} KiB"
+
+
+def _told(number: int) -> str:
+    """The same within a sentence."""
+    return f"{number} bytes" if number < 10_000 else _bytes(number)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from l1dflush.errors import InputError
 from l1dflush.vmentry.machine import Addresses, Below, Hardware, Leak, Machine, pages_of
-from l1dflush.vmentry.memory import HOST, LINE, SECRET
+from l1dflush.vmentry.memory import HOST, SECRET
 from l1dflush.vmentry.routine_accesses import RoutineAccesses
-from l1dflush.vmentry.scenario import Scenario
+from l1dflush.vmentry.scenario import Scenario, lines_of
 from l1dflush.vmentry.script import BUFFER_NAME, Accesses, Step
 from l1dflush.vmentry.subsystem import CpuFacts, Event, Mode
 from l1dflush.vmentry.worst import Worst
@@ -41,7 +40,6 @@ class Played:
     leaks: list[Leak] = field(default_factory=list)
     accesses: int = 0
     mode_at_end: Mode = Mode.AUTO
-    secret_lines: int = 0
 
     @property
     def entries(self) -> int:
@@ -82,9 +80,6 @@ class Play:
         played, machine = self._played, self._machine
         played.accesses = machine.accesses
         played.mode_at_end = machine.subsystem.mode
-        played.secret_lines = sum(
-            size // LINE for name, size in self._scenario.sizes.items() if self._scenario.file.memory[name].secret
-        )
         return played
 
     def _steps(self, steps: Sequence[Step]) -> None:
@@ -137,7 +132,7 @@ class Play:
         if replayed:
             return block.addresses(self._scenario.traces[of.memory])
         size = self._scenario.sizes.get(of.memory)
-        lines = block.lines if size is None else max(size // LINE, 1)
+        lines = block.lines if size is None else lines_of(size)
         chosen: NDArray[np.int64]
         if of.count is not None:
             chosen = self._numbers.integers(lines, size=of.count)
@@ -152,15 +147,17 @@ def _together(parts: list[Addresses]) -> Addresses | None:
     return np.concatenate(parts) if parts else None
 
 
-def settings(scenario: Scenario, routines: Sequence[str], cpus: Sequence[str]) -> Iterator[Setting]:
-    """Every combination, the scenario's own one first."""
-    file = scenario.file
-    own = Setting(
-        file.flush.mode, file.flush.routine, file.machine.cpu, file.machine.smt, file.machine.ept, file.machine.command
-    )
+def own_setting(scenario: Scenario, cpu: str) -> Setting:
+    """The scenario as it is written, on the CPU of that name."""
+    file, machine = scenario.file, scenario.file.machine
+    return Setting(file.flush.mode, file.flush.routine, cpu, machine.smt, machine.ept, machine.command)
+
+
+def settings(own: Setting, routines: Sequence[str], cpus: Sequence[str]) -> Iterator[Setting]:
+    """Every combination, ``own`` first. Where the CPU has the command no routine is read, so there is only one."""
     yield own
-    for cpu in cpus:
-        for routine in routines:
+    for cpu in dict.fromkeys(cpus):
+        for routine in (own.routine,) if own.command else dict.fromkeys(routines):
             for ept in (True, False):
                 for smt in (False, True):
                     for mode in (Mode.NEVER, Mode.COND, Mode.ALWAYS):
@@ -172,7 +169,7 @@ def settings(scenario: Scenario, routines: Sequence[str], cpus: Sequence[str]) -
 def play(
     scenario: Scenario, setting: Setting, hardware: Hardware, routine: RoutineAccesses, worst: Worst | None
 ) -> Played:
-    """One run. Raises InputError for what cannot be played."""
+    """One run. Raises InputError if there is not enough memory, and as :meth:`Worst.act`."""
     file = scenario.file.machine
     facts = CpuFacts(file.bug, setting.command, setting.ept, file.flush_not_required)
     machine = Machine(
@@ -182,6 +179,4 @@ def play(
         scenario.file.flush.initialised,
         file.load_list,
     )
-    if file.load_list and not setting.command:
-        raise InputError("only the command can be in the entry's load list", where="machine.load_list")
     return Play(scenario, machine, setting, worst).run()

@@ -3,8 +3,8 @@ them, a sibling thread, and a guest that reads through L1TF whatever the L1D hol
 
 What is modelled: which lines the L1D of one core holds after every access, by the compiled simulator of its policy.
 What a guest gets: every secret line that is there when it enters (a real one needs time for that, and gets at most as
-much); with SMT also what the sibling brings in while it runs. A guest without page tables of its own (EPT off) cannot
-aim at host memory, and on a CPU without the bug there is nothing to be had.
+much); with SMT also what the sibling brings in while it runs, even if it does not stay. A guest without page tables of
+its own (EPT off) cannot aim at host memory, and on a CPU without the bug there is nothing to be had.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.simulate import Simulator
 from l1dflush.errors import InputError
-from l1dflush.vmentry.memory import BUFFER, LINE, OWN, PAGE, SECRET, Block, Memory
+from l1dflush.vmentry.memory import BUFFER, LINE, LINES_PER_PAGE, OWN, PAGE, SECRET, Block, Memory
 from l1dflush.vmentry.routine_accesses import RoutineAccesses
 from l1dflush.vmentry.subsystem import Boot, CpuFacts, Event, Mechanism, Mode, PhysicalCpu, Subsystem, Vcpu
 
@@ -108,7 +108,7 @@ class Machine:
             content = 0
         buffer.content[page] = content
         if self.initialised:
-            self.touch(buffer.line_addresses(np.arange(page, page + 1).repeat(64) * 64 + np.arange(64)))
+            self.touch(buffer.line_addresses(page * LINES_PER_PAGE + np.arange(LINES_PER_PAGE)))
 
     def free(self, buffer: Block) -> None:
         """Gives it back."""
@@ -162,10 +162,16 @@ class Machine:
         """A VM entry, and what the guest reads.
 
         ``late``: what an NMI touches between the flush and the entry; with the flush in the entry's MSR load list,
-        which only the command can be, nothing comes between. ``sibling``: what the other thread touches while the guest
-        runs.
+        which only the command in the mode always can be, nothing comes between. ``sibling``: what the other thread
+        touches while the guest runs.
         """
-        in_list = self.in_load_list and self.subsystem.mechanism is Mechanism.COMMAND
+        # The list is the same at every entry, so a flush that depends on flags cannot be in it.
+        in_list = (
+            self.in_load_list
+            and self.subsystem.mechanism is Mechanism.COMMAND
+            and self.subsystem.should_flush
+            and not self.subsystem.conditional
+        )
         if in_list and late is not None:
             self.touch(late)
         flushed = self.subsystem.enter(self.vcpu, self.cpu)
@@ -173,10 +179,10 @@ class Machine:
             self.command()
         if not in_list and late is not None:
             self.touch(late)
-        before, brought = self._secret_lines(), 0
+        before, brought = self._secret(self.l1d.contents.ravel()), 0
         if self.hardware.smt and sibling is not None:
             self.touch(sibling)
-            brought = len(np.setdiff1d(self._secret_lines(), before))
+            brought = len(np.setdiff1d(self._secret((sibling // LINE).astype(np.int64)), before))
         return Leak(flushed, len(before), brought) if self.exposed else Leak(flushed, 0)
 
     @property
@@ -184,10 +190,10 @@ class Machine:
         """Whether a guest can read through L1TF at all."""
         return self.hardware.facts.bug and self.hardware.facts.ept
 
-    def _secret_lines(self) -> NDArray[np.int64]:
-        lines = self.l1d.contents.ravel()
-        secret: NDArray[np.int64] = lines[self.memory.owners(lines) == SECRET]
-        return secret
+    def _secret(self, lines: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the lines that are secret."""
+        found: NDArray[np.int64] = lines[self.memory.owners(lines) == SECRET]
+        return found
 
     def _placed(self, buffer: Block) -> Addresses:
         found = np.empty(len(self.routine.line), dtype=np.uint64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +15,10 @@ LINES_PER_PAGE = PAGE // LINE
 PAGES = 1 << 16
 """256 MiB."""
 _LARGEST_BLOCK = PAGES // 4
+_SHIFT = (LINES_PER_PAGE - 1).bit_length()
+"""From the number of a line to that of its page."""
 
-NOBODY, HOST, SECRET, BUFFER, OWN, GUEST = range(6)
+NOBODY, HOST, SECRET, BUFFER, OWN = range(5)
 """Owners of a page. OWN is memory of the flush routine other than its buffer: its stack, its variables."""
 
 
@@ -47,20 +48,24 @@ class Block:
 
     def line_addresses(self, lines: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Physical addresses of lines by number."""
-        return self.addresses(lines * LINE)
+        found: NDArray[np.int64] = self.frames[lines >> _SHIFT] * PAGE + lines % LINES_PER_PAGE * LINE
+        return found.astype(np.uint64)
 
 
 @dataclass(slots=True)
 class Memory:
-    """Pages are handed out in random order, so that what is next to each other for a program is not so physically."""
+    """Pages are handed out in random order, so that what is next to each other for a program is not so physically.
+
+    ``owner``: of each page, and behind the last one NOBODY, which is where -1 looks.
+    """
 
     seed: int = 1
-    owner: NDArray[np.int8] = field(default_factory=lambda: np.zeros(PAGES, dtype=np.int8))
+    owner: NDArray[np.int8] = field(default_factory=lambda: np.full(PAGES + 1, NOBODY, dtype=np.int8))
     _free: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # Frame 0 is never given away: a line number of 0 would be as good as any, but a null address should not be.
-        self._free = random.Random(self.seed).sample(range(1, PAGES), PAGES - 1)
+        self._free = np.random.default_rng(self.seed).permutation(np.arange(1, PAGES)).tolist()
 
     def allocate(self, name: str, pages: int, owner: int) -> Block:
         """Raises InputError if there is not so much left."""
@@ -94,5 +99,5 @@ class Memory:
 
     def owners(self, line_numbers: NDArray[np.int64]) -> NDArray[np.int8]:
         """Who owns these lines; NOBODY for -1, which is no line."""
-        found = self.owner[np.maximum(line_numbers, 0) // LINES_PER_PAGE]
-        return np.where(line_numbers < 0, NOBODY, found).astype(np.int8)
+        found: NDArray[np.int8] = self.owner[line_numbers >> _SHIFT]
+        return found

@@ -24,8 +24,9 @@ _TOUCHES = frozenset({"load", "store", "prefetch"})
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutineAccesses:
     """One run. ``place``: per access, -1 for the buffer, otherwise the number of one of ``own``, the routine's other
-    memory by name; ``line``: the number of the line in it. ``own_lowest``: the offset at which its first page begins.
-    ``buffer_pages``: how much of the buffer is read."""
+    memory by name; ``line``: the number of the line in it, counted from its first page. ``own_pages``: how many pages
+    of each are touched; ``own_lowest``: the offset at which the first of these begins, below 0 for a stack. All of it
+    is taken to begin at a page. ``buffer_pages``: how much of the buffer is read."""
 
     name: str
     place: NDArray[np.int64]
@@ -34,12 +35,18 @@ class RoutineAccesses:
     own_pages: tuple[int, ...]
     own_lowest: tuple[int, ...]
     buffer_pages: int
-    sha256: str
+
+
+_NONE = np.empty(0, dtype=np.int64)
+NO_ACCESSES = RoutineAccesses("", _NONE, _NONE, (), (), (), 0)
+"""Where the CPU's own command flushes."""
 
 
 def routine_accesses(source: str | Sequence[str], options: VerifyOptions) -> RoutineAccesses:
-    """Runs the routine on the emulated CPU. Raises InputError and UndecidedError: also where no path reads a buffer,
-    or where it flushes single lines."""
+    """Runs the routine on the emulated CPU; of several paths the one that reads the buffer most often is taken.
+
+    Raises InputError and UndecidedError: also where no path reads a buffer, or where it flushes single lines.
+    """
     found = trace_of(source, options)
     paths = [path for path in found.paths if any(event.place == _BUFFER for event in path.events)]
     if not paths:
@@ -61,9 +68,7 @@ def routine_accesses(source: str | Sequence[str], options: VerifyOptions) -> Rou
         own_lowest.append(first * PAGE)
         own_pages.append(int(mine.max()) // (PAGE // LINE) - first + 1)
     pages = int(line[place < 0].max()) // (PAGE // LINE) + 1
-    return RoutineAccesses(
-        found.routine.name, place, line, own, tuple(own_pages), tuple(own_lowest), pages, found.routine.sha256
-    )
+    return RoutineAccesses(found.routine.name, place, line, own, tuple(own_pages), tuple(own_lowest), pages)
 
 
 def _accesses(events: Sequence[EventInfo], own: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -23,10 +23,10 @@ from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.routine import built_in
 from l1dflush.verdict.model import ExitStatus, GeometryInfo
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.vmentry.lab import Played, Setting, play, settings
+from l1dflush.vmentry.lab import Played, Setting, own_setting, play, settings
 from l1dflush.vmentry.lab_model import EntryInfo, LabResult, SettingInfo, SumInfo
 from l1dflush.vmentry.machine import Hardware
-from l1dflush.vmentry.routine_accesses import RoutineAccesses, routine_accesses
+from l1dflush.vmentry.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
 from l1dflush.vmentry.scenario import Scenario
 from l1dflush.vmentry.script import Step
 from l1dflush.vmentry.worst import Worst, worst_start
@@ -65,7 +65,7 @@ class Lab:
         file, scenario = self.scenario.file, self.scenario
         cpus = tuple(self._cpu(name).name for name in self._over.cpus or file.matrix.cpus or (file.machine.cpu,))
         routines = self._over.routines or file.matrix.routines or (file.flush.routine,)
-        asked = list(settings(scenario, routines, cpus))
+        asked = list(settings(own_setting(scenario, self._cpu(file.machine.cpu).name), routines, cpus))
         own, *others = asked if self._over.matrix else asked[:1]
         with working(f"playing {scenario.name} ..."):
             first = self._played(own)
@@ -103,7 +103,7 @@ class Lab:
                 cpu=cpu.name,
                 policy=cpu.policy or "",
                 geometry=GeometryInfo(size=shape.size, ways=shape.ways, sets=shape.sets, line=shape.line),
-                routine=COMMAND if setting.command else setting.routine,
+                routine=COMMAND if _commanded(setting) else setting.routine,
                 mode=setting.mode,
                 smt=setting.smt,
                 ept=setting.ept,
@@ -121,8 +121,8 @@ class Lab:
         if self._drives and not at_random:
             found = self._worst_of(setting)
             worst = None if isinstance(found, str) else found
-        if setting.routine == COMMAND:
-            setting = replace(setting, command=True, routine=self.scenario.file.flush.routine)
+        if _commanded(setting):
+            setting = replace(setting, command=True)
         played = play(self.scenario, setting, self._hardware(setting), self._routine(setting), worst)
         self._accesses += played.accesses
         return played
@@ -139,13 +139,15 @@ class Lab:
         return self._catalogue.get(name)
 
     def _routine(self, setting: Setting) -> RoutineAccesses:
+        if _commanded(setting):
+            return NO_ACCESSES
         key = setting.routine, setting.cpu if setting.routine == PLANNED else ""
         if key not in self._routines:
             self._routines[key] = self._with_source(setting, routine_accesses)
         return self._routines[key]
 
     def _worst_of(self, setting: Setting) -> Worst | str:
-        if setting.routine == COMMAND or setting.command:
+        if _commanded(setting):
             return "the command leaves nothing"
         key = setting.routine, setting.cpu
         if key not in self._worst:
@@ -163,7 +165,11 @@ class Lab:
                 return ask(str(path), VerifyOptions(bind={"rdi": "buffer"}))
         if setting.routine in built_in.names():
             return ask(setting.routine, VerifyOptions())
-        return ask(str(self.scenario.folder / setting.routine), VerifyOptions(bind=bind))
+        file = self.scenario.file
+        # What the command line names lies where that was typed, what the file names lies beside the file.
+        of_file = setting.routine in (file.flush.routine, *file.matrix.routines)
+        source = self.scenario.folder / setting.routine if of_file else Path(setting.routine)
+        return ask(str(source), VerifyOptions(bind=bind))
 
     def _planned(self, setting: Setting) -> str:
         hardware = self._hardware(setting)
@@ -173,6 +179,11 @@ class Lab:
         except NeverError as error:
             raise InputError(f"there is no plan: {error}", where=setting.cpu) from None
         return assembly(walk_of(found.word, hardware.geometry), "planned", [])
+
+
+def _commanded(setting: Setting) -> bool:
+    """Whether the CPU's own command flushes, so that no routine is read."""
+    return setting.command or setting.routine == COMMAND
 
 
 def _has(steps: Sequence[Step], verb: str) -> bool:

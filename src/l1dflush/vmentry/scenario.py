@@ -5,6 +5,7 @@ The files are TOML; docs/lab.md describes them, and those that are shipped lie i
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ SUFFIX = ".toml"
 _MOST_BYTES = 4 << 20
 _MOST_MEMORY = 16 << 20
 _MOST_TRACE = 1_000_000
+_MOST_TRACE_BYTES = 32 << 20
+
+
+_OFFSET = re.compile(rb"0|[1-9][0-9]{0,8}|0[xX][0-9a-fA-F]{1,8}")
 
 
 class _Model(BaseModel):
@@ -94,6 +99,11 @@ class Scenario:
     traces: dict[str, NDArray[np.int64]]
 
 
+def lines_of(size: int) -> int:
+    """How many lines memory of so many bytes has, the last one perhaps in part."""
+    return -(-size // LINE)
+
+
 def shipped() -> list[str]:
     """Names of the scenarios that come with the program."""
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
@@ -126,6 +136,11 @@ def read_scenario(name: str) -> Scenario:
 def _checked(where: str, folder: Path, file: ScenarioFile) -> Scenario:
     if file.flush.mode not in WRITABLE:
         raise InputError(f"'{file.flush.mode}' can only be read", where=f"{where}: flush.mode")
+    if file.machine.load_list and not file.machine.command:
+        hint = "command = true is a CPU that has it"
+        raise InputError(
+            "only the command can be in the entry's load list", where=f"{where}: machine.load_list", hint=hint
+        )
     if BUFFER_NAME in file.memory:
         raise InputError(f"no memory is called {BUFFER_NAME}: that is the flush's", where=f"{where}: memory")
     sizes: dict[str, int] = {}
@@ -148,8 +163,9 @@ def _checked(where: str, folder: Path, file: ScenarioFile) -> Scenario:
             raise InputError(f"no memory is called '{accesses.memory[:40]}'", where=at, hint=f"there are {known}")
         if step.verb == "replay" and accesses.memory not in traces:
             raise InputError(f"{accesses.memory[:40]} has no trace", where=at, hint="name one in its memory: trace=")
-        lines = sizes.get(accesses.memory, _MOST_MEMORY) // LINE
-        if accesses.last is not None and accesses.last >= max(lines, 1):
+        # How many lines the buffer has depends on the routine; those that it has not are left out.
+        lines = lines_of(sizes.get(accesses.memory, _MOST_MEMORY))
+        if accesses.last is not None and accesses.last >= lines:
             raise InputError(f"{accesses.memory[:40]} has {lines} lines", where=at, hint="they are numbered from 0")
     return Scenario(Path(where).stem, folder, file, steps, sizes, traces)
 
@@ -157,12 +173,23 @@ def _checked(where: str, folder: Path, file: ScenarioFile) -> Scenario:
 def _trace(path: Path, size: int, at: str) -> NDArray[np.int64]:
     """Byte offsets, one a line, decimal or hexadecimal."""
     try:
-        with path.open(encoding="ascii") as lines:
-            found = [int(line.split("#", 1)[0], 0) for line in lines if line.split("#", 1)[0].strip()]
+        with path.open("rb") as opened:
+            content = opened.read(_MOST_TRACE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"its trace cannot be read: {reason[:120]}", where=at) from None
-    if not found or len(found) > _MOST_TRACE or not all(0 <= offset < size for offset in found):
-        hint = f"up to {_MOST_TRACE} offsets below {size}"
-        raise InputError("its trace does not fit", where=at, hint=hint)
+    if len(content) > _MOST_TRACE_BYTES:
+        raise InputError("its trace is too large", where=at, hint=f"at most {_MOST_TRACE_BYTES >> 20} MiB")
+    found = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        word = line.split(b"#", 1)[0].strip()
+        if not word:
+            continue
+        if not _OFFSET.fullmatch(word) or (offset := int(word, 0)) >= size:
+            told = word[:20].decode("ascii", errors="replace")
+            hint = f"from 0 to {size - 1}, decimal or 0x..., one a line"
+            raise InputError(f"its trace, line {number}: '{told}' is no offset in it", where=at, hint=hint)
+        found.append(offset)
+    if not 0 < len(found) <= _MOST_TRACE:
+        raise InputError(f"its trace has {len(found)} accesses", where=at, hint=f"1 to {_MOST_TRACE} can be replayed")
     return np.array(found, dtype=np.int64)

@@ -26,11 +26,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry.subsystem import Event
+from l1dflush.vmentry.subsystem import WRITABLE, Event
 
 _MOST_REPEATS = 1_000_000
 _MOST_DEPTH = 8
-MOST_LINES = 100_000
+_MOST_LINES = 100_000
+_MOST_PLAYED = 1_000_000
+_MOST_RANDOM = 1_000_000
 _SPAN = re.compile(r"(\d{1,9})-(\d{1,9})")
 BUFFER_NAME = "buffer"
 """What a script calls the flush's buffer."""
@@ -60,14 +62,17 @@ class Step:
 
 def parsed(text: str, where: str = "script") -> tuple[Step, ...]:
     """The steps. Raises InputError with the number of the line that is wrong."""
-    rows = [(number, line.split("#", 1)[0].split()) for number, line in enumerate(text.splitlines(), 1)]
+    # Not splitlines(), for which there are more line breaks than an editor knows.
+    rows = [(number, line.split("#", 1)[0].split()) for number, line in enumerate(text.split("\n"), 1)]
     rows = [(number, words) for number, words in rows if words]
-    if len(rows) > MOST_LINES:
-        raise InputError(f"a script of {len(rows)} lines", where=where, hint=f"at most {MOST_LINES}")
+    if len(rows) > _MOST_LINES:
+        raise InputError(f"a script of {len(rows)} lines", where=where, hint=f"at most {_MOST_LINES}")
     rows.reverse()
     steps = _block(rows, where, 0)
     if rows:
         raise InputError("end of what?", where=f"{where}:{rows[-1][0]}", hint="every end belongs to a repeat")
+    if (played := _played(steps)) > _MOST_PLAYED:
+        raise InputError(f"{played} steps with all repeats", where=where, hint=f"at most {_MOST_PLAYED}")
     return steps
 
 
@@ -77,6 +82,11 @@ def memories(steps: Sequence[Step]) -> Iterator[tuple[Step, Accesses]]:
         if step.accesses is not None:
             yield step, step.accesses
         yield from memories(step.steps)
+
+
+def _played(steps: Sequence[Step]) -> int:
+    """How many steps there are if everything is repeated as often as it says; an empty repeat counts as well."""
+    return sum(step.times * max(_played(step.steps), 1) if step.verb == "repeat" else 1 for step in steps)
 
 
 _Rows = list[tuple[int, list[str]]]
@@ -113,8 +123,10 @@ def _step(number: int, words: list[str], at: str) -> Step:
             raise InputError("which event?", where=at, hint=", ".join(Event))
         case "replay", [memory]:
             return Step(verb, number, accesses=Accesses(memory))
-        case "write", [mode]:
+        case "write", [mode] if mode in WRITABLE:
             return Step(verb, number, word=mode)
+        case "write", _:
+            raise InputError("which mode?", where=at, hint=", ".join(WRITABLE))
         case (("enter" | "worst"), []):
             return Step(verb, number)
     known = "touch, replay, event, invalidate, worst, nmi, sibling, write, enter, repeat, end"
@@ -125,15 +137,14 @@ def _accesses(memory: str, how: list[str], at: str) -> Accesses:
     match how:
         case []:
             return Accesses(memory)
-        case [count, "random"] if re.fullmatch(r"\d{1,9}", count):
+        case [count, "random"] if re.fullmatch(r"\d{1,9}", count) and int(count) <= _MOST_RANDOM:
             return Accesses(memory, count=int(count))
         case [span] if found := _SPAN.fullmatch(span):
             first, last = int(found[1]), int(found[2])
             if first <= last:
                 return Accesses(memory, first=first, last=last)
-    raise InputError(
-        f"'{' '.join(how)[:40]}' are no lines", where=at, hint="like 300 random, or 0-15, or nothing for all"
-    )
+    hint = f"like 300 random (at most {_MOST_RANDOM}), or 0-15, or nothing for all"
+    raise InputError(f"'{' '.join(how)[:40]}' are no lines", where=at, hint=hint)
 
 
 def _number(words: list[str], at: str) -> int:
