@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -49,60 +50,57 @@ def test_shipped_scenarios(name: str, mode: Mode) -> None:
         assert expected
 
 
-NAMES = st.sampled_from(["heap", "vault", "odd", "buffer"])
+STEPS = (
+    ["touch"] * 6 + ["event"] * 4 + ["enter"] * 4
+    + ["nmi", "nmi", "sibling", "sibling", "invalidate", "invalidate", "write", "replay", "worst", "repeat"]
+)  # fmt: skip
 
 
-@st.composite
-def lines(draw: st.DrawFn) -> str:
-    name = draw(NAMES)
-    how = draw(st.sampled_from(["all", "some", "span"]))
-    if how == "all" and name != "heap":
+def lines(random: Random) -> str:
+    name = random.choice(["heap", "vault", "vault", "odd", "buffer"])
+    how = random.choice(["all", "some", "some", "span"])
+    if how == "all":
         return name
     if how == "span":
         # The smallest has three lines.
-        first = draw(st.integers(0, 2))
-        return f"{name} {first}-{draw(st.integers(first, 2))}"
-    return f"{name} {draw(st.integers(0, 40))} random"
+        first, last = sorted((random.randrange(3), random.randrange(3)))
+        return f"{name} {first}-{last}"
+    return f"{name} {random.choice([0, 1, 4, 20, 100])} random"
 
 
-STEP = st.one_of(
-    lines().map(lambda of: f"touch {of}"),
-    lines().map(lambda of: f"touch {of}"),
-    lines().map(lambda of: f"invalidate {of}"),
-    lines().map(lambda of: f"nmi {of}"),
-    lines().map(lambda of: f"sibling {of}"),
-    st.sampled_from(list(Event)).map(lambda event: f"event {event}"),
-    st.sampled_from(["auto", "never", "cond", "always"]).map(lambda mode: f"write {mode}"),
-    st.just("replay vault"),
-    st.just("worst"),
-    st.just("enter"),
-    st.just("enter"),
-)
-SCRIPT = st.recursive(
-    st.lists(STEP, max_size=8).map("\n".join),
-    lambda inner: st.tuples(st.integers(1, 3), inner).map(lambda both: f"repeat {both[0]}\n{both[1]}\nend"),
-    max_leaves=6,
-)
+def script(random: Random, length: int, depth: int = 0) -> str:
+    made = []
+    for _ in range(length):
+        match random.choice(STEPS):
+            case "event":
+                made.append(f"event {random.choice(list(Event))}")
+            case "write":
+                made.append(f"write {random.choice(['auto', 'never', 'cond', 'always'])}")
+            case "replay":
+                made.append("replay vault")
+            case "repeat" if depth < 2:
+                made.append(f"repeat {random.randint(1, 3)}\n{script(random, length // 2, depth + 1)}\nend")
+            case "enter" | "worst" | "repeat" as alone:
+                made.append("enter" if alone == "repeat" else alone)
+            case verb:
+                made.append(f"{verb} {lines(random)}")
+    return "\n".join([*made, "enter"])
 
 
-@st.composite
-def routines(draw: st.DrawFn) -> RoutineAccesses:
-    own = draw(st.integers(0, 2))
-    pages = draw(st.integers(1, 5))
-    accesses = draw(st.lists(st.tuples(st.integers(-1, own - 1), st.integers(0, 63)), max_size=60))
-    in_order = [(-1, line) for line in range(draw(st.sampled_from([0, 64 * pages])))]
-    both = [*accesses, *in_order]
+def made_routine(random: Random) -> RoutineAccesses:
+    own, pages = random.randint(0, 2), random.randint(1, 5)
+    both = [(random.randint(-1, own - 1), random.randrange(64)) for _ in range(random.randint(0, 40))]
+    if random.random() < 0.7:
+        both += [(-1, line) for line in range(64 * pages)]
     place = np.array([one for one, _ in both], dtype=np.int64)
     line = np.array([one for _, one in both], dtype=np.int64)
     return RoutineAccesses("made", place, line, ("stack", "variable")[:own], (1,) * own, (0,) * own, pages)
 
 
-@st.composite
-def caches(draw: st.DrawFn) -> tuple[str, Geometry]:
-    ways = draw(st.integers(1, 8))
+def cache(random: Random) -> tuple[str, Geometry]:
+    ways = random.randint(1, 8)
     known = [name for name in known_policies(ways) if isinstance(get_policy(name, ways), Deterministic)]
-    sets = draw(st.sampled_from([1, 2, 4, 16, 64]))
-    return draw(st.sampled_from(known)), Geometry(64 * ways * sets, ways, 64)
+    return random.choice(known), Geometry(64 * ways * random.choice([1, 2, 4, 16, 64]), ways, 64)
 
 
 FILE = """
@@ -127,41 +125,38 @@ heap = {{ size = "6K" }}
 vault = {{ size = "1K", secret = true, trace = "vault.txt" }}
 odd = {{ size = "190B", secret = true }}
 """
-MOSTLY = st.sampled_from([True, True, True, False])
-SELDOM = MOSTLY.map(lambda value: not value)
 
 
-@st.composite
-def scenarios(draw: st.DrawFn, folder: Path) -> Scenario:
-    command = draw(SELDOM)
-    values: dict[str, bool] = {
-        "bug": draw(MOSTLY),
-        "ept": draw(MOSTLY),
+def made_scenario(random: Random, folder: Path) -> Scenario:
+    def seldom() -> bool:
+        return random.random() < 0.08
+
+    command, merges = random.random() < 0.3, random.random() < 0.5
+    values = {
+        "bug": not seldom(),
+        "ept": not seldom(),
         "command": command,
-        "load_list": command and draw(st.booleans()),
-        "merges": draw(st.booleans()),
-        "below": draw(SELDOM),
-        "skip": draw(SELDOM),
-        "initialised": draw(st.booleans()),
+        "load_list": command and random.random() < 0.6,
+        "merges": merges,
+        "below": seldom(),
+        "skip": seldom(),
+        "initialised": random.random() < (0.3 if merges else 0.7),
     }
     words = {key: str(value).lower() for key, value in values.items()}
-    script = "\n".join([draw(SCRIPT), "touch vault 7 random\nenter", draw(SCRIPT), "enter"])
-    boot = draw(st.sampled_from(list(Boot)))
-    (folder / "made.toml").write_text(FILE.format(script=script, seed=draw(st.integers(0, 99)), boot=boot, **words))
-    trace = draw(st.lists(st.integers(0, 1023), min_size=1, max_size=9))
-    (folder / "vault.txt").write_text("\n".join(hex(offset) if offset % 2 else str(offset) for offset in trace))
+    text = FILE.format(script=script(random, 12), seed=random.randrange(99), boot=random.choice(list(Boot)), **words)
+    (folder / "made.toml").write_text(text)
+    offsets = [random.randrange(1024) for _ in range(random.randint(1, 9))]
+    (folder / "vault.txt").write_text("\n".join(hex(offset) if offset % 2 else str(offset) for offset in offsets))
     return read_scenario(str(folder / "made.toml"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data(), cache=caches(), routine=routines(), smt=st.booleans())
-def test_made_scenarios(
-    data: st.DataObject, cache: tuple[str, Geometry], routine: RoutineAccesses, smt: bool, tmp_path: Path
-) -> None:
-    scenario = data.draw(scenarios(tmp_path))
-    policy, geometry = cache
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**64))
+def test_made_scenarios(seed: int, tmp_path: Path) -> None:
+    random = Random(seed)
+    scenario, routine, (policy, geometry) = made_scenario(random, tmp_path), made_routine(random), cache(random)
     machine = scenario.file.machine
-    mode = data.draw(st.sampled_from([Mode.AUTO, Mode.NEVER, Mode.COND, Mode.ALWAYS]))
+    mode, smt = random.choice([Mode.AUTO, Mode.NEVER, Mode.COND, Mode.ALWAYS]), random.random() < 0.5
     setting = Setting(mode, "made", "made", smt, machine.ept, machine.command)
     plain = PlainLab(scenario, policy, geometry, routine, mode, smt, machine.ept, machine.command)
     assert told(play(scenario, setting, Hardware(policy, geometry), routine, None)) == plain.run()
