@@ -105,6 +105,7 @@ class PlainLab:
             self.buffer_pages = 1
             while self.buffer_pages < self.routine.buffer_pages:
                 self.buffer_pages *= 2
+            self.merged = file.machine.below_merges and not file.flush.initialised
             if file.flush.initialised:
                 # Set-up writes every page, which brings its lines in.
                 self.access(("buffer", line) for line in range(64 * self.buffer_pages))
@@ -175,7 +176,6 @@ class PlainLab:
         if flushed and self.command:
             self.l1d.flush()
         elif flushed:
-            self.merged = self.merged or (file.machine.below_merges and not file.flush.initialised)
             names = ["buffer", *self.routine.own]
             for place, line in zip(self.routine.place.tolist(), self.routine.line.tolist(), strict=True):
                 self.access([(names[place + 1], line)])

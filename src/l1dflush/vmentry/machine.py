@@ -103,12 +103,15 @@ class Machine:
         return self.memory.allocate("buffer", 1 << order, BUFFER)
 
     def fill(self, buffer: Block, page: int, content: int) -> None:
-        """Writes a page, which brings its lines into the L1D; not at all where set-up leaves the buffer as it was."""
-        if not self.initialised:
-            content = 0
-        buffer.content[page] = content
+        """Writes a page, which brings its lines into the L1D; not at all where set-up leaves the buffer as it was.
+
+        After the last one the hypervisor below has its turn, and merges what is equal.
+        """
+        buffer.content[page] = content if self.initialised else 0
         if self.initialised:
             self.touch(buffer.line_addresses(page * LINES_PER_PAGE + np.arange(LINES_PER_PAGE)))
+        if self.below.merges and None not in buffer.content:
+            self.memory.merge(buffer)
 
     def free(self, buffer: Block) -> None:
         """Gives it back."""
@@ -118,8 +121,6 @@ class Machine:
     def read(self, buffer: Block) -> None:
         """The software flush: the routine's accesses, where its memory is now."""
         if self._flush is None:
-            if self.below.merges:
-                self.memory.merge(buffer)
             self._flush = self._placed(buffer)
         self.touch(self._flush)
 
