@@ -26,7 +26,9 @@ def scenario_lines(result: ScenarioListResult, width: int) -> list[Text]:
 
 def lab_lines(result: LabResult, width: int) -> list[Text]:
     """The whole report."""
-    lines = [Text(safe(result.title), "bold"), *paragraph(result.text, width, indent="  ")]
+    lines = paragraph(result.title, width, style="bold")
+    if result.text:
+        lines += paragraph(result.text, width, indent="  ")
     lines += [Text(), *_played(result, width)]
     if len(result.sums) > 1:
         lines += [Text(), *_sums(result, width)]
