@@ -140,6 +140,13 @@ def test_a_cpu_with_the_command_reads_no_routine(mine: Path, capsys: Capture) ->
     assert document(capsys)["played"]["secret_bytes"] == 0
 
 
+def test_a_cpu_that_has_no_l1tf_is_named(mine: Path, capsys: Capture) -> None:
+    assert main(["lab", mine.name, "--cpu", "skylake", "--cpu", "ice-lake"]) == 0
+    assert "\nwithout L1TF: ice-lake; what is read there" in capsys.readouterr().out
+    assert main(["lab", mine.name]) == 0
+    assert "without L1TF" not in capsys.readouterr().out
+
+
 def test_a_cpu_of_ones_own(mine: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "cpus").mkdir()
     (tmp_path / "cpus" / "other.toml").write_text('title = "Other"\nyear = 2026\nparent = "haswell"\n')

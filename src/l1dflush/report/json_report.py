@@ -66,6 +66,8 @@ def schema(which: str | None = None) -> dict[str, Any]:
         title = "what l1dflush verify --certificate writes"
     if which == "policy-run":
         title = "the result of l1dflush policies NAME"
+    if which == "lab-list":
+        title = "the result of l1dflush lab without a scenario"
     if which == "silicon":
         title = "the result of l1dflush replay --silicon"
     return {"$schema": DIALECT} | described | {"title": title}

@@ -32,6 +32,12 @@ def lab_lines(result: LabResult, width: int) -> list[Text]:
     lines += [Text(), *_played(result, width)]
     if len(result.sums) > 1:
         lines += [Text(), *_sums(result, width)]
+    spared = dict.fromkeys(one.setting.cpu for one in result.sums if not one.setting.l1tf_affected)
+    if spared and any(one.secret_bytes for one in result.sums if one.setting.cpu in spared):
+        what = (
+            f"without L1TF: {', '.join(spared)}; what is read there is what a guest could read if the CPU had the bug"
+        )
+        lines += [Text(), *paragraph(what, width)]
     what = "a model: bytes of secret in lines that the L1D held when the guest got in, counted at every entry anew"
     return [*lines, Text(), *paragraph(f"{what}; {result.accesses} accesses played", width, style="dim")]
 

@@ -19,6 +19,9 @@ class SettingInfo(_Model):
     cpu: str = Field(description="name in the catalogue")
     policy: str
     geometry: GeometryInfo
+    l1tf_affected: bool = Field(
+        description="whether the catalogue says that the CPU has L1TF; what is played is what the scenario says"
+    )
     routine: str = Field(description="as verify takes it; planned: the plan for this CPU; msr: the CPU's own command")
     mode: str
     smt: bool

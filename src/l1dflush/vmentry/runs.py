@@ -102,6 +102,7 @@ class Lab:
             setting=SettingInfo(
                 cpu=cpu.name,
                 policy=cpu.policy or "",
+                l1tf_affected=cpu.l1tf_affected,
                 geometry=GeometryInfo(size=shape.size, ways=shape.ways, sets=shape.sets, line=shape.line),
                 routine=COMMAND if _commanded(setting) else setting.routine,
                 mode=setting.mode,
