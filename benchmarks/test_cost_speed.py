@@ -12,8 +12,8 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from l1dflush.vmentry.cost_count import Counted, counted
-from l1dflush.vmentry.cost_input import TraceBytes
+from l1dflush.vmentry.cost.count import Counted, counted
+from l1dflush.vmentry.cost.stream import TraceBytes
 
 EXITS = 10_000_000
 IN_A_PIECE = 2_000

@@ -8,12 +8,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from l1dflush import _core
 from l1dflush.errors import KvmUnavailableError
 from l1dflush.host.flush_plan import Request
-from l1dflush.vmentry import kvm_session
-from l1dflush.vmentry.guest_code import demo
-from l1dflush.vmentry.kvm import Kvm
-from l1dflush.vmentry.kvm_model import VmResult
-from l1dflush.vmentry.kvm_names import Flush
-from l1dflush.vmentry.kvm_session import Asked
+from l1dflush.vmentry.kvm import session as kvm_session
+from l1dflush.vmentry.kvm.guest_code import demo
+from l1dflush.vmentry.kvm.model import VmResult
+from l1dflush.vmentry.kvm.names import Flush
+from l1dflush.vmentry.kvm.session import Asked
+from l1dflush.vmentry.kvm.vm import Kvm
 from l1dflush.vmentry.subsystem import Mode
 
 ENTRIES = 20_000

@@ -14,10 +14,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.vmentry.lab import Played, own_setting, play
-from l1dflush.vmentry.machine import Hardware
-from l1dflush.vmentry.routine_accesses import routine_accesses
-from l1dflush.vmentry.scenario import read_scenario
+from l1dflush.vmentry.lab.machine import Hardware
+from l1dflush.vmentry.lab.play import Played, own_setting, play
+from l1dflush.vmentry.lab.routine_accesses import routine_accesses
+from l1dflush.vmentry.lab.scenario import read_scenario
 
 ENTRIES = 2000
 AT_LEAST = 5e6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.vmentry.cost_flushes import ROUNDS, measured_costs
+from l1dflush.vmentry.cost.flushes import ROUNDS, measured_costs
 
 
 def test_costs_of_this_machine() -> None:

@@ -21,14 +21,17 @@ from l1dflush import _core
 from l1dflush.errors import InputError, KvmUnavailableError, L1dflushError
 from l1dflush.host.flush_plan import Request
 from l1dflush.host.flusher import Flusher
-from l1dflush.vmentry import kvm, kvm_abi, kvm_loop, kvm_session
-from l1dflush.vmentry.guest_code import GuestCode, demo, from_assembly
-from l1dflush.vmentry.kvm import CODE, Kvm
-from l1dflush.vmentry.kvm_deadline import KICK, Deadline
-from l1dflush.vmentry.kvm_loop import EntryLoop, SecretDevice
-from l1dflush.vmentry.kvm_names import Ending, ExitReason, Flush
-from l1dflush.vmentry.kvm_session import Asked
-from l1dflush.vmentry.real_host import real_subsystem
+from l1dflush.vmentry.kvm import abi as kvm_abi
+from l1dflush.vmentry.kvm import loop as kvm_loop
+from l1dflush.vmentry.kvm import session as kvm_session
+from l1dflush.vmentry.kvm import vm as kvm
+from l1dflush.vmentry.kvm.deadline import KICK, Deadline
+from l1dflush.vmentry.kvm.guest_code import GuestCode, demo, from_assembly
+from l1dflush.vmentry.kvm.loop import EntryLoop, SecretDevice
+from l1dflush.vmentry.kvm.names import Ending, ExitReason, Flush
+from l1dflush.vmentry.kvm.real_host import real_subsystem
+from l1dflush.vmentry.kvm.session import Asked
+from l1dflush.vmentry.kvm.vm import CODE, Kvm
 from l1dflush.vmentry.subsystem import Mode, Subsystem
 
 

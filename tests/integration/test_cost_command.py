@@ -18,8 +18,8 @@ import pytest
 from l1dflush.cli.main import main
 from l1dflush.errors import UndecidedError
 from l1dflush.report.json_report import schema
-from l1dflush.vmentry import cost_flushes
-from l1dflush.vmentry.cost_model import FlushInfo
+from l1dflush.vmentry.cost import flushes as cost_flushes
+from l1dflush.vmentry.cost.model import FlushInfo
 
 Capture = pytest.CaptureFixture[str]
 TRACE = Path(__file__).parents[1] / "golden" / "inputs" / "exits.txt"

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from l1dflush.vmentry.lab_model import LabResult, SumInfo
-from l1dflush.vmentry.machine import Addresses, Leak, Machine
-from l1dflush.vmentry.memory import LINES_PER_PAGE, SECRET
-from l1dflush.vmentry.runs import Lab, Over
-from l1dflush.vmentry.scenario import FOLDER, read_scenario
+from l1dflush.vmentry.lab.machine import Addresses, Leak, Machine
+from l1dflush.vmentry.lab.memory import LINES_PER_PAGE, SECRET
+from l1dflush.vmentry.lab.model import LabResult, SumInfo
+from l1dflush.vmentry.lab.runs import Lab, Over
+from l1dflush.vmentry.lab.scenario import FOLDER, read_scenario
 from l1dflush.vmentry.subsystem import FLAG_OF, Event
 
 
@@ -77,7 +77,7 @@ def test_never_leaks_every_secret_line_that_was_touched_since_the_last_entry(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     expected = one(story(), "never", routine="linux-4.18").secret_bytes
-    monkeypatch.setattr("l1dflush.vmentry.lab.Machine", Watched)
+    monkeypatch.setattr("l1dflush.vmentry.lab.play.Machine", Watched)
     SEEN.clear()
     text = (FOLDER / "seed-story.toml").read_text().replace('mode = "always"', 'mode = "never"')
     (tmp_path / "never.toml").write_text(text)

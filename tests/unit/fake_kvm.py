@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from l1dflush.vmentry import kvm
-from l1dflush.vmentry import kvm_abi as abi
+from l1dflush.vmentry.kvm import abi
+from l1dflush.vmentry.kvm import vm as kvm
 
 SIZE = 3 * 4096
 DATA_AT = 4096

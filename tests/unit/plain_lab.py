@@ -17,10 +17,10 @@ import numpy as np
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import State, get_policy
-from l1dflush.vmentry.routine_accesses import RoutineAccesses
-from l1dflush.vmentry.scenario import Scenario
-from l1dflush.vmentry.script import Accesses, Step
-from l1dflush.vmentry.worst import Worst
+from l1dflush.vmentry.lab.routine_accesses import RoutineAccesses
+from l1dflush.vmentry.lab.scenario import Scenario
+from l1dflush.vmentry.lab.script import Accesses, Step
+from l1dflush.vmentry.lab.worst import Worst
 
 Line = tuple[str, int]
 

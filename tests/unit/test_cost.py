@@ -13,12 +13,12 @@ from l1dflush.errors import InputError
 from l1dflush.report.cost import cost_lines
 from l1dflush.report.cost_plot import cost_picture
 from l1dflush.report.layout import plain
-from l1dflush.vmentry.cost import costed
-from l1dflush.vmentry.cost_count import counted
-from l1dflush.vmentry.cost_flushes import costs_from_file, given_costs
-from l1dflush.vmentry.cost_input import TraceBytes
-from l1dflush.vmentry.cost_model import CostResult
-from l1dflush.vmentry.cost_reasons import Flag, bundled_rules, chosen_rules, parse_rules, reason_key
+from l1dflush.vmentry.cost.answer import costed
+from l1dflush.vmentry.cost.count import counted
+from l1dflush.vmentry.cost.flushes import costs_from_file, given_costs
+from l1dflush.vmentry.cost.model import CostResult
+from l1dflush.vmentry.cost.reasons import Flag, bundled_rules, chosen_rules, parse_rules, reason_key
+from l1dflush.vmentry.cost.stream import TraceBytes
 
 
 def answer(text: str, costs: str = "seed=4us,planned=500", sensitive: str = "", harmless: str = "") -> CostResult:

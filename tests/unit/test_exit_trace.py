@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from plain_exit_counts import Plain, plain_csv, plain_trace
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry import cost_count, cost_input
-from l1dflush.vmentry.cost_count import Counted, count, counted
-from l1dflush.vmentry.cost_input import TraceBytes
-from l1dflush.vmentry.exit_trace import Event, Kind, read_line
+from l1dflush.vmentry.cost import count as cost_count
+from l1dflush.vmentry.cost import stream as cost_input
+from l1dflush.vmentry.cost.count import Counted, count, counted
+from l1dflush.vmentry.cost.exit_trace import Event, Kind, read_line
+from l1dflush.vmentry.cost.stream import TraceBytes
 
 
 def of(data: bytes | str, unit: str = "s") -> Counted:

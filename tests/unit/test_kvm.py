@@ -12,14 +12,15 @@ import pytest
 from fake_kvm import HALT, FakeKernel, exit_of, port
 
 from l1dflush.errors import InputError, KvmError, KvmUnavailableError, L1dflushError, UndecidedError
-from l1dflush.vmentry import kvm_abi as abi
-from l1dflush.vmentry import kvm_loop, kvm_session
-from l1dflush.vmentry.guest_code import GuestCode, demo
-from l1dflush.vmentry.kvm import CODE, Kvm, Vm
-from l1dflush.vmentry.kvm_loop import EntryLoop, SecretDevice
-from l1dflush.vmentry.kvm_model import VmRow
-from l1dflush.vmentry.kvm_names import Ending, ExitReason, Flush
-from l1dflush.vmentry.kvm_session import Asked
+from l1dflush.vmentry.kvm import abi
+from l1dflush.vmentry.kvm import loop as kvm_loop
+from l1dflush.vmentry.kvm import session as kvm_session
+from l1dflush.vmentry.kvm.guest_code import GuestCode, demo
+from l1dflush.vmentry.kvm.loop import EntryLoop, SecretDevice
+from l1dflush.vmentry.kvm.model import VmRow
+from l1dflush.vmentry.kvm.names import Ending, ExitReason, Flush
+from l1dflush.vmentry.kvm.session import Asked
+from l1dflush.vmentry.kvm.vm import CODE, Kvm, Vm
 from l1dflush.vmentry.subsystem import Mode, Subsystem
 
 MEMORY = 1 << 20
@@ -78,7 +79,7 @@ def test_why_not(code: int, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path
     def refuses(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("l1dflush.vmentry.kvm.os.open", refuses)
+    monkeypatch.setattr("l1dflush.vmentry.kvm.vm.os.open", refuses)
     with pytest.raises(KvmUnavailableError, match=told):
         Kvm(tmp_path / "kvm")
 
@@ -157,7 +158,7 @@ def test_nothing_is_left_where_memory_is_refused(number: int, monkeypatch: pytes
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         return real(*arguments, **named)
 
-    monkeypatch.setattr("l1dflush.vmentry.kvm.mmap.mmap", refuses)
+    monkeypatch.setattr("l1dflush.vmentry.kvm.vm.mmap.mmap", refuses)
     before = resources()[0]
     with pytest.raises(KvmError, match="Cannot allocate memory"):
         whole(device)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from l1dflush.vmentry import kvm_abi as abi
+from l1dflush.vmentry.kvm import abi
 
 COMPILER = shutil.which("cc")
 HEADER = Path("/usr/include/linux/kvm.h")

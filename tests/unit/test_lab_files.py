@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry.scenario import read_scenario, shipped
-from l1dflush.vmentry.script import Accesses, Step, memories, parsed
+from l1dflush.vmentry.lab.scenario import read_scenario, shipped
+from l1dflush.vmentry.lab.script import Accesses, Step, memories, parsed
 from l1dflush.vmentry.subsystem import WRITABLE, Event
 
 # --- scripts

@@ -15,10 +15,10 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine import built_in
 from l1dflush.verdict.claimed import words_of
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.vmentry.machine import Below, Hardware, Machine
-from l1dflush.vmentry.memory import BUFFER, HOST, NOBODY, OWN, PAGES, SECRET, Block, Memory
-from l1dflush.vmentry.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
-from l1dflush.vmentry.scenario import FOLDER
+from l1dflush.vmentry.lab.machine import Below, Hardware, Machine
+from l1dflush.vmentry.lab.memory import BUFFER, HOST, NOBODY, OWN, PAGES, SECRET, Block, Memory
+from l1dflush.vmentry.lab.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
+from l1dflush.vmentry.lab.scenario import FOLDER
 from l1dflush.vmentry.subsystem import CpuFacts, Event, Mode, NoBufferError
 
 L1D = Geometry(32768, 8, 64)

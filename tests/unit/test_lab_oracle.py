@@ -15,12 +15,12 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Deterministic, get_policy, known_policies
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.vmentry.lab import Played, Setting, play
-from l1dflush.vmentry.machine import Hardware
-from l1dflush.vmentry.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
-from l1dflush.vmentry.scenario import Scenario, read_scenario, shipped
+from l1dflush.vmentry.lab.machine import Hardware
+from l1dflush.vmentry.lab.play import Played, Setting, play
+from l1dflush.vmentry.lab.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
+from l1dflush.vmentry.lab.scenario import Scenario, read_scenario, shipped
+from l1dflush.vmentry.lab.worst import worst_start
 from l1dflush.vmentry.subsystem import Boot, Event, Mode
-from l1dflush.vmentry.worst import worst_start
 
 
 def told(played: Played) -> list[tuple[bool, int, int]]:

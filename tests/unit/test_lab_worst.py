@@ -12,12 +12,12 @@ from l1dflush.proof.conditions import ALL_WAYS_VALID
 from l1dflush.verdict.model import CounterexampleInfo, Verdict
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay_model import OLD
-from l1dflush.vmentry.machine import Addresses, Hardware, Machine
-from l1dflush.vmentry.memory import HOST, SECRET, Block
-from l1dflush.vmentry.routine_accesses import routine_accesses
-from l1dflush.vmentry.scenario import FOLDER
+from l1dflush.vmentry.lab.machine import Addresses, Hardware, Machine
+from l1dflush.vmentry.lab.memory import HOST, SECRET, Block
+from l1dflush.vmentry.lab.routine_accesses import routine_accesses
+from l1dflush.vmentry.lab.scenario import FOLDER
+from l1dflush.vmentry.lab.worst import Worst, worst_start
 from l1dflush.vmentry.subsystem import Mode
-from l1dflush.vmentry.worst import Worst, worst_start
 
 OWN_LINE = str(FOLDER / "own-line.s")
 EIGHT, TWELVE = Geometry(32768, 8, 64), Geometry(49152, 12, 64)

@@ -10,9 +10,9 @@ from l1dflush import _core
 from l1dflush.errors import AllocationError, FlusherClosedError, LockedMemoryError, MsrUnavailableError, NoPlanError
 from l1dflush.host.flush_plan import Request
 from l1dflush.host.flusher import Flusher
-from l1dflush.vmentry import real_host
-from l1dflush.vmentry.kvm_names import Flush
-from l1dflush.vmentry.real_host import FlusherHost, real_subsystem
+from l1dflush.vmentry.kvm import real_host
+from l1dflush.vmentry.kvm.names import Flush
+from l1dflush.vmentry.kvm.real_host import FlusherHost, real_subsystem
 from l1dflush.vmentry.subsystem import CpuFacts, Event, Mechanism, Mode, NoBufferError, PhysicalCpu, Subsystem, Vcpu
 
 pytestmark = pytest.mark.skipif(

@@ -217,6 +217,18 @@ def test_the_buffer_comes_once_and_no_two_pages_are_alike() -> None:
     assert memory.held == [] and subsystem.mode is Mode.AUTO and not subsystem.should_flush
 
 
+def test_a_write_before_load_is_only_stored() -> None:
+    memory = Memory()
+    subsystem = Subsystem(memory)
+    subsystem.write("always")
+    assert subsystem.mode is Mode.AUTO and not subsystem.should_flush and memory.allocations == 0
+    subsystem.load()
+    assert subsystem.mode is Mode.ALWAYS and memory.allocations == 1
+    subsystem.unload()
+    subsystem.load()
+    assert subsystem.mode is Boot.FLUSH.mode, "it is forgotten with the module"
+
+
 def test_another_order() -> None:
     memory = Memory()
     subsystem = Subsystem(memory, order=5)

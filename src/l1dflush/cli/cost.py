@@ -17,8 +17,8 @@ from l1dflush.cli.progress import bar, progress
 from l1dflush.errors import InputError, UndecidedError
 
 if TYPE_CHECKING:
-    from l1dflush.vmentry.cost_count import Counted
-    from l1dflush.vmentry.cost_model import CostResult, FlushInfo
+    from l1dflush.vmentry.cost.count import Counted
+    from l1dflush.vmentry.cost.model import CostResult, FlushInfo
 
 _STANDARD_INPUT = "-"
 _EXAMPLES = """\b
@@ -101,8 +101,8 @@ def cost(
         check_picture(plot)
     if trace != _STANDARD_INPUT:
         _check_readable(trace)
-    from l1dflush.vmentry.cost import costed  # noqa: PLC0415
-    from l1dflush.vmentry.cost_reasons import chosen_rules  # noqa: PLC0415
+    from l1dflush.vmentry.cost.answer import costed  # noqa: PLC0415
+    from l1dflush.vmentry.cost.reasons import chosen_rules  # noqa: PLC0415
 
     rules = chosen_rules(sensitive or (), harmless or ())
     flushes = _flushes(flush_cost, costs, measure, on_cpu, policy)
@@ -133,7 +133,7 @@ def _text(result: CostResult, json: bool, no_color: bool) -> str | Page:
 
 def _check_readable(path: str) -> None:
     """Raises InputError where the trace surely cannot be read, before anything is measured."""
-    from l1dflush.vmentry.cost_input import opened  # noqa: PLC0415
+    from l1dflush.vmentry.cost.stream import opened  # noqa: PLC0415
 
     # A pipe has only one reader, and is not opened twice.
     try:
@@ -149,7 +149,7 @@ def _flushes(
     given: list[str] | None, file: Path | None, measure: bool, on_cpu: int | None, policy: str | None
 ) -> list[FlushInfo]:
     """The costs, those that are given in place of measured ones of the same name, in the order in which they came."""
-    from l1dflush.vmentry import cost_flushes  # noqa: PLC0415
+    from l1dflush.vmentry.cost import flushes as cost_flushes  # noqa: PLC0415
 
     for option, there in (("--on-cpu", on_cpu is not None), ("--policy", policy is not None)):
         if there and (given or file) and not measure:
@@ -170,8 +170,8 @@ def _flushes(
 
 
 def _counted(trace: str, unit: str) -> Counted:
-    from l1dflush.vmentry.cost_count import counted  # noqa: PLC0415
-    from l1dflush.vmentry.cost_input import opened  # noqa: PLC0415
+    from l1dflush.vmentry.cost.count import counted  # noqa: PLC0415
+    from l1dflush.vmentry.cost.stream import opened  # noqa: PLC0415
 
     with opened(trace) as there:
         if there.size is None:

@@ -51,13 +51,13 @@ def lab(
 ) -> Outcome:  # fmt: skip
     """Play a scenario: what the host does between VM entries, the flush before each, and what a guest reads through
     L1TF. The sum is over modes, routines, CPUs, SMT and EPT."""
-    from l1dflush.vmentry.scenario import read_scenario, shipped  # noqa: PLC0415
+    from l1dflush.vmentry.lab.scenario import read_scenario, shipped  # noqa: PLC0415
 
     if scenario is None:
         return _listed(shipped(), json, no_color)
     if alone and (routine or cpu):
         raise InputError("with --alone there is no sum that --routine and --cpu could be for", where="--alone")
-    from l1dflush.vmentry.runs import Lab, Over  # noqa: PLC0415
+    from l1dflush.vmentry.lab.runs import Lab, Over  # noqa: PLC0415
 
     over = Over(tuple(routine or ()), tuple(cpu or ()), tuple(cpu_folder or ()), matrix=not alone)
     result = Lab(read_scenario(scenario), over).result(progress)
@@ -72,8 +72,8 @@ def lab(
 
 def _listed(names: list[str], json: bool, no_color: bool) -> Outcome:
     from l1dflush import __version__  # noqa: PLC0415
-    from l1dflush.vmentry.lab_model import ScenarioEntry, ScenarioListResult  # noqa: PLC0415
-    from l1dflush.vmentry.scenario import read_scenario  # noqa: PLC0415
+    from l1dflush.vmentry.lab.model import ScenarioEntry, ScenarioListResult  # noqa: PLC0415
+    from l1dflush.vmentry.lab.scenario import read_scenario  # noqa: PLC0415
 
     entries = tuple(ScenarioEntry(name=name, title=read_scenario(name).file.title) for name in names)
     result = ScenarioListResult(tool_version=__version__, scenarios=entries)

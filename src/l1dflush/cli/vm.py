@@ -14,8 +14,8 @@ from l1dflush.cli.progress import progress
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
-    from l1dflush.vmentry.guest_code import GuestCode
-    from l1dflush.vmentry.kvm_model import VmResult
+    from l1dflush.vmentry.kvm.guest_code import GuestCode
+    from l1dflush.vmentry.kvm.model import VmResult
 
 _MEMORY = 1 << 20
 _PORTS = 1 << 16
@@ -115,13 +115,13 @@ def vm(
     size, limit = options.size("--memory", memory) or _MEMORY, options.seconds(max_seconds)
 
     with progress("running ..."):
-        from l1dflush.vmentry.kvm import Kvm  # noqa: PLC0415
+        from l1dflush.vmentry.kvm.vm import Kvm  # noqa: PLC0415
 
         # Before the assembler: without it there is no use for the code.
         Kvm().close()
         from l1dflush.host.flush_plan import Request  # noqa: PLC0415
-        from l1dflush.vmentry import kvm_session  # noqa: PLC0415
-        from l1dflush.vmentry.kvm_names import Flush  # noqa: PLC0415
+        from l1dflush.vmentry.kvm import session as kvm_session  # noqa: PLC0415
+        from l1dflush.vmentry.kvm.names import Flush  # noqa: PLC0415
         from l1dflush.vmentry.subsystem import Mode  # noqa: PLC0415
 
         usual = (Mode.COND, Mode.ALWAYS) if demo else (Mode.ALWAYS,)
@@ -154,7 +154,7 @@ def _outcome(result: VmResult, json: bool, no_color: bool) -> Outcome:
 
 
 def _code(source: str | None, long_mode: bool) -> GuestCode:
-    from l1dflush.vmentry import guest_code  # noqa: PLC0415
+    from l1dflush.vmentry.kvm import guest_code  # noqa: PLC0415
 
     if source is None:
         return guest_code.demo()

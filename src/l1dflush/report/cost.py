@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import Column, header, paragraph, row, safe
-from l1dflush.vmentry.cost_model import CostResult, CountsInfo, LossInfo, ReasonInfo
+from l1dflush.vmentry.cost.model import CostResult, CountsInfo, LossInfo, ReasonInfo
 
 _MOST_REASONS = 16
 _REASON = 20

@@ -8,7 +8,7 @@ from typing import Any
 from l1dflush.report.cost import left_out, shown_reasons
 from l1dflush.report.layout import safe
 from l1dflush.report.plot import COLOURS, drawn
-from l1dflush.vmentry.cost_model import CostResult, CountsInfo
+from l1dflush.vmentry.cost.model import CostResult, CountsInfo
 
 _LONGEST = 24
 

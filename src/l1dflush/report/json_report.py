@@ -18,9 +18,9 @@ from l1dflush.verdict.comparison import ComparisonResult
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
 from l1dflush.verdict.size_model import OneSizeResult, SizeResult
-from l1dflush.vmentry.cost_model import CostResult
-from l1dflush.vmentry.kvm_model import VmResult
-from l1dflush.vmentry.lab_model import LabResult, ScenarioListResult
+from l1dflush.vmentry.cost.model import CostResult
+from l1dflush.vmentry.kvm.model import VmResult
+from l1dflush.vmentry.lab.model import LabResult, ScenarioListResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import Column, fitted, header, paragraph, row, safe
-from l1dflush.vmentry.lab_model import EntryInfo, LabResult, ScenarioListResult, SumInfo
+from l1dflush.vmentry.lab.model import EntryInfo, LabResult, ScenarioListResult, SumInfo
 from l1dflush.vmentry.subsystem import Mode
 
 _MOST_ENTRIES = 12

@@ -8,8 +8,8 @@ from dataclasses import replace
 from rich.text import Text
 
 from l1dflush.report.layout import fitted, header, paragraph, row, safe
-from l1dflush.vmentry.kvm_model import VmResult, VmRow
-from l1dflush.vmentry.kvm_names import GOOD, Ending
+from l1dflush.vmentry.kvm.model import VmResult, VmRow
+from l1dflush.vmentry.kvm.names import GOOD, Ending
 
 _ENDINGS = {
     Ending.HALTED: "it halted",

@@ -186,6 +186,8 @@ class Subsystem(Generic[B]):
     should_flush: bool = False
     conditional: bool = False
     buffer: B | None = None
+    loaded: bool = False
+    parameter: Mode = Mode.AUTO
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -193,27 +195,35 @@ class Subsystem(Generic[B]):
         """By which a flush is done."""
         return Mechanism.COMMAND if self.cpu.command else Mechanism.READING
 
-    def load(self, parameter: Mode = Mode.AUTO) -> None:
-        """What the hypervisor does when it is loaded, ``parameter`` being what it was loaded with.
+    def load(self, parameter: Mode | None = None) -> None:
+        """What the hypervisor does when it is loaded, ``parameter`` being what it was loaded with; None: what was
+        written before, or ``auto``.
 
         Raises NoBufferError, with nothing left behind: then it is not loaded.
         """
         with self._lock:
-            self._set_up(parameter)
+            self._set_up(self.parameter if parameter is None else parameter)
+            self.loaded = True
 
     def unload(self) -> None:
         """Frees the buffer; also when something fails that comes after :meth:`load`. May be called again."""
         with self._lock:
             buffer, self.buffer = self.buffer, None
             self.mode, self.should_flush, self.conditional = Mode.AUTO, False, False
+            self.loaded, self.parameter = False, Mode.AUTO
             if buffer is not None:
                 self.host.free(buffer)
 
     def write(self, text: str) -> None:
-        """A write to the parameter. Raises ModeError before anything else, and NoBufferError; then all is as before."""
+        """A write to the parameter; before :meth:`load` it is only stored.
+
+        Raises ModeError before anything else, and NoBufferError; then all is as before.
+        """
         wanted = parsed(text)
         with self._lock:
-            if self.cpu.bug:
+            if not self.loaded:
+                self.parameter = wanted
+            elif self.cpu.bug:
                 self._set_up(wanted)
 
     def happened(self, event: Event, vcpu: Vcpu, cpu: PhysicalCpu) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.measure.model import MeasureResult
-from l1dflush.vmentry.cost_model import FlushInfo
+from l1dflush.vmentry.cost.model import FlushInfo
 
 ROUNDS = 40
 MOST_FLUSHES = 6

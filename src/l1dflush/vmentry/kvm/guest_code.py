@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry.kvm import CODE, LARGEST_MEMORY
+from l1dflush.vmentry.kvm.vm import CODE, LARGEST_MEMORY
 
 DEMO_EXITS = 200
 DEMO_EVERY = 50

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from l1dflush.errors import AllocationError, LockedMemoryError, MsrUnavailableError
 from l1dflush.host.flush_plan import PAGE, Request, flush_plan
 from l1dflush.host.flusher import Flusher, Mechanism, Variant
-from l1dflush.vmentry.kvm_names import Flush
+from l1dflush.vmentry.kvm.names import Flush
 from l1dflush.vmentry.subsystem import SEED_ORDER, CpuFacts, Subsystem
 
 

@@ -16,8 +16,8 @@ from l1dflush.proof.conditions import ALL_WAYS_VALID
 from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replayed import replayed
-from l1dflush.vmentry.machine import Hardware, Machine
-from l1dflush.vmentry.memory import LINE, LINES_PER_PAGE, PAGE, SECRET, Block
+from l1dflush.vmentry.lab.machine import Hardware, Machine
+from l1dflush.vmentry.lab.memory import LINE, LINES_PER_PAGE, PAGE, SECRET, Block
 
 _BUFFER_LINE = re.compile(r"buffer(?:\+0x([0-9a-f]+))?")
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.simulate import Simulator
 from l1dflush.errors import InputError
-from l1dflush.vmentry.memory import BUFFER, LINE, LINES_PER_PAGE, OWN, PAGE, SECRET, Block, Memory
-from l1dflush.vmentry.routine_accesses import RoutineAccesses
+from l1dflush.vmentry.lab.memory import BUFFER, LINE, LINES_PER_PAGE, OWN, PAGE, SECRET, Block, Memory
+from l1dflush.vmentry.lab.routine_accesses import RoutineAccesses
 from l1dflush.vmentry.subsystem import Boot, CpuFacts, Event, Mechanism, Mode, PhysicalCpu, Subsystem, Vcpu
 
 Addresses = NDArray[np.uint64]

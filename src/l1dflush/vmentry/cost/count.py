@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry.cost_csv import UNITS, CsvText, named_columns
-from l1dflush.vmentry.cost_input import TraceBytes, opened
-from l1dflush.vmentry.exit_trace import MOST_CPUS, Events, Kind, Lines, Reasons, TraceText
+from l1dflush.vmentry.cost.csv_trace import UNITS, CsvText, named_columns
+from l1dflush.vmentry.cost.exit_trace import MOST_CPUS, Events, Kind, Lines, Reasons, TraceText
+from l1dflush.vmentry.cost.stream import TraceBytes, opened
 
 # More lines than this share that name an exit or entry and cannot be read: the trace is broken.
 MOST_BROKEN = 0.05

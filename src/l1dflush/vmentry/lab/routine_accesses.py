@@ -15,7 +15,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.isolation.judged import trace_of
 from l1dflush.verdict.model import EventInfo
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.vmentry.memory import LINE, PAGE
+from l1dflush.vmentry.lab.memory import LINE, PAGE
 
 _BUFFER = "buffer"
 _TOUCHES = frozenset({"load", "store", "prefetch"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from l1dflush import __version__
-from l1dflush.vmentry.cost_count import Counted
-from l1dflush.vmentry.cost_model import CostResult, CountsInfo, FlushInfo, LossInfo, ReasonInfo, TraceInfo
-from l1dflush.vmentry.cost_reasons import NOT_KNOWN, Flag, ReasonRule, reason_key
+from l1dflush.vmentry.cost.count import Counted
+from l1dflush.vmentry.cost.model import CostResult, CountsInfo, FlushInfo, LossInfo, ReasonInfo, TraceInfo
+from l1dflush.vmentry.cost.reasons import NOT_KNOWN, Flag, ReasonRule, reason_key
 
 # Exits and entries that differ by more than this share do not belong together.
 _UNEVEN = 0.01

@@ -23,13 +23,13 @@ from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.routine import built_in
 from l1dflush.verdict.model import ExitStatus, GeometryInfo
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.vmentry.lab import Played, Setting, own_setting, play, settings
-from l1dflush.vmentry.lab_model import EntryInfo, LabResult, SettingInfo, SumInfo
-from l1dflush.vmentry.machine import Hardware
-from l1dflush.vmentry.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
-from l1dflush.vmentry.scenario import Scenario
-from l1dflush.vmentry.script import Step
-from l1dflush.vmentry.worst import Worst, worst_start
+from l1dflush.vmentry.lab.machine import Hardware
+from l1dflush.vmentry.lab.model import EntryInfo, LabResult, SettingInfo, SumInfo
+from l1dflush.vmentry.lab.play import Played, Setting, own_setting, play, settings
+from l1dflush.vmentry.lab.routine_accesses import NO_ACCESSES, RoutineAccesses, routine_accesses
+from l1dflush.vmentry.lab.scenario import Scenario
+from l1dflush.vmentry.lab.script import Step
+from l1dflush.vmentry.lab.worst import Worst, worst_start
 
 PLANNED = "planned"
 COMMAND = "msr"

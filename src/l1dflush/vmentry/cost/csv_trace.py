@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry.cost_columns import Block, Bytes, Numbers, Places, Truths, WordCodes, numbers
-from l1dflush.vmentry.exit_trace import LATEST, MOST_CPUS, NO_CPU, Event, Events, Kind, Lines, Reasons, joined
+from l1dflush.vmentry.cost.columns import Block, Bytes, Numbers, Places, Truths, WordCodes, numbers
+from l1dflush.vmentry.cost.exit_trace import LATEST, MOST_CPUS, NO_CPU, Event, Events, Kind, Lines, Reasons, joined
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _COLUMNS = ("time", "reason", "vcpu", "cpu")

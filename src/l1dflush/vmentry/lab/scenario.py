@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l1dflush.cache.geometry import parse_size
 from l1dflush.errors import InputError
-from l1dflush.vmentry.memory import LINE
-from l1dflush.vmentry.script import BUFFER_NAME, Step, memories, parsed
+from l1dflush.vmentry.lab.memory import LINE
+from l1dflush.vmentry.lab.script import BUFFER_NAME, Step, memories, parsed
 from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mode
 
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "scenarios"
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "scenarios"
 SUFFIX = ".toml"
 _MOST_BYTES = 4 << 20
 _MOST_MEMORY = 16 << 20

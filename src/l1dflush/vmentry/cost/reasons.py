@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from l1dflush.cache.cpus import Certainty
 from l1dflush.errors import InputError
 
-_FILE = Path(__file__).parents[1] / "data" / "exit-reasons.toml"
+_FILE = Path(__file__).parents[2] / "data" / "exit-reasons.toml"
 _PREFIX = re.compile(r"^(?:exit_reason_|svm_exit_|vmexit_|exit_)(?=.)")
 
 

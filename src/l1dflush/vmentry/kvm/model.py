@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from l1dflush.verdict.model import FORMAT_VERSION
-from l1dflush.vmentry.kvm_names import Ending, ExitReason, Flush
+from l1dflush.vmentry.kvm.names import Ending, ExitReason, Flush
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
 PROMISE = (

@@ -18,13 +18,13 @@ from l1dflush.errors import AllocationError, FlusherError, InputError, NoPlanErr
 from l1dflush.host.flush_plan import Request
 from l1dflush.host.flusher import Flusher
 from l1dflush.host.l1d import signature
-from l1dflush.vmentry.guest_code import DOORBELL_PORT, SECRET_PORT, GuestCode
-from l1dflush.vmentry.kvm import Kvm
-from l1dflush.vmentry.kvm_deadline import Deadline
-from l1dflush.vmentry.kvm_loop import EntryLoop, SecretDevice, StandIn, loaded
-from l1dflush.vmentry.kvm_model import GuestInfo, HostInfo, LoopInfo, NanosecondsInfo, VmResult, VmRow
-from l1dflush.vmentry.kvm_names import GOOD, Ending, Flush
-from l1dflush.vmentry.real_host import FlusherHost, real_subsystem
+from l1dflush.vmentry.kvm.deadline import Deadline
+from l1dflush.vmentry.kvm.guest_code import DOORBELL_PORT, SECRET_PORT, GuestCode
+from l1dflush.vmentry.kvm.loop import EntryLoop, SecretDevice, StandIn, loaded
+from l1dflush.vmentry.kvm.model import GuestInfo, HostInfo, LoopInfo, NanosecondsInfo, VmResult, VmRow
+from l1dflush.vmentry.kvm.names import GOOD, Ending, Flush
+from l1dflush.vmentry.kvm.real_host import FlusherHost, real_subsystem
+from l1dflush.vmentry.kvm.vm import Kvm
 from l1dflush.vmentry.subsystem import Mode, NoBufferError, Subsystem
 
 _L1TF = Path("/sys/devices/system/cpu/vulnerabilities/l1tf")

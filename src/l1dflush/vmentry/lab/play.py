@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from l1dflush.vmentry.machine import Addresses, Below, Hardware, Leak, Machine, pages_of
-from l1dflush.vmentry.memory import HOST, SECRET
-from l1dflush.vmentry.routine_accesses import RoutineAccesses
-from l1dflush.vmentry.scenario import Scenario, lines_of
-from l1dflush.vmentry.script import BUFFER_NAME, Accesses, Step
+from l1dflush.vmentry.lab.machine import Addresses, Below, Hardware, Leak, Machine, pages_of
+from l1dflush.vmentry.lab.memory import HOST, SECRET
+from l1dflush.vmentry.lab.routine_accesses import RoutineAccesses
+from l1dflush.vmentry.lab.scenario import Scenario, lines_of
+from l1dflush.vmentry.lab.script import BUFFER_NAME, Accesses, Step
+from l1dflush.vmentry.lab.worst import Worst
 from l1dflush.vmentry.subsystem import CpuFacts, Event, Mode
-from l1dflush.vmentry.worst import Worst
 
 # What random work does in the place of a counterexample: a few times as many lines as an L1D has.
 _RANDOM_LINES = 2000

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from l1dflush.cache.cpus import Certainty
 from l1dflush.verdict.model import FORMAT_VERSION
-from l1dflush.vmentry.cost_reasons import Flag
+from l1dflush.vmentry.cost.reasons import Flag
 
 
 class _Model(BaseModel):

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from l1dflush.errors import InputError, KvmError, KvmUnavailableError
-from l1dflush.vmentry import kvm_abi as abi
+from l1dflush.vmentry.kvm import abi
 
 DEVICE = Path("/dev/kvm")
 PAGE = 4096

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry.cost_columns import (
+from l1dflush.vmentry.cost.columns import (
     Block,
     Bytes,
     Numbers,
@@ -25,7 +25,7 @@ from l1dflush.vmentry.cost_columns import (
     back_over_digits,
     over_blanks,
 )
-from l1dflush.vmentry.cost_reasons import bundled_rules, reason_key
+from l1dflush.vmentry.cost.reasons import bundled_rules, reason_key
 
 MOST_CPUS = 8192
 """As many as Linux can be built for; a CPU with a higher number is a mistake."""

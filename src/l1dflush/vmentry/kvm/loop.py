@@ -17,11 +17,11 @@ from time import perf_counter_ns
 from typing import Generic, Protocol, TypeVar
 
 from l1dflush.errors import InputError
-from l1dflush.vmentry import kvm_abi as abi
-from l1dflush.vmentry.guest_code import GuestCode
-from l1dflush.vmentry.kvm import GuestVcpu, PortAccess, Vm
-from l1dflush.vmentry.kvm_deadline import Deadline
-from l1dflush.vmentry.kvm_names import Ending, ExitReason
+from l1dflush.vmentry.kvm import abi
+from l1dflush.vmentry.kvm.deadline import Deadline
+from l1dflush.vmentry.kvm.guest_code import GuestCode
+from l1dflush.vmentry.kvm.names import Ending, ExitReason
+from l1dflush.vmentry.kvm.vm import GuestVcpu, PortAccess, Vm
 from l1dflush.vmentry.subsystem import Event, PhysicalCpu, Subsystem, Vcpu
 
 B = TypeVar("B")

@@ -14,7 +14,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from l1dflush.vmentry.kvm import GuestVcpu
+from l1dflush.vmentry.kvm.vm import GuestVcpu
 
 KICK = signal.SIGURG
 """Ignored unless a program wants it, so that one too many does no harm."""

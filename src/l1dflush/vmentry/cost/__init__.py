@@ -1,0 +1,1 @@
+"""What the flush before VM entries costs a host, by a trace of its VM exits."""

@@ -1,0 +1,1 @@
+"""Guests through /dev/kvm, with the flush before each entry natively."""

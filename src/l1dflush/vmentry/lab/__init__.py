@@ -1,0 +1,1 @@
+"""A model machine for the flush before VM entry, and scenarios that are played on it."""
