@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo, Verdict
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class SavingInfo(_Model):
+class SavingInfo(Document):
     """What a further assumption would save."""
 
     assumption: str
@@ -22,7 +19,7 @@ class SavingInfo(_Model):
     needs: int | None = Field(description="accesses to every set that are enough then; null if it was not found out")
 
 
-class PlanResult(_Model):
+class PlanResult(Document):
     """The result of `l1dflush plan`."""
 
     format_version: Literal[1] = FORMAT_VERSION

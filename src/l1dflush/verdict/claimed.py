@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from l1dflush.cache.geometry import Geometry
 from l1dflush.check.model import Item, Kind
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.routine.load import load
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import judged_part
 from l1dflush.verdict.select import select
@@ -23,11 +22,7 @@ from l1dflush.verdict.walk import find_buffer, walk_of
 KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class ClaimedWord(_Model):
+class ClaimedWord(Document):
     """A word: its items, the lines that are not cached at the start, and how many sets have it at most."""
 
     items: tuple[Item, ...]
@@ -35,7 +30,7 @@ class ClaimedWord(_Model):
     sets: int
 
 
-class ClaimedWords(_Model):
+class ClaimedWords(Document):
     """The words of a routine for each cache that was asked about."""
 
     routine: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, Finding, Verdict, VerifyResult
 
 
@@ -23,11 +24,7 @@ class Effect(StrEnum):
     NONE = "no change that matters"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class Change(_Model):
+class Change(Document):
     """One value that is not what it was."""
 
     what: str = Field(description="name of the value, for example: margin, loads from the buffer")
@@ -38,14 +35,14 @@ class Change(_Model):
     effect: Effect
 
 
-class DiffLine(_Model):
+class DiffLine(Document):
     """A run of events in one of two paths, or in both. Three equal runs stand around each difference."""
 
     old: int | None = Field(description="index in the old path's `runs`; null if the run is new")
     new: int | None = Field(description="index in the new path's `runs`; null if the run is gone")
 
 
-class PathChange(_Model):
+class PathChange(Document):
     """A path that is new, gone, or does something else."""
 
     old: int | None = Field(description="index in `old.paths`; null if the path is new")
@@ -56,7 +53,7 @@ class PathChange(_Model):
     effect: Effect
 
 
-class FindingChange(_Model):
+class FindingChange(Document):
     """A finding that is new, gone, or has another message."""
 
     old: Finding | None
@@ -64,7 +61,7 @@ class FindingChange(_Model):
     effect: Effect
 
 
-class RowChange(_Model):
+class RowChange(Document):
     """CPUs with the same row in OLD, and the same row in NEW, where these two differ."""
 
     cpus: tuple[str, ...] = Field(description="names in the catalogue; empty for --policy")
@@ -76,7 +73,7 @@ class RowChange(_Model):
     effect: Effect
 
 
-class Differences(_Model):
+class Differences(Document):
     """All that differs. Every list is empty where nothing does."""
 
     names: tuple[Change, ...] = Field(default=(), description="function, file, and what else was read")
@@ -89,7 +86,7 @@ class Differences(_Model):
     scope: tuple[Change, ...] = Field(default=(), description="what is taken for granted, and what is not modelled")
 
 
-class ComparisonResult(_Model):
+class ComparisonResult(Document):
     """The result of `l1dflush verify NEW --against OLD`."""
 
     format_version: Literal[1] = FORMAT_VERSION

@@ -8,8 +8,9 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.severity import Severity
 
 FORMAT_VERSION: Literal[1] = 1
@@ -36,11 +37,7 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class RoutineInfo(_Model):
+class RoutineInfo(Document):
     """What was read."""
 
     name: str = Field(description="name of the function or of the built-in routine")
@@ -55,7 +52,7 @@ class RoutineInfo(_Model):
     code_bytes: int = Field(description="length of the machine code in bytes")
 
 
-class BufferInfo(_Model):
+class BufferInfo(Document):
     """The memory that a displacement flush reads."""
 
     name: str = Field(description="which input leads to it, for example: what `flush_pages` points to")
@@ -65,7 +62,7 @@ class BufferInfo(_Model):
     size: int | None = Field(description="size in bytes if it is known, else null")
 
 
-class Run(_Model):
+class Run(Document):
     """A run of equal events, folded: count events of one kind at a constant step."""
 
     kind: str
@@ -80,7 +77,7 @@ class Run(_Model):
     together: int = Field(default=0, description="runs with the same number alternate, event by event")
 
 
-class PathInfo(_Model):
+class PathInfo(Document):
     """One way through the routine."""
 
     outcome: Literal["software walk", "MSR write", "cache instruction", "skipped", "trap"] = Field(
@@ -95,14 +92,14 @@ class PathInfo(_Model):
     )
 
 
-class OutsideInfo(_Model):
+class OutsideInfo(Document):
     """A symbol that the routine refers to and that is not in the input."""
 
     name: str
     stands_for: str = Field(description="what it was taken to do")
 
 
-class LeftInfo(_Model):
+class LeftInfo(Document):
     """Own lines that are cached at the end: touched between the flush and the end, and not flushed since."""
 
     place: str = Field(description="what the memory belongs to")
@@ -111,7 +108,7 @@ class LeftInfo(_Model):
     written: bool = Field(default=False, description="whether some of it was stored to")
 
 
-class Finding(_Model):
+class Finding(Document):
     """Something that experience says goes wrong."""
 
     id: str = Field(description="stable id of the rule; see `l1dflush explain ID`")
@@ -121,7 +118,7 @@ class Finding(_Model):
     where: str = Field(default="", description="file:line or address, if there is one place")
 
 
-class Step(_Model):
+class Step(Document):
     """One step of a counterexample."""
 
     access: str = Field(
@@ -140,7 +137,7 @@ class Step(_Model):
     )
 
 
-class SteadyInfo(_Model):
+class SteadyInfo(Document):
     """What a counterexample is about where flushes come again and again."""
 
     start: str = Field(description="steady or steady-from-any, with or without +invalidations")
@@ -151,7 +148,7 @@ class SteadyInfo(_Model):
     )
 
 
-class CounterexampleInfo(_Model):
+class CounterexampleInfo(Document):
     """A start and what follows from it: an old line survives."""
 
     policy: str
@@ -176,7 +173,7 @@ class CounterexampleInfo(_Model):
     steady: SteadyInfo | None = Field(default=None, description="where flushes come again and again; else null")
 
 
-class Candidate(_Model):
+class Candidate(Document):
     """The outcome under one of the policies that an unknown policy could be."""
 
     policy: str
@@ -185,7 +182,7 @@ class Candidate(_Model):
     leftovers: int | None = Field(description="most old lines left in a set; null if undecided")
 
 
-class ChanceInfo(_Model):
+class ChanceInfo(Document):
     """How likely it is at most that an old line is left, over all starts and whatever others do."""
 
     exact: bool = Field(description="whether these are the largest chances; if not, they are certain to be no larger")
@@ -195,7 +192,7 @@ class ChanceInfo(_Model):
     anywhere_float: float = Field(description="the same, rounded")
 
 
-class GeometryInfo(_Model):
+class GeometryInfo(Document):
     """Size and shape of a cache."""
 
     size: int = Field(description="bytes")
@@ -204,7 +201,7 @@ class GeometryInfo(_Model):
     line: int = Field(description="bytes")
 
 
-class Row(_Model):
+class Row(Document):
     """The verdict for one group of CPUs with the same cache and the same outcome."""
 
     cpus: tuple[str, ...] = Field(description="names in the catalogue; empty for --policy")
@@ -234,7 +231,7 @@ class Row(_Model):
     counterexample: CounterexampleInfo | None = None
 
 
-class Scope(_Model):
+class Scope(Document):
     """What the verdict is about, and what it is not."""
 
     start: str = Field(description="which states the cache may be in at the start: any, any+invalid, cold, ...")
@@ -247,7 +244,7 @@ class Scope(_Model):
     not_modelled: tuple[str, ...]
 
 
-class VerifyResult(_Model):
+class VerifyResult(Document):
     """The result of `l1dflush verify`."""
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -274,7 +271,7 @@ class VerifyResult(_Model):
     exit_status: int
 
 
-class ErrorInfo(_Model):
+class ErrorInfo(Document):
     """What is wrong, where, and what to do about it."""
 
     what: str
@@ -282,7 +279,7 @@ class ErrorInfo(_Model):
     hint: str | None
 
 
-class ErrorResult(_Model):
+class ErrorResult(Document):
     """What any command prints with --json when it fails: ERROR, or UNDECIDED where the tool cannot follow."""
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -293,7 +290,7 @@ class ErrorResult(_Model):
     exit_status: int
 
 
-class EventInfo(_Model):
+class EventInfo(Document):
     """One event of a trace."""
 
     kind: str
@@ -305,7 +302,7 @@ class EventInfo(_Model):
     size: int
 
 
-class TracePath(_Model):
+class TracePath(Document):
     """One way through the routine with all its events."""
 
     decided_by: tuple[str, ...]
@@ -315,7 +312,7 @@ class TracePath(_Model):
     events: tuple[EventInfo, ...]
 
 
-class TraceResult(_Model):
+class TraceResult(Document):
     """The result of `l1dflush trace`."""
 
     format_version: Literal[1] = FORMAT_VERSION

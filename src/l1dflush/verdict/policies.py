@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from l1dflush import __version__
 from l1dflush.cache.policies import MAX_WAYS, NAMES, all_policies, get_policy
 from l1dflush.cache.policy.model import Choice, Policy
 from l1dflush.cache.policy.play import Result, Run, Situation, Step
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class PolicyEntry(_Model):
+class PolicyEntry(Document):
     """A replacement policy."""
 
     name: str
@@ -25,7 +22,7 @@ class PolicyEntry(_Model):
     rule: str = Field(description="the policy in one line")
 
 
-class PolicyListResult(_Model):
+class PolicyListResult(Document):
     """The result of `l1dflush policies`."""
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -34,7 +31,7 @@ class PolicyListResult(_Model):
     policies: tuple[PolicyEntry, ...]
 
 
-class SetInfo(_Model):
+class SetInfo(Document):
     """The set between two accesses."""
 
     content: tuple[str | None, ...] = Field(description="the line in each way; null where the way is invalid")
@@ -43,7 +40,7 @@ class SetInfo(_Model):
     next_ways: tuple[int, ...] = Field(description="the ways that a miss may fill now; several if there is a choice")
 
 
-class ChoiceInfo(_Model):
+class ChoiceInfo(Document):
     """One of several things that might have happened."""
 
     way: int
@@ -51,7 +48,7 @@ class ChoiceInfo(_Model):
     chance: str | None = Field(description="a fraction such as '1/32'; null where nobody knows it")
 
 
-class PolicyStep(_Model):
+class PolicyStep(Document):
     """One item of the sequence."""
 
     item: str = Field(description="as written: 'A', 'A?' or 'A!'")
@@ -63,7 +60,7 @@ class PolicyStep(_Model):
     after: SetInfo = Field(description="the set after it")
 
 
-class PolicyRunResult(_Model):
+class PolicyRunResult(Document):
     """The result of `l1dflush policies NAME`."""
 
     format_version: Literal[1] = FORMAT_VERSION

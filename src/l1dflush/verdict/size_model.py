@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo, Verdict
 
 SizeVerdict = Literal[Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class SizeCell(_Model):
+class SizeCell(Document):
     """One policy at one number of ways."""
 
     cpus: tuple[str, ...] = Field(default=(), description="names in the catalogue; empty without --cpu and --host")
@@ -47,7 +44,7 @@ class SizeCell(_Model):
     )
 
 
-class SizeResult(_Model):
+class SizeResult(Document):
     """The result of `l1dflush size`."""
 
     format_version: Literal[1] = FORMAT_VERSION

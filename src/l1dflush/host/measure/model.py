@@ -5,13 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Seen(StrEnum):
@@ -25,7 +22,7 @@ class Seen(StrEnum):
     """More than that."""
 
 
-class EnvironmentInfo(_Model):
+class EnvironmentInfo(Document):
     """What was measured on, and what speaks against it."""
 
     cpu: str = Field(description="the CPU's name as it says itself; may be empty")
@@ -47,7 +44,7 @@ class EnvironmentInfo(_Model):
     doubts: tuple[str, ...] = Field(description="when and why the figures may be unstable")
 
 
-class LevelsInfo(_Model):
+class LevelsInfo(Document):
     """How visits that hit differ from visits that miss, as calibrated in the same run."""
 
     hit_ticks: float
@@ -55,7 +52,7 @@ class LevelsInfo(_Model):
     single: bool = Field(description="whether the ticks of one visit say whether it hit")
 
 
-class PolicyMatch(_Model):
+class PolicyMatch(Document):
     """How a policy foretells the sequences."""
 
     policy: str
@@ -68,7 +65,7 @@ class PolicyMatch(_Model):
     most_wrong: float = Field(description="upper confidence bound (95%) on the share of sequences it does not foretell")
 
 
-class IdentifyResult(_Model):
+class IdentifyResult(Document):
     """The result of `l1dflush identify`."""
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -92,7 +89,7 @@ class IdentifyResult(_Model):
     exit_status: int
 
 
-class SurvivorsPoint(_Model):
+class SurvivorsPoint(Document):
     """What is left after a flush of so many bytes."""
 
     flushed: int = Field(description="bytes that the flush read")
@@ -107,7 +104,7 @@ class SurvivorsPoint(_Model):
     predicted: dict[str, float] = Field(description="old lines left in a set on average, as policies say")
 
 
-class SurvivorsInfo(_Model):
+class SurvivorsInfo(Document):
     """A survivors curve."""
 
     history: str = Field(description="full: every way holds an old line; work: after an earlier flush and random work")
@@ -118,7 +115,7 @@ class SurvivorsInfo(_Model):
     points: tuple[SurvivorsPoint, ...]
 
 
-class CostInfo(_Model):
+class CostInfo(Document):
     """What a loop costs: low quartiles."""
 
     variant: str
@@ -135,7 +132,7 @@ class CostInfo(_Model):
     trials: int
 
 
-class RatioInfo(_Model):
+class RatioInfo(Document):
     """Two costs compared, after the same."""
 
     what: str
@@ -143,7 +140,7 @@ class RatioInfo(_Model):
     ratio: float
 
 
-class MeasureResult(_Model):
+class MeasureResult(Document):
     """The result of `l1dflush measure`."""
 
     format_version: Literal[1] = FORMAT_VERSION

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from l1dflush.host.measure.agreement import Agreement
 from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class SeenInfo(_Model):
+class SeenInfo(Document):
     """Timed visits of one line, a trial each."""
 
     cached: bool = Field(description="whether the model says that the line is cached then")
@@ -28,7 +25,7 @@ class SeenInfo(_Model):
     agreement: Agreement
 
 
-class SurvivorInfo(_Model):
+class SurvivorInfo(Document):
     """An old line after so many steps."""
 
     line: str
@@ -36,7 +33,7 @@ class SurvivorInfo(_Model):
     seen: SeenInfo
 
 
-class DrivenStep(_Model):
+class DrivenStep(Document):
     """A step of the word."""
 
     access: str
@@ -44,7 +41,7 @@ class DrivenStep(_Model):
     seen: SeenInfo | None = Field(description="null for an invalidation")
 
 
-class SiliconResult(_Model):
+class SiliconResult(Document):
     """The result of `l1dflush replay --silicon`. A measurement says what was seen; it proves nothing."""
 
     format_version: Literal[1] = FORMAT_VERSION

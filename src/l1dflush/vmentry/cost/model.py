@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from l1dflush.cache.cpus import Certainty
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 from l1dflush.vmentry.cost.reasons import Flag
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class FlushInfo(_Model):
+class FlushInfo(Document):
     """A flush and what one costs."""
 
     name: str = Field(description="seed, planned, msr, or another name that was given")
@@ -24,7 +21,7 @@ class FlushInfo(_Model):
     in_guest: bool = Field(description="whether it was measured in a virtual machine")
 
 
-class LossInfo(_Model):
+class LossInfo(Document):
     """The time that one flush takes, under each mode."""
 
     flush: str
@@ -36,7 +33,7 @@ class LossInfo(_Model):
     always_share: float | None
 
 
-class CountsInfo(_Model):
+class CountsInfo(Document):
     """Exits and the flushes before the entries after them."""
 
     exits: int
@@ -57,7 +54,7 @@ class ReasonInfo(CountsInfo):
     source: str = Field(description="of flag")
 
 
-class TraceInfo(_Model):
+class TraceInfo(Document):
     """The trace, and what speaks against it."""
 
     name: str
@@ -80,7 +77,7 @@ class TraceInfo(_Model):
     guest_share: float | None = Field(description="of the CPU time traced")
 
 
-class CostResult(_Model):
+class CostResult(Document):
     """The result of `l1dflush cost`."""
 
     format_version: Literal[1] = FORMAT_VERSION

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 from l1dflush.vmentry.kvm.names import Ending, ExitReason, Flush
 from l1dflush.vmentry.subsystem import Mechanism, Mode
@@ -21,11 +22,7 @@ PROMISE = (
 )
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class GuestInfo(_Model):
+class GuestInfo(Document):
     """The guest."""
 
     name: str = Field(description="path of the assembly file, or demo")
@@ -35,7 +32,7 @@ class GuestInfo(_Model):
     memory: int = Field(description="bytes")
 
 
-class HostInfo(_Model):
+class HostInfo(Document):
     """Where it ran. Texts are empty where nobody says it."""
 
     cpu: str
@@ -45,7 +42,7 @@ class HostInfo(_Model):
     kernel_flush: str = Field(description="the kernel's own flush before entries (kvm_intel's vmentry_l1d_flush)")
 
 
-class NanosecondsInfo(_Model):
+class NanosecondsInfo(Document):
     """Of a KVM_RUN with what comes right before it, up to its return."""
 
     low: int = Field(description="a quarter took less")
@@ -54,7 +51,7 @@ class NanosecondsInfo(_Model):
     mean: int
 
 
-class VmRow(_Model):
+class VmRow(Document):
     """One mode with one flush. All counts are of all runs of the guest together."""
 
     mode: Mode = Field(description="the effective mode")
@@ -74,14 +71,14 @@ class VmRow(_Model):
     more: int | None = Field(description="median less that without a flush; null: nothing to compare")
 
 
-class LoopInfo(_Model):
+class LoopInfo(Document):
     """What Python takes, in nanoseconds: medians of the same loop with another system call in KVM_RUN's place."""
 
     timed: int = Field(description="of each figure in nanoseconds")
     whole: int = Field(description="of each entry, with the handling of its exit")
 
 
-class VmResult(_Model):
+class VmResult(Document):
     """The result of `l1dflush vm`."""
 
     format_version: Literal[1] = FORMAT_VERSION

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class SettingInfo(_Model):
+class SettingInfo(Document):
     """What was played: everything that the sum is made over."""
 
     cpu: str = Field(description="name in the catalogue")
@@ -28,7 +25,7 @@ class SettingInfo(_Model):
     ept: bool
 
 
-class EntryInfo(_Model):
+class EntryInfo(Document):
     """A VM entry."""
 
     number: int
@@ -37,7 +34,7 @@ class EntryInfo(_Model):
     by_sibling: int = Field(description="secret lines that the sibling thread brought in while the guest ran")
 
 
-class SumInfo(_Model):
+class SumInfo(Document):
     """One run."""
 
     setting: SettingInfo
@@ -51,7 +48,7 @@ class SumInfo(_Model):
     )
 
 
-class LabResult(_Model):
+class LabResult(Document):
     """The result of `l1dflush lab`."""
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -67,14 +64,14 @@ class LabResult(_Model):
     exit_status: int
 
 
-class ScenarioEntry(_Model):
+class ScenarioEntry(Document):
     """A scenario that is shipped."""
 
     name: str
     title: str
 
 
-class ScenarioListResult(_Model):
+class ScenarioListResult(Document):
     """The result of `l1dflush lab` without a scenario."""
 
     format_version: Literal[1] = FORMAT_VERSION
