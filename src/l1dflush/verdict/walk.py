@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,9 +65,9 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
     declared = [name for name, value in bind if value == BUFFER]
     arenas: dict[str, Arena] = {}
     if declared:
-        for event in _events(trace.paths):
-            if event.arena is not None and any(_belongs(trace, event, name) for name in declared):
-                arenas.setdefault(event.arena.key, event.arena)
+        # A variable's own storage is the buffer only if nothing is read through it: an array, not a pointer.
+        for name in declared:
+            arenas |= _declared(trace, name, _pointed_to) or _declared(trace, name, _is_storage)
         if not arenas:
             raise InputError(f"no path reads what {declared[0]} points to", where=f"--bind {declared[0]}=buffer")
     else:
@@ -91,15 +91,21 @@ def _events(paths: Sequence[Path]) -> Iterable[Event]:
     return (event for path in paths for event in path.events)
 
 
-def _belongs(trace: Trace, event: Event, name: str) -> bool:
+def _declared(trace: Trace, name: str, belongs: Callable[[Trace, Event, str], bool]) -> dict[str, Arena]:
+    touched = (event for event in _events(trace.paths) if event.arena is not None and belongs(trace, event, name))
+    return {event.arena.key: event.arena for event in touched if event.arena is not None}
+
+
+def _pointed_to(trace: Trace, event: Event, name: str) -> bool:
     assert event.arena is not None
-    if event.arena.name in (f"what `{name}` points to", f"`{name}`"):
-        return True
+    parameter = next((p.name for p in trace.routine.parameters if p.register == name), name)
+    return event.arena.name in (f"what `{name}` points to", f"what `{parameter}` points to")
+
+
+def _is_storage(trace: Trace, event: Event, name: str) -> bool:
+    assert event.arena is not None
     symbol = storage(trace.routine.image, event)
-    if symbol is not None and symbol.name == name:
-        return True
-    parameter = next((p.name for p in trace.routine.parameters if p.register == name), None)
-    return parameter is not None and event.arena.name == f"what `{parameter}` points to"
+    return event.arena.name == f"`{name}`" or (symbol is not None and symbol.name == name)
 
 
 def storage(image: Image, event: Event) -> Symbol | None:
