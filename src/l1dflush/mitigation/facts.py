@@ -1,0 +1,118 @@
+"""The facts from which everything is decided."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from l1dflush.errors import InputError
+
+RDCL_NO = 1 << 0
+"""ARCH_CAPABILITIES: neither Meltdown nor L1TF."""
+SKIP_VMENTRY_L1DFLUSH = 1 << 3
+"""ARCH_CAPABILITIES: a hypervisor below flushes."""
+
+
+class Control(StrEnum):
+    """``/sys/devices/system/cpu/smt/control``."""
+
+    ON = "on"
+    OFF = "off"
+    FORCE_OFF = "forceoff"
+    NOT_SUPPORTED = "notsupported"
+    NOT_IMPLEMENTED = "notimplemented"
+
+
+class Vendor(StrEnum):
+    """As ``/proc/cpuinfo`` has it under vendor_id."""
+
+    INTEL = "GenuineIntel"
+    AMD = "AuthenticAMD"
+    HYGON = "HygonGenuine"
+    CENTAUR = "CentaurHauls"
+    ZHAOXIN = "  Shanghai  "
+    NSC = "Geode by NSC"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """``version`` is the upstream one, (6, 1, 192). ``levels`` are those of its page tables: 2 is 32-bit without PAE.
+
+    ``mitigations``: CONFIG_CPU_MITIGATIONS. ``l1tf``: CONFIG_MITIGATION_L1TF. ``kvm_intel``: CONFIG_KVM_INTEL.
+    ``hotplug_smt``: CONFIG_HOTPLUG_SMT. ``old_layout``: it writes the sysfs text as RHEL 7 and 4.4.y do.
+    """
+
+    version: tuple[int, int, int]
+    levels: int = 4
+    mitigations: bool = True
+    l1tf: bool = True
+    kvm_intel: bool = True
+    hotplug_smt: bool = True
+    old_layout: bool = False
+
+    def since(self, major: int, minor: int) -> bool:
+        """Whether it is this upstream version or a later one."""
+        return self.version[:2] >= (major, minor)
+
+    @classmethod
+    def parse(cls, release: str) -> Kernel:
+        """From a text such as ``6.1.0-56-cloud-amd64``, ``7.2`` or ``3.10.0-1160.el7.x86_64``.
+
+        Distributions leave the third number at 0 and so hide the stable version; the rules that need it say so.
+        Raises InputError.
+        """
+        found = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,5}))?(?!\d)", release)
+        if not found:
+            raise InputError(f"'{release[:60]}' is no kernel version", hint="6.1.192 is one")
+        major, minor, patch = (int(part or 0) for part in found.groups())
+        old = (major, minor) == (4, 4) or ".el7" in release
+        return cls((major, minor, patch), old_layout=old)
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """``bug``: the kernel gives it the bug flag; :mod:`.affected` says when. ``vmx`` and ``ept``: CPU and firmware
+    offer them. ``command``: CPUID.7.0:EDX[28], the flush by MSR. ``address_bits``: CPUID.80000008:EAX[7:0];
+    ``cache_bits``: how many of an address the L1D uses, which is more on some (:func:`.affected.identified`).
+
+    ``threads``: per core, as the kernel counts them. ``bugs``: all of ``/proc/cpuinfo``'s, since others turn SMT off
+    too.
+    """
+
+    bug: bool = True
+    vendor: Vendor = Vendor.INTEL
+    family: int = 6
+    model: int = 0x3C
+    stepping: int = 0
+    vmx: bool = True
+    ept: bool = True
+    command: bool = False
+    arch_capabilities: int = 0
+    address_bits: int = 39
+    cache_bits: int = 44
+    threads: int = 1
+    bugs: frozenset[str] = frozenset()
+
+    @property
+    def flush_not_required(self) -> bool:
+        """Whether a hypervisor below says that it flushes."""
+        return bool(self.arch_capabilities & SKIP_VMENTRY_L1DFLUSH)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One host at boot. ``line`` is the kernel's command line as it stands in ``/proc/cmdline``.
+
+    ``memory_end``: the address behind the last byte of RAM as firmware says it (``mem=`` and ``memmap=`` are applied by
+    the decision), in bytes. ``siblings_online``: with SMT on, both threads of some core run (False: ``maxcpus=1``).
+    ``buffer_memory``: the 64 KiB of the flush buffer can be allocated.
+    """
+
+    kernel: Kernel
+    cpu: Cpu = field(default_factory=Cpu)
+    line: str = ""
+    memory_end: int = 1 << 32
+    siblings_online: bool = True
+    buffer_memory: bool = True

@@ -1,0 +1,92 @@
+"""The rules by name, each with where it comes from.
+
+A source is a text that was read (a mail with the patch, a source file), the subject of a patch and the version that
+first had it, or an observation of an unmodified kernel. A version that is only remembered says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``id`` is stable, ``says`` is one sentence, ``source`` where it comes from."""
+
+    id: str
+    says: str
+    source: str
+
+
+VMX_C = "arch/x86/kvm/vmx/vmx.c (4.x: vmx.c), read in 4.9.y, 4.19 and 6.x"
+BUGS_C = "arch/x86/kernel/cpu/bugs.c, read in 4.19 and 6.x"
+SEEN = "observed in unmodified 5.10.262, 6.1.192, 6.12.117 and 7.2.13"
+KAPLAN = "David Kaplan's patches for attack vectors, read as mails; merged in 6.17; 7.2.13 does so"
+
+NO_BUG = Rule("no-bug", "a CPU without the bug needs no flush and takes no notice of l1tf=", VMX_C)
+NO_BUG_OLD = Rule(
+    "no-bug-untouched",
+    "up to 5.3 nothing is set up on a CPU without the bug: the parameter reads auto for ever",
+    "arch/x86/kvm/vmx.c of 4.19; ended by Waiman Long's patch that has vmx_setup_l1d_flush look at the bug first (5.4 "
+    "from memory)",
+)
+COMPILED_OUT = Rule(
+    "compiled-out",
+    "a kernel without CONFIG_CPU_MITIGATIONS never flushes and ignores the parameter",
+    "patch series 'x86/bugs: KVM: L1TF and MMIO Stale Data cleanups', for 6.19",
+)
+EPT_OFF = Rule("ept-off", "without EPT a guest cannot aim at host memory: nothing is flushed", VMX_C)
+EPT_UNKNOWN = Rule(
+    "ept-not-known-yet",
+    "6.1.y sets the mode up before it has looked whether the CPU has EPT, so only ept=0 counts at load",
+    "observed in 6.1.192 on a CPU with VMX and without EPT; 5.10.262, 6.12.117 and 7.2.13 know it",
+)
+SKIP = Rule("hypervisor-flushes", "ARCH_CAPABILITIES bit 3: a hypervisor below flushes, so none is necessary", VMX_C)
+FORCED = Rule("full-force", "l1tf=full,force: always, whatever is written", VMX_C + "; " + SEEN)
+AUTO = Rule("auto", "auto is what the boot line says", VMX_C)
+WRITTEN = Rule("written", "a mode that was asked for is what is done", VMX_C)
+NO_MEMORY = Rule("no-memory", "no memory for the buffer: ENOMEM, and nothing changes", VMX_C)
+NOT_LOADED = Rule("not-loaded", "kvm_intel is not loaded: there is no mode and no parameter", BUGS_C)
+
+BOOT_DEFAULT = Rule("l1tf-default", "without an option that counts: flush", BUGS_C)
+BOOT_EXPLICIT = Rule("l1tf-explicit", "the last l1tf= with a known word counts; others are ignored silently", BUGS_C)
+BOOT_OFF = Rule(
+    "mitigations-off",
+    "up to 6.16 mitigations=off overrides any l1tf=",
+    BUGS_C + "; observed in 6.1.192; the 6.16 form is what the 6.17 patch removes",
+)
+BOOT_NOSMT = Rule(
+    "mitigations-nosmt", "up to 6.15 mitigations=auto,nosmt is flush,nosmt and overrides any l1tf=", BUGS_C
+)
+BOOT_NOSMT_NEW = Rule(
+    "mitigations-nosmt-default",
+    "from 6.16 on mitigations=auto,nosmt is flush,nosmt only where no l1tf= was given",
+    "David Kaplan, 'x86/bugs: Restructure L1TF mitigation', 6.16; " + KAPLAN,
+)
+BOOT_VECTORS = Rule(
+    "attack-vectors",
+    "from 6.17 on: off if neither user-to-kernel nor guest-to-host attacks are to be stopped and no l1tf= was given",
+    KAPLAN,
+)
+BOOT_CONFIG = Rule("l1tf-config", "from 6.16 on a kernel without CONFIG_MITIGATION_L1TF starts at off", KAPLAN)
+
+SMT_ABSENT = Rule("smt-not-supported", "one thread per core: notsupported, whatever the boot line says", SEEN)
+SMT_BOOT = Rule("smt-nosmt", "nosmt: off; nosmt=force: forceoff", SEEN)
+SMT_L1TF = Rule("smt-l1tf", "flush,nosmt and full turn SMT off, full,force for good", BUGS_C)
+SMT_OTHER = Rule(
+    "smt-other-bug",
+    "MDS, TAA and MMIO stale data turn SMT off for their own ,nosmt and for mitigations=auto,nosmt",
+    "arch/x86/kernel/cpu/bugs.c, from memory; the 6.17 form read in the patches",
+)
+SMT_ON = Rule("smt-on", "nothing turns SMT off", SEEN)
+
+PTE_NO_LEVELS = Rule("two-levels", "two levels of page tables have no bits to invert: no mitigation", BUGS_C)
+PTE_MEMORY = Rule(
+    "too-much-memory",
+    "RAM above half of what the L1D addresses: no mitigation, unless l1tf is off, then nobody looks",
+    BUGS_C + "; observed in 6.1.192 with and without l1tf=off",
+)
+PTE_INVERTED = Rule("pte-inversion", "entries that are not present have their frame number inverted", BUGS_C)
+
+ALL = tuple(value for value in list(vars().values()) if isinstance(value, Rule))
+"""Every rule, in the order of this file."""
