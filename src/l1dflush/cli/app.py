@@ -26,6 +26,7 @@ from l1dflush.cli import (
     trace,
     verify,
     vm,
+    what_if,
 )  # fmt: skip
 from l1dflush.cli.output import Outcome
 
@@ -77,6 +78,7 @@ def command() -> Any:
         policies,
         schema,
         vm,
+        what_if,
     ):
         module.register(app)
     return typer.main.get_command(app)

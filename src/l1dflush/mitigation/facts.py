@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from l1dflush.errors import InputError
@@ -94,6 +94,10 @@ class Cpu:
     cache_bits: int = 44
     threads: int = 1
     bugs: frozenset[str] = frozenset()
+
+    def with_bug(self, *, bug: bool) -> Cpu:
+        """The same with the bug flag as given."""
+        return replace(self, bug=bug)
 
     @property
     def flush_not_required(self) -> bool:

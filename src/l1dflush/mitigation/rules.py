@@ -27,13 +27,13 @@ NO_BUG = Rule("no-bug", "a CPU without the bug needs no flush and takes no notic
 NO_BUG_OLD = Rule(
     "no-bug-untouched",
     "up to 5.3 nothing is set up on a CPU without the bug: the parameter reads auto for ever",
-    "arch/x86/kvm/vmx.c of 4.19; ended by Waiman Long's patch that has vmx_setup_l1d_flush look at the bug first (5.4 "
-    "from memory)",
+    "arch/x86/kvm/vmx.c of 4.19; ended by 'KVM: VMX: Set VMENTER_L1D_FLUSH_NOT_REQUIRED if !X86_BUG_L1TF', read as the "
+    "mail of September 2019 (5.4 from memory)",
 )
 COMPILED_OUT = Rule(
     "compiled-out",
     "a kernel without CONFIG_CPU_MITIGATIONS never flushes and ignores the parameter",
-    "patch series 'x86/bugs: KVM: L1TF and MMIO Stale Data cleanups', for 6.19",
+    "patch series 'x86/bugs: KVM: L1TF and MMIO Stale Data cleanups', for 6.19; the patch read as a mail",
 )
 EPT_OFF = Rule("ept-off", "without EPT a guest cannot aim at host memory: nothing is flushed", VMX_C)
 EPT_UNKNOWN = Rule(

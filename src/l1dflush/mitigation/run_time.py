@@ -157,8 +157,9 @@ class RunningHost:
 
     def write_smt(self, value: str) -> Result:
         """A write to ``smt/control``. Up to 6.5 the word is looked at before the state is, later after it; and since
-        then ('cpu/SMT: Allow enabling partial SMT states via sysfs', the version from memory) numbers of threads
-        count."""
+        then numbers of threads count ('cpu/SMT: Allow enabling partial SMT states via sysfs', read as a mail; that it
+        came with 6.6 is from memory).
+        """
         if not value:
             return Result()
         numbers = self.facts.kernel.since(6, 6)

@@ -13,6 +13,7 @@ from l1dflush.check.model import Certificate
 from l1dflush.check.result import CheckResult
 from l1dflush.host.measure.model import IdentifyResult, MeasureResult
 from l1dflush.host.measure.silicon_model import SiliconResult
+from l1dflush.mitigation.question import WhatIfResult
 from l1dflush.plan.model import PlanResult
 from l1dflush.verdict.comparison import ComparisonResult
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
@@ -41,6 +42,7 @@ _MODELS: dict[str, Any] = {
     "silicon": SiliconResult,
     "cost": CostResult,
     "vm": VmResult,
+    "what-if": WhatIfResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
