@@ -63,7 +63,7 @@ def recorded(folder: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]
 
 def facts_of(boot: dict[str, Any]) -> Facts:
     """What is known of an x86 boot before it is observed."""
-    vendor = Vendor.AMD if boot["cpu_name"].startswith("AMD") else Vendor.INTEL
+    vendor = _vendor(boot)
     emulated = boot["source"] == "qemu-tcg"
     bugs = frozenset(boot["bugs"].split())
     cpu = Cpu(
@@ -76,12 +76,22 @@ def facts_of(boot: dict[str, Any]) -> Facts:
         command=bool(boot["flag_flush_l1d"]),
         arch_capabilities=int(boot.get("arch_capabilities", "0"), 16) if boot["flag_arch_capabilities"] else 0,
         address_bits=TCG_ADDRESS_BITS if emulated else 36,
-        threads=2 if boot["smt_hw"] and not (emulated and vendor is Vendor.AMD) else 1,
+        threads=2 if boot["smt_hw"] and not (emulated and vendor in (Vendor.AMD, Vendor.HYGON)) else 1,
         bugs=bugs,
     )
     found = re.search(r"Debian (\d+\.\d+\.\d+)", boot["version"])
     kernel = Kernel.parse(found[1] if found else boot["kernel"])
     return Facts(kernel, identified(cpu, kernel, lists()), boot["cmdline"], GUEST_MEMORY)
+
+
+def _vendor(boot: dict[str, Any]) -> Vendor:
+    """It was not recorded: by the name of the CPU, and of the emulator's model where that name says nothing."""
+    model = str(boot.get("cpu_model", "")).lower()
+    if model.startswith("dhyana") or boot["cpu_name"].startswith("Hygon"):
+        return Vendor.HYGON
+    if boot["cpu_name"].startswith("AMD") or model.startswith(("qemu64", "athlon", "phenom", "opteron", "epyc")):
+        return Vendor.AMD
+    return Vendor.INTEL
 
 
 def replay(boot: dict[str, Any], observations: list[dict[str, Any]], comparison: Comparison) -> None:

@@ -308,11 +308,22 @@ def test_smt_that_is_not_there() -> None:
 
 
 def test_siblings_that_do_not_run() -> None:
-    """``maxcpus=1``: the control says on, and nothing runs beside; 4.19.0 looked at the control."""
+    """The control says on, and nothing runs beside; 4.19.0 looked at the control."""
     for version, words in (("6.1.192", "SMT disabled"), ("4.19.0", "SMT vulnerable")):
-        decision = loaded(replace(on(version), siblings_online=False))
-        assert decision.smt is Control.ON
-        assert decision.sysfs.endswith(words)
+        for facts in (replace(on(version), siblings_online=False), on(version, "maxcpus=1"), on(version, "maxcpus=0")):
+            decision = loaded(facts)
+            assert decision.smt is Control.ON
+            assert decision.sysfs.endswith(words)
+    assert loaded(on("6.1.192", "maxcpus=1 maxcpus=2")).smt_active
+    # Switched on from off, SMT has all threads; a write of what it is already brings none up.
+    again = [Action(Do.WRITE_SMT, word) for word in ("on", "off", "on")]
+    assert not decide(on("6.1.192", "maxcpus=1"), again[:1]).smt_active
+    assert decide(on("6.1.192", "maxcpus=1"), again).smt_active
+
+
+def test_the_flavours_of_debian() -> None:
+    levels = [Kernel.parse(f"6.1.0-56-{flavour}").levels for flavour in ("686", "686-pae", "amd64", "cloud-amd64")]
+    assert levels == [2, 3, 4, 4]
 
 
 # Warnings -------------------------------------------------------------------------------------------------------------

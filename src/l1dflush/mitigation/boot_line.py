@@ -35,7 +35,8 @@ class BootLine:
     ``l1tf`` is None if no known word was given. ``nosmt``: "", "off" or "forceoff". ``others``: the last
     ``mds``, ``tsx_async_abort`` and ``mmio_stale_data`` by name; ``others_nosmt``: those that ever had ``,nosmt``.
     ``unsupported``: texts of ``mitigations=`` that the kernel complains about. ``kvm_intel``: options that modprobe
-    would hand to the module. ``memory``: ``mem=`` and ``memmap=`` in their order.
+    would hand to the module. ``memory``: ``mem=`` and ``memmap=`` in their order. ``one_cpu``: ``maxcpus=`` leaves one
+    CPU at boot; others may be brought up later.
     """
 
     l1tf: Boot | None = None
@@ -49,6 +50,7 @@ class BootLine:
     kvm_intel: tuple[str, ...] = ()
     memory: tuple[tuple[str, str], ...] = ()
     switches: frozenset[str] = frozenset()
+    one_cpu: bool = False
 
 
 def options(line: str) -> list[tuple[str, str | None]]:
@@ -87,6 +89,7 @@ def parse(line: str, kernel: Kernel) -> BootLine:
     module: list[str] = []
     memory: list[tuple[str, str]] = []
     switches: set[str] = set()
+    one_cpu = False
     for name, value in options(line):
         match name.replace("-", "_"):
             case "l1tf" if value in tuple(Boot):
@@ -102,6 +105,8 @@ def parse(line: str, kernel: Kernel) -> BootLine:
                     others_nosmt.add(other)
             case "mem" | "memmap" as limit if value is not None:
                 memory.append((limit, value))
+            case "maxcpus" if value is not None and value.isdecimal() and value.isascii():
+                one_cpu = int(value[:9]) < 2
             case "no_rfi_flush" | "nopti" | "no_entry_flush" | "no_uaccess_flush" as switch:
                 switches.add(switch)
             case underscored if underscored.startswith("kvm_intel."):
@@ -121,6 +126,7 @@ def parse(line: str, kernel: Kernel) -> BootLine:
         kvm_intel=tuple(module),
         memory=tuple(memory),
         switches=frozenset(switches),
+        one_cpu=one_cpu,
     )
 
 

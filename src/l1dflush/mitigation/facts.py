@@ -61,14 +61,15 @@ class Kernel:
         """From a text such as ``6.1.0-56-cloud-amd64``, ``7.2`` or ``3.10.0-1160.el7.x86_64``.
 
         Distributions leave the third number at 0 and so hide the stable version; the rules that need it say so.
-        Raises InputError.
+        Debian's flavours ``-686`` and ``-686-pae`` have two and three levels of page tables. Raises InputError.
         """
         found = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,5}))?(?!\d)", release)
         if not found:
             raise InputError(f"'{release[:60]}' is no kernel version", hint="6.1.192 is one")
         major, minor, patch = (int(part or 0) for part in found.groups())
         old = (major, minor) == (4, 4) or ".el7" in release
-        return cls((major, minor, patch), old_layout=old)
+        levels = 3 if release.endswith("-686-pae") else 2 if release.endswith("-686") else 4
+        return cls((major, minor, patch), levels=levels, old_layout=old)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,12 +82,13 @@ def choose(facts: Facts, l1tf: Boot, wanted: Mode, *, ept: bool) -> Chosen:
     return Chosen(mode, rule, mode, buffer=mode is not Mode.NEVER and not cpu.command)
 
 
-def smt_active(facts: Facts, control: Control) -> bool:
-    """Whether two threads of one core run, as the sysfs text and the warnings see it."""
+def smt_active(facts: Facts, control: Control, *, siblings: bool) -> bool:
+    """Whether two threads of one core run (``siblings``: they would if the control is on), as the sysfs text and the
+    warnings see it."""
     if facts.kernel.version <= (4, 19, 0):
         # Before 'x86/l1tf: Show actual SMT state' they looked at the control alone.
         return control is Control.ON
-    return control is Control.ON and facts.siblings_online and facts.cpu.threads > 1
+    return control is Control.ON and siblings and facts.cpu.threads > 1
 
 
 def _l1tf(facts: Facts, line: BootLine) -> tuple[Boot, Rule]:

@@ -53,12 +53,13 @@ class RunningHost:
         self.facts = facts
         self.boot: AtBoot = at_boot(facts)
         self.smt: Control = self.boot.smt
+        self.siblings: bool = facts.siblings_online and not self.boot.line.one_cpu
         self.kvm: Loaded | None = None
 
     @property
     def smt_active(self) -> bool:
         """Whether two threads of one core run."""
-        return smt_active(self.facts, self.smt)
+        return smt_active(self.facts, self.smt, siblings=self.siblings)
 
     @property
     def sysfs_text(self) -> str:
@@ -174,6 +175,9 @@ class RunningHost:
             return Result("ENODEV")
         if target is None:
             return Result("EINVAL")
+        if target is Control.ON and self.smt is not Control.ON:
+            # All threads are brought up, also those that boot left out.
+            self.siblings = True
         self.smt = target
         return Result()
 
