@@ -207,7 +207,11 @@ def test_the_l1d_may_use_more_bits_than_cpuid_says() -> None:
         (on("6.12.1", "", replace(SMT2, ept=False)), "", Mode.EPT_DISABLED, rules.EPT_OFF, None),
         (on("6.1.192", "", replace(SMT2, ept=False)), "", Mode.COND, rules.EPT_UNKNOWN, Mechanism.READING),
         (on("6.1.192", "", replace(SMT2, ept=False)), "ept=off", Mode.EPT_DISABLED, rules.EPT_OFF, None),
-        (on("6.2.1", "", replace(SMT2, ept=False)), "", Mode.EPT_DISABLED, rules.EPT_OFF, None),
+        (on("6.1.0", "", replace(SMT2, ept=False)), "", Mode.COND, rules.EPT_UNKNOWN, Mechanism.READING),
+        (on("6.1.19", "", replace(SMT2, ept=False)), "", Mode.EPT_DISABLED, rules.EPT_OFF, None),
+        (on("6.2.6", "", replace(SMT2, ept=False)), "", Mode.EPT_DISABLED, rules.EPT_OFF, None),
+        (on("6.2.7", "", replace(SMT2, ept=False)), "", Mode.COND, rules.EPT_UNKNOWN, Mechanism.READING),
+        (on("6.3.1", "", replace(SMT2, ept=False)), "", Mode.EPT_DISABLED, rules.EPT_OFF, None),
         (
             on("6.12.1", "", replace(SMT2, arch_capabilities=SKIP_VMENTRY_L1DFLUSH)),
             "",

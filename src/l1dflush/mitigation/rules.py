@@ -38,8 +38,10 @@ COMPILED_OUT = Rule(
 EPT_OFF = Rule("ept-off", "without EPT a guest cannot aim at host memory: nothing is flushed", VMX_C)
 EPT_UNKNOWN = Rule(
     "ept-not-known-yet",
-    "6.1.y sets the mode up before it has looked whether the CPU has EPT, so only ept=0 counts at load",
-    "observed in 6.1.192 on a CPU with VMX and without EPT; 5.10.262, 6.12.117 and 7.2.13 know it",
+    "late 6.1.y and 6.2.y set the mode up before they look whether the CPU has EPT, so only ept=0 counts at load",
+    "observed in 6.1.192 on a CPU with VMX and without EPT (5.10.262, 6.12.117 and 7.2.13 know it). Inferred cause: "
+    "'KVM: VMX: Do _all_ initialization before exposing /dev/kvm to userspace' went into stable kernels in March 2023 "
+    "without the patch that moves the look at the hardware; 6.1.20 and 6.2.7 are inferred from the date of a mail",
 )
 SKIP = Rule("hypervisor-flushes", "ARCH_CAPABILITIES bit 3: a hypervisor below flushes, so none is necessary", VMX_C)
 FORCED = Rule("full-force", "l1tf=full,force: always, whatever is written", VMX_C + "; " + SEEN)

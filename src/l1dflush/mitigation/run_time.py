@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from l1dflush.mitigation import rules
 from l1dflush.mitigation.boot_line import options
-from l1dflush.mitigation.facts import Control, Facts
+from l1dflush.mitigation.facts import Control, Facts, Kernel
 from l1dflush.mitigation.procedure import AtBoot, Chosen, at_boot, choose, smt_active
 from l1dflush.mitigation.rules import Rule
 from l1dflush.mitigation.sysfs_text import text
@@ -117,7 +117,7 @@ class RunningHost:
         kvm = Loaded(ept=ept and cpu.ept)
         if log:
             kvm.said.add("compiled out")
-        early = self.facts.kernel.version[:2] == (6, 1) and ept and not kvm.ept
+        early = _ept_is_looked_at_late(self.facts.kernel) and ept and not kvm.ept
         chosen = choose(self.facts, self.boot.l1tf, wanted, ept=ept if early else kvm.ept)
         if chosen.buffer and not self.facts.buffer_memory:
             return Result("ENOMEM", tuple(log))
@@ -220,6 +220,12 @@ class RunningHost:
         """With the module's name in front since 'KVM: x86: Unify pr_fmt to use module name for all KVM modules' (6.3
         from memory; 6.1.192 has none, 6.12.117 has it)."""
         return f"kvm_intel: {line}" if self.facts.kernel.since(6, 3) else line
+
+
+def _ept_is_looked_at_late(kernel: Kernel) -> bool:
+    """Whether :data:`.rules.EPT_UNKNOWN` holds. A third number of 0 is taken for a distribution's, which hides it."""
+    first = {(6, 1): 20, (6, 2): 7}.get(kernel.version[:2])
+    return first is not None and (kernel.version[2] == 0 or kernel.version[2] >= first)
 
 
 def _publish(kvm: Loaded, chosen: Chosen) -> None:
