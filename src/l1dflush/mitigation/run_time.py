@@ -141,9 +141,7 @@ class RunningHost:
         if not value:
             return Result()
         if self._compiled_out:
-            return Result(
-                log=self._once("compiled out", "Kernel compiled without mitigations, ignoring vmentry_l1d_flush")
-            )
+            return Result(log=self._once("compiled out", IGNORED))
         try:
             wanted = _written(value)
         except ModeError:

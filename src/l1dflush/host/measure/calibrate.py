@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush.errors import UndecidedError
+from l1dflush.host.measure.region import moved_about
 
 QUANTILE = 0.25
 """Of repeats the low quartile counts: what disturbs a load makes it slower, and the minimum is biased by the counter's
@@ -41,7 +42,7 @@ class Levels:
 def levels(hits: NDArray[np.float64], misses: NDArray[np.float64]) -> Levels:
     """From the ticks of visits that hit and of visits that miss. Raises UndecidedError if they cannot be told apart."""
     if not hits.size or not misses.size:
-        raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on", hint="another --on-cpu?")
+        raise moved_about()
     hit, miss = float(np.median(hits)), float(np.median(misses))
     # Half the distance between the quartiles: an interrupt now and then does not count.
     spread = max(_spread(hits), _spread(misses))

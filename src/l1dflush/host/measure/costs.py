@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.host.measure.calibrate import QUANTILE
-from l1dflush.host.measure.region import PAGE, USABLE_PAGES, Region
+from l1dflush.host.measure.region import PAGE, USABLE_PAGES, Region, moved_about
 
 BEFORE = ("flushed", "clean", "dirty")
 ROUNDS = 40
@@ -105,7 +105,7 @@ class Costs:
         """What was measured so far, in the order of the variants: those of which there is something. Raises
         UndecidedError if there is nothing at all."""
         if not self._empty or not sum(map(len, self._empty)):
-            raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on")
+            raise moved_about()
         empty = _low_quartile(np.concatenate(self._empty))
         return [
             _cost(variant, before, np.concatenate(self._ticks[i]), np.concatenate(self._cycles[i]), empty)

@@ -20,7 +20,7 @@ from l1dflush.errors import UndecidedError
 from l1dflush.host.measure.agreement import Agreement, agreement
 from l1dflush.host.measure.pages import chosen_pages
 from l1dflush.host.measure.quiet import Played, quiet_rounds, quiet_trial
-from l1dflush.host.measure.region import Region, Trial, flush_step, measured_sets, page_step
+from l1dflush.host.measure.region import Region, Trial, flush_step, measured_sets, moved_about, page_step
 from l1dflush.host.measure.statistics import upper_bound
 
 ROUNDS = 200
@@ -164,6 +164,6 @@ def _together(drive: Drive) -> list[range]:
 def _seen(cached: bool, missed: NDArray[np.float64], sets: int) -> Seen:
     """From the share of the sets that missed, per trial."""
     if not len(missed):
-        raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on", hint="another --on-cpu?")
+        raise moved_about()
     middle = min(max(float(np.median(missed)), 0.0), 1.0)
     return Seen(cached, len(missed), int((missed < 0.5).sum()), round((1 - middle) * sets))

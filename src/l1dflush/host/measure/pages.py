@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.region import USABLE_PAGES, Region, Rounds, Trial, link, page_step
+from l1dflush.host.measure.region import USABLE_PAGES, Region, Rounds, Trial, link, moved_about, page_step
 
 _TURNS = 4
 _ROUNDS = 5
@@ -55,7 +55,7 @@ def _slow_pairs(region: Region, pages: Sequence[int], control_set: int, seed: in
         np.median(ticks, axis=0).sum() if len(ticks := rounds.ticks(index)) else np.inf for index in range(len(pairs))
     ]
     if min(times) == np.inf:
-        raise UndecidedError("moved-about", "not one trial ended on the CPU that it began on", hint="another --on-cpu?")
+        raise moved_about()
     # A pair of which nothing is known, because its trials were moved, is not taken either.
     limit = _SLOW * float(np.median(times))
     return {frozenset(pair) for pair, time in zip(pairs, times, strict=True) if time > limit}

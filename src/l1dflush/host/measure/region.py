@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush import _core
+from l1dflush.errors import UndecidedError
 
 PAGE = 4096
 LINE = 64
@@ -77,6 +78,11 @@ class Trial:
     def steps(self) -> tuple[int, ...]:
         """All of them."""
         return self.prepare + self.timed
+
+
+def moved_about() -> UndecidedError:
+    """What is raised where every trial was dropped."""
+    return UndecidedError("moved-about", "not one trial ended on the CPU that it began on", hint="another --on-cpu?")
 
 
 def page_step(page: int, control_set: int) -> int:
