@@ -1,0 +1,89 @@
+"""Everything that is read of a host, as one object: :mod:`.collect` reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from l1dflush.cache.geometry import Geometry
+from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.fact import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSays:
+    """The kernel, how it was built and started.
+
+    ``release``: as ``uname -r`` says it; ``version``: ``uname -v``, which at Debian has the upstream version;
+    ``machine``: ``uname -m``. ``levels`` are those of its page tables. ``config_*``: CONFIG_CPU_MITIGATIONS,
+    CONFIG_MITIGATION_L1TF, CONFIG_KVM_INTEL (built in or as a module), CONFIG_HOTPLUG_SMT. ``memory_end``: the address
+    behind the last byte of RAM, in bytes. ``lockdown``: none, integrity or confidentiality.
+    """
+
+    release: Fact[str]
+    version: Fact[str]
+    machine: Fact[str]
+    command_line: Fact[str]
+    levels: Fact[int]
+    config_mitigations: Fact[bool]
+    config_l1tf: Fact[bool]
+    config_kvm_intel: Fact[bool]
+    config_hotplug_smt: Fact[bool]
+    memory_end: Fact[int]
+    lockdown: Fact[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSays:
+    """The first CPU.
+
+    ``flags`` and ``bugs`` as ``/proc/cpuinfo`` has them. ``microcode``: the revisions of all CPUs, in order, each
+    once. ``hypervisor``: the name of the one below, empty if there is none. ``flush_command``: CPUID.7.0:EDX[28] as
+    far as the kernel uses it. ``arch_capabilities``: MSR 10AH, 0 where CPUID says that there is none. ``vmx``, ``ept``:
+    offered by CPU and firmware. ``threads``: per core, as the kernel counts them. ``l1d``: the L1 data cache.
+    """
+
+    signature: Fact[Signature]
+    flags: Fact[frozenset[str]]
+    bugs: Fact[frozenset[str]]
+    microcode: Fact[tuple[str, ...]]
+    hypervisor: Fact[str]
+    flush_command: Fact[bool]
+    arch_capabilities: Fact[int]
+    vmx: Fact[bool]
+    ept: Fact[bool]
+    address_bits: Fact[int]
+    threads: Fact[int]
+    l1d: Fact[Geometry]
+
+
+@dataclass(frozen=True, slots=True)
+class MitigationSays:
+    """What the kernel says about L1TF and what runs guests.
+
+    ``text``: ``vulnerabilities/l1tf`` without the line break. ``smt_control``, ``smt_active``: of ``cpu/smt``.
+    ``loaded``: kvm_intel is (also where it is built in, ``built_in``). ``parameter``: what ``vmentry_l1d_flush``
+    reads, ``ept``: what the parameter of that name does. ``options``: of the configuration of modprobe for kvm_intel,
+    in order. ``flushes``: how many the kernel's own counter has. ``others``: what else runs guests here, such as
+    vboxdrv or xen.
+    """
+
+    text: Fact[str]
+    smt_control: Fact[str]
+    smt_active: Fact[bool]
+    loaded: Fact[bool]
+    built_in: Fact[bool]
+    parameter: Fact[str]
+    ept: Fact[bool]
+    options: Fact[tuple[str, ...]]
+    flushes: Fact[int]
+    others: Fact[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """All of it. ``where``: "this host", the folder or the archive that it was read from."""
+
+    where: str
+    kernel: KernelSays
+    cpu: CpuSays
+    mitigation: MitigationSays
