@@ -2,11 +2,14 @@
 #include "bind/native.hpp"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
+#include <tuple>
 #include <utility>
 
+#include "native/cpuid.hpp"
 #include "native/flusher.hpp"
 
 namespace nb = nanobind;
@@ -99,6 +102,12 @@ nb::bytes native_code(const std::string &name) {
     return nb::bytes(found.code.data(), found.code.size());
 }
 
+auto core_cpuid(std::uint32_t leaf, std::uint32_t subleaf) {
+    const auto said = cpuid(leaf, subleaf);
+    if (!said) throw NoNativeCode("this machine has no cpuid instruction");
+    return std::make_tuple((*said)[0], (*said)[1], (*said)[2], (*said)[3]);
+}
+
 nb::bytes content(Flush &flush) {
     const Buffer &buffer = flush.buffer();
     if (!buffer.here()) throw Forked();
@@ -114,6 +123,7 @@ void l1dflush::bind_native(nb::module_ &m) {
 
     m.def("native_code", &native_code, nb::arg("routine"));
     m.def("current_cpu", &current_cpu);
+    m.def("cpuid", &core_cpuid, nb::arg("leaf"), nb::arg("subleaf"));
     nb::class_<Flush>(m, "NativeFlush", nb::type_slots(slots))
         .def(
             "__init__",

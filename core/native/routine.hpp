@@ -18,7 +18,8 @@ inline constexpr bool available = false;
 
 class NoNativeCode : public std::runtime_error {
 public:
-    NoNativeCode() : std::runtime_error("there is native code for Linux on x86-64 only") {}
+    explicit NoNativeCode(const char *what = "there is native code for Linux on x86-64 only")
+        : std::runtime_error(what) {}
 };
 
 struct Routine {

@@ -341,6 +341,13 @@ def native_code(routine: str) -> bytes:
 def current_cpu() -> int:
     """The number of the CPU that the calling thread runs on, as of now; -1 where the system does not say."""
 
+def cpuid(leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+    """What the instruction leaves in eax, ebx, ecx and edx, on the CPU that the calling thread runs on.
+
+    A leaf beyond the last one is answered as the CPU likes. Raises :class:`l1dflush.errors.NoNativeCodeError` on other
+    machines than x86, and ``TypeError`` for what is no 32-bit number.
+    """
+
 class NativeFlush:
     """A buffer and a routine that reads it. A call flushes once, and again if the thread was moved to another CPU
     meanwhile; a move away and back is not noticed.
