@@ -1,0 +1,156 @@
+"""What is read of the mitigation: the kernel's own answers, kvm_intel, and what else runs guests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from l1dflush.host.reading.fact import Fact
+from l1dflush.host.reading.files import NO_FILE, HostFiles, UnreadableError
+from l1dflush.host.reading.host_facts import MitigationSays
+from l1dflush.host.reading.kernel import SMT_CONTROL, Config, usable_release
+from l1dflush.host.reading.text import first_known, read_fact, text, text_fact, understood
+
+L1TF = "/sys/devices/system/cpu/vulnerabilities/l1tf"
+
+_MODULES = "/sys/module"
+_KVM_INTEL = f"{_MODULES}/kvm_intel"
+_COUNTER = "/sys/kernel/debug/kvm/l1d_flush"
+_XEN = "/proc/xen/capabilities"
+_OTHERS = ("vboxdrv", "vmmon", "kvm_pvm", "mshv_root")
+"""Modules that run guests on Intel CPUs: VirtualBox, VMware, PVM, the root partition of Hyper-V."""
+_TREES = ("/lib/modules", "/usr/lib/modules")
+_FILE = re.compile(r"kvm-intel\.ko(?:\.(?:gz|xz|zst))?")
+_PLACES = ("updates", "updates/dkms", "extra", "kernel/arch/x86/kvm")
+"""Below the folder of a release, those first that depmod prefers."""
+
+CONFIGURATIONS = (
+    "/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d",
+)  # fmt: skip
+"""Where modprobe looks (modprobe.d(5)): a file hides those of its name in later folders."""
+
+
+def mitigation_says(files: HostFiles, config: Fact[Config], release: Fact[str]) -> MitigationSays:
+    """All of it. ``config`` and ``release`` are the running kernel's."""
+    parameters = f"{_KVM_INTEL}/parameters"
+    return MitigationSays(
+        text=text_fact(files, L1TF),
+        smt_control=text_fact(files, SMT_CONTROL),
+        smt_active=_switch(files, "/sys/devices/system/cpu/smt/active"),
+        loaded=_module(files, "kvm_intel"),
+        built_in=_built_in(files, config, usable_release(release)),
+        parameter=text_fact(files, f"{parameters}/vmentry_l1d_flush"),
+        ept=_switch(files, f"{parameters}/ept"),
+        options=_options(files),
+        flushes=understood(text_fact(files, _COUNTER), _first_number, "number"),
+        others=_others(files),
+    )
+
+
+def module_file(files: HostFiles, release: Fact[str]) -> Fact[str]:
+    """The path of the file with kvm_intel for that kernel."""
+    named = usable_release(release)
+    if named.value is None:
+        return Fact.unknown(_TREES[0], named.why)
+    reasons = {}
+    for tree in _TREES:
+        for place in _PLACES:
+            folder = f"{tree}/{named.value}/{place}"
+            try:
+                found = [name for name in files.names(folder) if _FILE.fullmatch(name)]
+            except UnreadableError as error:
+                reasons[error.why] = folder
+                continue
+            if found:
+                return Fact(f"{folder}/{found[0]}", folder)
+    # That a folder is missing is worth less than any other reason.
+    other = next(((why, folder) for why, folder in reasons.items() if why != NO_FILE), None)
+    if other is not None:
+        return Fact.unknown(other[1], other[0])
+    return Fact.unknown(f"{_TREES[0]}/{named.value}", "no kvm-intel.ko is there")
+
+
+def _switch(files: HostFiles, path: str) -> Fact[bool]:
+    return understood(text_fact(files, path), {"1": True, "Y": True, "0": False, "N": False}.get, "switch")
+
+
+def _module(files: HostFiles, name: str) -> Fact[bool]:
+    def there() -> bool:
+        if files.exists(f"{_MODULES}/{name}"):
+            return True
+        if not files.exists(_MODULES):
+            raise UnreadableError(f"there is no {_MODULES}")
+        return False
+
+    return read_fact(f"{_MODULES}/{name}", there)
+
+
+def _built_in(files: HostFiles, config: Fact[Config], release: Fact[str]) -> Fact[bool]:
+    if config.value is not None:
+        built_in = config.value.symbols.get("CONFIG_KVM_INTEL") == "y"
+        return Fact(built_in, f"CONFIG_KVM_INTEL in {config.origin}")
+    if release.value is None:
+        return Fact.unknown(config.origin, config.why)
+
+    def listed(path: str) -> bool:
+        return any(line.rpartition("/")[2].strip() == "kvm-intel.ko" for line in text(files, path).split("\n"))
+
+    lists = [f"{tree}/{release.value}/modules.builtin" for tree in _TREES]
+    return first_known(*(lambda path=path: read_fact(path, lambda: listed(path)) for path in lists))
+
+
+def _options(files: HostFiles) -> Fact[tuple[str, ...]]:
+    """Unknown as soon as one file is: it may have said anything."""
+    origin = "modprobe.d"
+    paths: dict[str, str] = {}
+    folders = 0
+    for folder in CONFIGURATIONS:
+        try:
+            names = files.names(folder)
+        except UnreadableError as error:
+            if error.why == NO_FILE:
+                continue
+            return Fact.unknown(folder, error.why)
+        folders += 1
+        for name in names:
+            if name.endswith(".conf"):
+                paths.setdefault(name, f"{folder}/{name}")
+    if not folders:
+        return Fact.unknown(origin, f"none of {', '.join(CONFIGURATIONS)} is there")
+    options: list[str] = []
+    origins = []
+    for _, path in sorted(paths.items()):
+        try:
+            found = list(module_options(files.read(path).decode(errors="replace"), "kvm_intel"))
+        except UnreadableError as error:
+            return Fact.unknown(path, error.why)
+        if found:
+            origins.append(path)
+            options += found
+    return Fact(tuple(options), ", ".join(origins) or origin)
+
+
+def module_options(said: str, module: str) -> Iterator[str]:
+    """What a file of modprobe's configuration says for a module, in order. In names ``-`` is ``_``."""
+    for line in re.sub(r"\\\r?\n", " ", said).split("\n"):
+        words = line.split()
+        if len(words) > 2 and words[0] == "options" and words[1].replace("-", "_") == module:
+            yield from words[2:]
+
+
+def _first_number(said: str) -> int | None:
+    words = said.split()
+    return int(words[0]) if words and re.fullmatch("[0-9]{1,20}", words[0]) else None
+
+
+def _others(files: HostFiles) -> Fact[tuple[str, ...]]:
+    found = []
+    for name in _OTHERS:
+        module = _module(files, name)
+        if module.value is None:
+            return Fact.unknown(_MODULES, module.why)
+        if module.value:
+            found.append(name)
+    if text_fact(files, "/sys/hypervisor/type").value == "xen" and "control_d" in (text_fact(files, _XEN).value or ""):
+        found.append("xen")
+    return Fact(tuple(found), f"{_MODULES}, {_XEN}")
