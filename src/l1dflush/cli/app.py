@@ -23,6 +23,7 @@ from l1dflush.cli import (
     run,
     schema,
     size,
+    status,
     trace,
     verify,
     vm,
@@ -78,6 +79,7 @@ def command() -> Any:
         policies,
         schema,
         vm,
+        status,
         what_if,
     ):
         module.register(app)

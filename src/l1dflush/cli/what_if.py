@@ -1,117 +1,178 @@
-"""``l1dflush what-if``: what Linux would decide about L1TF, from facts alone."""
+"""``l1dflush what-if``: what would follow if something about a host were different."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from l1dflush.cli import options
+from l1dflush.cli import host_options, options
 from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.progress import while_working
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
-    from l1dflush.mitigation.question import WhatIfResult
+    from contextlib import AbstractContextManager
 
-_STANDARD_INPUT = "-"
-_MOST_BYTES = 1 << 28
+    from l1dflush.host.reading.host_facts import HostFacts
+    from l1dflush.status.changes import Change
+    from l1dflush.status.model import MatrixResult, WhatIfHostResult
+
 _EXAMPLES = """\b
 Examples:
-  l1dflush what-if --facts host.json
-  echo '{"kernel": {"release": "6.12.1"}, "command_line": "l1tf=full"}' | l1dflush what-if --facts -
+  l1dflush what-if --cmdline l1tf=full,force
+  l1dflush what-if --write vmentry_l1d_flush=always --smt off
+  l1dflush what-if --from facts.tar.gz --microcode no --kernel 4.9.120
+  l1dflush what-if --matrix                    the whole table for this host
+  l1dflush what-if --facts questions.jsonl     without any host
   l1dflush what-if --facts - --json < questions.jsonl > answers.jsonl
 """
 
 
+class YesNo(StrEnum):
+    """Of ``--microcode``."""
+
+    YES = "yes"
+    NO = "no"
+
+
+class OnOff(StrEnum):
+    """Of ``--ept``."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class Smt(StrEnum):
+    """Of ``--smt``."""
+
+    ON = "on"
+    OFF = "off"
+    FORCE_OFF = "forceoff"
+
+
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("what-if", epilog=_EXAMPLES, short_help="Tell what Linux would decide about L1TF.")(what_if)
+    app.command("what-if", epilog=_EXAMPLES, short_help="Tell what would change a host's protection from L1TF.")(
+        what_if
+    )
 
 
 def what_if(
     *,
+    archive: host_options.FromArchive = None,
+    sysroot: host_options.SysrootFolder = None,
+    cmdline: Annotated[
+        list[str] | None,
+        typer.Option("--cmdline", metavar="TEXT", help="Put this at the end of the boot line. Repeatable."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="NAME", help="Take this option out of the boot line first. Repeatable."),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--write",
+            metavar="NAME=VALUE",
+            help="Write at run time: vmentry_l1d_flush=never. Repeatable.",
+        ),
+    ] = None,
+    smt: Annotated[Smt | None, typer.Option("--smt", help="Write this to SMT's control.")] = None,
+    microcode: Annotated[
+        YesNo | None, typer.Option("--microcode", help="Whether microcode brings the flush command.")
+    ] = None,
+    kernel: Annotated[str | None, typer.Option("--kernel", metavar="RELEASE", help="Another kernel: 4.9.120.")] = None,
+    cpu: Annotated[str | None, typer.Option("--cpu", metavar="NAME", help="Another CPU (see 'l1dflush cpus').")] = None,
+    cpu_folder: options.CpuFolder = None,
+    ept: Annotated[OnOff | None, typer.Option("--ept", help="Load kvm_intel with EPT on or off.")] = None,
+    load: Annotated[
+        str | None,
+        typer.Option("--load", metavar="PARAMETERS", help='Load kvm_intel, with these parameters ("" for none).'),
+    ] = None,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Show every boot option, parameter and SMT state for this host.")
+    ] = False,
     facts: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--facts",
             metavar="FILE",
-            help="Questions in JSON, one a line (see docs/mitigation.md). - for standard input.",
+            help="Answer questions in JSON, one a line (see docs/mitigation.md), without a host. - for standard input.",
         ),
-    ],
+    ] = None,
     json: options.Json = False,
     no_color: options.NoColor = False,
 ) -> Outcome:
-    """Tell what Linux decides about L1TF from CPU, kernel, boot line and what is done later: mode, SMT, PTE inversion,
-    what sysfs says, and the rules that decided. With --json every question gets one line of JSON, also one that has no
-    answer."""
+    """Tell what Linux would decide about L1TF on a host if something were different: before, after, the rule that
+    decides, and whether that takes a reboot. Nothing on the host is changed."""
+    if facts is not None:
+        others = (archive, sysroot, cmdline, without, write, smt, microcode, kernel, cpu, cpu_folder, ept, load)
+        if matrix or any(other is not None and other != [] for other in others):
+            raise InputError("--facts goes with --json alone", hint="a question says everything itself")
+        from l1dflush.cli.what_if_questions import answers_to  # noqa: PLC0415
+
+        return answers_to(facts, json=json, no_color=no_color)
+    from l1dflush.mitigation.facts import Control  # noqa: PLC0415
+    from l1dflush.status.changes import Change, written_as  # noqa: PLC0415
+
+    folders = tuple(cpu_folder or ())
+    other_cpu = None
+    if cpu is not None:
+        from l1dflush.data.catalogue import load_catalogue  # noqa: PLC0415
+
+        other_cpu = load_catalogue(folders).get(cpu)
+    change = Change(
+        line=" ".join(cmdline or ()),
+        without=tuple(without or ()),
+        kernel=kernel,
+        cpu=other_cpu,
+        microcode=None if microcode is None else microcode is YesNo.YES,
+        ept=None if ept is None else ept is OnOff.ON,
+        load=load,
+        smt=None if smt is None else Control(smt.value),
+        writes=tuple(map(written_as, write or ())),
+    )
+    if change.nothing and not matrix:
+        hint = "--cmdline, --without, --write, --smt, --microcode, --kernel, --cpu, --ept, --load; or --matrix"
+        raise InputError("what should be different?", hint=hint)
+    result = _result(host_options.host_facts(archive, sysroot), change, folders, matrix=matrix)
+    return Outcome(result.exit_status, _text(result, json=json, no_color=no_color))
+
+
+def _result(
+    host: HostFacts, change: Change, folders: tuple[Path, ...], *, matrix: bool
+) -> WhatIfHostResult | MatrixResult:
     from l1dflush.data.l1tf_cpus import lists  # noqa: PLC0415
-    from l1dflush.mitigation.question import answered, asked  # noqa: PLC0415
+    from l1dflush.status.flush_worth import flush_worth, worth_on  # noqa: PLC0415
+    from l1dflush.status.what_if import explained_host, matrix_result, what_if_result  # noqa: PLC0415
 
     known = lists()
-    answers: list[WhatIfResult] = []
-    lines: list[str] = []
-    failed = 0
-    for where, line in _questions(facts):
-        try:
-            answer = answered(asked(line, where), known, where)
-        except InputError as error:
-            if not json:
-                raise
-            failed += 1
-            lines.append(_failure(error))
-            continue
-        if json:
-            lines.append(answer.model_dump_json())
-        else:
-            answers.append(answer)
-    if not lines and not answers:
-        raise InputError("there is no question in it", where=_name(facts))
+    explained = explained_host(host, known)
+
+    def waiting(what: str) -> AbstractContextManager[None]:
+        return while_working(what, None)
+
+    now = flush_worth(host, folders=folders, waiting=waiting).verdict
+    then = now if change.cpu is None else worth_on((change.cpu,), folders=folders, waiting=waiting).verdict
+    if matrix:
+        return matrix_result(host, explained, change, then, known)
+    return what_if_result(host, explained, change, (now, then), known)
+
+
+def _text(result: WhatIfHostResult | MatrixResult, *, json: bool, no_color: bool) -> str | Page:
     if json:
-        message = f"{failed} of {len(lines)} questions have no answer" if failed else ""
-        return Outcome(1 if failed else 0, "".join(f"{line}\n" for line in lines), message)
-    from l1dflush.report.what_if import what_if_lines  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text  # noqa: PLC0415
 
-    return Outcome(0, Page(lambda width: what_if_lines(answers, width), no_color))
+        return json_text(result)
+    from l1dflush.status.model import MatrixResult  # noqa: PLC0415
 
+    if isinstance(result, MatrixResult):
+        from l1dflush.report.matrix import matrix_lines  # noqa: PLC0415
 
-def _failure(error: InputError) -> str:
-    from l1dflush import __version__  # noqa: PLC0415
-    from l1dflush.verdict.model import ErrorInfo, ErrorResult  # noqa: PLC0415
+        return Page(lambda width: matrix_lines(result, width), no_color)
+    from l1dflush.report.what_if_host import what_if_host_lines  # noqa: PLC0415
 
-    info = ErrorInfo(what=error.what, where=error.where, hint=error.hint)
-    return ErrorResult(tool_version=__version__, command="what-if", error=info, exit_status=1).model_dump_json()
-
-
-def _questions(facts: str) -> Iterator[tuple[str, str]]:
-    """The questions with where they stand. A file that is one document over several lines is one question."""
-    text, name = _read(facts), _name(facts)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if first.strip() and not first.rstrip().endswith("}"):
-        yield name, text
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{name}:{number}", line
-
-
-def _read(facts: str) -> str:
-    try:
-        if facts == _STANDARD_INPUT:
-            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
-        else:
-            with Path(facts).open("rb") as file:
-                content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise InputError(f"it has more than {_MOST_BYTES >> 20} MiB", where=_name(facts), hint="ask in parts")
-        return content.decode()
-    except UnicodeDecodeError:
-        raise InputError("it is no text in UTF-8", where=_name(facts)) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=_name(facts)) from None
-
-
-def _name(facts: str) -> str:
-    return "standard input" if facts == _STANDARD_INPUT else facts
+    return Page(lambda width: what_if_host_lines(result, width), no_color)

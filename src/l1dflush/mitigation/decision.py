@@ -35,11 +35,11 @@ class Action:
 class Decision:
     """Everything that follows. ``l1tf`` is what ``auto`` means; ``smt`` and ``smt_active`` are SMT's control and state.
 
-    ``mode`` is the effective mode (None: kvm_intel is not loaded), ``flushes`` what is really done at VM entry (it
-    differs from ``mode`` where a later step did not undo an earlier one), ``mechanism`` how. ``sysfs`` and
-    ``parameter`` are the texts that are read, the latter None if there is no such file. ``results``: one for each
-    action. ``memory_limit`` in bytes and ``swap_limit`` in pages, None where L1TF sets none. ``rule`` decided the mode;
-    ``rules`` are all that did.
+    ``mode`` is the effective mode and ``ept`` whether EPT is used (None: kvm_intel is not loaded), ``flushes`` what is
+    really done at VM entry (it differs from ``mode`` where a later step did not undo an earlier one), ``mechanism``
+    how. ``sysfs`` and ``parameter`` are the texts that are read, the latter None if there is no such file.
+    ``results``: one for each action. ``memory_limit`` in bytes and ``swap_limit`` in pages, None where L1TF sets none.
+    ``rule`` decided the mode; ``rules`` are all that did.
     """
 
     bug: bool
@@ -50,6 +50,7 @@ class Decision:
     memory_limit: int
     swap_limit: int | None
     mode: Mode | None
+    ept: bool | None
     flushes: Mode
     mechanism: Mechanism | None
     sysfs: str
@@ -79,6 +80,7 @@ def decide(facts: Facts, actions: Iterable[Action] = ()) -> Decision:
         memory_limit=boot.memory_limit,
         swap_limit=boot.swap_limit,
         mode=kvm.mode if kvm else None,
+        ept=host.ept,
         flushes=kvm.flushes if kvm else Mode.NEVER,
         mechanism=host.mechanism,
         sysfs=host.sysfs_text,

@@ -15,6 +15,7 @@ from l1dflush.host.measure.model import IdentifyResult, MeasureResult
 from l1dflush.host.measure.silicon_model import SiliconResult
 from l1dflush.mitigation.question import WhatIfResult
 from l1dflush.plan.model import PlanResult
+from l1dflush.status.model import MatrixResult, StatusResult, WhatIfHostResult
 from l1dflush.verdict.comparison import ComparisonResult
 from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
@@ -42,7 +43,10 @@ _MODELS: dict[str, Any] = {
     "silicon": SiliconResult,
     "cost": CostResult,
     "vm": VmResult,
+    "status": StatusResult,
     "what-if": WhatIfResult,
+    "what-if-host": WhatIfHostResult,
+    "matrix": MatrixResult,
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
@@ -70,6 +74,12 @@ def schema(which: str | None = None) -> dict[str, Any]:
         title = "the result of l1dflush policies NAME"
     if which == "lab-list":
         title = "the result of l1dflush lab without a scenario"
+    if which == "what-if":
+        title = "the answer to a question of l1dflush what-if --facts"
+    if which == "what-if-host":
+        title = "the result of l1dflush what-if for a host"
+    if which == "matrix":
+        title = "the result of l1dflush what-if --matrix"
     if which == "silicon":
         title = "the result of l1dflush replay --silicon"
     return {"$schema": DIALECT} | described | {"title": title}

@@ -85,14 +85,14 @@ def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult
 
 
 def _caches(options: VerifyOptions) -> list[_Cache]:
-    if (options.policy is None) != (options.geometry is None):
+    if options.policy is not None and options.geometry is None:
         raise InputError(
             "--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64"
         )
-    if options.policy is not None and options.geometry is not None:
+    if options.geometry is not None:
         if options.cpus:
             raise InputError("--cpu and --policy exclude each other", hint="a CPU has a policy already")
-        policy = resolved(options.policy, options.geometry.ways)
+        policy = None if options.policy is None else resolved(options.policy, options.geometry.ways)
         return [(None, options.geometry, policy, True)]
     catalogue: Catalogue = load_catalogue(options.cpu_folders)
     if options.cpus:

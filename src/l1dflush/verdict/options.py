@@ -20,7 +20,8 @@ from l1dflush.verdict.severity import Severity
 class VerifyOptions:
     """Options of ``l1dflush verify``; ``trace`` uses those that concern the input.
 
-    ``policy``, a name or a machine, goes with ``geometry`` and excludes ``cpus``. Sizes are in bytes. ``memory`` is the
+    ``policy``, a name or a machine, goes with ``geometry`` and excludes ``cpus``; a geometry without a policy is a
+    cache whose policy is unknown. Sizes are in bytes. ``memory`` is the
     prover's.
     """
 

@@ -87,3 +87,8 @@ class HostFacts:
     kernel: KernelSays
     cpu: CpuSays
     mitigation: MitigationSays
+
+    @property
+    def may_be_guest(self) -> bool:
+        """Whether a hypervisor is below, or nobody knows that there is none."""
+        return self.cpu.hypervisor.value != ""

@@ -1,0 +1,32 @@
+"""The options that say which host: this one, an archive that ``gather`` wrote, or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1dflush.errors import InputError
+
+if TYPE_CHECKING:
+    from l1dflush.host.reading.host_facts import HostFacts
+
+FromArchive = Annotated[
+    Path | None, typer.Option("--from", metavar="FILE", help="Another host, from what 'l1dflush gather' wrote there.")
+]
+SysrootFolder = Annotated[
+    Path | None,
+    typer.Option("--sysroot", metavar="DIR", help="Another host, from a folder with its /proc, /sys and so on."),
+]
+
+
+def host_facts(archive: Path | None, sysroot: Path | None) -> HostFacts:
+    """What is read of the host that is meant. Raises InputError."""
+    from l1dflush.host.reading.collect import from_archive, from_sysroot, this_host  # noqa: PLC0415
+
+    if archive is not None and sysroot is not None:
+        raise InputError("--from and --sysroot exclude each other", hint="each says which host")
+    if archive is not None:
+        return from_archive(archive)
+    return this_host() if sysroot is None else from_sysroot(sysroot)

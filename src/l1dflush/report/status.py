@@ -1,0 +1,154 @@
+"""The result of ``status`` for a person."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
+from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.model import FlushInfo, Outcome, StatusResult
+from l1dflush.verdict.model import Verdict
+from l1dflush.vmentry.subsystem import Mechanism, Mode
+
+STYLES = {
+    L1tfVerdict.NOT_AFFECTED: "green",
+    L1tfVerdict.MITIGATED: "green",
+    L1tfVerdict.PARTIAL: "yellow",
+    L1tfVerdict.VULNERABLE: "bold red",
+    L1tfVerdict.UNKNOWN: "magenta",
+}
+_MECHANISMS = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
+
+
+def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> list[Text]:
+    """The verdict, what it rests on, the two accounts side by side, what to do; ``explain``: facts and rules too."""
+    lines = [
+        Text(safe(f"L1TF: {result.verdict.value}"), STYLES[result.verdict]),
+        *paragraph(f"{result.where}: {result.cpu}, Linux {result.kernel}{_below(result)}", width, indent="  "),
+        Text(),
+    ]
+    for ground in result.grounds:
+        lines += _marked(ground.verdict, ground.says, width)
+    lines += [Text(), *_accounts(result, width)]
+    lines += [Text(), *_flush(result.software_flush, width)]
+    if result.advice:
+        lines += [Text(), Text("what to do", "bold")]
+        for advice in result.advice:
+            then = "" if advice.then is None else f" -> {advice.then.value}"
+            takes = "" if advice.takes is None else f" ({advice.takes})"
+            lines += paragraph(f"{advice.what}{takes}{then}", width, first="  - ", indent="    ")
+    for note in result.notes:
+        lines += [Text(), *paragraph(note, width, first="note: ", indent="      ")]
+    unknown = [fact for fact in result.facts if fact.value is None and fact.name not in _moot(result)]
+    if explain:
+        lines += [Text(), *_explained(result, width)]
+    elif unknown:
+        lines += [Text(), Text("not read", "bold")]
+        for fact in unknown:
+            lines += paragraph(f"{fact.name}: {fact.origin}: {fact.why}", width, first="  ", indent="    ")
+    return lines
+
+
+def at_entry(outcome: Outcome) -> str:
+    """What is done before a VM entry, in a few words."""
+    if outcome.parameter is None:
+        return "kvm_intel is not loaded"
+    if outcome.mechanism is None or outcome.flushes is Mode.NEVER:
+        return f"nothing ({outcome.parameter})"
+    return f"{outcome.flushes.value}, {_MECHANISMS[outcome.mechanism]}"
+
+
+def _moot(result: StatusResult) -> tuple[str, ...]:
+    """What nobody can read, and nobody misses, where kvm_intel is not loaded."""
+    loaded = next(fact.value for fact in result.facts if fact.name == "kvm_intel loaded")
+    return ("vmentry_l1d_flush", "ept", "flushes counted") if loaded == "no" else ()
+
+
+def _below(result: StatusResult) -> str:
+    return f", a guest of {result.hypervisor}" if result.hypervisor else ""
+
+
+def _marked(verdict: L1tfVerdict, says: str, width: int) -> list[Text]:
+    title = f"{verdict.value:20}"
+    lines = paragraph(says, width, first="  " + title, indent=" " * (len(title) + 2))
+    lines[0].stylize(STYLES[verdict], 2, 2 + len(verdict.value))
+    return lines
+
+
+def _accounts(result: StatusResult, width: int) -> list[Text]:
+    """What the kernel says beside what follows from the facts."""
+    says, follows = result.says, result.follows
+    read = {fact.name: fact.value if fact.value is not None else "?" for fact in result.facts}
+    if follows is None:
+        rows = [("l1tf", says.text or f"unknown ({says.why})", result.why_not)]
+    else:
+        of = follows.outcome
+        rows = [
+            ("l1tf", says.text or f"unknown ({says.why})", of.sysfs),
+            ("parameter", read["vmentry_l1d_flush"], of.parameter or "no such file"),
+            ("SMT", f"{read['SMT control']}, active: {read['SMT active']}", f"{of.smt.value}, active: {_yes(of)}"),
+            ("at VM entry", f"{says.mode.value}; not how" if says.mode else "does not say", at_entry(of)),
+        ]
+    label = max(len(row[0]) for row in rows)
+    half = (width - label - 2 * GAP) // 2
+    columns = [Column("", label), Column("the kernel says", half), Column("from the facts", half)]
+    lines = [header(columns), *(line for cells in rows for line in row(columns, cells))]
+    if follows is None:
+        return lines
+    if follows.agrees:
+        lines.append(Text("  they agree", "green"))
+    for different in follows.differences:
+        what = f"they disagree about {different.what}: the facts lead to {different.follows}, it says {different.said}"
+        lines += paragraph(what, width, indent="  ", style="magenta")
+    for written in follows.written:
+        lines += paragraph(f"written since boot: {written}", width, indent="  ")
+    return lines
+
+
+def _yes(outcome: Outcome) -> str:
+    return "yes" if outcome.smt_active else "no"
+
+
+def _flush(flush: FlushInfo, width: int) -> list[Text]:
+    used = {True: "this host uses it", False: "this host does not use it", None: "whether this host uses it is unknown"}
+    lines = [Text("the kernel's flush in software", "bold")]
+    style = {Verdict.PROVED: "green", Verdict.REFUTED: "bold red"}.get(flush.verdict, "magenta")
+    on = f" on {flush.cpu}" if flush.cpu else ""
+    head = paragraph(f"{flush.verdict.value}{on}: {used[flush.used]}", width, indent="  ")
+    head[0].stylize(style, 2, 2 + len(flush.verdict.value))
+    lines += head
+    for part in flush.rows:
+        shape = f"{part.geometry.size >> 10}K {part.geometry.ways}x{part.geometry.line}"
+        needs = "" if part.needs is None else f" needs {part.needs} lines a set,"
+        policy = "policy unknown" if part.policy == "unknown" else f"{part.policy} ({part.policy_certainty})"
+        lines += paragraph(f"{shape}, {policy}:{needs} has {part.has}", width, indent="  ")
+        if part.candidates:
+            alike = ", ".join(f"{one.policy} {one.verdict.value}" for one in part.candidates)
+            lines += paragraph(f"if it is: {alike}", width, indent="    ")
+    if flush.reason:
+        lines += paragraph(flush.reason, width, indent="  ")
+    names = "".join(f" --cpu {name}" for part in flush.rows for name in part.cpus)
+    digest = f", sha256 {flush.routine.sha256[:12]}" if flush.routine else ""
+    lines += paragraph(
+        f"('l1dflush verify {flush.source}{names}' shows the proof{digest})", width, indent="  ", style="dim"
+    )
+    return lines
+
+
+def _explained(result: StatusResult, width: int) -> list[Text]:
+    lines = [Text("facts", "bold")]
+    for fact in result.facts:
+        value = fact.value if fact.value is not None else f"unknown ({fact.why})"
+        lines += paragraph(f"{fact.name}: {value}", width, first="  ", indent="    ")
+        lines += paragraph(fact.origin, width, indent="      ", style="dim")
+    if result.follows is not None:
+        lines += [Text(), Text("rules", "bold")]
+        for rule in result.follows.outcome.rules:
+            lines += paragraph(f"{rule.id}: {rule.says}", width, first="  ", indent="    ")
+            lines += paragraph(f"({rule.source})", width, indent="      ", style="dim")
+        if result.follows.others:
+            what = f"{result.follows.others} other combinations of what could not be read agree too; this one takes"
+            lines += [Text(), *paragraph(f"{what} for granted:", width)]
+            for assumed in result.follows.outcome.assumed:
+                lines += paragraph(assumed, width, first="  - ", indent="    ")
+    return lines

@@ -1,0 +1,63 @@
+"""The result of ``what-if`` for a host: before and after, side by side, and the rule that decided."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
+from l1dflush.report.status import STYLES, at_entry
+from l1dflush.status.model import Outcome, WhatIfHostResult
+
+
+def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
+    """The changes and when they hold, the two columns, how writes ended, the rule."""
+    lines = [Text(safe(f"{result.where}, if: {'; '.join(result.changes)}"), "bold")]
+    lines += paragraph(f"({result.takes})", width, indent="  ")
+    if not result.agrees:
+        what = "what this host's kernel says does not follow from its facts; 'l1dflush status' shows where"
+        lines += paragraph(what, width, indent="  ", style="magenta")
+    lines += [Text(), *_columns(result.before[0], result.after[0], width)]
+    for name, outcomes in (("before", result.before), ("after", result.after)):
+        for other in outcomes[1:]:
+            lines += [Text(), *_alternative(name, other, outcomes[0], width)]
+    for number, written in enumerate(result.written, 1):
+        if written.result != "ok" or written.log:
+            lines += [Text(), *paragraph(f"write {number}: {written.result}", width)]
+            for line in written.log:
+                lines += paragraph(f"logs: {line}", width, indent="  ")
+    rule = result.decided_by
+    lines += [Text(), *paragraph(f"decided by {rule.id}: {rule.says}", width)]
+    lines += paragraph(f"({rule.source})", width, indent="  ", style="dim")
+    return lines
+
+
+def _columns(before: Outcome, after: Outcome, width: int) -> list[Text]:
+    old, new = _rows(before), _rows(after)
+    label = max(len(name) for name, _ in old)
+    half = (width - label - 2 * GAP) // 2
+    columns = [Column("", label), Column("before", half), Column("after", half)]
+    lines = [header(columns)]
+    for (name, was), (_, now) in zip(old, new, strict=True):
+        styles = ["", "", "" if was == now else "bold"]
+        if name == "verdict":
+            styles = ["", STYLES[before.verdict], STYLES[after.verdict]]
+        lines += row(columns, (name, was, now), styles=styles)
+    return lines
+
+
+def _rows(outcome: Outcome) -> list[tuple[str, str]]:
+    return [
+        ("verdict", outcome.verdict.value),
+        ("l1tf", outcome.sysfs),
+        ("parameter", outcome.parameter or "no such file"),
+        ("at VM entry", at_entry(outcome)),
+        ("SMT", f"{outcome.smt.value}, {'active' if outcome.smt_active else 'not active'}"),
+        ("auto means", f"{outcome.l1tf.mode.value} (l1tf={outcome.l1tf.value})"),
+    ]
+
+
+def _alternative(name: str, other: Outcome, first: Outcome, width: int) -> list[Text]:
+    """What it would be if something that could not be read were otherwise."""
+    differing = [one for one in other.assumed if one not in first.assumed]
+    lines = paragraph(f"{name}, if {'; '.join(differing)}: {other.verdict.value}", width)
+    return lines + paragraph(other.sysfs, width, indent="  ")

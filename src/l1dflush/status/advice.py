@@ -1,0 +1,111 @@
+"""What to do about a verdict: each proposal is tried on the decision before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.mitigation.affected import Lists
+from l1dflush.mitigation.facts import Control
+from l1dflush.status.changes import Change, Takes, changed
+from l1dflush.status.explained import Explained
+from l1dflush.status.judged import Cause, Judged, L1tfVerdict, of_decision
+from l1dflush.verdict.model import Verdict
+
+_PARAMETER = "/sys/module/kvm_intel/parameters/vmentry_l1d_flush"
+_CONTROL = "/sys/devices/system/cpu/smt/control"
+_ORDER = (L1tfVerdict.VULNERABLE, L1tfVerdict.PARTIAL, L1tfVerdict.UNKNOWN, L1tfVerdict.MITIGATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """``what`` to do, when it ``takes`` effect, and what the verdict is then: None where no decision says so."""
+
+    what: str
+    takes: Takes | None = None
+    then: L1tfVerdict | None = None
+
+
+_PROPOSALS: tuple[tuple[str, Change], ...] = (
+    (f"echo always > {_PARAMETER}", Change(writes=("always",))),
+    (f"echo off > {_CONTROL}", Change(smt=Control.OFF)),
+    (f"echo always > {_PARAMETER}; echo off > {_CONTROL}", Change(smt=Control.OFF, writes=("always",))),
+    ("l1tf=full on the boot line", Change(line="l1tf=full", without=("l1tf", "mitigations"))),
+    (
+        "l1tf=full,force on the boot line, in the place of any l1tf= and mitigations=",
+        Change(line="l1tf=full,force", without=("l1tf", "mitigations")),
+    ),
+)
+
+
+def advise(
+    host: HostFacts, explained: Explained | None, judged: Judged, software: Verdict, lists: Lists
+) -> list[Advice]:
+    """What helps, what helps least first; nothing where nothing is to be done."""
+    found = list(_reading(host, judged))
+    if explained is not None and explained.possible and judged.verdict in _ORDER[:3]:
+        found += _tried(host, explained, judged, software, lists)
+    causes = {ground.cause for ground in judged.grounds}
+    if Cause.NO_INVERSION in causes or Cause.MEMORY in causes:
+        found += _memory(explained)
+    if Cause.TOO_OLD in causes:
+        found.append(Advice("a kernel of August 2018 or later"))
+    if Cause.REFUTED in causes or Cause.UNPROVED in causes:
+        found.append(Advice("microcode with the flush command, if there is such for this CPU", Takes.REBOOT))
+    if Cause.DISAGREE in causes:
+        found.append(Advice("see --explain for what was read; 'l1dflush gather' packs it, to ask others"))
+    if Cause.BELOW in causes:
+        found.append(Advice("run this on the host below: its mode decides, and cannot be seen from here"))
+    revisions = host.cpu.microcode.value or ()
+    if len(revisions) > 1:
+        found.append(Advice(f"the CPUs have different microcode ({', '.join(revisions)}): update it on all of them"))
+    return found
+
+
+def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verdict, lists: Lists) -> Iterator[Advice]:
+    """Those that make it better, each only if none that takes less is as good."""
+    guest = host.may_be_guest
+    built_in = bool(host.mitigation.built_in.value)
+    best: dict[Takes, int] = {}
+    now = _ORDER.index(judged.verdict)
+    for what, change in _PROPOSALS:
+        if (change.writes or change.smt) and not _possible(explained, change):
+            continue
+        after = changed(explained.shown, change, lists, built_in=built_in)
+        then = of_decision(after.decision, after.explanation.world.facts, guest=guest, software=software).verdict
+        good = _ORDER.index(then) if then in _ORDER else len(_ORDER)
+        if good > max(now, best.get(after.takes, now)):
+            best[after.takes] = good
+            yield Advice(what, after.takes, then)
+
+
+def _possible(explained: Explained, change: Change) -> bool:
+    """Whether there is what it writes to, and it is not so already."""
+    decision = explained.shown.decision
+    if change.writes and decision.parameter is None:
+        return False
+    return change.smt is None or decision.smt_active
+
+
+def _memory(explained: Explained | None) -> Iterator[Advice]:
+    if explained is None:
+        return
+    facts, decision = explained.shown.world.facts, explained.shown.decision
+    if facts.kernel.levels <= 2:
+        yield Advice("a kernel with PAE, or a 64-bit one: two levels of page tables cannot be inverted", Takes.REBOOT)
+    else:
+        yield Advice(f"mem={decision.memory_limit >> 30}G on the boot line, or less RAM", Takes.REBOOT)
+
+
+def _reading(host: HostFacts, judged: Judged) -> Iterator[Advice]:
+    """What could be read with more rights, where it matters."""
+    if judged.verdict is not L1tfVerdict.UNKNOWN:
+        return
+    unread: Sequence[tuple[str, str]] = [
+        (fact.origin, fact.why)
+        for fact in (host.mitigation.text, host.cpu.arch_capabilities, host.cpu.signature, host.kernel.release)
+        if not fact.known
+    ]
+    for origin, why in unread:
+        yield Advice(f"make {origin} readable ({why})")

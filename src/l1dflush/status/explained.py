@@ -1,0 +1,135 @@
+"""What the kernel says of itself, held against what follows from the facts.
+
+A world in which everything that was read comes about explains the host: as it booted, or after writes to the parameter
+and to SMT's control since. Where there is none, the kernel may have rules of later versions, as distributions port them
+back; where there is none then either, the two disagree. All explanations count, not the likeliest only: a verdict that
+holds in some of them is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.mitigation.affected import Lists
+from l1dflush.mitigation.decision import Action, Decision, Do, decide
+from l1dflush.mitigation.facts import Control
+from l1dflush.mitigation.sysfs_text import Kind, read
+from l1dflush.status.worlds import World, worlds
+from l1dflush.vmentry.subsystem import WRITABLE
+
+_MOST_WORLDS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``written``: what must have been written since boot for this to come about. ``decision``: what follows."""
+
+    world: World
+    written: tuple[Action, ...]
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``what`` was read, what the facts lead to and what the kernel says."""
+
+    what: str
+    follows: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """``possible``: every explanation, the likeliest first; empty if facts and kernel disagree. ``nearest``: the one
+    with the fewest ``differences``, which are none if it explains everything."""
+
+    possible: tuple[Explanation, ...]
+    nearest: Explanation
+    differences: tuple[Difference, ...]
+
+    @property
+    def shown(self) -> Explanation:
+        """What a person is shown."""
+        return self.possible[0] if self.possible else self.nearest
+
+
+def explain(host: HostFacts, lists: Lists) -> Explained:
+    """What explains an x86 ``host``. Raises InputError where too little is known to ask the decision."""
+    tries: list[tuple[Explanation, tuple[Difference, ...]]] = []
+    for backported in (False, True):
+        candidates = tuple(islice(worlds(host, lists, backported=backported), _MOST_WORLDS))
+        judged = [
+            (one, differences(host, one.decision)) for one in (*_as_booted(candidates), *_as_written(candidates, host))
+        ]
+        possible = tuple(one for one, different in judged if not different)
+        if possible:
+            return Explained(possible, possible[0], ())
+        tries += judged
+    nearest, different = min(tries, key=lambda one: (len(one[1]), len(one[0].written)))
+    return Explained((), nearest, different)
+
+
+def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
+    """Where ``decision`` is not what was read. What could not be read, or means nothing known, is no difference."""
+    says = host.mitigation
+    pairs: list[tuple[str, str | None, str | None]] = []
+    text = says.text.value
+    if text is not None and read(text).kind in (Kind.NOT_AFFECTED, Kind.VULNERABLE, Kind.INVERSION):
+        pairs.append((says.text.origin, decision.sysfs, text))
+        if host.cpu.bugs.value is not None:
+            flag = "l1tf" in host.cpu.bugs.value
+            pairs.append((f"{host.cpu.bugs.origin}: bug l1tf", _yes(decision.bug), _yes(flag)))
+    pairs += [
+        (says.parameter.origin, decision.parameter, says.parameter.value),
+        (says.smt_control.origin, _control(decision.smt.value), _control(says.smt_control.value)),
+        (says.smt_active.origin, _yes(decision.smt_active), _yes(says.smt_active.value)),
+        (says.ept.origin, _yes(decision.ept), _yes(says.ept.value)),
+        (says.loaded.origin, _yes(decision.mode is not None), _yes(says.loaded.value)),
+    ]
+    return tuple(
+        Difference(what, follows or "no such file", said)
+        for what, follows, said in pairs
+        if said is not None and follows != said
+    )
+
+
+def _as_booted(possible: Iterable[World]) -> Iterator[Explanation]:
+    for world in possible:
+        yield Explanation(world, (), decide(world.facts, world.actions))
+
+
+def _as_written(possible: Iterable[World], host: HostFacts) -> Iterator[Explanation]:
+    """With the writes that bring what was read about, where there are such."""
+    for booted in _as_booted(possible):
+        written = tuple(_writes(host, booted.decision))
+        if written:
+            world = booted.world
+            yield Explanation(world, written, decide(world.facts, (*world.actions, *written)))
+
+
+def _writes(host: HostFacts, booted: Decision) -> Iterator[Action]:
+    """What was read of SMT and of the mode says what must have been written; where the files themselves could not be
+    read, the kernel's one line does."""
+    says = host.mitigation
+    reading = read(says.text.value or "")
+    control = says.smt_control.value
+    active = says.smt_active.value if says.smt_active.known else reading.smt
+    if control is None and active is not None and active is not booted.smt_active:
+        control = Control.ON if active else Control.OFF
+    if control in (Control.ON, Control.OFF, Control.FORCE_OFF) and control != booted.smt:
+        yield Action(Do.WRITE_SMT, control)
+    mode = says.parameter.value or reading.mode
+    if mode in WRITABLE and mode != booted.parameter:
+        yield Action(Do.WRITE, mode)
+
+
+def _yes(value: bool | None) -> str | None:
+    return None if value is None else "yes" if value else "no"
+
+
+def _control(value: str | None) -> str | None:
+    """Since 6.6 it may read a number of threads, which is neither on nor off; x86 has at most two."""
+    return None if value is None or value.isdecimal() else value

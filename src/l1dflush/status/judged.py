@@ -1,0 +1,261 @@
+"""The verdict on a host, and the causes it rests on.
+
+Who may read what through L1TF: a guest the host's and other guests' memory, which the flush before VM entries and SMT
+decide; a process what entries of page tables that are not present point to, which PTE inversion decides. How each
+outcome is to be read: docs/status.md, from section 1.7 of the kernel facts that the design names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.mitigation.boot_line import parse
+from l1dflush.mitigation.decision import Decision
+from l1dflush.mitigation.facts import Facts
+from l1dflush.mitigation.pte_inversion import memory_end
+from l1dflush.mitigation.sysfs_text import Kind, Reading, read
+from l1dflush.status.explained import Explained
+from l1dflush.verdict.model import ExitStatus, Verdict
+from l1dflush.vmentry.subsystem import Mechanism, Mode
+
+MITIGATED_SINCE = ((4, 4, 148), (4, 9, 120), (4, 14, 63), (4, 17, 15), (4, 18, 1))
+"""The first versions with the mitigation, August 2018; 4.19 had it from the start."""
+
+
+class L1tfVerdict(StrEnum):
+    """Whether a host is protected."""
+
+    NOT_AFFECTED = "not affected"
+    MITIGATED = "mitigated"
+    PARTIAL = "partially mitigated"
+    VULNERABLE = "vulnerable"
+    UNKNOWN = "unknown"
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """0 for the first two, 2 for what can be attacked, 3 for what nobody knows."""
+        match self:
+            case L1tfVerdict.NOT_AFFECTED | L1tfVerdict.MITIGATED:
+                return ExitStatus.FINE
+            case L1tfVerdict.UNKNOWN:
+                return ExitStatus.UNDECIDED
+            case _:
+                return ExitStatus.REFUTED
+
+
+_RANK = (
+    L1tfVerdict.NOT_AFFECTED,
+    L1tfVerdict.MITIGATED,
+    L1tfVerdict.UNKNOWN,
+    L1tfVerdict.PARTIAL,
+    L1tfVerdict.VULNERABLE,
+)
+"""Of several causes the one that is furthest behind decides. What is unknown beside one that is partial cannot make it
+better, so it stays at that."""
+
+
+class Cause(StrEnum):
+    """Why a verdict is what it is; the names are stable."""
+
+    NO_BUG = "no-bug"
+    INVERSION = "pte-inversion"
+    NO_INVERSION = "no-pte-inversion"
+    MEMORY = "memory-above-limit"
+    NOT_LOADED = "no-guests"
+    EPT_OFF = "ept-off"
+    NOT_NECESSARY = "flush-not-necessary"
+    BELOW = "hypervisor-below"
+    NEVER = "never-flushed"
+    CONDITIONAL = "conditional"
+    ALWAYS = "always-flushed"
+    SMT = "smt-on"
+    REFUTED = "software-flush-refuted"
+    UNPROVED = "software-flush-undecided"
+    OTHERS = "other-hypervisor"
+    DISAGREE = "facts-and-kernel-disagree"
+    NO_TEXT = "kernel-does-not-say"
+    UNKNOWN_TEXT = "unknown-text"
+    TOO_OLD = "kernel-without-mitigation"
+    KERNEL_SAYS = "kernel-says"
+    DEPENDS = "depends-on-unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One cause with its share in the verdict."""
+
+    cause: Cause
+    verdict: L1tfVerdict
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """``grounds``: what it rests on, the ones that decide first."""
+
+    verdict: L1tfVerdict
+    grounds: tuple[Ground, ...]
+
+
+def worst(grounds: Sequence[Ground]) -> Judged:
+    """The verdict of grounds that hold together."""
+    ordered = tuple(sorted(grounds, key=lambda ground: -_RANK.index(ground.verdict)))
+    return Judged(ordered[0].verdict, ordered)
+
+
+def of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Verdict) -> Judged:
+    """How a decision is to be read. ``guest``: a hypervisor is below. ``software``: what the proof says about the
+    software flush on this L1D."""
+    if not decision.bug:
+        return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, "the CPU has no L1TF")])
+    return worst([*_memory(decision, facts), *_entry(decision, guest=guest, software=software)])
+
+
+def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Judged:
+    """The verdict on a host. ``explained`` None: the decision could not be asked, so only the kernel's word counts."""
+    said = host.mitigation.text
+    reading = None if said.value is None else read(said.value)
+    guest = host.may_be_guest
+    if reading is not None and reading.kind is Kind.UNKNOWN:
+        what = f"the kernel says '{reading.raw}', which is none of the texts that are known"
+        return worst([Ground(Cause.UNKNOWN_TEXT, L1tfVerdict.UNKNOWN, what)])
+    if explained is None:
+        return worst([_by_word(host, reading)])
+    follows = [
+        of_decision(one.decision, one.world.facts, guest=guest, software=software)
+        for one in explained.possible or (explained.nearest,)
+    ]
+    if reading is None:
+        return _unsaid(host, explained, follows)
+    if explained.differences:
+        if reading.kind is Kind.VULNERABLE or reading.mode is Mode.NEVER:
+            return worst([_by_word(host, reading)])
+        first = explained.differences[0]
+        what = f"the facts lead to '{first.follows}', and {first.what} says '{first.said}'"
+        return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
+    return _with_others(host, _together(follows))
+
+
+def _memory(decision: Decision, facts: Facts) -> list[Ground]:
+    if not decision.inversion:
+        what = "entries of page tables that are not present are not inverted: processes can read memory through them"
+        return [Ground(Cause.NO_INVERSION, L1tfVerdict.VULNERABLE, what)]
+    if memory_end(facts, parse(facts.line, facts.kernel)) > decision.memory_limit:
+        what = "some RAM is above what PTE inversion protects, and with l1tf=off the kernel does not say so"
+        return [Ground(Cause.MEMORY, L1tfVerdict.VULNERABLE, what)]
+    return [Ground(Cause.INVERSION, L1tfVerdict.MITIGATED, "processes: PTE inversion")]
+
+
+def _entry(decision: Decision, *, guest: bool, software: Verdict) -> list[Ground]:
+    mitigated = L1tfVerdict.MITIGATED
+    if decision.ept is False:
+        # Whatever the mode says: late 6.1.y set it up as if there were EPT.
+        return [Ground(Cause.EPT_OFF, mitigated, "guests: without EPT they cannot aim at host memory")]
+    match decision.mode:
+        case None:
+            return [Ground(Cause.NOT_LOADED, mitigated, "guests: kvm_intel is not loaded, so it runs none")]
+        case Mode.NOT_REQUIRED if guest:
+            what = "guests: the hypervisor below says that it flushes for this one; nobody can check that here"
+            return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what)]
+        case Mode.NOT_REQUIRED:
+            grounds = [Ground(Cause.NOT_NECESSARY, mitigated, "guests: the CPU says that no flush is necessary")]
+        case Mode.COND | Mode.ALWAYS:
+            grounds = _flushing(decision, software)
+        case _:
+            return [
+                Ground(Cause.NEVER, L1tfVerdict.VULNERABLE, "guests: nothing is flushed before they are entered"),
+                *_smt(decision),
+            ]
+    return [*grounds, *_smt(decision)]
+
+
+def _flushing(decision: Decision, software: Verdict) -> list[Ground]:
+    if decision.flushes is Mode.COND:
+        what = "guests: the L1D is flushed only after some of what the host does (cond)"
+        grounds = [Ground(Cause.CONDITIONAL, L1tfVerdict.PARTIAL, what)]
+    else:
+        what = "guests: the L1D is flushed before each entry"
+        grounds = [Ground(Cause.ALWAYS, L1tfVerdict.MITIGATED, what)]
+    if decision.mechanism is not Mechanism.READING:
+        return grounds
+    if software is Verdict.REFUTED:
+        what = "the flush in software leaves lines in this CPU's L1D"
+        grounds.append(Ground(Cause.REFUTED, L1tfVerdict.VULNERABLE, what))
+    elif software is not Verdict.PROVED:
+        what = "nobody knows whether the flush in software empties this CPU's L1D"
+        grounds.append(Ground(Cause.UNPROVED, L1tfVerdict.UNKNOWN, what))
+    return grounds
+
+
+def _smt(decision: Decision) -> list[Ground]:
+    if not decision.smt_active:
+        return []
+    what = "SMT is on: a guest on one thread reads what the other thread leaves in the L1D that both use"
+    return [Ground(Cause.SMT, L1tfVerdict.PARTIAL, what)]
+
+
+def _together(follows: Sequence[Judged]) -> Judged:
+    """All that may be the case, and nobody knows which: the same verdict, or unknown."""
+    if len({one.verdict for one in follows}) == 1:
+        return follows[0]
+    kinds = " or ".join(dict.fromkeys(one.verdict.value for one in follows))
+    what = f"it is {kinds}, and what decides could not be read"
+    return worst([Ground(Cause.DEPENDS, L1tfVerdict.UNKNOWN, what)])
+
+
+def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) -> Judged:
+    """The kernel says nothing. What the facts lead to holds for a kernel with the mitigation, and that is not known."""
+    together = _together(follows)
+    if together.verdict is L1tfVerdict.NOT_AFFECTED:
+        return together
+    version = explained.shown.world.facts.kernel.version
+    if older_than_the_mitigation(version) and explained.shown.decision.bug:
+        what = f"Linux {'.'.join(map(str, version))} is older than the mitigation (August 2018)"
+        return worst([Ground(Cause.TOO_OLD, L1tfVerdict.VULNERABLE, what)])
+    by_inversion = together.grounds[0].cause in (Cause.NO_INVERSION, Cause.MEMORY)
+    if together.verdict is L1tfVerdict.VULNERABLE and (by_inversion or host.mitigation.parameter.known):
+        return together
+    said = host.mitigation.text
+    what = f"the kernel does not say: {said.origin}: {said.why}"
+    return worst([Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)])
+
+
+def older_than_the_mitigation(version: tuple[int, int, int]) -> bool:
+    """Whether that upstream version is certain to have none. A third number of 0 may be a distribution's, which hides
+    what it has."""
+    if version[2] == 0 or version >= (4, 19, 0):
+        return False
+    return all(version < since for since in MITIGATED_SINCE if since[:2] == version[:2])
+
+
+def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
+    """What the kernel says, with nothing to hold it against."""
+    if reading is None:
+        said = host.mitigation.text
+        what = f"the kernel does not say: {said.origin}: {said.why}"
+        return Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)
+    word = f"the kernel says '{reading.raw}'"
+    if reading.kind is Kind.NOT_AFFECTED:
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
+    if reading.kind is Kind.VULNERABLE or reading.mode is Mode.NEVER or reading.raw.startswith("Vulnerable"):
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, word)
+    if reading.kind is Kind.POWER:
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
+    if reading.smt or reading.mode is Mode.COND:
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.PARTIAL, word)
+    if reading.mode in (None, Mode.EPT_DISABLED):
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
+    what = f"{word}, and whether that is enough could not be found out"
+    return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
+
+
+def _with_others(host: HostFacts, judged: Judged) -> Judged:
+    """What else runs guests here has, or has not, a flush of its own."""
+    others = host.mitigation.others.value
+    if not others or judged.verdict is L1tfVerdict.NOT_AFFECTED:
+        return judged
+    what = f"{', '.join(others)} runs guests too: whether it flushes cannot be seen here"
+    return worst([*judged.grounds, Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what)])

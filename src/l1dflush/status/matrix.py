@@ -1,0 +1,40 @@
+"""The whole table for a host: every boot option, every write to the parameter, with SMT on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from l1dflush.mitigation.affected import Lists
+from l1dflush.mitigation.facts import Control
+from l1dflush.status.changes import Change, changed
+from l1dflush.status.explained import Explanation
+from l1dflush.status.judged import of_decision
+from l1dflush.status.model import Cell
+from l1dflush.verdict.model import Verdict
+from l1dflush.vmentry.subsystem import WRITABLE, Boot
+
+_SAID = ("l1tf", "mitigations", "nosmt")
+"""What is taken out of the boot line, so that each row is about its own option."""
+
+
+def cells(of: Explanation, lists: Lists, *, guest: bool, software: Verdict) -> Iterator[Cell]:
+    """Row by row: boot options, then parameters, then SMT on and off, where there is SMT. kvm_intel is loaded."""
+    now = of.decision
+    controls = (Control.ON, Control.OFF) if of.world.facts.cpu.threads > 1 else (None,)
+    for boot in Boot:
+        booted = changed(of, Change(line=f"l1tf={boot.value}", without=_SAID, load=""), lists).explanation
+        for wanted in WRITABLE:
+            for control in controls:
+                after = changed(booted, Change(smt=control, writes=(wanted.value,)), lists)
+                decision = after.decision
+                judged = of_decision(decision, after.explanation.world.facts, guest=guest, software=software)
+                same = (now.l1tf, now.mode, now.smt_active) == (boot, decision.mode, decision.smt_active)
+                yield Cell(
+                    l1tf=boot,
+                    parameter=wanted,
+                    asked_smt=control is Control.ON,
+                    smt=decision.smt_active,
+                    mode=decision.mode,
+                    verdict=judged.verdict,
+                    now=same,
+                )

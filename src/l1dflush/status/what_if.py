@@ -1,0 +1,94 @@
+"""The results of ``l1dflush what-if`` for a host, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from l1dflush.errors import InputError
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.mitigation.affected import Lists
+from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
+from l1dflush.status.changes import Change, Changed, changed
+from l1dflush.status.explained import Explained, Explanation
+from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.matrix import cells
+from l1dflush.status.model import MatrixResult, Outcome, WhatIfHostResult
+from l1dflush.status.result import outcome, rule_infos, understood
+from l1dflush.verdict.model import ExitStatus, Verdict
+from l1dflush.vmentry.subsystem import Mechanism
+
+
+def explained_host(host: HostFacts, lists: Lists) -> Explained:
+    """What explains ``host``. Raises InputError where the decision cannot be asked."""
+    known = understood(host, lists)
+    if known.explained is None:
+        hint = "--from or --sysroot names another host; --facts asks without one"
+        raise InputError(known.why_not, where=host.where, hint=hint)
+    return known.explained
+
+
+def what_if_result(
+    host: HostFacts,
+    explained: Explained,
+    change: Change,
+    worths: tuple[Verdict, Verdict],
+    lists: Lists,
+) -> WhatIfHostResult:
+    """Before and after. ``worths``: of the software flush on the L1D before and after the change."""
+    before = explained.possible or (explained.nearest,)
+    built_in = bool(host.mitigation.built_in.value)
+    after = [changed(one, change, lists, built_in=built_in) for one in before]
+    guest = host.may_be_guest
+    outcomes = _distinct(before, guest=guest, software=worths[0])
+    changed_outcomes = _distinct([one.explanation for one in after], guest=guest, software=worths[1])
+    verdicts = {one.verdict for one in changed_outcomes}
+    verdict = verdicts.pop() if len(verdicts) == 1 else L1tfVerdict.UNKNOWN
+    return WhatIfHostResult(
+        where=host.where,
+        changes=change.says,
+        takes=after[0].takes.says,
+        agrees=not explained.differences,
+        before=outcomes,
+        after=changed_outcomes,
+        written=_written(after[0]),
+        decided_by=_decided(before[0], after[0]),
+        verdict=verdict,
+        exit_status=verdict.exit_status,
+    )
+
+
+def matrix_result(
+    host: HostFacts, explained: Explained, change: Change, software: Verdict, lists: Lists
+) -> MatrixResult:
+    """The table for ``host`` with the change made first."""
+    of = changed(explained.shown, change, lists).explanation
+    guest = host.may_be_guest
+    return MatrixResult(
+        where=host.where,
+        changes=change.says,
+        mechanism=Mechanism.COMMAND if of.world.facts.cpu.command else Mechanism.READING,
+        cells=tuple(cells(of, lists, guest=guest, software=software)),
+        exit_status=ExitStatus.FINE,
+    )
+
+
+def _distinct(explanations: Sequence[Explanation], *, guest: bool, software: Verdict) -> tuple[Outcome, ...]:
+    """Those that differ in more than what is assumed; what it assumes is said where there are several."""
+    found: dict[str, Outcome] = {}
+    for one in explanations:
+        plain = outcome(one, guest=guest, software=software, assumed=False)
+        found.setdefault(plain.model_dump_json(), outcome(one, guest=guest, software=software, assumed=True))
+    if len(found) == 1:
+        return tuple(one.model_copy(update={"assumed": ()}) for one in found.values())
+    return tuple(found.values())
+
+
+def _written(after: Changed) -> tuple[ActionAnswer, ...]:
+    results = after.decision.results[len(after.decision.results) - len(after.done) :]
+    return tuple(ActionAnswer(result=one.result, log=one.log) for one in results)
+
+
+def _decided(before: Explanation, after: Changed) -> RuleAnswer:
+    """The first rule that decides otherwise; where all are the same, the one that decides the mode."""
+    old, new = rule_infos(before.decision), rule_infos(after.decision)
+    return next((rule for was, rule in zip(old, new, strict=True) if was != rule), new[-1])

@@ -1,0 +1,231 @@
+"""From what was read of a host to what the decision about L1TF asks for.
+
+A fact that could not be read may be anything: every combination is a possible world, the likeliest first. What the
+kernel says of itself then rules most of them out (:mod:`.explained`), so that the verdict rests on nothing assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Generic, TypeVar
+
+from l1dflush.errors import InputError
+from l1dflush.host.reading.fact import Fact
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.mitigation.affected import Lists, identified
+from l1dflush.mitigation.boot_line import parse
+from l1dflush.mitigation.decision import Action, Do
+from l1dflush.mitigation.facts import RDCL_NO, SKIP_VMENTRY_L1DFLUSH, Control, Cpu, Facts, Kernel, Vendor
+from l1dflush.mitigation.pte_inversion import memory_limit
+from l1dflush.vmentry.subsystem import Boot
+
+X86 = re.compile(r"x86_64|amd64|i[3-6]86|x86")
+"""What ``uname -m`` says where the decision holds."""
+
+_BACKPORTED = ((4, 19, 14), (4, 20, 1), (5, 4, 0), (6, 6, 0), (6, 16, 0), (6, 17, 0), (6, 19, 0))
+"""Versions in which a rule changed: a distribution's kernel may have any of them under an older number."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A host as it may be. ``loaded``: kvm_intel is. ``options``: what modprobe, or whoever loaded it, adds to the boot
+    line's own. ``assumed``: what nobody could read, one sentence each."""
+
+    facts: Facts
+    loaded: bool
+    options: str = ""
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What is done at boot after the kernel itself."""
+        if not self.loaded:
+            return ()
+        line = parse(self.facts.line, self.facts.kernel).kvm_intel
+        return (Action(Do.LOAD, " ".join(filter(None, (self.options, *line)))),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice(Generic[T]):
+    value: T
+    assumed: tuple[str, ...] = ()
+
+
+def is_x86(host: HostFacts) -> bool | None:
+    """Whether it is a machine that the decision is about; None: unknown."""
+    machine, signature = host.kernel.machine.value, host.cpu.signature.value
+    if machine is not None:
+        return X86.fullmatch(machine) is not None
+    return True if signature is not None and signature.vendor in tuple(Vendor) else None
+
+
+def worlds(host: HostFacts, lists: Lists, *, backported: bool = False) -> Iterator[World]:
+    """Every world that the facts of an x86 ``host`` leave possible, the likeliest first; ``backported``: those in which
+    the kernel follows rules of later versions. Raises InputError where too little is known."""
+    kernels = list(_kernels(host, backported=backported))
+    if not kernels:
+        return
+    cpus = list(_cpus(host, kernels[0].value, lists))
+    # With SMT on and yet not active only one thread of each core runs.
+    smt = host.mitigation.smt_control.value, host.mitigation.smt_active.value
+    siblings = smt != (Control.ON, False)
+    for kernel, plain, line, loaded, options in product(kernels, cpus, _lines(host), _loaded(host), _options(host)):
+        cpu = identified(plain.value, kernel.value, lists)
+        for end in _memory_ends(host, cpu):
+            facts = Facts(kernel.value, cpu, line.value, end.value, siblings)
+            chosen = (kernel, plain, line, end, loaded, options)
+            yield World(facts, loaded.value, options.value, _all(*chosen))
+
+
+def upstream(host: HostFacts) -> Kernel:
+    """The kernel by its release; the third number, which Debian hides, from its version text. Raises InputError."""
+    release = host.kernel.release
+    if release.value is None:
+        raise InputError(f"the kernel's release is unknown: {release.why}", where=release.origin)
+    kernel = Kernel.parse(release.value)
+    shown = re.search(r"\bDebian (\d+)\.(\d+)\.(\d+)", host.kernel.version.value or "")
+    if shown and not kernel.version[2] and (int(shown[1]), int(shown[2])) == kernel.version[:2]:
+        return replace(kernel, version=(*kernel.version[:2], int(shown[3])))
+    return kernel
+
+
+def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
+    known, says = upstream(host), host.kernel
+    levels, mitigations, l1tf = [_Choice(4)], [_Choice(True)], [_Choice(True)]
+    if says.machine.value not in ("x86_64", "amd64"):
+        levels = _either(says.levels, (known.levels, 3, 2), "its page tables have {} levels")
+    # Before these versions hardly anybody builds without, or there is no such option.
+    if known.since(6, 9) or says.config_mitigations.known:
+        mitigations = _switch(says.config_mitigations, "the kernel is built {} CONFIG_CPU_MITIGATIONS")
+    if known.since(6, 16) or says.config_l1tf.known:
+        l1tf = _switch(says.config_l1tf, "the kernel is built {} CONFIG_MITIGATION_L1TF")
+    versions = [_Choice(known.version)]
+    if backported:
+        versions = [
+            _Choice(later, (f"the kernel follows the rules of {'.'.join(map(str, later))}, as backports may",))
+            for later in _BACKPORTED
+            if later > known.version
+        ]
+    kvm = says.config_kvm_intel.value is not False
+    smt = host.mitigation.smt_control.value != Control.NOT_IMPLEMENTED and says.config_hotplug_smt.value is not False
+    for version, level, on, option in product(versions, levels, mitigations, l1tf):
+        kernel = replace(
+            known,
+            version=version.value,
+            levels=level.value,
+            mitigations=on.value,
+            l1tf=option.value,
+            kvm_intel=kvm or bool(host.mitigation.loaded.value),
+            hotplug_smt=smt,
+        )
+        yield _Choice(kernel, _all(version, level, on, option))
+
+
+def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu]]:
+    says = host.cpu
+    signature = says.signature.value
+    if signature is None:
+        raise InputError(f"the CPU is unknown: {says.signature.why}", where=says.signature.origin)
+    vendor = Vendor(signature.vendor) if signature.vendor in tuple(Vendor) else Vendor.OTHER
+    plain = Cpu(
+        vendor=vendor,
+        family=signature.family,
+        model=signature.model,
+        stepping=signature.stepping or 0,
+        bugs=says.bugs.value or frozenset(),
+    )
+    capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug)
+    commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
+    epts = _either(_ept(host), (True, False), "the CPU offers EPT: {}")
+    loaded = bool(host.mitigation.loaded.value)
+    vmx = _either(Fact(True, "") if loaded else says.vmx, (True, False), "the CPU offers VMX: {}")
+    bits = _either(says.address_bits, (39, 46), "the CPU has {} address bits")
+    threads = _either(says.threads, (1, 2), "a core has {} threads")
+    for arch, command, ept, virtual, address, thread in product(capabilities, commands, epts, vmx, bits, threads):
+        cpu = replace(
+            plain,
+            arch_capabilities=arch.value,
+            command=command.value,
+            ept=ept.value,
+            vmx=virtual.value,
+            address_bits=address.value,
+            threads=thread.value,
+        )
+        yield _Choice(cpu, _all(arch, command, ept, virtual, address, thread))
+
+
+def _ept(host: HostFacts) -> Fact[bool]:
+    """kvm_intel uses EPT: then the CPU offers it, whatever else could be read."""
+    return Fact(True, host.mitigation.ept.origin) if host.mitigation.ept.value else host.cpu.ept
+
+
+def _capabilities(said: Fact[int], affected: bool) -> list[_Choice[int]]:
+    if said.value is not None:
+        return [_Choice(said.value)]
+    if not affected:
+        return [_Choice(0)]
+    return [
+        _Choice(0, ("ARCH_CAPABILITIES has neither RDCL_NO nor bit 3",)),
+        _Choice(SKIP_VMENTRY_L1DFLUSH, ("ARCH_CAPABILITIES has bit 3: a hypervisor below flushes",)),
+        _Choice(RDCL_NO, ("ARCH_CAPABILITIES has RDCL_NO: the CPU has no L1TF",)),
+    ]
+
+
+def _lines(host: HostFacts) -> list[_Choice[str]]:
+    said = host.kernel.command_line.value
+    if said is not None:
+        return [_Choice(said)]
+    return [
+        _Choice("", ("the boot line says nothing about L1TF",)),
+        *(_Choice(f"l1tf={word}", (f"the boot line has l1tf={word}",)) for word in Boot),
+    ]
+
+
+def _loaded(host: HostFacts) -> list[_Choice[bool]]:
+    return _either(host.mitigation.loaded, (False, True), "kvm_intel is loaded: {}")
+
+
+def _options(host: HostFacts) -> list[_Choice[str]]:
+    """A module that is built in gets none from modprobe."""
+    says = host.mitigation
+    text = "" if says.built_in.value else " ".join(says.options.value or ())
+    found = [_Choice(text)]
+    if says.ept.value is False and host.cpu.ept.value is not False:
+        # By hand, or the CPU offers none: nobody could read which.
+        found.append(_Choice(f"{text} ept=0".strip()))
+    return found
+
+
+def _memory_ends(host: HostFacts, cpu: Cpu) -> list[_Choice[int]]:
+    said = host.kernel.memory_end.value
+    if said is not None:
+        return [_Choice(said)]
+    limit = memory_limit(cpu.cache_bits)
+    return [
+        _Choice(min(1 << 32, limit), ("all RAM is below the limit of PTE inversion",)),
+        _Choice(limit * 2, ("some RAM is above the limit of PTE inversion",)),
+    ]
+
+
+def _all(*choices: _Choice[Any]) -> tuple[str, ...]:
+    return tuple(part for choice in choices for part in choice.assumed)
+
+
+def _either(fact: Fact[T], values: Sequence[T], says: str) -> list[_Choice[T]]:
+    """All ``values`` where it is unknown."""
+    if fact.value is not None:
+        return [_Choice(fact.value)]
+    words = {True: "yes", False: "no"}
+    return [_Choice(v, (says.format(words[v] if isinstance(v, bool) else v),)) for v in dict.fromkeys(values)]
+
+
+def _switch(fact: Fact[bool], says: str) -> list[_Choice[bool]]:
+    """Both where it is unknown, yes first."""
+    if fact.value is not None:
+        return [_Choice(fact.value)]
+    return [_Choice(True, (says.format("with"),)), _Choice(False, (says.format("without"),))]
