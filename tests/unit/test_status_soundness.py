@@ -97,7 +97,7 @@ def hosts(draw: st.DrawFn) -> tuple[HostFacts, Decision, L1tfVerdict]:
     return host, truth, plain_verdict(truth, guest=guest, above=above)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(hosts())
 def test_a_host_that_says_everything_agrees_with_its_facts(case: tuple[HostFacts, Decision, L1tfVerdict]) -> None:
     host, truth, verdict = case
@@ -108,8 +108,8 @@ def test_a_host_that_says_everything_agrees_with_its_facts(case: tuple[HostFacts
     assert judge(host, explained, Verdict.PROVED).verdict is verdict
 
 
-@settings(max_examples=400, deadline=None)
-@given(hosts(), st.frozensets(st.sampled_from(HIDEABLE), max_size=6))
+@settings(max_examples=300, deadline=None)
+@given(hosts(), st.frozensets(st.sampled_from(HIDEABLE), max_size=10))
 def test_what_is_hidden_makes_a_verdict_unknown_at_most(
     case: tuple[HostFacts, Decision, L1tfVerdict], names: frozenset[str]
 ) -> None:

@@ -21,6 +21,19 @@ SysrootFolder = Annotated[
 ]
 
 
+def shipped_module(host: HostFacts, archive: Path | None, sysroot: Path | None) -> Path | None:
+    """The file with kvm_intel that belongs to the host's kernel, where there is one to be opened."""
+    from l1dflush.host.reading.files import LiveFiles, Sysroot  # noqa: PLC0415
+    from l1dflush.host.reading.mitigation import module_file  # noqa: PLC0415
+
+    if archive is not None:
+        return None
+    found = module_file(LiveFiles() if sysroot is None else Sysroot(sysroot), host.kernel.release).value
+    if found is None:
+        return None
+    return Path(found) if sysroot is None else sysroot / found.lstrip("/")
+
+
 def host_facts(archive: Path | None, sysroot: Path | None) -> HostFacts:
     """What is read of the host that is meant. Raises InputError."""
     from l1dflush.host.reading.collect import from_archive, from_sysroot, this_host  # noqa: PLC0415

@@ -50,7 +50,7 @@ def status(
     sysroot: host_options.SysrootFolder = None,
     module: Annotated[
         Path | None,
-        typer.Option("--module", metavar="FILE", help="Prove the flush of this kvm-intel.ko, not Linux's as built in."),
+        typer.Option("--module", metavar="FILE", help="Prove the flush of this kvm-intel.ko."),
     ] = None,
     cpu_folder: options.CpuFolder = None,
     explain: Annotated[
@@ -79,15 +79,18 @@ def status(
 
         check_writable(output)
     from l1dflush.data.l1tf_cpus import lists  # noqa: PLC0415
-    from l1dflush.status.flush_worth import flush_worth  # noqa: PLC0415
+    from l1dflush.status.flush_worth import Flush  # noqa: PLC0415
     from l1dflush.status.result import status_result  # noqa: PLC0415
 
     host = host_options.host_facts(archive, sysroot)
     shown = None if json or prometheus else "l1dflush.report.status"
-    worth = flush_worth(
-        host, module=module, folders=tuple(cpu_folder or ()), waiting=lambda what: while_working(what, shown)
+    flush = Flush(
+        module,
+        host_options.shipped_module(host, archive, sysroot),
+        tuple(cpu_folder or ()),
+        lambda what: while_working(what, shown),
     )
-    result = status_result(host, worth, lists())
+    result = status_result(host, flush.worth(host), lists())
     if expect is not None:
         expected = result.verdict.value.replace(" ", "-") == expect.value
         result = result.model_copy(update={"exit_status": 0 if expected else 2})

@@ -14,8 +14,6 @@ from l1dflush.cli.progress import while_working
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from l1dflush.host.reading.host_facts import HostFacts
     from l1dflush.status.changes import Change
     from l1dflush.status.model import MatrixResult, WhatIfHostResult
@@ -146,17 +144,15 @@ def _result(
     host: HostFacts, change: Change, folders: tuple[Path, ...], *, matrix: bool
 ) -> WhatIfHostResult | MatrixResult:
     from l1dflush.data.l1tf_cpus import lists  # noqa: PLC0415
-    from l1dflush.status.flush_worth import flush_worth, worth_on  # noqa: PLC0415
+    from l1dflush.status.flush_worth import Flush  # noqa: PLC0415
     from l1dflush.status.what_if import explained_host, matrix_result, what_if_result  # noqa: PLC0415
 
     known = lists()
     explained = explained_host(host, known)
-
-    def waiting(what: str) -> AbstractContextManager[None]:
-        return while_working(what, None)
-
-    now = flush_worth(host, folders=folders, waiting=waiting).verdict
-    then = now if change.cpu is None else worth_on((change.cpu,), folders=folders, waiting=waiting).verdict
+    # Only its verdict counts here, and Linux's walk is the same in every module.
+    flush = Flush(folders=folders, waiting=lambda what: while_working(what, None))
+    now = flush.worth(host).verdict
+    then = now if change.cpu is None else flush.worth_on((change.cpu,)).verdict
     if matrix:
         return matrix_result(host, explained, change, then, known)
     return what_if_result(host, explained, change, (now, then), known)

@@ -44,8 +44,10 @@ def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> 
         lines += [Text(), *_explained(result, width)]
     elif unknown:
         lines += [Text(), Text("not read", "bold")]
-        for fact in unknown:
-            lines += paragraph(f"{fact.name}: {fact.origin}: {fact.why}", width, first="  ", indent="    ")
+        # One cause may hide several facts.
+        for origin, why in dict.fromkeys((fact.origin, fact.why) for fact in unknown):
+            names = ", ".join(fact.name for fact in unknown if (fact.origin, fact.why) == (origin, why))
+            lines += paragraph(f"{names}: {_reason(origin, why)}", width, first="  ", indent="    ")
     return lines
 
 
@@ -62,6 +64,11 @@ def _moot(result: StatusResult) -> tuple[str, ...]:
     """What nobody can read, and nobody misses, where kvm_intel is not loaded."""
     loaded = next(fact.value for fact in result.facts if fact.name == "kvm_intel loaded")
     return ("vmentry_l1d_flush", "ept", "flushes counted") if loaded == "no" else ()
+
+
+def _reason(origin: str, why: str) -> str:
+    """Where several places were looked at, each reason names its own."""
+    return why if why.startswith(origin.split(", ", maxsplit=1)[0]) else f"{origin}: {why}"
 
 
 def _below(result: StatusResult) -> str:

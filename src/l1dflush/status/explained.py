@@ -9,7 +9,7 @@ holds in some of them is none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from l1dflush.host.reading.host_facts import HostFacts
@@ -78,7 +78,10 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
     pairs: list[tuple[str, str | None, str | None]] = []
     text = says.text.value
     if text is not None and read(text).kind in (Kind.NOT_AFFECTED, Kind.VULNERABLE, Kind.INVERSION):
-        pairs.append((says.text.origin, decision.sysfs, text))
+        # Who wrote it in which layout says nothing about the host.
+        follows = read(decision.sysfs)
+        same = replace(follows, raw="", old_layout=False) == replace(read(text), raw="", old_layout=False)
+        pairs.append((says.text.origin, text if same else decision.sysfs, text))
         if host.cpu.bugs.value is not None:
             flag = "l1tf" in host.cpu.bugs.value
             pairs.append((f"{host.cpu.bugs.origin}: bug l1tf", _yes(decision.bug), _yes(flag)))

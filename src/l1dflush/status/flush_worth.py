@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from l1dflush.cache.cpus import Cpu
 from l1dflush.data.catalogue import load_catalogue
-from l1dflush.errors import UndecidedError
+from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.isolation.judged import verify
 from l1dflush.verdict.model import RoutineInfo, Row, Verdict
@@ -34,45 +34,58 @@ class FlushWorth:
     reason: str = ""
 
 
-def flush_worth(
-    host: HostFacts, *, module: Path | None = None, folders: Sequence[Path] = (), waiting: Waiting | None = None
-) -> FlushWorth:
-    """``module``: a kvm-intel.ko whose flush is meant, else Linux's as the package describes it. ``folders``: more CPU
-    files. ``waiting``: entered while it takes, with what it does. Raises InputError for a module or CPU files that
-    cannot be used."""
-    shape, said = host.cpu.l1d, host.cpu.signature.value
-    cpus: list[Cpu] = []
-    if said is not None:
-        found = load_catalogue(folders).find(said.vendor, said.family, said.model, said.stepping)
-        # A virtual machine may have any L1D; then nobody knows the policy.
-        cpus = [cpu for cpu in found if shape.value is None or cpu.geometry == shape.value]
-    if cpus:
-        return worth_on(cpus, module=module, folders=folders, waiting=waiting)
-    title = said.model_name if said else ""
-    if shape.value is None:
-        reason = f"the L1D is unknown: {shape.origin}: {shape.why}"
-        return FlushWorth(Verdict.UNDECIDED, _source(module), title, reason=reason)
-    return _proved(VerifyOptions(geometry=shape.value), title, module, waiting)
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Whose flush is proved: of a module that somebody named; else of the one that is ``shipped`` with the kernel, if
+    it can be followed; else Linux's as the package describes it. ``folders``: more CPU files. ``waiting``: entered
+    while it takes, with what it does."""
 
+    module: Path | None = None
+    shipped: Path | None = None
+    folders: Sequence[Path] = ()
+    waiting: Waiting | None = None
 
-def worth_on(
-    cpus: Sequence[Cpu], *, module: Path | None = None, folders: Sequence[Path] = (), waiting: Waiting | None = None
-) -> FlushWorth:
-    """The same for CPUs of the catalogue, one of which it is."""
-    title = " or ".join(cpu.title for cpu in cpus)
-    options = VerifyOptions(cpus=tuple(cpu.name for cpu in cpus), cpu_folders=tuple(folders))
-    return _proved(options, title, module, waiting)
+    def worth(self, host: HostFacts) -> FlushWorth:
+        """What it is worth on the L1D of ``host``. Raises InputError for a module that was named, or CPU files, that
+        cannot be used."""
+        shape, said = host.cpu.l1d, host.cpu.signature.value
+        cpus: list[Cpu] = []
+        if said is not None:
+            found = load_catalogue(self.folders).find(said.vendor, said.family, said.model, said.stepping)
+            # A virtual machine may have any L1D; then nobody knows the policy.
+            cpus = [cpu for cpu in found if shape.value is None or cpu.geometry == shape.value]
+        if cpus:
+            return self.worth_on(cpus)
+        title = said.model_name if said else ""
+        if shape.value is None:
+            reason = f"the L1D is unknown: {shape.origin}: {shape.why}"
+            return FlushWorth(Verdict.UNDECIDED, str(self.module or BUILT_IN), title, reason=reason)
+        return self._proved(VerifyOptions(geometry=shape.value), title)
 
+    def worth_on(self, cpus: Sequence[Cpu]) -> FlushWorth:
+        """The same for CPUs of the catalogue, one of which it is."""
+        title = " or ".join(cpu.title for cpu in cpus)
+        return self._proved(VerifyOptions(cpus=tuple(cpu.name for cpu in cpus), cpu_folders=tuple(self.folders)), title)
 
-def _proved(options: VerifyOptions, title: str, module: Path | None, waiting: Waiting | None) -> FlushWorth:
-    source = _source(module)
-    try:
-        while_it_takes = None if waiting is None else waiting(f"proving the flush of {source} ...")
-        result = verify((source,), options, waiting=while_it_takes)
-    except UndecidedError as error:
-        return FlushWorth(Verdict.UNDECIDED, source, title, reason=str(error))
-    return FlushWorth(result.verdict, source, title, result.routine, result.rows, result.reason)
+    def _proved(self, options: VerifyOptions, title: str) -> FlushWorth:
+        if self.module is not None:
+            return self._run(str(self.module), options, title)
+        if self.shipped is None:
+            return self._run(BUILT_IN, options, title)
+        try:
+            shipped = self._run(str(self.shipped), options, title)
+        except InputError as error:
+            shipped = FlushWorth(Verdict.UNDECIDED, str(self.shipped), title, reason=str(error))
+        if shipped.routine is not None and shipped.rows:
+            return shipped
+        built_in = self._run(BUILT_IN, options, title)
+        reason = f"{self.shipped} could not be followed ({shipped.reason}), so this is Linux's flush as built in"
+        return replace(built_in, reason="; ".join(filter(None, (built_in.reason, reason))))
 
-
-def _source(module: Path | None) -> str:
-    return BUILT_IN if module is None else str(module)
+    def _run(self, source: str, options: VerifyOptions, title: str) -> FlushWorth:
+        try:
+            waiting = None if self.waiting is None else self.waiting(f"proving the flush of {source} ...")
+            result = verify((source,), options, waiting=waiting)
+        except UndecidedError as error:
+            return FlushWorth(Verdict.UNDECIDED, source, title, reason=str(error))
+        return FlushWorth(result.verdict, source, title, result.routine, result.rows, result.reason)

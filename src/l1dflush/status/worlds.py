@@ -195,9 +195,9 @@ def _options(host: HostFacts) -> list[_Choice[str]]:
     says = host.mitigation
     text = "" if says.built_in.value else " ".join(says.options.value or ())
     found = [_Choice(text)]
-    if says.ept.value is False and host.cpu.ept.value is not False:
-        # By hand, or the CPU offers none: nobody could read which.
-        found.append(_Choice(f"{text} ept=0".strip()))
+    if says.ept.value is not True and host.cpu.ept.value is not False:
+        # Nobody could read what it was loaded with, or by whom.
+        found.append(_Choice(f"{text} ept=0".strip(), ("kvm_intel is loaded with ept=0",)))
     return found
 
 

@@ -56,6 +56,8 @@ def first_known(*places: Callable[[], Fact[T]]) -> Fact[T]:
     if len(tried) == 1:
         return tried[0]
     origins = ", ".join(dict.fromkeys(one.origin for one in tried))
+    if len({one.why for one in tried}) == 1:
+        return Fact.unknown(origins, tried[0].why)
     return Fact.unknown(origins, "; ".join(dict.fromkeys(f"{one.origin}: {one.why}" for one in tried)))
 
 
