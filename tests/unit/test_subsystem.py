@@ -21,9 +21,12 @@ from l1dflush.vmentry.subsystem import (
     ModeError,
     NoBufferError,
     PhysicalCpu,
+    Settled,
+    Step,
     Subsystem,
     Vcpu,
     parsed,
+    set_up,
 )
 
 PAGES = 16
@@ -400,3 +403,19 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestLife = Life.TestCase
+
+
+@pytest.mark.parametrize(
+    ("cpu", "boot", "wanted", "settled"),
+    [
+        (CpuFacts(False, False, False, True), Boot.FULL_FORCE, Mode.NEVER, Settled(Mode.NOT_REQUIRED, Step.NO_BUG)),
+        (CpuFacts(True, False, False, True), Boot.FULL_FORCE, Mode.NEVER, Settled(Mode.EPT_DISABLED, Step.NO_EPT)),
+        (CpuFacts(True, False, True, True), Boot.FULL_FORCE, Mode.NEVER, Settled(Mode.NOT_REQUIRED, Step.NOT_REQUIRED)),
+        (CpuFacts(), Boot.FULL_FORCE, Mode.NEVER, Settled(Mode.ALWAYS, Step.FORCED, True, True)),
+        (CpuFacts(command=True), Boot.FULL_FORCE, Mode.AUTO, Settled(Mode.ALWAYS, Step.FORCED, True, False)),
+        (CpuFacts(), Boot.OFF, Mode.AUTO, Settled(Mode.NEVER, Step.AUTO, True, False)),
+        (CpuFacts(), Boot.OFF, Mode.COND, Settled(Mode.COND, Step.WRITTEN, True, True)),
+    ],
+)
+def test_the_order_of_the_set_up(cpu: CpuFacts, boot: Boot, wanted: Mode, settled: Settled) -> None:
+    assert set_up(cpu, boot, wanted) == settled

@@ -7,8 +7,8 @@ for the whole host. It is allocated when a mode other than never is first wanted
 command, and it stays until the hypervisor is unloaded.
 
 The rules and their sources: ``docs/vmentry.md``. The order in which a mode is set up is the kernel's
-(vmx_setup_l1d_flush): no bug, no EPT, a CPU that needs no flush, ``auto``, force, memory, and only then the mode and
-the keys are published.
+(vmx_setup_l1d_flush), and :func:`set_up` is the one place that has it: no bug, no EPT, a CPU that needs no flush,
+force, ``auto``. Then comes the memory, and only then the mode and the keys are published.
 """
 
 from __future__ import annotations
@@ -133,6 +133,45 @@ class CpuFacts:
     command: bool = False
     ept: bool = True
     flush_not_required: bool = False
+
+
+class Step(StrEnum):
+    """What settles the mode, in the kernel's order. The first three leave the keys as they were."""
+
+    NO_BUG = "no bug"
+    NO_EPT = "no EPT"
+    NOT_REQUIRED = "not required"
+    FORCED = "forced"
+    AUTO = "auto"
+    WRITTEN = "written"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``mode`` is what the parameter reads from then on. ``publishes``: the keys are switched to it too;
+    ``reads_buffer``: the flush is by reading and needs the buffer."""
+
+    mode: Mode
+    step: Step
+    publishes: bool = False
+    reads_buffer: bool = False
+
+
+def set_up(cpu: CpuFacts, boot: Boot, wanted: Mode) -> Settled:
+    """What becomes of a mode that is ``wanted``: the kernel's order, the first step that applies ends it."""
+    if not cpu.bug:
+        return Settled(Mode.NOT_REQUIRED, Step.NO_BUG)
+    if not cpu.ept:
+        return Settled(Mode.EPT_DISABLED, Step.NO_EPT)
+    if cpu.flush_not_required:
+        return Settled(Mode.NOT_REQUIRED, Step.NOT_REQUIRED)
+    if boot is Boot.FULL_FORCE:
+        mode, step = Mode.ALWAYS, Step.FORCED
+    elif wanted is Mode.AUTO:
+        mode, step = boot.mode, Step.AUTO
+    else:
+        mode, step = wanted, Step.WRITTEN
+    return Settled(mode, step, publishes=True, reads_buffer=mode is not Mode.NEVER and not cpu.command)
 
 
 class Host(Protocol[B]):
@@ -264,25 +303,16 @@ class Subsystem(Generic[B]):
         return True
 
     def _set_up(self, wanted: Mode) -> None:
-        """The kernel's order: the first thing that settles the mode ends it, and leaves the keys as they were."""
-        if not self.cpu.bug:
-            self.mode = Mode.NOT_REQUIRED
+        """Publishes what :func:`set_up` says, the buffer first: without memory for it nothing has changed."""
+        settled = set_up(self.cpu, self.boot, wanted)
+        if not settled.publishes:
+            self.mode = settled.mode
             return
-        if not self.cpu.ept:
-            self.mode = Mode.EPT_DISABLED
-            return
-        if self.cpu.flush_not_required:
-            self.mode = Mode.NOT_REQUIRED
-            return
-        if wanted is Mode.AUTO:
-            wanted = self.boot.mode
-        elif self.boot is Boot.FULL_FORCE:
-            wanted = Mode.ALWAYS
-        if wanted is not Mode.NEVER and self.mechanism is Mechanism.READING and self.buffer is None:
+        if settled.reads_buffer and self.buffer is None:
             self.buffer = self._filled_buffer()
-        self.mode = wanted
-        self.should_flush = wanted is not Mode.NEVER
-        self.conditional = wanted is Mode.COND
+        self.mode = settled.mode
+        self.should_flush = settled.mode is not Mode.NEVER
+        self.conditional = settled.mode is Mode.COND
 
     def _filled_buffer(self) -> B:
         """Pages of which no two are alike: a hypervisor below may merge those that are (KSM), and a walk over merged
