@@ -20,8 +20,12 @@ from l1dflush.mitigation.run_time import Result, RunningHost
 ABSENT = "<open:ENOENT>"
 L1TF_LINE = re.compile(r"(?:kvm_intel: )?L1TF CPU bug")
 TCG_ADDRESS_BITS = 40
-"""QEMU's default for a CPU that is emulated. It emulates no TOPOEXT either, without which the kernel sees no SMT on
-AMD."""
+"""QEMU's default for a CPU that is emulated."""
+AMD_TOPOLOGY = {(6, 12): 48, (6, 16): 8}
+"""QEMU emulates no TOPOEXT, without which the kernel saw no SMT on AMD until 'x86/cpu/topology: Always try
+cpu_parse_topology_ext() on AMD/Hygon' (6.17; in the announcement of 6.12.48-rc1; 6.16.8 from memory). It has the leaf
+0xb that this reads for models that reach so far."""
+LEAF_B = ("epyc", "dhyana", "opteron_g4", "opteron_g5", "qemu64", "max")
 GUEST_MEMORY = 512 << 20
 """Of the recorded machines, as firmware says it; what is beyond comes from ``memmap=``."""
 
@@ -65,7 +69,8 @@ def facts_of(boot: dict[str, Any]) -> Facts:
     """What is known of an x86 boot before it is observed."""
     vendor = _vendor(boot)
     emulated = boot["source"] == "qemu-tcg"
-    bugs = frozenset(boot["bugs"].split())
+    found = re.search(r"Debian (\d+\.\d+\.\d+)", boot["version"])
+    kernel = Kernel.parse(found[1] if found else boot["kernel"])
     cpu = Cpu(
         vendor=vendor,
         family=int(boot["family"]),
@@ -76,11 +81,12 @@ def facts_of(boot: dict[str, Any]) -> Facts:
         command=bool(boot["flag_flush_l1d"]),
         arch_capabilities=int(boot.get("arch_capabilities", "0"), 16) if boot["flag_arch_capabilities"] else 0,
         address_bits=TCG_ADDRESS_BITS if emulated else 36,
-        threads=2 if boot["smt_hw"] and not (emulated and vendor in (Vendor.AMD, Vendor.HYGON)) else 1,
-        bugs=bugs,
+        threads=2 if boot["smt_hw"] and (not emulated or _smt_is_seen(boot, vendor, kernel)) else 1,
+        bugs=frozenset(boot["bugs"].split()),
+        # Neither emulator has TSX or STIBP.
+        rtm=False,
+        stibp=False,
     )
-    found = re.search(r"Debian (\d+\.\d+\.\d+)", boot["version"])
-    kernel = Kernel.parse(found[1] if found else boot["kernel"])
     return Facts(kernel, identified(cpu, kernel, lists()), boot["cmdline"], GUEST_MEMORY)
 
 
@@ -89,9 +95,16 @@ def _vendor(boot: dict[str, Any]) -> Vendor:
     model = str(boot.get("cpu_model", "")).lower()
     if model.startswith("dhyana") or boot["cpu_name"].startswith("Hygon"):
         return Vendor.HYGON
-    if boot["cpu_name"].startswith("AMD") or model.startswith(("qemu64", "athlon", "phenom", "opteron", "epyc")):
+    if boot["cpu_name"].startswith("AMD") or model.startswith(("qemu64", "athlon", "phenom", "opteron", "epyc", "max")):
         return Vendor.AMD
     return Vendor.INTEL
+
+
+def _smt_is_seen(boot: dict[str, Any], vendor: Vendor, kernel: Kernel) -> bool:
+    """Whether the kernel sees the threads that QEMU's CPU has."""
+    if vendor not in (Vendor.AMD, Vendor.HYGON):
+        return True
+    return kernel.carries((6, 17), AMD_TOPOLOGY) and str(boot["cpu_model"]).lower().startswith(LEAF_B)
 
 
 def replay(boot: dict[str, Any], observations: list[dict[str, Any]], comparison: Comparison) -> None:
@@ -165,8 +178,12 @@ def _compare_writes(
 
 
 def _replay_power(boot: dict[str, Any], observations: list[dict[str, Any]], comparison: Comparison) -> None:
-    said = boot["extra"].partition("cap-cfpc=")[2].split(",")[0]
-    firmware = Firmware(flush_needed=said != "fixed", private_l1d=said == "workaround")
+    # What is not said is "workaround"; "fixed" takes all three needs away (h_get_cpu_characteristics in QEMU's
+    # hw/ppc/spapr_hcall.c; the default is from memory).
+    said = re.search(r"cap-cfpc=(\w+)", boot["extra"])
+    state = said[1] if said else "workaround"
+    need = state != "fixed"
+    firmware = Firmware(flush_needed=need, private_l1d=state == "workaround", entry_flush=need, uaccess_flush=need)
     host = Power.at_boot(firmware, Kernel.parse(boot["kernel"]), boot["cmdline"])
     for seen in observations:
         comparison.context = (boot["run"], seen["seq"], _short(boot))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -10,6 +11,21 @@ from l1dflush.vmentry.subsystem import Boot
 
 VECTORS = ("user_kernel", "user_user", "guest_host", "guest_guest")
 """What may attack what. ``no_cross_thread`` is not one of them: it is about SMT."""
+
+_MITIGATIONS = {(4, 4): 180, (4, 9): 176, (4, 14): 119, (4, 19): 43, (5, 0): 16, (5, 1): 2}
+"""Stable versions that know ``mitigations=`` (5.2): it came with the patches for MDS of May 2019 (from memory)."""
+_SPACES = " \t\n\v\f\r\xa0"
+"""What is a blank to the kernel, whose characters are those of Latin 1."""
+_NUMBER = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]+)|([0-9]+))")
+
+_OFF_OR_FULL = frozenset({"off", "full", "full,nosmt"})
+_OTHERS = {
+    "mds": _OFF_OR_FULL,
+    "tsx_async_abort": _OFF_OR_FULL,
+    "mmio_stale_data": _OFF_OR_FULL,
+    "reg_file_data_sampling": frozenset({"off", "on"}),
+}
+_RETBLEED = frozenset({"off", "auto", "unret", "ibpb", "stuff"})
 
 
 class Global(StrEnum):
@@ -32,11 +48,11 @@ class CrossThread(StrEnum):
 class BootLine:
     """What of a command line matters here.
 
-    ``l1tf`` is None if no known word was given. ``nosmt``: "", "off" or "forceoff". ``others``: the last
-    ``mds``, ``tsx_async_abort`` and ``mmio_stale_data`` by name; ``others_nosmt``: those that ever had ``,nosmt``.
+    ``l1tf`` is None if no known word was given. ``nosmt``: "", "off" or "forceoff". ``others``: the last known word of
+    options for other bugs, by name; ``others_nosmt``: those that ever had ``nosmt``.
     ``unsupported``: texts of ``mitigations=`` that the kernel complains about. ``kvm_intel``: options that modprobe
-    would hand to the module. ``memory``: ``mem=`` and ``memmap=`` in their order. ``one_cpu``: ``maxcpus=`` leaves one
-    CPU at boot; others may be brought up later.
+    would hand to the module. ``memory``: ``mem=`` and ``memmap=`` in their order. ``one_cpu``: boot starts one CPU only
+    (``maxcpus=1``); ``only_cpu``: and no other can follow (``nosmp``, ``maxcpus=0``, ``nr_cpus=1``).
     """
 
     l1tf: Boot | None = None
@@ -51,6 +67,7 @@ class BootLine:
     memory: tuple[tuple[str, str], ...] = ()
     switches: frozenset[str] = frozenset()
     one_cpu: bool = False
+    only_cpu: bool = False
 
 
 def options(line: str) -> list[tuple[str, str | None]]:
@@ -89,7 +106,7 @@ def parse(line: str, kernel: Kernel) -> BootLine:
     module: list[str] = []
     memory: list[tuple[str, str]] = []
     switches: set[str] = set()
-    one_cpu = False
+    cpus = _Cpus()
     for name, value in options(line):
         match name.replace("-", "_"):
             case "l1tf" if value in tuple(Boot):
@@ -99,14 +116,20 @@ def parse(line: str, kernel: Kernel) -> BootLine:
             case "nosmt":
                 # Once off for good, it stays so.
                 nosmt = "forceoff" if value == "force" or nosmt == "forceoff" else "off"
-            case "mds" | "tsx_async_abort" | "mmio_stale_data" as other if value in ("off", "full", "full,nosmt"):
+            case other if other in _OTHERS and value in _OTHERS[other]:
                 others[other] = value
                 if value.endswith(",nosmt"):
                     others_nosmt.add(other)
+            case "retbleed" if value is not None:
+                for word in value.split(","):
+                    if word in _RETBLEED:
+                        others["retbleed"] = word
+                    elif word == "nosmt":
+                        others_nosmt.add("retbleed")
             case "mem" | "memmap" as limit if value is not None:
                 memory.append((limit, value))
-            case "maxcpus" if value is not None and value.isdecimal() and value.isascii():
-                one_cpu = int(value[:9]) < 2
+            case "nosmp" | "maxcpus" | "nr_cpus" | "possible_cpus" as limit:
+                cpus.take(limit, value)
             case "no_rfi_flush" | "nopti" | "no_entry_flush" | "no_uaccess_flush" as switch:
                 switches.add(switch)
             case underscored if underscored.startswith("kvm_intel."):
@@ -126,8 +149,45 @@ def parse(line: str, kernel: Kernel) -> BootLine:
         kvm_intel=tuple(module),
         memory=tuple(memory),
         switches=frozenset(switches),
-        one_cpu=one_cpu,
+        one_cpu=cpus.started < 2 or cpus.possible < 2,
+        only_cpu=cpus.possible < 2,
     )
+
+
+class _Cpus:
+    """How many CPUs there may be and how many of them boot starts."""
+
+    def __init__(self) -> None:
+        self.started = self.possible = 1 << 32
+
+    def take(self, name: str, value: str | None) -> None:
+        number = 0 if name == "nosmp" else _number(value)
+        if number is None:
+            return
+        if name in ("nosmp", "maxcpus"):
+            # It is unsigned, so that less than none is a great many.
+            self.started = number % (1 << 32)
+            if self.started == 0:
+                self.possible = 1
+        elif number > 0:
+            self.possible = min(self.possible, number)
+
+
+def _number(value: str | None) -> int | None:
+    """As get_option of ``lib/cmdline.c`` reads it: None is no text at all, and a text that is no number is 0."""
+    if not value:
+        return None
+    found = _NUMBER.match(value)
+    if found is None:
+        return 0
+    if found[2] is not None:
+        number = int(found[2], 16)
+    elif found[3].startswith("0"):
+        digits = re.match("[0-7]*", found[3])
+        number = int(digits[0] or "0", 8) if digits else 0
+    else:
+        number = int(found[3][:18])
+    return -number if found[1] else number
 
 
 class _Mitigations:
@@ -143,6 +203,8 @@ class _Mitigations:
             self._off()
 
     def take(self, value: str) -> None:
+        if not self.kernel.carries((5, 2), _MITIGATIONS):
+            return
         if not self.kernel.mitigations:
             self.unsupported.append(value)
         elif self.kernel.since(6, 17):
@@ -189,7 +251,7 @@ def _words(line: str) -> list[str]:
     for letter in line.split("\0", 1)[0]:
         if letter == '"':
             inside = not inside
-        if letter.isspace() and not inside:
+        if letter in _SPACES and not inside:
             if word:
                 words.append(word)
             word = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -12,6 +13,8 @@ RDCL_NO = 1 << 0
 """ARCH_CAPABILITIES: neither Meltdown nor L1TF."""
 SKIP_VMENTRY_L1DFLUSH = 1 << 3
 """ARCH_CAPABILITIES: a hypervisor below flushes."""
+RFDS_CLEAR = 1 << 28
+"""ARCH_CAPABILITIES: VERW clears the register file too."""
 
 
 class Control(StrEnum):
@@ -41,7 +44,8 @@ class Kernel:
     """``version`` is the upstream one, (6, 1, 192). ``levels`` are those of its page tables: 2 is 32-bit without PAE.
 
     ``mitigations``: CONFIG_CPU_MITIGATIONS. ``l1tf``: CONFIG_MITIGATION_L1TF. ``kvm_intel``: CONFIG_KVM_INTEL.
-    ``hotplug_smt``: CONFIG_HOTPLUG_SMT. ``old_layout``: it writes the sysfs text as RHEL 7 and 4.4.y do.
+    ``hotplug_smt``: CONFIG_HOTPLUG_SMT. ``old_layout``: it writes the sysfs text as RHEL 7 and 4.4.y do. ``hidden``:
+    the third number is a distribution's 0 and says nothing about the stable version.
     """
 
     version: tuple[int, int, int]
@@ -51,16 +55,23 @@ class Kernel:
     kvm_intel: bool = True
     hotplug_smt: bool = True
     old_layout: bool = False
+    hidden: bool = False
 
     def since(self, major: int, minor: int) -> bool:
         """Whether it is this upstream version or a later one."""
         return self.version[:2] >= (major, minor)
 
+    def carries(self, since: tuple[int, int], stable: Mapping[tuple[int, int], int]) -> bool:
+        """Whether a change is in it that came with ``since`` and was taken over by stable versions from the third
+        number in ``stable`` on. A distribution that hides its stable version is taken to be up to date."""
+        first = stable.get(self.version[:2])
+        return self.hidden or self.since(*since) or (first is not None and self.version[2] >= first)
+
     @classmethod
     def parse(cls, release: str) -> Kernel:
         """From a text such as ``6.1.0-56-cloud-amd64``, ``7.2`` or ``3.10.0-1160.el7.x86_64``.
 
-        Distributions leave the third number at 0 and so hide the stable version; the rules that need it say so.
+        Distributions leave the third number at 0 and so hide the stable version; a number behind it tells them apart.
         Debian's flavours ``-686`` and ``-686-pae`` have two and three levels of page tables. Raises InputError.
         """
         found = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,5}))?(?!\d)", release)
@@ -68,8 +79,9 @@ class Kernel:
             raise InputError(f"'{release[:60]}' is no kernel version", hint="6.1.192 is one")
         major, minor, patch = (int(part or 0) for part in found.groups())
         old = (major, minor) == (4, 4) or ".el7" in release
+        hidden = patch == 0 and re.match(r"-\d", release[found.end() :]) is not None
         levels = 3 if release.endswith("-686-pae") else 2 if release.endswith("-686") else 4
-        return cls((major, minor, patch), levels=levels, old_layout=old)
+        return cls((major, minor, patch), levels=levels, old_layout=old, hidden=hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,8 @@ class Cpu:
     ``cache_bits``: how many of an address the L1D uses, which is more on some (:func:`.affected.identified`).
 
     ``threads``: per core, as the kernel counts them. ``bugs``: all of ``/proc/cpuinfo``'s, since others turn SMT off
-    too.
+    too; for two of them it matters whether there is TSX (``rtm``: no ``tsx=off`` and no microcode took it away) and
+    STIBP (``stibp``).
     """
 
     bug: bool = True
@@ -95,6 +108,8 @@ class Cpu:
     cache_bits: int = 44
     threads: int = 1
     bugs: frozenset[str] = frozenset()
+    rtm: bool = True
+    stibp: bool = True
 
     def with_bug(self, *, bug: bool) -> Cpu:
         """The same with the bug flag as given."""

@@ -6,6 +6,7 @@ Observed in an unmodified 6.1.176 on POWER8 and POWER9; the names of what firmwa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from l1dflush.mitigation.boot_line import Global, parse
@@ -13,6 +14,13 @@ from l1dflush.mitigation.facts import Kernel
 
 FILES = ("rfi_flush", "entry_flush", "uaccess_flush")
 """The switches, in ``/sys/kernel/debug/powerpc``. Only the first shows in sysfs."""
+
+_PRIVATE_IS_VULNERABLE = {(4, 9): 208, (4, 14): 162, (4, 19): 93, (5, 4): 8}
+"""Stable versions with 'powerpc/security: Fix wrong message when RFI Flush is disable' (5.5 from memory): read in the
+announcements of 4.9.208, 4.19.93 and 5.4.8; 4.14.162 from memory."""
+_LONGEST_WRITE = 23
+"""Characters of a write to debugfs that are looked at (simple_attr_write in ``fs/libfs.c``, from memory)."""
+_NUMBER = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,9 @@ class Firmware:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """A powerpc host: what its firmware says, and which flushes are on."""
+    """A powerpc host: its kernel, what its firmware says, and which flushes are on."""
 
+    kernel: Kernel
     firmware: Firmware
     rfi_flush: bool
     entry_flush: bool
@@ -38,11 +47,13 @@ class Power:
     @classmethod
     def at_boot(cls, firmware: Firmware, kernel: Kernel, line: str) -> Power:
         """The state after boot: ``no_rfi_flush``, ``nopti``, ``no_entry_flush``, ``no_uaccess_flush`` and
-        ``mitigations=off`` turn flushes off (from memory; only the default was observed)."""
+        ``mitigations=off`` turn flushes off (read in ``arch/powerpc/kernel/security.c`` and ``setup_64.c``; only the
+        default was observed). What is off can be turned on in debugfs, needed or not."""
         options = parse(line, kernel)
         wanted = options.mitigations is not Global.OFF
         off = options.switches
         return cls(
+            kernel,
             firmware,
             rfi_flush=wanted and firmware.flush_needed and not off & {"no_rfi_flush", "nopti"},
             entry_flush=wanted and firmware.entry_flush and "no_entry_flush" not in off,
@@ -55,7 +66,8 @@ class Power:
         if self.rfi_flush:
             return "Mitigation: RFI Flush" + (f", {private}" if private else "")
         if private:
-            return f"Vulnerable: {private}"
+            fixed = self.kernel.carries((5, 5), _PRIVATE_IS_VULNERABLE)
+            return f"{'Vulnerable' if fixed else 'Mitigation'}: {private}"
         return "Vulnerable" if self.firmware.flush_needed else "Not affected"
 
     def debugfs_text(self, file: str) -> str:
@@ -63,8 +75,11 @@ class Power:
         return str(int(bool(getattr(self, _known(file)))))
 
     def write(self, file: str, value: str) -> tuple[Power, str]:
-        """The state after a write, and ``ok`` or the name of the error."""
+        """The state after a write, and ``ok`` or the name of the error, as from 5.10 on; earlier kernels take a text
+        that is no number for 0."""
         known, number = _known(file), _number(value)
+        if number is not None and number >> 64:
+            return self, "ERANGE"
         if number not in (0, 1):
             return self, "EINVAL"
         on = bool(number)
@@ -84,11 +99,10 @@ def _known(file: str) -> str:
 
 
 def _number(value: str) -> int | None:
-    """As the kernel reads it: decimal, 0x or octal with a leading 0, one line break tolerated."""
-    text = value.removesuffix("\n").removeprefix("+")
-    try:
-        if text[:2].lower() == "0x":
-            return int(text[2:], 16) if text[2:].isalnum() else None
-        return int(text, 8 if text.startswith("0") else 10) if text.isascii() and text.isdigit() else None
-    except ValueError:
+    """As kstrtoull reads it: decimal, 0x or octal with a leading 0, one line break tolerated, no sign but a plus."""
+    found = _NUMBER.fullmatch(value[:_LONGEST_WRITE].split("\0", 1)[0])
+    if found is None:
         return None
+    if found["hex"]:
+        return int(found["hex"], 16)
+    return int(found["octal"], 8) if found["octal"] else int(found["decimal"])

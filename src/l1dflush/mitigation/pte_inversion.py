@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from l1dflush.mitigation.boot_line import BootLine
-from l1dflush.mitigation.facts import Facts
+from l1dflush.mitigation.facts import Facts, Kernel
 from l1dflush.vmentry.subsystem import Boot
 
 PAGE_SHIFT = 12
@@ -19,6 +19,7 @@ FRAME = ((1 << 52) - 1) & ~((1 << PAGE_SHIFT) - 1)
 SWAP_OFFSET_FIRST_BIT = 9
 """Swap offsets begin lower than frame numbers: what is allowed of them is eight times as much."""
 
+_NO_LIMIT_WHEN_OFF = {(4, 14): 92, (4, 19): 14, (4, 20): 1}
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([kKmMgGtTpPeE]?)")
 
@@ -47,15 +48,16 @@ def memory_end(facts: Facts, line: BootLine) -> int:
     return end
 
 
-def swap_limit(facts: Facts, l1tf: Boot) -> int | None:
-    """The largest swap file in pages as far as L1TF limits it, or None if it does not.
+def memory_matters(kernel: Kernel, l1tf: Boot) -> bool:
+    """Whether L1TF limits memory and swap: with l1tf off no longer since Michal Hocko's 'x86/speculation/l1tf: Drop the
+    swap storage limit restriction when l1tf=off', read as a stable patch of January 2019 (that it came in 5.0, 4.20.1,
+    4.19.14 and 4.14.92 is from memory)."""
+    return l1tf is not Boot.OFF or not kernel.carries((5, 0), _NO_LIMIT_WHEN_OFF)
 
-    With l1tf off the limit is gone since 4.20.1 and 4.19.14 (Michal Hocko's patch of January 2019).
-    """
-    if not facts.cpu.bug:
-        return None
-    version = facts.kernel.version
-    if l1tf is Boot.OFF and (version >= (4, 20, 1) or (4, 19, 14) <= version < (4, 20, 0)):
+
+def swap_limit(facts: Facts, l1tf: Boot) -> int | None:
+    """The largest swap file in pages as far as L1TF limits it, or None if it does not."""
+    if not facts.cpu.bug or not memory_matters(facts.kernel, l1tf):
         return None
     frames = memory_limit(facts.cpu.cache_bits) >> PAGE_SHIFT
     return frames << (PAGE_SHIFT - SWAP_OFFSET_FIRST_BIT) if facts.kernel.levels > 2 else frames

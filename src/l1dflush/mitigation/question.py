@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -45,6 +46,8 @@ class CpuQuestion(Document):
     address_bits: int = Field(default=39, ge=32, le=52, description="physical address bits, as CPUID says")
     threads_per_core: int = Field(default=1, ge=1, le=8)
     bugs: frozenset[str] = Field(default=frozenset(), description="of /proc/cpuinfo")
+    rtm: bool = Field(default=True, description="TSX, where there is the bug taa")
+    stibp: bool = Field(default=True, description="STIBP, where there is the bug retbleed")
 
 
 class ActionQuestion(Document):
@@ -122,14 +125,13 @@ def facts_of(question: Question, lists: Lists) -> tuple[Facts, Affected]:
     """The facts of a question, and why its CPU has the bug or has not. Raises InputError for an unknown version."""
     wanted, cpu = question.kernel, question.cpu
     known = Kernel.parse(wanted.release)
-    kernel = Kernel(
-        known.version,
-        wanted.page_table_levels,
-        wanted.mitigations,
-        wanted.mitigation_l1tf,
-        wanted.kvm_intel,
-        wanted.hotplug_smt,
-        known.old_layout,
+    kernel = replace(
+        known,
+        levels=wanted.page_table_levels,
+        mitigations=wanted.mitigations,
+        l1tf=wanted.mitigation_l1tf,
+        kvm_intel=wanted.kvm_intel,
+        hotplug_smt=wanted.hotplug_smt,
     )
     plain = Cpu(
         vendor=cpu.vendor,
@@ -143,6 +145,8 @@ def facts_of(question: Question, lists: Lists) -> tuple[Facts, Affected]:
         address_bits=cpu.address_bits,
         threads=cpu.threads_per_core,
         bugs=cpu.bugs,
+        rtm=cpu.rtm,
+        stibp=cpu.stibp,
     )
     why = affected(plain, kernel, lists)
     if cpu.bug is not None and cpu.bug is not why.bug:

@@ -73,19 +73,39 @@ BOOT_VECTORS = Rule(
 BOOT_CONFIG = Rule("l1tf-config", "from 6.16 on a kernel without CONFIG_MITIGATION_L1TF starts at off", KAPLAN)
 
 SMT_ABSENT = Rule("smt-not-supported", "one thread per core: notsupported, whatever the boot line says", SEEN)
+SMT_ONE_CPU = Rule(
+    "smt-one-cpu",
+    "from 6.9 on threads are counted where firmware lists CPUs, of which nr_cpus=1, maxcpus=0 and nosmp let in one: "
+    "notsupported",
+    "arch/x86/kernel/cpu/topology.c and kernel/cpu.c, read in a version after 6.9 (the number is from memory)",
+)
+SMT_NO_SIBLING = Rule(
+    "smt-no-sibling",
+    "in 4.18, 4.19 and their stable relatives a boot that starts no sibling ends at notsupported",
+    "kernel/cpu.c of 4.19 (cpu_smt_available); ended by 'cpu/hotplug: Fix \"SMT disabled by BIOS\" detection for KVM', "
+    "read as a mail (5.0, 4.20.6 and 4.19.19 from memory)",
+)
 SMT_BOOT = Rule("smt-nosmt", "nosmt: off; nosmt=force: forceoff", SEEN)
 SMT_L1TF = Rule("smt-l1tf", "flush,nosmt and full turn SMT off, full,force for good", BUGS_C)
 SMT_OTHER = Rule(
     "smt-other-bug",
-    "MDS, TAA and MMIO stale data turn SMT off for their own ,nosmt and for mitigations=auto,nosmt",
-    "arch/x86/kernel/cpu/bugs.c, from memory; the 6.17 form read in the patches",
+    "MDS, TAA and MMIO stale data turn SMT off for their own ,nosmt and for mitigations=auto,nosmt, also against their "
+    "own off where another of them is mitigated by the same VERW",
+    "arch/x86/kernel/cpu/bugs.c, read in 5.x, 6.9 and after 6.17",
+)
+SMT_RETBLEED = Rule(
+    "smt-retbleed",
+    "AMD's and Hygon's mitigations of Retbleed turn SMT off for retbleed=auto,nosmt and mitigations=auto,nosmt where "
+    "there is no STIBP",
+    "arch/x86/kernel/cpu/bugs.c, read in 6.9 and after 6.17",
 )
 SMT_ON = Rule("smt-on", "nothing turns SMT off", SEEN)
 
 PTE_NO_LEVELS = Rule("two-levels", "two levels of page tables have no bits to invert: no mitigation", BUGS_C)
 PTE_MEMORY = Rule(
     "too-much-memory",
-    "RAM above half of what the L1D addresses: no mitigation, unless l1tf is off, then nobody looks",
+    "RAM above half of what the L1D addresses: no mitigation, unless l1tf is off, then nobody looks (from 4.20.1 and "
+    "4.19.14 on)",
     BUGS_C + "; observed in 6.1.192 with and without l1tf=off",
 )
 PTE_INVERTED = Rule("pte-inversion", "entries that are not present have their frame number inverted", BUGS_C)

@@ -9,14 +9,33 @@ from dataclasses import dataclass, field
 from l1dflush.mitigation import rules
 from l1dflush.mitigation.boot_line import options
 from l1dflush.mitigation.facts import Control, Facts, Kernel
-from l1dflush.mitigation.procedure import AtBoot, Chosen, at_boot, choose, smt_active
+from l1dflush.mitigation.procedure import AtBoot, Chosen, at_boot, choose
 from l1dflush.mitigation.rules import Rule
+from l1dflush.mitigation.smt import active
 from l1dflush.mitigation.sysfs_text import text
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode, ModeError, parsed
 
 PARAMETER = "vmentry_l1d_flush"
 OK = "ok"
 IGNORED = f"Kernel compiled without mitigations, ignoring {PARAMETER}"
+SWITCHES = frozenset(
+    {
+        "emulate_invalid_guest_state",
+        "enable_apicv",
+        "enable_shadow_vmcs",
+        "ept",
+        "eptad",
+        "fasteoi",
+        "flexpriority",
+        "nested",
+        "pml",
+        "preemption_timer",
+        "unrestricted_guest",
+        "vpid",
+    }
+)
+"""Parameters that are yes or no in all of 4.9 to 7.2 (from memory). Only ``ept`` matters here, but a value that is
+neither fails the load."""
 
 _HW_VULN_DOCS = {(4, 9): 176, (4, 14): 119, (4, 19): 43, (5, 0): 16, (5, 1): 2}
 """The stable versions from which on the page about L1TF is in the folder hw-vuln (from memory)."""
@@ -59,7 +78,7 @@ class RunningHost:
     @property
     def smt_active(self) -> bool:
         """Whether two threads of one core run."""
-        return smt_active(self.facts, self.smt, siblings=self.siblings)
+        return active(self.facts, self.smt, siblings=self.siblings)
 
     @property
     def sysfs_text(self) -> str:
@@ -96,26 +115,37 @@ class RunningHost:
             return Result("ENOENT")
         if self.kvm is not None:
             return Result("EEXIST")
-        wanted, ept, log = Mode.AUTO, True, []
+        wanted, ept, refused, log = Mode.AUTO, True, False, list[str]()
+        ignored = False
+        # All are looked at, also behind one that is refused.
         for name, value in options(parameters):
             option = name.replace("-", "_")
-            if option == PARAMETER and self._compiled_out:
-                log = [self._line(IGNORED)]
+            if option == PARAMETER and self._compiled_out and value is not None:
+                if not ignored:
+                    log.append(self._line(IGNORED))
+                ignored = True
             elif option == PARAMETER:
                 try:
                     wanted = _written(value)
                 except ModeError:
-                    return Result("EINVAL", (*log, _refused(value, PARAMETER)))
-            elif option == "ept":
-                read = _switch(value)
+                    refused = True
+                    log.append(_refused(value, name))
+            elif option in SWITCHES:
+                read = _switch(value, self.facts.kernel)
                 if read is None:
-                    return Result("EINVAL", (*log, _refused(value, "ept")))
-                ept = read
+                    refused = True
+                    log.append(_refused(value, name))
+                elif option == "ept":
+                    ept = read
+            elif PARAMETER in name:
+                log.append(f"kvm_intel: unknown parameter '{name}' ignored")
+        if refused:
+            return Result("EINVAL", tuple(log))
         cpu = self.facts.cpu
         if not cpu.vmx:
             return Result("EOPNOTSUPP", tuple(log))
         kvm = Loaded(ept=ept and cpu.ept)
-        if log:
+        if ignored:
             kvm.said.add("compiled out")
         early = _ept_is_looked_at_late(self.facts.kernel) and ept and not kvm.ept
         chosen = choose(self.facts, self.boot.l1tf, wanted, ept=ept if early else kvm.ept)
@@ -174,8 +204,8 @@ class RunningHost:
         if target is None:
             return Result("EINVAL")
         if target is Control.ON and self.smt is not Control.ON:
-            # All threads are brought up, also those that boot left out.
-            self.siblings = True
+            # All threads are brought up, also those that boot left out; not those that it ruled out.
+            self.siblings = not self.boot.line.only_cpu
         self.smt = target
         return Result()
 
@@ -243,14 +273,23 @@ def _refused(value: str | None, name: str) -> str:
     return f"kvm_intel: `{value or ''}' invalid for parameter `{name}'"
 
 
-def _switch(value: str | None) -> bool | None:
-    """A yes or no as the kernel reads it: by the first letter, of ``on`` and ``off`` by two; none at all is yes."""
+def _switch(value: str | None, kernel: Kernel) -> bool | None:
+    """A yes or no as kstrtobool reads it: by the first letter, of ``on`` and ``off`` by two; none at all is yes.
+
+    ``true`` and ``false`` count since 5.19 (read as a mail; the number is from memory), ``enabled`` and ``disabled``
+    since 6.16 (read in a later source; the number is from memory).
+    """
     if value is None:
         return True
     word = value.lower()
-    if word[:1] in ("y", "t", "1") or word[:2] == "on":
+    yes, no = {"y", "1"}, {"n", "0"}
+    if kernel.since(5, 19):
+        yes, no = yes | {"t"}, no | {"f"}
+    if kernel.since(6, 16):
+        yes, no = yes | {"e"}, no | {"d"}
+    if word[:1] in yes or word[:2] == "on":
         return True
-    if word[:1] in ("n", "f", "0") or word[:2] == "of":
+    if word[:1] in no or word[:2] == "of":
         return False
     return None
 
@@ -259,7 +298,7 @@ def _control(value: str, threads: int, *, numbers: bool) -> Control | None:
     word = value.split("\0", 1)[0].removesuffix("\n")
     if word in (Control.ON, Control.OFF, Control.FORCE_OFF):
         return Control(word)
-    if numbers and re.fullmatch(r"[+-]?[0-9]{1,9}", word):
+    if numbers and re.fullmatch(r"[+-]?0*[0-9]{1,9}", word):
         count = int(word)
         return Control.OFF if count == 1 else Control.ON if count == threads else None
     return None

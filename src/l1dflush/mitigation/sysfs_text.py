@@ -70,7 +70,9 @@ _MODES = {word: mode for mode, word in STATES.items()}
 _WORDS = "|".join(_MODES)
 _NEW = re.compile(rf"{INVERSION}; VMX: ({_WORDS})(?:, SMT (vulnerable|disabled))?")
 _OLD = re.compile(rf"{INVERSION}; VMX: SMT (vulnerable|disabled), L1D ({_WORDS})")
-_POWER = re.compile(r"(?:Mitigation: RFI Flush(?:, L1D private per thread)?|Vulnerable: L1D private per thread)")
+_POWER = re.compile(
+    r"Mitigation: RFI Flush(?:, L1D private per thread)?|(?:Mitigation|Vulnerable): L1D private per thread"
+)
 
 
 def read(found: str) -> Reading:
