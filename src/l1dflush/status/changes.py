@@ -126,11 +126,11 @@ def _world(world: World, change: Change, lists: Lists) -> World:
     kernel, line = world.facts.kernel, world.facts.line
     if change.kernel is not None:
         other = Kernel.parse(change.kernel)
-        if older_than_the_mitigation(other.version):
+        if older_than_the_mitigation(other):
             what = f"Linux {change.kernel} is older than the mitigation of August 2018, so there is nothing to decide"
             raise InputError(what, where="--kernel", hint="an affected CPU is vulnerable with it")
         levels = other.levels if "-686" in change.kernel else kernel.levels
-        kernel = replace(kernel, version=other.version, levels=levels, old_layout=other.old_layout)
+        kernel = replace(kernel, version=other.version, levels=levels, old_layout=other.old_layout, hidden=other.hidden)
     if change.without:
         line = _without(line, change.without)
     cpu = world.facts.cpu

@@ -14,7 +14,7 @@ from enum import StrEnum
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Decision
-from l1dflush.mitigation.facts import Facts
+from l1dflush.mitigation.facts import Facts, Kernel
 from l1dflush.mitigation.pte_inversion import memory_end
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.explained import Explained
@@ -211,9 +211,9 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
     together = _together(follows)
     if together.verdict is L1tfVerdict.NOT_AFFECTED:
         return together
-    version = explained.shown.world.facts.kernel.version
-    if older_than_the_mitigation(version) and explained.shown.decision.bug:
-        what = f"Linux {'.'.join(map(str, version))} is older than the mitigation (August 2018)"
+    kernel = explained.shown.world.facts.kernel
+    if older_than_the_mitigation(kernel) and explained.shown.decision.bug:
+        what = f"Linux {'.'.join(map(str, kernel.version))} is older than the mitigation (August 2018)"
         return worst([Ground(Cause.TOO_OLD, L1tfVerdict.VULNERABLE, what)])
     by_inversion = together.grounds[0].cause in (Cause.NO_INVERSION, Cause.MEMORY)
     if together.verdict is L1tfVerdict.VULNERABLE and (by_inversion or host.mitigation.parameter.known):
@@ -223,12 +223,11 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
     return worst([Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)])
 
 
-def older_than_the_mitigation(version: tuple[int, int, int]) -> bool:
-    """Whether that upstream version is certain to have none. A third number of 0 may be a distribution's, which hides
-    what it has."""
-    if version[2] == 0 or version >= (4, 19, 0):
+def older_than_the_mitigation(kernel: Kernel) -> bool:
+    """Whether that kernel is certain to have none."""
+    if kernel.hidden or kernel.since(4, 19):
         return False
-    return all(version < since for since in MITIGATED_SINCE if since[:2] == version[:2])
+    return all(kernel.version < since for since in MITIGATED_SINCE if since[:2] == kernel.version[:2])
 
 
 def _by_word(host: HostFacts, reading: Reading | None) -> Ground:

@@ -90,7 +90,7 @@ def upstream(host: HostFacts) -> Kernel:
     kernel = Kernel.parse(release.value)
     shown = re.search(r"\bDebian (\d+)\.(\d+)\.(\d+)", host.kernel.version.value or "")
     if shown and not kernel.version[2] and (int(shown[1]), int(shown[2])) == kernel.version[:2]:
-        return replace(kernel, version=(*kernel.version[:2], int(shown[3])))
+        return replace(kernel, version=(*kernel.version[:2], int(shown[3])), hidden=False)
     return kernel
 
 
@@ -117,6 +117,7 @@ def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
         kernel = replace(
             known,
             version=version.value,
+            hidden=known.hidden and version.value == known.version,
             levels=level.value,
             mitigations=on.value,
             l1tf=option.value,
@@ -138,6 +139,8 @@ def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu
         model=signature.model,
         stepping=signature.stepping or 0,
         bugs=says.bugs.value or frozenset(),
+        rtm=says.flags.value is None or "rtm" in says.flags.value,
+        stibp=says.flags.value is None or "stibp" in says.flags.value,
     )
     capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug)
     commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
