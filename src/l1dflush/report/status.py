@@ -94,7 +94,7 @@ def _accounts(result: StatusResult, width: int) -> list[Text]:
             ("l1tf", says.text or f"unknown ({says.why})", of.sysfs),
             ("parameter", read["vmentry_l1d_flush"], of.parameter or "no such file"),
             ("SMT", f"{read['SMT control']}, active: {read['SMT active']}", f"{of.smt.value}, active: {_yes(of)}"),
-            ("at VM entry", f"{says.mode.value}; not how" if says.mode else "does not say", at_entry(of)),
+            ("at VM entry", f"{says.mode.value}, does not say how" if says.mode else "does not say", at_entry(of)),
         ]
     label = max(len(row[0]) for row in rows)
     half = (width - label - 2 * GAP) // 2
@@ -103,7 +103,9 @@ def _accounts(result: StatusResult, width: int) -> list[Text]:
     if follows is None:
         return lines
     if follows.agrees:
-        lines.append(Text("  they agree", "green"))
+        lines.append(
+            Text("  they agree", "green") if says.understood else Text("  nothing that was understood disagrees")
+        )
     for different in follows.differences:
         what = f"they disagree about {different.what}: the facts lead to {different.follows}, it says {different.said}"
         lines += paragraph(what, width, indent="  ", style="magenta")

@@ -10,11 +10,13 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained
-from l1dflush.status.judged import Cause, Judged, L1tfVerdict, of_decision
+from l1dflush.status.judged import Cause, Judged, L1tfVerdict, of_decision, with_others
 from l1dflush.verdict.model import Verdict
 
 _PARAMETER = "/sys/module/kvm_intel/parameters/vmentry_l1d_flush"
 _CONTROL = "/sys/devices/system/cpu/smt/control"
+_DECIDED = (Cause.CONDITIONAL, Cause.SMT, Cause.NEVER, Cause.REFUTED, Cause.UNPROVED)
+"""What a change may put right. Of the others no decision says what would be then."""
 _ORDER = (L1tfVerdict.VULNERABLE, L1tfVerdict.PARTIAL, L1tfVerdict.UNKNOWN, L1tfVerdict.MITIGATED)
 
 
@@ -44,7 +46,7 @@ def advise(
 ) -> list[Advice]:
     """What helps, what helps least first; nothing where nothing is to be done."""
     found = list(_reading(host, judged))
-    if explained is not None and explained.possible and judged.verdict in _ORDER[:3]:
+    if explained is not None and explained.possible and judged.grounds[0].cause in _DECIDED:
         found += _tried(host, explained, judged, software, lists)
     causes = {ground.cause for ground in judged.grounds}
     if Cause.NO_INVERSION in causes or Cause.MEMORY in causes:
@@ -53,6 +55,8 @@ def advise(
         found.append(Advice("a kernel of August 2018 or later"))
     if Cause.REFUTED in causes or Cause.UNPROVED in causes:
         found.append(Advice("microcode with the flush command, if there is such for this CPU", Takes.REBOOT))
+    if Cause.UNKNOWN_TEXT in causes:
+        found.append(Advice("report the text, with the kernel that it is from"))
     if Cause.DISAGREE in causes:
         found.append(Advice("see --explain for what was read; 'l1dflush gather' packs it, to ask others"))
     if Cause.BELOW in causes:
@@ -73,7 +77,8 @@ def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verd
         if (change.writes or change.smt) and not _possible(explained, change):
             continue
         after = changed(explained.shown, change, lists, built_in=built_in)
-        then = of_decision(after.decision, after.explanation.world.facts, guest=guest, software=software).verdict
+        judged_then = of_decision(after.decision, after.explanation.world.facts, guest=guest, software=software)
+        then = with_others(host, judged_then).verdict
         good = _ORDER.index(then) if then in _ORDER else len(_ORDER)
         if good > max(now, best.get(after.takes, now)):
             best[after.takes] = good

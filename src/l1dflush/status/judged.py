@@ -111,7 +111,7 @@ def of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Verd
     software flush on this L1D."""
     if not decision.bug:
         return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, "the CPU has no L1TF")])
-    return worst([*_memory(decision, facts), *_entry(decision, guest=guest, software=software)])
+    return worst([*_entry(decision, guest=guest, software=software), *_memory(decision, facts)])
 
 
 def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Judged:
@@ -136,7 +136,7 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         first = explained.differences[0]
         what = f"the facts lead to '{first.follows}', and {first.what} says '{first.said}'"
         return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
-    return _with_others(host, _together(follows))
+    return with_others(host, _together(follows))
 
 
 def _memory(decision: Decision, facts: Facts) -> list[Ground]:
@@ -251,7 +251,7 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
     return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
 
 
-def _with_others(host: HostFacts, judged: Judged) -> Judged:
+def with_others(host: HostFacts, judged: Judged) -> Judged:
     """What else runs guests here has, or has not, a flush of its own."""
     others = host.mitigation.others.value
     if not others or judged.verdict is L1tfVerdict.NOT_AFFECTED:

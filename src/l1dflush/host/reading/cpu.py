@@ -25,6 +25,17 @@ _CACHES = "/sys/devices/system/cpu/cpu0/cache"
 _SIBLINGS = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
 _HYPERVISOR_TYPE = "/sys/hypervisor/type"
 _HYPERVISOR_LEAF = 0x40000000
+_HYPERVISORS = {
+    "KVMKVMKVM": "KVM",
+    "Microsoft Hv": "Hyper-V",
+    "VMwareVMware": "VMware",
+    "XenVMMXenVMM": "Xen",
+    "TCGTCGTCGTCG": "QEMU without KVM",
+    "VBoxVBoxVBox": "VirtualBox",
+    "bhyve bhyve": "bhyve",
+    "ACRNACRNACRN": "ACRN",
+}
+"""What they say in CPUID, and what people call them; others are called what they say."""
 _ADDRESS_LEAF = 0x80000008
 _REGISTER = ("EAX", "EBX", "ECX", "EDX")
 _FLUSH_BIT = 28
@@ -105,7 +116,7 @@ def _hypervisor(files: HostFiles, flags: Fact[frozenset[str]], registers: Regist
         said = b"".join(part.to_bytes(4, "little") for part in parts).rstrip(b"\0")
         if not said or not all(0x20 <= byte < 0x7F for byte in said) or not said.strip():
             raise UnreadableError("no name is there")
-        return said.decode("ascii").strip()
+        return _HYPERVISORS.get(said.decode("ascii").strip(), said.decode("ascii").strip())
 
     named = first_known(lambda: read_fact("CPUID.40000000H", name), lambda: text_fact(files, _HYPERVISOR_TYPE))
     return Fact(named.value, named.origin) if named.value else Fact("unknown hypervisor", there.origin)

@@ -1,0 +1,204 @@
+"""The verdict on a host, what it rests on, and what to do: hosts made of facts, without any file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from made_hosts import made, without_module
+
+from l1dflush.data.l1tf_cpus import lists
+from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.status.flush_worth import FlushWorth
+from l1dflush.status.judged import Cause, L1tfVerdict
+from l1dflush.status.model import StatusResult
+from l1dflush.status.result import status_result
+from l1dflush.verdict.model import Verdict
+
+P = "Mitigation: PTE Inversion; VMX: "
+SMT_OFF = {"smt_control": "off", "smt_active": False, "command_line": "nosmt"}
+SOFTWARE = {"flush_command": False, "flags": frozenset({"vmx"})}
+AMD = Signature("AuthenticAMD", 0x19, 0x11, 1, "AMD EPYC")
+UNKNOWN, PARTIAL, MITIGATED, VULNERABLE, NOT_AFFECTED = (
+    L1tfVerdict.UNKNOWN,
+    L1tfVerdict.PARTIAL,
+    L1tfVerdict.MITIGATED,
+    L1tfVerdict.VULNERABLE,
+    L1tfVerdict.NOT_AFFECTED,
+)
+
+
+def status(host: HostFacts, software: Verdict = Verdict.PROVED) -> StatusResult:
+    return status_result(host, FlushWorth(software, "linux-4.18", "Haswell"), lists())
+
+
+CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
+    "conditional and SMT on": ({}, PARTIAL, Cause.CONDITIONAL),
+    "conditional alone": (
+        SMT_OFF | {"text": P + "conditional cache flushes, SMT disabled"}, PARTIAL, Cause.CONDITIONAL,
+    ),
+    "always, SMT on": ({"parameter": "always", "text": P + "cache flushes, SMT vulnerable"}, PARTIAL, Cause.SMT),
+    "always, SMT off": (
+        SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled"}, MITIGATED, Cause.ALWAYS,
+    ),
+    "never": ({"parameter": "never", "text": P + "vulnerable"}, VULNERABLE, Cause.NEVER),
+    "never, SMT off": (
+        SMT_OFF | {"parameter": "never", "text": P + "vulnerable, SMT disabled"}, VULNERABLE, Cause.NEVER,
+    ),
+    "EPT off": ({"parameter": "EPT disabled", "kvm_ept": False, "text": P + "EPT disabled"}, MITIGATED, Cause.EPT_OFF),
+    "a guest whose hypervisor flushes": (
+        {"hypervisor": "KVM", "arch_capabilities": 8, "parameter": "not required",
+         "text": P + "flush not necessary, SMT vulnerable"}, UNKNOWN, Cause.BELOW,
+    ),
+    "no flush necessary, and no hypervisor": (
+        {"arch_capabilities": 8, "parameter": "not required", "text": P + "flush not necessary, SMT vulnerable"},
+        PARTIAL, Cause.SMT,
+    ),
+    "32-bit without PAE": (
+        {"release": "6.1.0-50-686", "machine": "i686", "levels": 2, "text": "Vulnerable"}, VULNERABLE,
+        Cause.NO_INVERSION,
+    ),
+    "too much memory": ({"memory_end": 1 << 45, "text": "Vulnerable"}, VULNERABLE, Cause.NO_INVERSION),
+    "too much memory, and nobody looks": (
+        {"memory_end": 1 << 45, "command_line": "l1tf=off", "parameter": "always",
+         "text": P + "cache flushes, SMT vulnerable"}, VULNERABLE, Cause.MEMORY,
+    ),
+    "AMD": (
+        {"signature": AMD, "bugs": frozenset(), "flush_command": False, "text": "Not affected",
+         "parameter": "not required", "vmx": True}, NOT_AFFECTED, Cause.NO_BUG,
+    ),
+    "RDCL_NO": (
+        {"arch_capabilities": 1, "bugs": frozenset(), "text": "Not affected", "parameter": "not required"},
+        NOT_AFFECTED, Cause.NO_BUG,
+    ),
+    "a text that nobody knows": ({"text": "Mitigation: Prayers"}, UNKNOWN, Cause.UNKNOWN_TEXT),
+    "VirtualBox beside an always": (
+        SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled", "others": ("vboxdrv",)}, UNKNOWN,
+        Cause.OTHERS,
+    ),
+    "facts and kernel disagree": ({"text": P + "EPT disabled"}, UNKNOWN, Cause.DISAGREE),
+    "they disagree, and the kernel says vulnerable": ({"text": "Vulnerable"}, VULNERABLE, Cause.KERNEL_SAYS),
+    "RHEL 7": (
+        {"release": "3.10.0-1160.el7.x86_64", "version": "#1 SMP",
+         "text": "Mitigation: PTE Inversion; VMX: SMT vulnerable, L1D conditional cache flushes"}, PARTIAL,
+        Cause.CONDITIONAL,
+    ),
+    "the kernel does not say": ({"text": None}, UNKNOWN, Cause.NO_TEXT),
+    "a kernel from before the mitigation": (
+        {"release": "4.9.100", "version": "#1", "text": None, "parameter": None, "kvm_ept": None, "smt_control": None,
+         "smt_active": None, "bugs": frozenset()}, VULNERABLE, Cause.TOO_OLD,
+    ),
+    "powerpc": (
+        {"machine": "ppc64le", "signature": None, "text": "Mitigation: RFI Flush", "loaded": False}, MITIGATED,
+        Cause.KERNEL_SAYS,
+    ),
+    "powerpc without": (
+        {"machine": "ppc64le", "signature": None, "text": "Vulnerable: L1D private per thread"}, VULNERABLE,
+        Cause.KERNEL_SAYS,
+    ),
+    "ARM": ({"machine": "aarch64", "signature": None, "text": "Not affected"}, NOT_AFFECTED, Cause.KERNEL_SAYS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict_and_what_decides(name: str) -> None:
+    changes, verdict, cause = CASES[name]
+    result = status(made(**changes))
+    assert (result.verdict, result.grounds[0].cause) == (verdict, cause)
+    assert result.exit_status == {NOT_AFFECTED: 0, MITIGATED: 0, UNKNOWN: 3}.get(verdict, 2)
+
+
+@pytest.mark.parametrize(
+    ("software", "verdict"),
+    [(Verdict.PROVED, MITIGATED), (Verdict.REFUTED, VULNERABLE), (Verdict.UNDECIDED, UNKNOWN)],
+)
+def test_a_flush_in_software_is_worth_what_its_proof_says(software: Verdict, verdict: L1tfVerdict) -> None:
+    changes = SMT_OFF | SOFTWARE | {"parameter": "always", "text": P + "cache flushes, SMT disabled"}
+    assert status(made(**changes), software).verdict is verdict
+
+
+@pytest.mark.parametrize("software", [Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED])
+def test_the_proof_does_not_matter_where_the_msr_flushes(software: Verdict) -> None:
+    changes = SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled"}
+    result = status(made(**changes), software)
+    assert result.verdict is MITIGATED
+    assert result.software_flush.used is False
+
+
+def test_a_flush_that_is_conditional_and_not_proved_is_partial_at_best() -> None:
+    assert status(made(**SOFTWARE), Verdict.UNDECIDED).verdict is PARTIAL
+
+
+def test_no_guests_without_the_module_and_what_would_be_with_it() -> None:
+    result = status(without_module(made()))
+    assert result.verdict is MITIGATED
+    assert [ground.cause for ground in result.grounds] == [Cause.NOT_LOADED, Cause.INVERSION]
+    assert "with kvm_intel loaded: partially mitigated (cond)" in result.notes
+
+
+def test_what_was_written_since_boot_is_found_out() -> None:
+    result = status(made(parameter="never", text=P + "vulnerable"))
+    assert result.follows is not None
+    assert result.follows.written == ("vmentry_l1d_flush: never",)
+    assert result.follows.agrees
+
+
+def test_options_for_modprobe_explain_a_mode_without_a_write() -> None:
+    text = P + "cache flushes, SMT vulnerable"
+    result = status(made(parameter="always", text=text, options=("vmentry_l1d_flush=always",)))
+    assert result.follows is not None
+    assert result.follows.written == ()
+
+
+def test_a_later_layout_of_an_old_kernel_is_no_difference() -> None:
+    result = status(made(release="4.4.180", version="#1"))
+    assert result.follows is not None
+    assert result.follows.agrees
+
+
+def test_rules_that_a_distribution_ported_back_are_tried() -> None:
+    # Up to 5.3 the parameter reads auto on such a CPU, for ever; this kernel calls itself 4.18 and says otherwise.
+    changes = {"arch_capabilities": 1, "bugs": frozenset[str](), "text": "Not affected", "parameter": "not required"}
+    result = status(made(release="4.18.0-553.el8.x86_64", version="#1", **changes))
+    assert result.follows is not None
+    assert result.follows.agrees
+    assert any("backports" in assumed for assumed in result.follows.outcome.assumed)
+
+
+def test_a_capability_that_could_not_be_read_follows_from_what_the_kernel_says() -> None:
+    result = status(made(arch_capabilities=None))
+    assert result.verdict is PARTIAL
+    assert result.follows is not None
+    assert result.follows.outcome.rule.id == "auto"
+
+
+def test_advice_has_been_tried() -> None:
+    advice = status(made()).advice
+    assert [(one.takes, one.then) for one in advice] == [("at once", MITIGATED), ("after a reboot", MITIGATED)]
+    assert "echo always" in advice[0].what
+    assert "echo off" in advice[0].what
+
+
+def test_nothing_is_advised_where_nothing_is_to_be_done() -> None:
+    changes = SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled"}
+    assert status(made(**changes)).advice == ()
+
+
+def test_different_microcode_is_told() -> None:
+    assert "0x27, 0x28" in status(made(microcode=("0x27", "0x28"))).advice[-1].what
+
+
+def test_a_guest_is_told_what_this_is_not_about() -> None:
+    assert "a guest of KVM" in status(made(hypervisor="KVM")).notes[0]
+
+
+def test_every_fact_has_its_origin_and_what_is_unknown_its_reason() -> None:
+    for fact in status(made(arch_capabilities=None, lockdown=None)).facts:
+        assert fact.origin
+        assert (fact.value is None) == bool(fact.why)
+
+
+@pytest.mark.parametrize("name", ["a text that nobody knows", "the kernel does not say", "facts and kernel disagree"])
+def test_no_change_is_promised_to_help_where_nobody_knows_what_is(name: str) -> None:
+    assert all(one.then is None for one in status(made(**CASES[name][0])).advice)

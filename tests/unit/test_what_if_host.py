@@ -1,0 +1,155 @@
+"""Changes to a host: what they take, what outlives them, what follows, and the whole table."""
+
+from __future__ import annotations
+
+import pytest
+from made_hosts import made, without_module
+
+from l1dflush.data.catalogue import load_catalogue
+from l1dflush.data.l1tf_cpus import lists
+from l1dflush.errors import InputError
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.mitigation.facts import Control
+from l1dflush.status.changes import Change, Takes, changed, written_as
+from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.model import WhatIfHostResult
+from l1dflush.status.what_if import explained_host, matrix_result, what_if_result
+from l1dflush.verdict.model import Verdict
+from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
+
+LISTS = lists()
+P = "Mitigation: PTE Inversion; VMX: "
+
+
+def what_if(host: HostFacts, change: Change, then: Verdict = Verdict.PROVED) -> WhatIfHostResult:
+    return what_if_result(host, explained_host(host, LISTS), change, (Verdict.PROVED, then), LISTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "takes", "rule"),
+    [
+        (Change(line="l1tf=full,force"), P + "cache flushes, SMT disabled", "after a reboot", "l1tf-explicit"),
+        (Change(line="mitigations=off"), P + "vulnerable", "after a reboot", "mitigations-off"),
+        (Change(writes=("never",)), P + "vulnerable", "at once", "written"),
+        (Change(smt=Control.OFF), P + "conditional cache flushes, SMT disabled", "at once", "auto"),
+        (Change(ept=False), P + "EPT disabled", "after kvm_intel is loaded anew", "ept-off"),
+        (Change(load="vmentry_l1d_flush=always"), P + "cache flushes, SMT vulnerable",
+         "after kvm_intel is loaded anew", "written"),
+        (Change(kernel="4.9.120"), P + "conditional cache flushes, SMT vulnerable", "after a reboot", "auto"),
+    ],
+)  # fmt: skip
+def test_what_follows(change: Change, text: str, takes: str, rule: str) -> None:
+    result = what_if(made(), change)
+    assert (result.after[0].sysfs, result.takes, result.decided_by.id) == (text, takes, rule)
+    assert result.before[0].sysfs == P + "conditional cache flushes, SMT vulnerable"
+    assert result.exit_status == result.verdict.exit_status
+
+
+def test_microcode_changes_how_and_not_when() -> None:
+    result = what_if(made(), Change(microcode=False))
+    assert result.before[0].mechanism is Mechanism.COMMAND
+    assert result.after[0].mechanism is Mechanism.READING
+    assert result.after[0].flushes is Mode.COND
+
+
+def test_another_cpu_has_another_proof() -> None:
+    host = made(flush_command=False, flags=frozenset({"vmx"}), smt_control="off", smt_active=False,
+                command_line="nosmt l1tf=full", parameter="always", text=P + "cache flushes, SMT disabled")  # fmt: skip
+    cpus = load_catalogue()
+    assert what_if(host, Change(cpu=cpus.get("skylake"))).verdict is L1tfVerdict.MITIGATED
+    assert what_if(host, Change(cpu=cpus.get("skylake")), Verdict.REFUTED).verdict is L1tfVerdict.VULNERABLE
+    assert what_if(host, Change(cpu=cpus.get("zen3"))).verdict is L1tfVerdict.NOT_AFFECTED
+    # In no list of the kernel's: it says so itself.
+    assert what_if(host, Change(cpu=cpus.get("ice-lake"))).verdict is L1tfVerdict.NOT_AFFECTED
+    with pytest.raises(InputError, match="about x86"):
+        what_if(host, Change(cpu=cpus.get("power9")))
+
+
+def test_nothing_that_was_written_outlives_a_reboot() -> None:
+    host = made(parameter="never", text=P + "vulnerable, SMT disabled", smt_control="off", smt_active=False)
+    assert what_if(host, Change(line="quiet")).after[0].sysfs == P + "conditional cache flushes, SMT vulnerable"
+    # The module forgets what was written to it, SMT does not.
+    assert what_if(host, Change(load="")).after[0].sysfs == P + "conditional cache flushes, SMT disabled"
+    assert what_if(host, Change(writes=("cond",))).after[0].sysfs == P + "conditional cache flushes, SMT disabled"
+
+
+def test_what_is_built_in_takes_a_reboot() -> None:
+    assert what_if(made(built_in=True), Change(ept=False)).takes == "after a reboot"
+
+
+def test_an_option_is_taken_out_of_the_boot_line() -> None:
+    host = made(command_line='root="a b" l1tf=off quiet', parameter="never", text=P + "vulnerable")
+    result = what_if(host, Change(without=("l1tf",)))
+    assert result.after[0].l1tf is Boot.FLUSH
+    explained = explained_host(host, LISTS).shown
+    after = changed(explained, Change(without=("l1tf",), line="nosmt"), LISTS).explanation
+    assert after.world.facts.line == '"root=a b" quiet nosmt'
+
+
+def test_writes_end_as_the_kernel_ends_them() -> None:
+    result = what_if(made(), Change(writes=("sometimes", "never")))
+    assert [one.result for one in result.written] == ["EINVAL", "ok"]
+    assert what_if(without_module(made()), Change(writes=("never",))).written[0].result == "ENOENT"
+    forced = what_if(made(), Change(line="l1tf=full,force", smt=Control.ON, writes=("never",)))
+    assert [one.result for one in forced.written] == ["EPERM", "ok"]
+    assert forced.after[0].parameter == "always"
+
+
+def test_where_it_depends_on_what_is_unknown_each_case_is_told() -> None:
+    host = made(arch_capabilities=None, text=None, parameter=None, hypervisor="", bugs=None)
+    result = what_if(host, Change(smt=Control.OFF))
+    assert {one.sysfs for one in result.after} == {
+        P + "conditional cache flushes, SMT disabled",
+        P + "flush not necessary, SMT disabled",
+        "Not affected",
+    }
+    assert result.verdict is L1tfVerdict.UNKNOWN
+    assert all(one.assumed for one in result.after)
+
+
+def test_a_kernel_without_the_mitigation_is_refused() -> None:
+    with pytest.raises(InputError, match=r"4\.9\.119 is older"):
+        what_if(made(), Change(kernel="4.9.119"))
+
+
+def test_a_host_that_the_decision_is_not_about_is_refused() -> None:
+    with pytest.raises(InputError, match="about x86"):
+        explained_host(made(machine="ppc64le", signature=None), LISTS)
+
+
+@pytest.mark.parametrize("text", ["never", "smt=off", "ept=0", ""])
+def test_what_cannot_be_written(text: str) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        written_as(text)
+
+
+def test_the_largest_of_what_changes_take_counts() -> None:
+    assert Change(smt=Control.OFF, line="quiet").takes(built_in=False) is Takes.REBOOT
+    assert Change(ept=True, writes=("never",)).takes(built_in=False) is Takes.RELOAD
+
+
+def plain_cell(boot: Boot, wanted: str, smt: bool) -> tuple[str, L1tfVerdict]:
+    """Sections 1.4 and 1.7 of the facts, for an affected CPU with EPT and a flush that is enough."""
+    auto = {"off": "never", "full": "always", "full,force": "always"}.get(boot.value, "cond")
+    mode = auto if wanted == "auto" or boot is Boot.FULL_FORCE else wanted
+    if mode == "never":
+        return mode, L1tfVerdict.VULNERABLE
+    smt = smt and boot is not Boot.FULL_FORCE
+    return mode, L1tfVerdict.PARTIAL if mode == "cond" or smt else L1tfVerdict.MITIGATED
+
+
+def test_the_table_is_that_of_the_facts() -> None:
+    host = made()
+    cells = matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS).cells
+    assert len(cells) == 6 * 4 * 2
+    for cell in cells:
+        assert cell.mode is not None
+        assert (cell.mode.value, cell.verdict) == plain_cell(cell.l1tf, cell.parameter.value, cell.asked_smt)
+    assert {(cell.l1tf, cell.mode, cell.smt) for cell in cells if cell.now} == {(Boot.FLUSH, Mode.COND, True)}
+
+
+def test_without_smt_there_is_one_table() -> None:
+    host = made(
+        threads=1, smt_control="notsupported", smt_active=False, text=P + "conditional cache flushes, SMT disabled"
+    )
+    assert len(matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS).cells) == 6 * 4
