@@ -48,11 +48,12 @@ def control_at_boot(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[Control, 
 
 def active(facts: Facts, control: Control, *, siblings: bool) -> bool:
     """Whether two threads of one core run (``siblings``: they would if the control is on), as the sysfs text and the
-    warnings see it."""
+    warnings see it. A kernel that cannot switch SMT leaves it on (its control counts as enabled; from memory)."""
+    on = control in (Control.ON, Control.NOT_IMPLEMENTED)
     if not facts.kernel.carries((4, 20), _ACTUAL_STATE):
         # They looked at the control alone.
-        return control is Control.ON
-    return control is Control.ON and siblings and facts.cpu.threads > 1
+        return on
+    return on and siblings and facts.cpu.threads > 1
 
 
 def _everywhere(facts: Facts, line: BootLine) -> bool:
