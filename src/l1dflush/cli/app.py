@@ -12,6 +12,7 @@ from l1dflush.cli import (
     cost,
     cpus,
     explain,
+    gather,
     identify,
     lab,
     measure,
@@ -81,6 +82,7 @@ def command() -> Any:
         vm,
         status,
         what_if,
+        gather,
     ):
         module.register(app)
     return typer.main.get_command(app)

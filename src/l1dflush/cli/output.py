@@ -38,11 +38,11 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a verb hands to :mod:`l1dflush.cli.main`: the exit status, the result for standard output (text,
+    """What a verb hands to :mod:`l1dflush.cli.main`: the exit status, the result for standard output (text, bytes,
     or a page that is still to be fitted to it), and one line for standard error."""
 
     status: int
-    text: str | Page | Steps = ""
+    text: str | bytes | Page | Steps = ""
     message: str = ""
 
 
@@ -50,7 +50,7 @@ def fitted(outcome: Outcome) -> Outcome:
     """The outcome with its page made into text, for standard output as it is. Steps are shown, if anybody watches."""
     if isinstance(outcome.text, Steps):
         return _stepped(outcome, outcome.text)
-    if isinstance(outcome.text, str):
+    if isinstance(outcome.text, str | bytes):
         return outcome
     return Outcome(outcome.status, _rendered(outcome.text), outcome.message)
 
@@ -59,7 +59,7 @@ def write(outcome: Outcome) -> int:
     """Writes an outcome; returns the exit status, which is 1 when the result could not be written."""
     status = outcome.status
     text = fitted(outcome).text
-    if not isinstance(text, str):
+    if not isinstance(text, str | bytes):
         raise TypeError("a page was not made into text")
     if text:
         problem = _write(sys.stdout, text)
@@ -71,12 +71,15 @@ def write(outcome: Outcome) -> int:
     return status
 
 
-def _write(stream: TextIO | None, text: str) -> str | None:
+def _write(stream: TextIO | None, text: str | bytes) -> str | None:
     """Writes all of ``text``; what went wrong, or None. A reader that went away is nothing wrong."""
     if stream is None:
         return "it is closed"
     try:
-        stream.write(_encodable(stream, text))
+        if isinstance(text, bytes):
+            stream.buffer.write(text)
+        else:
+            stream.write(_encodable(stream, text))
         stream.flush()
     except BrokenPipeError:
         _give_up(stream)

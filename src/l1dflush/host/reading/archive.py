@@ -57,10 +57,8 @@ class Archive(Copied):
 
     def _names(self, folder: str) -> tuple[str, ...]:
         parts = resolved(folder, self._link)
-        if parts not in self._tree:
+        if self._tree.get(parts, NO_FILE) is not None:
             raise UnreadableError(NO_FILE)
-        if self._tree[parts] is not None:
-            raise UnreadableError("it is no folder")
         depth = len(parts)
         return tuple(sorted({one[depth] for one in self._tree if len(one) == depth + 1 and one[:depth] == parts}))
 
@@ -91,7 +89,7 @@ def _tree(data: bytes, where: str) -> dict[_Path, bytes | _Link | None]:
     """Files, links, and None for folders."""
     tree: dict[_Path, bytes | _Link | None] = {(): None}
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as archive:
             for number, member in enumerate(archive, 1):
                 if number > MOST_MEMBERS:
                     raise InputError(f"it has more than {MOST_MEMBERS} members", where=where, hint=_HINT)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import quote, unquote
 
 from l1dflush.errors import L1dflushError, one_line
 
@@ -27,6 +30,9 @@ _PIECE = 1 << 16
 _MOST_LINKS = 40  # as Linux
 _LONGEST_PATH = 4096
 _LONGEST_REASON = 200
+# What the kernel's own files and configuration files never have.
+_JUNK = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
+_PLAIN = "/@+,=~"
 _NOWHERE = ("dev", "null")
 _REASONS = {
     errno.ENOENT: NO_FILE,
@@ -101,12 +107,11 @@ class Copied:
     """Copies of a host's files, in a tree that knows of each file only what it was given.
 
     A copy may come with what ``l1dflush gather`` adds: :data:`UNREAD` has a line ``PATH: REASON`` for what could not be
-    read on the host itself, and :data:`UNAME` three lines.
+    read on the host itself (:func:`unread_line`), and :data:`UNAME` three lines.
     """
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self._unread: dict[str, str] | None = None
 
     def read(self, path: str) -> bytes:
         """See :class:`HostFiles`."""
@@ -116,36 +121,42 @@ class Copied:
     def names(self, folder: str) -> tuple[str, ...]:
         """See :class:`HostFiles`."""
         self._refuse_unread(folder)
-        return self._names(folder)
+        below = f"{folder.rstrip('/')}/"
+        # Somebody saw their names there.
+        unread = {path[len(below) :].partition("/")[0] for path in self._unread if path.startswith(below)}
+        return tuple(sorted({*self._names(folder), *unread} - {""}))
 
     def exists(self, path: str) -> bool:
         """See :class:`HostFiles`."""
+        if self._unread.get(path) == NO_FILE:
+            return False
         self._refuse_unread(path)
         return self._exists(path)
 
     def uname(self) -> Uname:
         """See :class:`HostFiles`."""
         try:
-            lines = self.read(UNAME).decode(errors="replace").split("\n")
+            said = decoded(self.read(UNAME))
         except UnreadableError as error:
             raise UnreadableError(NOT_GATHERED if error.why == NO_FILE else error.why) from None
-        if len(lines) < len(Uname._fields) or not all(lines[: len(Uname._fields)]):
+        lines = [one_line(line) for line in said.split("\n")[: len(Uname._fields)]]
+        if len(lines) < len(Uname._fields) or not all(lines):
             raise UnreadableError("it is not what gather writes")
-        return Uname(*(one_line(line) for line in lines[: len(Uname._fields)]))
+        return Uname(*lines)
 
     def _refuse_unread(self, path: str) -> None:
-        if self._unread is None:
-            self._unread = self._read_unread()
         if (why := self._unread.get(path)) is not None:
             raise UnreadableError(why)
 
-    def _read_unread(self) -> dict[str, str]:
+    @cached_property
+    def _unread(self) -> dict[str, str]:
         try:
             text = self._content(UNREAD).decode(errors="replace")
         except UnreadableError:
             return {}
-        pairs = (line.partition(": ") for line in text.split("\n"))
-        return {path: why for path, _, why in pairs if path.startswith("/") and why.strip()}
+        lines = (line.partition(": ") for line in text.split("\n"))
+        found = {unquote(path, errors="surrogateescape"): why for path, _, why in lines if why.strip()}
+        return {path: why for path, why in found.items() if path.startswith("/")}
 
     def _content(self, path: str) -> bytes:
         raise NotImplementedError
@@ -185,6 +196,24 @@ class Sysroot(Copied):
             return str(self._folder.joinpath(*parts).readlink())
         except (OSError, ValueError):
             return None  # it is no link, or whoever reads it is told the reason
+
+
+def decoded(content: bytes) -> str:
+    """The text in a file of that content. Raises UnreadableError where there is none, or it is not in UTF-8."""
+    if not content:
+        raise UnreadableError("it is empty")
+    try:
+        found = content.decode()
+    except UnicodeDecodeError:
+        raise UnreadableError("it is no text") from None
+    if _JUNK.search(found):
+        raise UnreadableError("it is no text")
+    return found
+
+
+def unread_line(path: str, why: str) -> str:
+    """The line of :data:`UNREAD` for a path; what would end the path or the line there is percent-encoded."""
+    return f"{quote(path, safe=_PLAIN, errors='surrogateescape')}: {one_line(why)}\n"
 
 
 def resolved(path: str, link: Callable[[tuple[str, ...]], str | None]) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.host.l1d import Signature
@@ -14,9 +16,9 @@ class KernelSays:
     """The kernel, how it was built and started.
 
     ``release``: as ``uname -r`` says it; ``version``: ``uname -v``, which at Debian has the upstream version;
-    ``machine``: ``uname -m``. ``levels`` are those of its page tables. ``config_*``: CONFIG_CPU_MITIGATIONS,
-    CONFIG_MITIGATION_L1TF, CONFIG_KVM_INTEL (built in or as a module), CONFIG_HOTPLUG_SMT. ``memory_end``: the address
-    behind the last byte of RAM, in bytes. ``lockdown``: none, integrity or confidentiality.
+    ``machine``: ``uname -m``. ``levels`` are those of its page tables; 4 also stands for 5. ``config_*``:
+    CONFIG_CPU_MITIGATIONS, CONFIG_MITIGATION_L1TF, CONFIG_KVM_INTEL (built in or as a module), CONFIG_HOTPLUG_SMT.
+    ``memory_end``: the address behind the last byte of RAM, in bytes. ``lockdown``: none, integrity or confidentiality.
     """
 
     release: Fact[str]
@@ -87,6 +89,13 @@ class HostFacts:
     kernel: KernelSays
     cpu: CpuSays
     mitigation: MitigationSays
+
+    def each(self) -> Iterator[tuple[str, Fact[Any]]]:
+        """Every fact with its name, such as ``cpu.flags``, in the order above."""
+        for name in ("kernel", "cpu", "mitigation"):
+            part = getattr(self, name)
+            for field in fields(part):
+                yield f"{name}.{field.name}", getattr(part, field.name)
 
     @property
     def may_be_guest(self) -> bool:

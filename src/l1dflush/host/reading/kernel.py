@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from l1dflush.errors import InputError
 from l1dflush.host.reading.fact import Fact
-from l1dflush.host.reading.files import MOST_BYTES, HostFiles, UnreadableError
+from l1dflush.host.reading.files import MOST_BYTES, NO_FILE, HostFiles, UnreadableError
 from l1dflush.host.reading.host_facts import KernelSays
 from l1dflush.host.reading.registers import LOCKDOWN, chosen
 from l1dflush.host.reading.text import first_known, read_fact, text, text_fact, understood
@@ -21,13 +22,18 @@ SYMBOLS = (
     "CONFIG_HOTPLUG_SMT", "CONFIG_PGTABLE_LEVELS", "CONFIG_X86_64", "CONFIG_X86_32", "CONFIG_X86_PAE",
 )  # fmt: skip
 """All that is looked at in a configuration."""
+CONFIG_HERE = "/proc/config.gz"
+CONFIG_FILES = (("/boot/config-", ""), ("/lib/modules/", "/config"), ("/usr/lib/modules/", "/config"))
+"""Where a kernel's configuration is, with its release in between."""
+IOMEM = "/proc/iomem"
+RAM = " : System RAM"
 
 _VERSION = "/proc/version"
 _UNAME = "uname"
 _PAGE = 4096
 # It becomes a part of a path.
 _RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
-_SETTING = re.compile(r"(?m)^(?:(CONFIG_\w{1,100})=(.{0,200})|# (CONFIG_\w{1,100}) is not set)\r?$")
+_SETTING = re.compile(r"(?m)^(?:(CONFIG_\w{1,100})=([^\r\n]{0,200})|# (CONFIG_\w{1,100}) is not set)\r?$")
 _LOCKED = ("none", "integrity", "confidentiality")
 
 
@@ -86,15 +92,14 @@ def kernel_machine(files: HostFiles) -> Fact[str]:
 def kernel_config(files: HostFiles, release: Fact[str]) -> Fact[Config]:
     """How the running kernel was built, from the first place that has it."""
     named = usable_release(release)
-    paths = ["/proc/config.gz"]
+    paths = [CONFIG_HERE]
     if named.value is not None:
-        paths += [
-            f"/boot/config-{named.value}",
-            f"/lib/modules/{named.value}/config",
-            f"/usr/lib/modules/{named.value}/config",
-        ]
-    # The loop variable is bound: each is looked at later.
-    return first_known(*(lambda path=path: read_fact(path, lambda: _config(files, path)) for path in paths))
+        paths += [f"{start}{named.value}{end}" for start, end in CONFIG_FILES]
+
+    def built(path: str) -> Fact[Config]:
+        return read_fact(path, lambda: Config(config_symbols(files.read(path)), path))
+
+    return first_known(*(partial(built, path) for path in paths))
 
 
 def settings(said: str) -> dict[str, str]:
@@ -102,19 +107,19 @@ def settings(said: str) -> dict[str, str]:
     return {found[1] or found[3]: found[2] or "n" for found in _SETTING.finditer(said)}
 
 
-def _config(files: HostFiles, path: str) -> Config:
-    content = files.read(path)
+def config_symbols(content: bytes) -> dict[str, str]:
+    """The symbols in a configuration as a file has it, compressed or not. Raises UnreadableError."""
     if not content:
         raise UnreadableError("it is empty")
     if compression(content):
         try:
-            content = unpack(content, where=path, most=MOST_BYTES)
+            content = unpack(content, where="", most=MOST_BYTES)
         except InputError as error:
             raise UnreadableError(error.what) from None
     symbols = settings(content.decode("ascii", errors="replace"))
     if not symbols:
         raise UnreadableError("it is no configuration of a kernel")
-    return Config(symbols, path)
+    return symbols
 
 
 def _asked(config: Fact[Config], answer: Callable[[Config], Fact[bool]]) -> Fact[bool]:
@@ -147,33 +152,32 @@ def _hotplug_smt(files: HostFiles, config: Fact[Config]) -> Fact[bool]:
     control = text_fact(files, SMT_CONTROL)
     if control.value is not None:
         return Fact(control.value != "notimplemented", control.origin)
-    if config.value is not None:
-        return Fact(False, f"CONFIG_HOTPLUG_SMT in {config.origin}")
-    return Fact.unknown(config.origin, config.why)
+    if config.value is None:
+        return Fact.unknown(config.origin, config.why)
+    if control.why != NO_FILE:
+        return Fact.unknown(control.origin, control.why)
+    return Fact(False, f"CONFIG_HOTPLUG_SMT in {config.origin}")
 
 
 def _levels(config: Fact[Config], machine: Fact[str], release: Fact[str]) -> Fact[int]:
-    """Five levels are possible where four are said: whether the kernel uses them does not matter to L1TF."""
+    """A kernel that was built for five uses four on a CPU that has no more, as all with L1TF."""
     if config.value is not None:
         symbols = config.value.symbols
         said = symbols.get("CONFIG_PGTABLE_LEVELS", "")
         if re.fullmatch("[2-5]", said):
-            return Fact(int(said), f"CONFIG_PGTABLE_LEVELS in {config.origin}")
+            return Fact(min(int(said), 4), f"CONFIG_PGTABLE_LEVELS in {config.origin}")
         for symbol, levels in (("CONFIG_X86_64", 4), ("CONFIG_X86_PAE", 3), ("CONFIG_X86_32", 2)):
             if symbols.get(symbol) == "y":
                 return Fact(levels, f"{symbol} in {config.origin}")
     if machine.value in ("x86_64", "amd64"):
-        return Fact(4, f"{machine.origin}: 4 or 5, as {machine.value}")
+        return Fact(4, f"{machine.origin}: {machine.value}")
     if machine.value is not None and re.fullmatch("i[3-6]86", machine.value) and release.value is not None:
         # Debian's flavours, as mitigation.facts.Kernel.parse knows them.
         for flavour, levels in (("-686-pae", 3), ("-686", 2)):
             if release.value.endswith(flavour):
                 return Fact(levels, f"{release.origin}: Debian's {flavour}")
-    return Fact.unknown(config.origin, f"no configuration of the kernel, and {_unclear(machine)}")
-
-
-def _unclear(machine: Fact[str]) -> str:
-    return f"{machine.value} has several" if machine.value is not None else f"the machine is not known: {machine.why}"
+    machine_says = f"{machine.value} has several" if machine.value is not None else "the machine is not known either"
+    return Fact.unknown(config.origin, f"{config.why}; {machine_says}")
 
 
 def _version(files: HostFiles) -> Fact[str]:
@@ -200,7 +204,7 @@ def _lockdown(said: str) -> str | None:
 
 
 def _memory_end(files: HostFiles, machine: Fact[str]) -> Fact[int]:
-    places = [lambda: read_fact("/proc/iomem", lambda: _end_in_iomem(text(files, "/proc/iomem")))]
+    places = [lambda: read_fact(IOMEM, lambda: _end_in_iomem(text(files, IOMEM)))]
     if machine.value is not None and re.fullmatch("x86_64|i[3-6]86", machine.value):
         places.append(lambda: read_fact("/proc/zoneinfo", lambda: _end_in_zones(text(files, "/proc/zoneinfo"))))
     return first_known(*places)
@@ -208,7 +212,7 @@ def _memory_end(files: HostFiles, machine: Fact[str]) -> Fact[int]:
 
 def _end_in_iomem(said: str) -> int:
     """Addresses are zeros for who is not root (proc(5))."""
-    ranges = re.findall(r"(?m)^([0-9a-f]{1,16})-([0-9a-f]{1,16}) : System RAM$", said)
+    ranges = re.findall(rf"(?m)^([0-9a-f]{{1,16}})-([0-9a-f]{{1,16}}){RAM}$", said)
     if not ranges:
         raise UnreadableError("no System RAM is in it")
     end = max(int(last, 16) for _, last in ranges)

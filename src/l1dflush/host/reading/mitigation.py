@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
+from typing import TypeVar
 
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.files import NO_FILE, HostFiles, UnreadableError
@@ -11,19 +13,24 @@ from l1dflush.host.reading.host_facts import MitigationSays
 from l1dflush.host.reading.kernel import SMT_CONTROL, Config, usable_release
 from l1dflush.host.reading.text import first_known, read_fact, text, text_fact, understood
 
+T = TypeVar("T")
+
+KVM_INTEL = "kvm_intel"
 L1TF = "/sys/devices/system/cpu/vulnerabilities/l1tf"
 
 _MODULES = "/sys/module"
-_KVM_INTEL = f"{_MODULES}/kvm_intel"
 _COUNTER = "/sys/kernel/debug/kvm/l1d_flush"
 _XEN = "/proc/xen/capabilities"
 _OTHERS = ("vboxdrv", "vmmon", "kvm_pvm", "mshv_root")
 """Modules that run guests on Intel CPUs: VirtualBox, VMware, PVM, the root partition of Hyper-V."""
 _TREES = ("/lib/modules", "/usr/lib/modules")
+_MOST_FILES = 1000
 _FILE = re.compile(r"kvm-intel\.ko(?:\.(?:gz|xz|zst))?")
 _PLACES = ("updates", "updates/dkms", "extra", "kernel/arch/x86/kvm")
 """Below the folder of a release, those first that depmod prefers."""
 
+JUNK = b"\0"
+"""What no configuration of modprobe has; other than that, its encoding is nobody's concern."""
 CONFIGURATIONS = (
     "/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d",
 )  # fmt: skip
@@ -32,15 +39,16 @@ CONFIGURATIONS = (
 
 def mitigation_says(files: HostFiles, config: Fact[Config], release: Fact[str]) -> MitigationSays:
     """All of it. ``config`` and ``release`` are the running kernel's."""
-    parameters = f"{_KVM_INTEL}/parameters"
+    loaded = _module(files, KVM_INTEL)
+    parameters = f"{_MODULES}/{KVM_INTEL}/parameters"
     return MitigationSays(
         text=text_fact(files, L1TF),
         smt_control=text_fact(files, SMT_CONTROL),
         smt_active=_switch(files, "/sys/devices/system/cpu/smt/active"),
-        loaded=_module(files, "kvm_intel"),
+        loaded=loaded,
         built_in=_built_in(files, config, usable_release(release)),
-        parameter=text_fact(files, f"{parameters}/vmentry_l1d_flush"),
-        ept=_switch(files, f"{parameters}/ept"),
+        parameter=_of_module(text_fact(files, f"{parameters}/vmentry_l1d_flush"), loaded),
+        ept=_of_module(_switch(files, f"{parameters}/ept"), loaded),
         options=_options(files),
         flushes=understood(text_fact(files, _COUNTER), _first_number, "number"),
         others=_others(files),
@@ -85,6 +93,13 @@ def _module(files: HostFiles, name: str) -> Fact[bool]:
     return read_fact(f"{_MODULES}/{name}", there)
 
 
+def _of_module(parameter: Fact[T], loaded: Fact[bool]) -> Fact[T]:
+    """The parameter, with a better reason why there is none."""
+    if parameter.value is None and loaded.value is False:
+        return Fact.unknown(parameter.origin, f"{KVM_INTEL} is not loaded")
+    return parameter
+
+
 def _built_in(files: HostFiles, config: Fact[Config], release: Fact[str]) -> Fact[bool]:
     if config.value is not None:
         built_in = config.value.symbols.get("CONFIG_KVM_INTEL") == "y"
@@ -95,8 +110,10 @@ def _built_in(files: HostFiles, config: Fact[Config], release: Fact[str]) -> Fac
     def listed(path: str) -> bool:
         return any(line.rpartition("/")[2].strip() == "kvm-intel.ko" for line in text(files, path).split("\n"))
 
-    lists = [f"{tree}/{release.value}/modules.builtin" for tree in _TREES]
-    return first_known(*(lambda path=path: read_fact(path, lambda: listed(path)) for path in lists))
+    def said(path: str) -> Fact[bool]:
+        return read_fact(path, lambda: listed(path))
+
+    return first_known(*(partial(said, f"{tree}/{release.value}/modules.builtin") for tree in _TREES))
 
 
 def _options(files: HostFiles) -> Fact[tuple[str, ...]]:
@@ -117,12 +134,19 @@ def _options(files: HostFiles) -> Fact[tuple[str, ...]]:
                 paths.setdefault(name, f"{folder}/{name}")
     if not folders:
         return Fact.unknown(origin, f"none of {', '.join(CONFIGURATIONS)} is there")
+    if len(paths) > _MOST_FILES:
+        return Fact.unknown(origin, f"more than {_MOST_FILES} files")
     options: list[str] = []
     origins = []
     for _, path in sorted(paths.items()):
         try:
-            found = list(module_options(files.read(path).decode(errors="replace"), "kvm_intel"))
+            content = files.read(path)
+            if JUNK in content:
+                raise UnreadableError("it is no text")
+            found = list(module_options(content, KVM_INTEL))
         except UnreadableError as error:
+            if error.why == NO_FILE:
+                continue  # a link to nowhere, which modprobe passes over too
             return Fact.unknown(path, error.why)
         if found:
             origins.append(path)
@@ -130,9 +154,10 @@ def _options(files: HostFiles) -> Fact[tuple[str, ...]]:
     return Fact(tuple(options), ", ".join(origins) or origin)
 
 
-def module_options(said: str, module: str) -> Iterator[str]:
+def module_options(content: bytes, module: str) -> Iterator[str]:
     """What a file of modprobe's configuration says for a module, in order. In names ``-`` is ``_``."""
-    for line in re.sub(r"\\\r?\n", " ", said).split("\n"):
+    said = content.decode(errors="replace")
+    for line in re.sub(r"\\\r?\n", "", said).split("\n"):
         words = line.split()
         if len(words) > 2 and words[0] == "options" and words[1].replace("-", "_") == module:
             yield from words[2:]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from l1dflush.host.reading.fact import Fact
-from l1dflush.host.reading.files import HostFiles, UnreadableError
+from l1dflush.host.reading.files import HostFiles, UnreadableError, decoded
 
 T = TypeVar("T")
-
-# What the kernel's own files and configuration files never have. Escape is there in some logs, so not among them.
-_JUNK = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
 
 
 def text(files: HostFiles, path: str) -> str:
@@ -20,16 +16,7 @@ def text(files: HostFiles, path: str) -> str:
 
     Raises UnreadableError, also for a file of no bytes and for what is no text in UTF-8.
     """
-    content = files.read(path)
-    if not content:
-        raise UnreadableError("it is empty")
-    try:
-        found = content.decode()
-    except UnicodeDecodeError:
-        raise UnreadableError("it is no text") from None
-    if _JUNK.search(found):
-        raise UnreadableError("it is no text")
-    return found.strip()
+    return decoded(files.read(path)).strip()
 
 
 def text_fact(files: HostFiles, path: str) -> Fact[str]:
@@ -47,18 +34,16 @@ def read_fact(origin: str, read: Callable[[], T]) -> Fact[T]:
 
 def first_known(*places: Callable[[], Fact[T]]) -> Fact[T]:
     """The first that is known, and no later one is looked at; else unknown for all their reasons."""
-    tried: list[Fact[T]] = []
+    reasons: dict[str, list[str]] = {}
     for place in places:
         fact = place()
         if fact.known:
             return fact
-        tried.append(fact)
-    if len(tried) == 1:
-        return tried[0]
-    origins = ", ".join(dict.fromkeys(one.origin for one in tried))
-    if len({one.why for one in tried}) == 1:
-        return Fact.unknown(origins, tried[0].why)
-    return Fact.unknown(origins, "; ".join(dict.fromkeys(f"{one.origin}: {one.why}" for one in tried)))
+        reasons.setdefault(fact.why, []).append(fact.origin)
+    origins = ", ".join(dict.fromkeys(origin for some in reasons.values() for origin in some))
+    if len(reasons) == 1:
+        return Fact.unknown(origins, next(iter(reasons)))
+    return Fact.unknown(origins, "; ".join(f"{', '.join(some)}: {why}" for why, some in reasons.items()))
 
 
 def understood(fact: Fact[str], parse: Callable[[str], T | None], expected: str) -> Fact[T]:
