@@ -54,7 +54,7 @@ def fact(host: CopiedHost, name: str) -> Fact[Any]:
         ("ept_off", {"cpu.ept": True, "mitigation.ept": False, "mitigation.options": ("ept=0",)}),
         ("smt_on", {"cpu.threads": 2, "mitigation.smt_active": True, "mitigation.smt_control": "on"}),
         ("not_loaded", {"mitigation.loaded": False, "mitigation.parameter": None, "cpu.vmx": True}),
-        ("guest", {"cpu.hypervisor": "KVMKVMKVM", "cpu.vmx": False, "cpu.ept": False, "cpu.arch_capabilities": 8}),
+        ("guest", {"cpu.hypervisor": "KVM", "cpu.vmx": False, "cpu.ept": False, "cpu.arch_capabilities": 8}),
         ("locked_down", {"cpu.arch_capabilities": None, "kernel.lockdown": "integrity", "cpu.flush_command": True}),
         ("amd", {"cpu.vmx": False, "mitigation.text": "Not affected", "cpu.threads": 2, "cpu.arch_capabilities": 0}),
         ("without_pae", {"kernel.levels": 2, "kernel.machine": "i686", "kernel.memory_end": 0xC0000000}),
