@@ -98,6 +98,23 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
         Cause.KERNEL_SAYS,
     ),
     "ARM": ({"machine": "aarch64", "signature": None, "text": "Not affected"}, NOT_AFFECTED, Cause.KERNEL_SAYS),
+    "powerpc's text on x86": (
+        SMT_OFF | {"parameter": "always", "text": "Mitigation: RFI Flush"}, UNKNOWN, Cause.DISAGREE,
+    ),
+    "x86's text on powerpc": (
+        {"machine": "ppc64le", "signature": None, "text": "Mitigation: PTE Inversion", "parameter": None}, UNKNOWN,
+        Cause.DISAGREE,
+    ),
+    "VirtualBox where only the kernel's word counts": (
+        {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled", "others": ("vboxdrv",)}, UNKNOWN,
+        Cause.OTHERS,
+    ),
+    "EPT off where only the kernel's word counts": (
+        {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled"}, MITIGATED, Cause.KERNEL_SAYS,
+    ),
+    "a parameter that the kernel's word does not fit": (
+        {"signature": None, "text": "Mitigation: PTE Inversion", "parameter": "never"}, UNKNOWN, Cause.DISAGREE,
+    ),
 }  # fmt: skip
 
 
@@ -155,6 +172,15 @@ def test_a_later_layout_of_an_old_kernel_is_no_difference() -> None:
     result = status(made(release="4.4.180", version="#1"))
     assert result.follows is not None
     assert result.follows.agrees
+
+
+@pytest.mark.parametrize("release", ["3.10.0-1160.el7.x86_64", "4.4.0-210-generic", "4.15.0-213-generic"])
+@pytest.mark.parametrize("text", [P + "EPT disabled", P + "SMT vulnerable, L1D EPT disabled"])
+def test_without_ept_it_does_not_matter_that_only_one_layout_names_smt(release: str, text: str) -> None:
+    result = status(made(release=release, version="#1", text=text, parameter="EPT disabled", kvm_ept=False))
+    assert result.follows is not None
+    assert result.follows.agrees
+    assert result.verdict is MITIGATED
 
 
 def test_rules_that_a_distribution_ported_back_are_tried() -> None:

@@ -16,9 +16,9 @@ from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control
-from l1dflush.mitigation.sysfs_text import Kind, read
+from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.worlds import World, worlds
-from l1dflush.vmentry.subsystem import WRITABLE
+from l1dflush.vmentry.subsystem import WRITABLE, Mode
 
 _MOST_WORLDS = 20_000
 
@@ -77,10 +77,8 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
     says = host.mitigation
     pairs: list[tuple[str, str | None, str | None]] = []
     text = says.text.value
-    if text is not None and read(text).kind in (Kind.NOT_AFFECTED, Kind.VULNERABLE, Kind.INVERSION):
-        # Who wrote it in which layout says nothing about the host.
-        follows = read(decision.sysfs)
-        same = replace(follows, raw="", old_layout=False) == replace(read(text), raw="", old_layout=False)
+    if text is not None and read(text).kind is not Kind.UNKNOWN:
+        same = _means(decision.sysfs) == _means(text)
         pairs.append((says.text.origin, text if same else decision.sysfs, text))
         if host.cpu.bugs.value is not None:
             flag = "l1tf" in host.cpu.bugs.value
@@ -97,6 +95,12 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
         for what, follows, said in pairs
         if said is not None and follows != said
     )
+
+
+def _means(text: str) -> Reading:
+    """What a text says, whoever wrote it in which layout: beside EPT disabled only the old one names SMT."""
+    said = read(text)
+    return replace(said, raw="", old_layout=False, smt=None if said.mode is Mode.EPT_DISABLED else said.smt)
 
 
 def _as_booted(possible: Iterable[World]) -> Iterator[Explanation]:

@@ -123,7 +123,7 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         what = f"the kernel says '{reading.raw}', which is none of the texts that are known"
         return worst([Ground(Cause.UNKNOWN_TEXT, L1tfVerdict.UNKNOWN, what)])
     if explained is None:
-        return worst([_by_word(host, reading)])
+        return with_others(host, worst([_by_word(host, reading)]))
     follows = [
         of_decision(one.decision, one.world.facts, guest=guest, software=software)
         for one in explained.possible or (explained.nearest,)
@@ -241,8 +241,15 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
     if reading.kind is Kind.VULNERABLE or reading.mode is Mode.NEVER or reading.raw.startswith("Vulnerable"):
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, word)
+    machine, parameter = host.kernel.machine.value, host.mitigation.parameter.value
+    if machine is not None and (reading.kind is Kind.POWER) is not machine.startswith("ppc"):
+        what = f"{word}, which is not what a kernel for {machine} says"
+        return Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)
     if reading.kind is Kind.POWER:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
+    if parameter in (Mode.NEVER, Mode.COND, Mode.ALWAYS) and parameter != reading.mode:
+        what = f"{word}, and {host.mitigation.parameter.origin} says '{parameter}'"
+        return Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)
     if reading.smt or reading.mode is Mode.COND:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.PARTIAL, word)
     if reading.mode in (None, Mode.EPT_DISABLED):
