@@ -183,6 +183,34 @@ def test_without_ept_it_does_not_matter_that_only_one_layout_names_smt(release: 
     assert result.verdict is MITIGATED
 
 
+@pytest.mark.parametrize("built_in", [True, None])
+def test_what_is_built_in_has_a_folder_where_firmware_locked_vmx_off(built_in: bool | None) -> None:
+    given_up = {"built_in": built_in, "parameter": "auto", "kvm_ept": True, "ept": None, "vmx": False}
+    result = status(made(text="Mitigation: PTE Inversion", **given_up))
+    assert result.follows is not None
+    assert result.follows.agrees
+    assert (result.verdict, result.grounds[0].cause) == (MITIGATED, Cause.NOT_LOADED)
+    changes = {"signature": AMD, "bugs": frozenset[str](), "flush_command": False, "text": "Not affected"}
+    assert status(made(**changes, **given_up)).verdict is NOT_AFFECTED
+
+
+def test_a_module_that_is_loaded_and_not_built_in_found_vmx() -> None:
+    result = status(made(text="Mitigation: PTE Inversion", parameter="auto", built_in=False, vmx=False))
+    assert result.grounds[0].cause is Cause.DISAGREE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"address_bits": 0, "signature": Signature("GenuineIntel", 6, 79, 1, "Broadwell-EP")},
+        {"command_line": f"mem={'9' * 5000} memmap={'7' * 5000}@{'1' * 5000}"},
+        {"version": f"#1 SMP Debian 6.1.{'9' * 5000}"},
+    ],
+)
+def test_numbers_that_no_host_has_are_no_error(changes: dict[str, Any]) -> None:
+    assert status(made(**changes)).verdict in (PARTIAL, VULNERABLE, UNKNOWN)
+
+
 def test_rules_that_a_distribution_ported_back_are_tried() -> None:
     # Up to 5.3 the parameter reads auto on such a CPU, for ever; this kernel calls itself 4.18 and says otherwise.
     changes = {"arch_capabilities": 1, "bugs": frozenset[str](), "text": "Not affected", "parameter": "not required"}

@@ -22,6 +22,7 @@ SWAP_OFFSET_FIRST_BIT = 9
 _NO_LIMIT_WHEN_OFF = {(4, 14): 92, (4, 19): 14, (4, 20): 1}
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([kKmMgGtTpPeE]?)")
+_MOST_DIGITS = 64
 
 
 def memory_limit(cache_bits: int) -> int:
@@ -92,7 +93,8 @@ def with_protection(entry: int, flags: int) -> int:
 
 
 def _bytes(size: re.Match[str]) -> int:
-    digits = size[1]
+    # More digits than any address has are a great many, whatever they are.
+    digits = size[1][:_MOST_DIGITS]
     # As C reads it: a leading 0 is octal.
     base = 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") and digits.strip("01234567") == "" else 10
     return int(digits, base) << _UNITS[size[2].lower()]

@@ -83,12 +83,16 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
         if host.cpu.bugs.value is not None:
             flag = "l1tf" in host.cpu.bugs.value
             pairs.append((f"{host.cpu.bugs.origin}: bug l1tf", _yes(decision.bug), _yes(flag)))
+    parameter, loaded = decision.parameter, decision.mode is not None
+    if not loaded and says.loaded.value and says.built_in.value is not False:
+        # Built in, and gave up at boot: its folder is there, and its mode was never set up.
+        parameter, loaded = Mode.AUTO.value, True
     pairs += [
-        (says.parameter.origin, decision.parameter, says.parameter.value),
+        (says.parameter.origin, parameter, says.parameter.value),
         (says.smt_control.origin, _control(decision.smt.value), _control(says.smt_control.value)),
         (says.smt_active.origin, _yes(decision.smt_active), _yes(says.smt_active.value)),
-        (says.ept.origin, _yes(decision.ept), _yes(says.ept.value)),
-        (says.loaded.origin, _yes(decision.mode is not None), _yes(says.loaded.value)),
+        (says.ept.origin, _yes(decision.ept), _yes(says.ept.value) if decision.mode or not loaded else None),
+        (says.loaded.origin, _yes(loaded), _yes(says.loaded.value)),
     ]
     return tuple(
         Difference(what, follows or "no such file", said)

@@ -88,7 +88,7 @@ def upstream(host: HostFacts) -> Kernel:
     if release.value is None:
         raise InputError(f"the kernel's release is unknown: {release.why}", where=release.origin)
     kernel = Kernel.parse(release.value)
-    shown = re.search(r"\bDebian (\d+)\.(\d+)\.(\d+)", host.kernel.version.value or "")
+    shown = re.search(r"\bDebian (\d{1,4})\.(\d{1,4})\.(\d{1,5})(?!\d)", host.kernel.version.value or "")
     if shown and not kernel.version[2] and (int(shown[1]), int(shown[2])) == kernel.version[:2]:
         return replace(kernel, version=(*kernel.version[:2], int(shown[3])), hidden=False)
     return kernel
@@ -145,9 +145,8 @@ def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu
     capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug)
     commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
     epts = _either(_ept(host), (True, False), "the CPU offers EPT: {}")
-    loaded = bool(host.mitigation.loaded.value)
-    vmx = _either(Fact(True, "") if loaded else says.vmx, (True, False), "the CPU offers VMX: {}")
-    bits = _either(says.address_bits, (39, 46), "the CPU has {} address bits")
+    vmx = _either(_vmx(host), (True, False), "the CPU offers VMX: {}")
+    bits = _either(_address_bits(says.address_bits), (39, 46), "the CPU has {} address bits")
     threads = _either(says.threads, (1, 2), "a core has {} threads")
     for arch, command, ept, virtual, address, thread in product(capabilities, commands, epts, vmx, bits, threads):
         cpu = replace(
@@ -160,6 +159,21 @@ def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu
             threads=thread.value,
         )
         yield _Choice(cpu, _all(arch, command, ept, virtual, address, thread))
+
+
+def _vmx(host: HostFacts) -> Fact[bool]:
+    """A module that is loaded found VMX. One that is built in has its folder in ``/sys/module`` without it too, and
+    kernels before 5.6 showed the flag also where firmware had locked VMX off."""
+    says = host.mitigation
+    if not says.loaded.value:
+        return host.cpu.vmx
+    return Fact(True, says.loaded.origin) if says.built_in.value is False else Fact.unknown(host.cpu.vmx.origin, "")
+
+
+def _address_bits(said: Fact[int]) -> Fact[int]:
+    """A number that no x86 CPU has says nothing: CPUs with PAE have 36 or more, and entries have room for 52."""
+    possible = said.value is None or 32 <= said.value <= 52
+    return said if possible else Fact.unknown(said.origin, f"{said.value} is no number of address bits")
 
 
 def _ept(host: HostFacts) -> Fact[bool]:
