@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from made_hosts import made, without_module
 
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.errors import InputError
+from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.facts import Control
+from l1dflush.report.matrix import matrix_lines
+from l1dflush.report.what_if_host import what_if_host_lines
 from l1dflush.status.changes import Change, Takes, changed, written_as
+from l1dflush.status.flush_worth import FlushWorth
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.model import WhatIfHostResult
+from l1dflush.status.result import status_result
 from l1dflush.status.what_if import explained_host, matrix_result, what_if_result
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
@@ -83,7 +91,75 @@ def test_an_option_is_taken_out_of_the_boot_line() -> None:
     assert result.after[0].l1tf is Boot.FLUSH
     explained = explained_host(host, LISTS).shown
     after = changed(explained, Change(without=("l1tf",), line="nosmt"), LISTS).explanation
-    assert after.world.facts.line == '"root=a b" quiet nosmt'
+    assert after.world.facts.line == 'root="a b" quiet nosmt'
+
+
+def test_what_stays_of_the_boot_line_stays_as_it_is() -> None:
+    line = 'a=b" c"d"e f" "g h" l1tf=off i -- l1tf=full'
+    after = changed(explained_host(made(), LISTS).shown, Change(line=line), LISTS).explanation
+    without = changed(after, Change(without=("l1tf",), line="nosmt"), LISTS).explanation
+    assert without.world.facts.line == 'quiet a=b" c"d"e f" "g h" i nosmt'
+
+
+def test_what_was_given_by_hand_does_not_outlive_the_module() -> None:
+    host = made(parameter="EPT disabled", kvm_ept=False, text=P + "EPT disabled")
+    for change in (Change(line="quiet"), Change(load="")):
+        assert what_if(host, change).after[0].parameter == "cond"
+    assert what_if(host, Change(smt=Control.OFF)).after[0].parameter == "EPT disabled"
+    # By a file, or by hand: both are possible, and nobody knows.
+    host = made(parameter="EPT disabled", kvm_ept=False, text=P + "EPT disabled", options=None)
+    assert {one.parameter for one in what_if(host, Change(line="quiet")).after} == {"cond", "EPT disabled"}
+    assert what_if(host, Change(line="quiet")).verdict is L1tfVerdict.UNKNOWN
+
+
+def test_another_kernel_may_have_other_page_tables() -> None:
+    host = made(release="6.1.0-50-686", machine="i686", levels=2, text="Vulnerable")
+    assert not what_if(host, Change(kernel="6.1.192")).after[0].pte_inversion
+    for release in ("6.1.0-50-amd64", "6.1.0-50-686-pae", "5.14.0-362.el9.x86_64"):
+        assert what_if(host, Change(kernel=release)).after[0].pte_inversion
+
+
+def test_vmx_comes_and_goes_with_the_vendor() -> None:
+    cpus = load_catalogue()
+    amd = without_module(made(signature=Signature("AuthenticAMD", 0x19, 0x11, 1, "AMD EPYC"), bugs=frozenset(),
+                              text="Not affected", flush_command=False, vmx=False, ept=False))  # fmt: skip
+    amd = replace(amd, mitigation=replace(amd.mitigation, text=made(text="Not affected").mitigation.text))
+    assert what_if(amd, Change(cpu=cpus.get("haswell"), load="")).after[0].parameter == "cond"
+    assert what_if(made(), Change(cpu=cpus.get("zen4"))).after[0].parameter is None
+
+
+@pytest.mark.parametrize("release", ["4.14.35-2047.el7uek.x86_64", "4.12.14-122.37-default", "3.10.0-1160.el7.x86_64"])
+def test_kernels_that_keep_their_number_are_not_refused(release: str) -> None:
+    assert what_if(made(), Change(kernel=release)).after[0].parameter == "cond"
+    unread = made(release=release, version="#1", text=None, parameter=None, kvm_ept=None)
+    assert status_result(unread, FlushWorth(Verdict.PROVED, "linux-4.18", ""), LISTS).verdict is L1tfVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "changes", [{"text": None}, {"text": "Mitigation: Prayers"}, {"text": P + "EPT disabled"}, {"others": ("vboxdrv",)}]
+)
+def test_nothing_is_promised_that_status_would_not_say(changes: dict[str, Any]) -> None:
+    result = what_if(made(**changes), Change(line="l1tf=full"))
+    assert result.after[0].parameter == "always"
+    assert result.verdict is L1tfVerdict.UNKNOWN
+    assert what_if(made(**changes), Change(line="l1tf=off")).verdict is L1tfVerdict.VULNERABLE
+    text = " ".join(line.plain for line in what_if_host_lines(result, 80))
+    assert "unknown" in text
+
+
+def test_beside_another_hypervisor_no_cell_is_safe() -> None:
+    host = made(others=("vboxdrv",))
+    cells = matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS).cells
+    assert {cell.verdict for cell in cells} == {L1tfVerdict.UNKNOWN, L1tfVerdict.PARTIAL, L1tfVerdict.VULNERABLE}
+
+
+def test_long_titles_are_wrapped() -> None:
+    change = Change(line="l1tf=full " * 20)
+    host = made()
+    explained = explained_host(host, LISTS)
+    table = matrix_result(host, explained, change, Verdict.PROVED, LISTS)
+    for lines in (what_if_host_lines(what_if(host, change), 80), matrix_lines(table, 80)):
+        assert all(len(line.plain) <= 80 for line in lines)
 
 
 def test_writes_end_as_the_kernel_ends_them() -> None:

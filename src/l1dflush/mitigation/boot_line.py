@@ -76,7 +76,7 @@ def options(line: str) -> list[tuple[str, str | None]]:
     A quotation mark protects blanks. Marks around a whole option or a whole value are taken off, others stay.
     """
     found: list[tuple[str, str | None]] = []
-    for text in _words(line):
+    for text in words(line):
         word = text
         if word == "--":
             break
@@ -244,17 +244,17 @@ class _Mitigations:
         self.cross_thread = CrossThread.OFF
 
 
-def _words(line: str) -> list[str]:
-    """Split at blanks that are not between quotation marks."""
-    words: list[str] = []
+def words(line: str) -> list[str]:
+    """The line split at blanks that are not between quotation marks; all of it, with the marks."""
+    found: list[str] = []
     word, inside = "", False
     for letter in line.split("\0", 1)[0]:
         if letter == '"':
             inside = not inside
         if letter in _SPACES and not inside:
             if word:
-                words.append(word)
+                found.append(word)
             word = ""
         else:
             word += letter
-    return [*words, word] if word else words
+    return [*found, word] if word else found

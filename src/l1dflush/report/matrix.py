@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from l1dflush.report.layout import Column, header, paragraph, row, safe
+from l1dflush.report.layout import Column, header, paragraph, row
 from l1dflush.report.status import STYLES
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.model import Cell, MatrixResult
@@ -27,7 +27,7 @@ _CELL = 15
 def matrix_lines(result: MatrixResult, width: int) -> list[Text]:
     """One table for SMT on and one for off, or a single one without SMT."""
     what = f" with {'; '.join(result.changes)}" if result.changes else ""
-    lines = [Text(safe(f"{result.where}{what}: every l1tf= with every vmentry_l1d_flush"), "bold")]
+    lines = paragraph(f"{result.where}{what}: every l1tf= with every vmentry_l1d_flush", width, style="bold")
     lines += paragraph(f"(where it flushes: {_HOW[result.mechanism]})", width, indent="  ")
     asked = dict.fromkeys(cell.asked_smt for cell in result.cells)
     for on in asked:

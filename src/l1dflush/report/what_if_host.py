@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
+from l1dflush.report.layout import GAP, Column, header, paragraph, row
 from l1dflush.report.status import STYLES, at_entry
 from l1dflush.status.model import Outcome, WhatIfHostResult
 
 
 def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
     """The changes and when they hold, the two columns, how writes ended, the rule."""
-    lines = [Text(safe(f"{result.where}, if: {'; '.join(result.changes)}"), "bold")]
+    lines = paragraph(f"{result.where}, if: {'; '.join(result.changes)}", width, style="bold")
     lines += paragraph(f"({result.takes})", width, indent="  ")
     if not result.agrees:
         what = "what this host's kernel says does not follow from its facts; 'l1dflush status' shows where"
@@ -20,6 +20,10 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
     for name, outcomes in (("before", result.before), ("after", result.after)):
         for other in outcomes[1:]:
             lines += [Text(), *_alternative(name, other, outcomes[0], width)]
+    if result.verdict not in {outcome.verdict for outcome in result.after}:
+        same = len({outcome.verdict for outcome in result.after}) == 1
+        why = "nothing shows that this kernel has these rules" if same else "it depends on what could not be read"
+        lines += [Text(), *paragraph(f"the verdict is {result.verdict.value}: {why}", width, style="magenta")]
     for number, written in enumerate(result.written, 1):
         if written.result != "ok" or written.log:
             lines += [Text(), *paragraph(f"write {number}: {written.result}", width)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import takewhile
 
 from l1dflush.cache.cpus import Cpu as CatalogueCpu
 from l1dflush.errors import InputError
 from l1dflush.mitigation.affected import Lists, affected, identified
-from l1dflush.mitigation.boot_line import options
+from l1dflush.mitigation.boot_line import options, words
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import RDCL_NO, Control, Cpu, Facts, Kernel, Vendor
 from l1dflush.mitigation.run_time import PARAMETER
@@ -103,6 +104,8 @@ def changed(before: Explanation, change: Change, lists: Lists, *, built_in: bool
     """``before`` with the change. Raises InputError for a release that is none."""
     takes = change.takes(built_in=built_in)
     world = _world(before.world, change, lists)
+    if takes is not Takes.NOTHING:
+        world = replace(world, by_hand="")
     # Nothing that was written outlives a reboot, and of kvm_intel nothing outlives its being loaded anew.
     outlives = {Takes.NOTHING: (Do.WRITE_SMT, Do.WRITE), Takes.RELOAD: (Do.WRITE_SMT,)}.get(takes, ())
     kept = [one for one in before.written if one.do in outlives]
@@ -126,10 +129,11 @@ def _world(world: World, change: Change, lists: Lists) -> World:
     kernel, line = world.facts.kernel, world.facts.line
     if change.kernel is not None:
         other = Kernel.parse(change.kernel)
-        if older_than_the_mitigation(other):
+        if older_than_the_mitigation(other, change.kernel):
             what = f"Linux {change.kernel} is older than the mitigation of August 2018, so there is nothing to decide"
             raise InputError(what, where="--kernel", hint="an affected CPU is vulnerable with it")
-        levels = other.levels if "-686" in change.kernel else kernel.levels
+        says_levels = any(word in change.kernel for word in ("-686", "amd64", "x86_64"))
+        levels = other.levels if says_levels else kernel.levels
         kernel = replace(kernel, version=other.version, levels=levels, old_layout=other.old_layout, hidden=other.hidden)
     if change.without:
         line = _without(line, change.without)
@@ -150,27 +154,28 @@ def _world(world: World, change: Change, lists: Lists) -> World:
     parts = [world.options, change.load or ""]
     if change.ept is not None:
         parts.append(f"ept={int(change.ept)}")
-    return World(facts, loaded, " ".join(filter(None, parts)), world.assumed)
+    return World(facts, loaded, " ".join(filter(None, parts)), world.by_hand, world.assumed)
 
 
 def _without(line: str, names: Sequence[str]) -> str:
+    """Word by word as they stand, up to ``--``: behind it nothing is for the kernel, and nothing is added there."""
     dropped = {name.replace("-", "_") for name in names}
-    kept = []
-    for name, value in options(line):
-        if name.replace("-", "_") not in dropped:
-            text = name if value is None else f"{name}={value}"
-            kept.append(f'"{text}"' if " " in text else text)
-    return " ".join(kept)
+    before = takewhile(lambda word: word != "--", words(line))
+    return " ".join(word for word in before if not any(name.replace("-", "_") in dropped for name, _ in options(word)))
 
 
 def _other_cpu(cpu: Cpu, other: CatalogueCpu, kernel: Kernel, lists: Lists) -> Cpu:
-    """Another CPU in the same machine: threads, addresses and microcode stay. Raises InputError."""
+    """Another CPU in the same machine: threads, addresses and microcode stay; what Intel's have of VMX is taken to be
+    there where another vendor's was before. Raises InputError."""
     vendor = _VENDORS.get(other.vendor)
     if other.isa != "x86" or vendor is None or not other.models:
         raise InputError(f"the decision is about x86, and {other.title} is none", where="--cpu")
     model = other.models[0]
+    intel, before = vendor is Vendor.INTEL, cpu.vendor is Vendor.INTEL
     plain = replace(
         cpu,
+        vmx=intel and (cpu.vmx or not before),
+        ept=intel and (cpu.ept or not before),
         vendor=vendor,
         family=model.family,
         model=model.models[0],

@@ -7,6 +7,7 @@ outcome is to be read: docs/status.md, from section 1.7 of the kernel facts that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -212,7 +213,8 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
     if together.verdict is L1tfVerdict.NOT_AFFECTED:
         return together
     kernel = explained.shown.world.facts.kernel
-    if older_than_the_mitigation(kernel) and explained.shown.decision.bug:
+    release = host.kernel.release.value or ""
+    if older_than_the_mitigation(kernel, release) and explained.shown.decision.bug:
         what = f"Linux {'.'.join(map(str, kernel.version))} is older than the mitigation (August 2018)"
         return worst([Ground(Cause.TOO_OLD, L1tfVerdict.VULNERABLE, what)])
     by_inversion = together.grounds[0].cause in (Cause.NO_INVERSION, Cause.MEMORY)
@@ -223,9 +225,10 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
     return worst([Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)])
 
 
-def older_than_the_mitigation(kernel: Kernel) -> bool:
-    """Whether that kernel is certain to have none."""
-    if kernel.hidden or kernel.since(4, 19):
+def older_than_the_mitigation(kernel: Kernel, release: str) -> bool:
+    """Whether that kernel is certain to have none. One with more than a number in its ``release`` is a distribution's,
+    which keep the number and take over patches: Oracle's 4.14.35-2047.el7uek and SUSE's 4.12.14-122.37 have it."""
+    if kernel.since(4, 19) or not re.fullmatch(r"[0-9.]+(?:-rc[0-9]+)?\+?", release):
         return False
     return all(kernel.version < since for since in MITIGATED_SINCE if since[:2] == kernel.version[:2])
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explanation
-from l1dflush.status.judged import of_decision
+from l1dflush.status.judged import of_decision, with_others
 from l1dflush.status.model import Cell
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import WRITABLE, Boot
@@ -17,8 +18,9 @@ _SAID = ("l1tf", "mitigations", "nosmt")
 """What is taken out of the boot line, so that each row is about its own option."""
 
 
-def cells(of: Explanation, lists: Lists, *, guest: bool, software: Verdict) -> Iterator[Cell]:
-    """Row by row: boot options, then parameters, then SMT on and off, where there is SMT. kvm_intel is loaded."""
+def cells(host: HostFacts, of: Explanation, lists: Lists, *, software: Verdict) -> Iterator[Cell]:
+    """Those of an explanation of ``host``, row by row: boot options, then parameters, then SMT on and off, where there
+    is SMT. kvm_intel is loaded."""
     now = of.decision
     controls = (Control.ON, Control.OFF) if of.world.facts.cpu.threads > 1 else (None,)
     for boot in Boot:
@@ -27,7 +29,8 @@ def cells(of: Explanation, lists: Lists, *, guest: bool, software: Verdict) -> I
             for control in controls:
                 after = changed(booted, Change(smt=control, writes=(wanted.value,)), lists)
                 decision = after.decision
-                judged = of_decision(decision, after.explanation.world.facts, guest=guest, software=software)
+                facts, guest = after.explanation.world.facts, host.may_be_guest
+                judged = with_others(host, of_decision(decision, facts, guest=guest, software=software))
                 same = (now.l1tf, now.mode, now.smt_active) == (boot, decision.mode, decision.smt_active)
                 yield Cell(
                     l1tf=boot,

@@ -135,7 +135,9 @@ class WhatIfHostResult(Document):
     after: tuple[Outcome, ...]
     written: tuple[ActionAnswer, ...] = Field(description="how each write of the change ended")
     decided_by: RuleAnswer = Field(description="the first rule that decides otherwise than before, or the mode's")
-    verdict: L1tfVerdict = Field(description="after the change; unknown where the outcomes differ")
+    verdict: L1tfVerdict = Field(
+        description="after the change; unknown where outcomes differ, or nothing shows that the kernel has these rules"
+    )
     exit_status: int
 
 

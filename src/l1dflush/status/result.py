@@ -17,7 +17,7 @@ from l1dflush.status.advice import advise
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explained, Explanation, explain
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import Judged, judge, of_decision
+from l1dflush.status.judged import Judged, judge, of_decision, with_others
 from l1dflush.status.model import (
     AdviceInfo,
     DifferenceInfo,
@@ -78,10 +78,11 @@ def status_result(host: HostFacts, worth: FlushWorth, lists: Lists) -> StatusRes
     )
 
 
-def outcome(explanation: Explanation, *, guest: bool, software: Verdict, assumed: bool) -> Outcome:
-    """What follows from one explanation; ``assumed``: name what it takes for granted."""
+def outcome(host: HostFacts, explanation: Explanation, *, software: Verdict, assumed: bool) -> Outcome:
+    """What follows from one explanation of ``host``; ``assumed``: name what it takes for granted."""
     decision = explanation.decision
-    judged = of_decision(decision, explanation.world.facts, guest=guest, software=software)
+    judged = of_decision(decision, explanation.world.facts, guest=host.may_be_guest, software=software)
+    judged = with_others(host, judged)
     return Outcome(
         verdict=judged.verdict,
         sysfs=decision.sysfs,
@@ -174,10 +175,9 @@ def _word(host: HostFacts) -> KernelWord:
 
 def _follows(host: HostFacts, explained: Explained, software: Verdict) -> Follows:
     shown = explained.shown
-    guest = host.may_be_guest
     return Follows(
         agrees=not explained.differences,
-        outcome=outcome(shown, guest=guest, software=software, assumed=True),
+        outcome=outcome(host, shown, software=software, assumed=True),
         others=max(len(explained.possible) - 1, 0),
         written=tuple(map(_write, shown.written)),
         differences=tuple(

@@ -8,6 +8,7 @@ from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
+from l1dflush.mitigation.sysfs_text import Kind, read
 from l1dflush.status.changes import Change, Changed, changed
 from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.judged import L1tfVerdict
@@ -38,11 +39,12 @@ def what_if_result(
     before = explained.possible or (explained.nearest,)
     built_in = bool(host.mitigation.built_in.value)
     after = [changed(one, change, lists, built_in=built_in) for one in before]
-    guest = host.may_be_guest
-    outcomes = _distinct(before, guest=guest, software=worths[0])
-    changed_outcomes = _distinct([one.explanation for one in after], guest=guest, software=worths[1])
+    outcomes = _distinct(host, before, software=worths[0])
+    changed_outcomes = _distinct(host, [one.explanation for one in after], software=worths[1])
     verdicts = {one.verdict for one in changed_outcomes}
     verdict = verdicts.pop() if len(verdicts) == 1 else L1tfVerdict.UNKNOWN
+    if verdict in (L1tfVerdict.MITIGATED, L1tfVerdict.PARTIAL) and not _holds(host, explained, change):
+        verdict = L1tfVerdict.UNKNOWN
     return WhatIfHostResult(
         where=host.where,
         changes=change.says,
@@ -62,22 +64,28 @@ def matrix_result(
 ) -> MatrixResult:
     """The table for ``host`` with the change made first."""
     of = changed(explained.shown, change, lists).explanation
-    guest = host.may_be_guest
     return MatrixResult(
         where=host.where,
         changes=change.says,
         mechanism=Mechanism.COMMAND if of.world.facts.cpu.command else Mechanism.READING,
-        cells=tuple(cells(of, lists, guest=guest, software=software)),
+        cells=tuple(cells(host, of, lists, software=software)),
         exit_status=ExitStatus.FINE,
     )
 
 
-def _distinct(explanations: Sequence[Explanation], *, guest: bool, software: Verdict) -> tuple[Outcome, ...]:
+def _holds(host: HostFacts, explained: Explained, change: Change) -> bool:
+    """Whether the host's kernel was seen to follow the decision; another one is taken to."""
+    said = host.mitigation.text.value
+    seen = said is not None and read(said).kind is not Kind.UNKNOWN
+    return not explained.differences and (seen or change.kernel is not None)
+
+
+def _distinct(host: HostFacts, explanations: Sequence[Explanation], *, software: Verdict) -> tuple[Outcome, ...]:
     """Those that differ in more than what is assumed; what it assumes is said where there are several."""
     found: dict[str, Outcome] = {}
     for one in explanations:
-        plain = outcome(one, guest=guest, software=software, assumed=False)
-        found.setdefault(plain.model_dump_json(), outcome(one, guest=guest, software=software, assumed=True))
+        plain = outcome(host, one, software=software, assumed=False)
+        found.setdefault(plain.model_dump_json(), plain.model_copy(update={"assumed": one.world.assumed}))
     if len(found) == 1:
         return tuple(one.model_copy(update={"assumed": ()}) for one in found.values())
     return tuple(found.values())

@@ -33,12 +33,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A host as it may be. ``loaded``: kvm_intel is. ``options``: what modprobe, or whoever loaded it, adds to the boot
-    line's own. ``assumed``: what nobody could read, one sentence each."""
+    """A host as it may be. ``loaded``: kvm_intel is. ``options``: what modprobe adds to the boot line's own;
+    ``by_hand``: what somebody gave who loaded it this time. ``assumed``: what nobody could read, one sentence each."""
 
     facts: Facts
     loaded: bool
     options: str = ""
+    by_hand: str = ""
     assumed: tuple[str, ...] = ()
 
     @property
@@ -47,7 +48,7 @@ class World:
         if not self.loaded:
             return ()
         line = parse(self.facts.line, self.facts.kernel).kvm_intel
-        return (Action(Do.LOAD, " ".join(filter(None, (self.options, *line)))),)
+        return (Action(Do.LOAD, " ".join(filter(None, (self.options, *line, self.by_hand)))),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def worlds(host: HostFacts, lists: Lists, *, backported: bool = False) -> Iterat
         for end in _memory_ends(host, cpu):
             facts = Facts(kernel.value, cpu, line.value, end.value, siblings)
             chosen = (kernel, plain, line, end, loaded, options)
-            yield World(facts, loaded.value, options.value, _all(*chosen))
+            yield World(facts, loaded.value, *options.value, _all(*chosen))
 
 
 def upstream(host: HostFacts) -> Kernel:
@@ -207,14 +208,16 @@ def _loaded(host: HostFacts) -> list[_Choice[bool]]:
     return _either(host.mitigation.loaded, (False, True), "kvm_intel is loaded: {}")
 
 
-def _options(host: HostFacts) -> list[_Choice[str]]:
-    """A module that is built in gets none from modprobe."""
+def _options(host: HostFacts) -> list[_Choice[tuple[str, str]]]:
+    """Those of modprobe, and those given by hand. A module that is built in gets none from modprobe."""
     says = host.mitigation
     text = "" if says.built_in.value else " ".join(says.options.value or ())
-    found = [_Choice(text)]
+    found = [_Choice((text, ""))]
     if says.ept.value is not True and host.cpu.ept.value is not False:
-        # Nobody could read what it was loaded with, or by whom.
-        found.append(_Choice(f"{text} ept=0".strip(), ("kvm_intel is loaded with ept=0",)))
+        # Nobody could read what it was loaded with, or by whom; by hand is for once.
+        if not says.options.known and not says.built_in.value:
+            found.append(_Choice(("ept=0", ""), ("kvm_intel is loaded with ept=0 by modprobe's configuration",)))
+        found.append(_Choice((text, "ept=0"), ("kvm_intel is loaded with ept=0 by hand",)))
     return found
 
 
