@@ -229,3 +229,17 @@ def test_without_smt_there_is_one_table() -> None:
         threads=1, smt_control="notsupported", smt_active=False, text=P + "conditional cache flushes, SMT disabled"
     )
     assert len(matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS).cells) == 6 * 4
+
+
+def test_a_module_that_cannot_be_loaded_is_told() -> None:
+    host = without_module(made(vmx=False, ept=False))
+    result = what_if(host, Change(load=""))
+    assert result.loading is not None
+    assert result.loading.result == "EOPNOTSUPP"
+    said = " ".join(line.plain for line in what_if_host_lines(result, 80))
+    assert "kvm_intel cannot be loaded: EOPNOTSUPP (the CPU offers no VMX)" in said
+    refused = what_if(without_module(made()), Change(load="vmentry_l1d_flush=sometimes"))
+    assert refused.loading is not None
+    assert refused.loading.result == "EINVAL"
+    table = matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS)
+    assert "cannot be loaded" in " ".join(line.plain for line in matrix_lines(table, 80))

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from l1dflush.report.layout import Column, header, paragraph, row
 from l1dflush.report.status import STYLES
+from l1dflush.report.what_if_host import not_loaded
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.model import Cell, MatrixResult
 from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mechanism, Mode
@@ -29,6 +30,8 @@ def matrix_lines(result: MatrixResult, width: int) -> list[Text]:
     what = f" with {'; '.join(result.changes)}" if result.changes else ""
     lines = paragraph(f"{result.where}{what}: every l1tf= with every vmentry_l1d_flush", width, style="bold")
     lines += paragraph(f"(where it flushes: {_HOW[result.mechanism]})", width, indent="  ")
+    if result.loading.result != "ok":
+        lines += not_loaded(result.loading, width)
     asked = dict.fromkeys(cell.asked_smt for cell in result.cells)
     for on in asked:
         title = "one thread per core" if len(asked) == 1 else f"SMT {'on' if on else 'off'}"

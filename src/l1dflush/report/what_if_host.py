@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from l1dflush.mitigation.question import ActionAnswer
 from l1dflush.report.layout import GAP, Column, header, paragraph, row
 from l1dflush.report.status import STYLES, at_entry
 from l1dflush.status.model import Outcome, WhatIfHostResult
@@ -24,6 +25,8 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
         same = len({outcome.verdict for outcome in result.after}) == 1
         why = "nothing shows that this kernel has these rules" if same else "it depends on what could not be read"
         lines += [Text(), *paragraph(f"the verdict is {result.verdict.value}: {why}", width, style="magenta")]
+    if result.loading is not None and result.loading.result != "ok":
+        lines += [Text(), *not_loaded(result.loading, width)]
     for number, written in enumerate(result.written, 1):
         if written.result != "ok" or written.log:
             lines += [Text(), *paragraph(f"write {number}: {written.result}", width)]
@@ -32,6 +35,17 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
     rule = result.decided_by
     lines += [Text(), *paragraph(f"decided by {rule.id}: {rule.says}", width)]
     lines += paragraph(f"({rule.source})", width, indent="  ", style="dim")
+    return lines
+
+
+def not_loaded(answer: ActionAnswer, width: int) -> list[Text]:
+    """That kvm_intel cannot be loaded, and how that ends."""
+    why = {"EOPNOTSUPP": "the CPU offers no VMX", "ENOENT": "the kernel has none"}.get(answer.result, "")
+    lines = paragraph(
+        f"kvm_intel cannot be loaded: {answer.result}{f' ({why})' if why else ''}", width, style="magenta"
+    )
+    for line in answer.log:
+        lines += paragraph(f"logs: {line}", width, indent="  ")
     return lines
 
 

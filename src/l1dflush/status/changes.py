@@ -13,7 +13,7 @@ from l1dflush.mitigation.affected import Lists, affected, identified
 from l1dflush.mitigation.boot_line import options, words
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import RDCL_NO, Control, Cpu, Facts, Kernel, Vendor
-from l1dflush.mitigation.run_time import PARAMETER
+from l1dflush.mitigation.run_time import PARAMETER, Result
 from l1dflush.status.explained import Explanation
 from l1dflush.status.judged import older_than_the_mitigation
 from l1dflush.status.worlds import World
@@ -98,6 +98,11 @@ class Changed:
     def decision(self) -> Decision:
         """What follows."""
         return self.explanation.decision
+
+    @property
+    def loading(self) -> Result | None:
+        """How loading kvm_intel ended; None where nobody loads it."""
+        return self.decision.results[0] if self.explanation.world.loaded else None
 
 
 def changed(before: Explanation, change: Change, lists: Lists, *, built_in: bool = False) -> Changed:

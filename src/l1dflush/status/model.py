@@ -133,6 +133,7 @@ class WhatIfHostResult(Document):
     agrees: bool = Field(description="whether the facts of the host lead to what its kernel says")
     before: tuple[Outcome, ...] = Field(description="several where something that matters could not be read")
     after: tuple[Outcome, ...]
+    loading: ActionAnswer | None = Field(description="how loading kvm_intel ended; null: it is not loaded")
     written: tuple[ActionAnswer, ...] = Field(description="how each write of the change ended")
     decided_by: RuleAnswer = Field(description="the first rule that decides otherwise than before, or the mode's")
     verdict: L1tfVerdict = Field(
@@ -162,5 +163,6 @@ class MatrixResult(Document):
     where: str
     changes: tuple[str, ...]
     mechanism: Mechanism = Field(description="how this host flushes where it does")
+    loading: ActionAnswer = Field(description="how loading kvm_intel ended, which the table takes for granted")
     cells: tuple[Cell, ...]
     exit_status: int

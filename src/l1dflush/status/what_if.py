@@ -8,6 +8,7 @@ from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
+from l1dflush.mitigation.run_time import Result
 from l1dflush.mitigation.sysfs_text import Kind, read
 from l1dflush.status.changes import Change, Changed, changed
 from l1dflush.status.explained import Explained, Explanation
@@ -52,6 +53,7 @@ def what_if_result(
         agrees=not explained.differences,
         before=outcomes,
         after=changed_outcomes,
+        loading=None if after[0].loading is None else _answer(after[0].loading),
         written=_written(after[0]),
         decided_by=_decided(before[0], after[0]),
         verdict=verdict,
@@ -64,10 +66,12 @@ def matrix_result(
 ) -> MatrixResult:
     """The table for ``host`` with the change made first."""
     of = changed(explained.shown, change, lists).explanation
+    loaded = changed(of, Change(load=""), lists).loading or Result()
     return MatrixResult(
         where=host.where,
         changes=change.says,
         mechanism=Mechanism.COMMAND if of.world.facts.cpu.command else Mechanism.READING,
+        loading=_answer(loaded),
         cells=tuple(cells(host, of, lists, software=software)),
         exit_status=ExitStatus.FINE,
     )
@@ -93,7 +97,11 @@ def _distinct(host: HostFacts, explanations: Sequence[Explanation], *, software:
 
 def _written(after: Changed) -> tuple[ActionAnswer, ...]:
     results = after.decision.results[len(after.decision.results) - len(after.done) :]
-    return tuple(ActionAnswer(result=one.result, log=one.log) for one in results)
+    return tuple(map(_answer, results))
+
+
+def _answer(result: Result) -> ActionAnswer:
+    return ActionAnswer(result=result.result, log=result.log)
 
 
 def _decided(before: Explanation, after: Changed) -> RuleAnswer:
