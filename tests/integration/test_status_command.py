@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import stat
 from pathlib import Path
 
 import jsonschema
+import kernel_modules
 import pytest
-from sysroots import KINDS, L1TF, CopiedHost
+from kernel_modules import Module
+from sysroots import KINDS, L1TF, UNREAD, CopiedHost
 
 from l1dflush.cli.main import main
 from l1dflush.data.l1tf_cpus import lists
@@ -66,10 +69,13 @@ def test_the_verdict_and_that_the_kernel_says_what_follows(kind: str, tmp_path: 
 @pytest.mark.parametrize("damage", ["remove", "empty", "junk", "deny"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_makes_it_unknown_at_most(kind: str, damage: str, tmp_path: Path) -> None:
-    for path in KINDS[kind](tmp_path / "whole").files():
-        host = KINDS[kind](tmp_path / path.replace("/", "_"))
+    host = KINDS[kind](tmp_path)
+    whole = {path: host.at(path).read_bytes() for path in host.files()}
+    for path, content in whole.items():
         getattr(CopiedHost, damage)(host, path)
-        result = status(host.folder)
+        result = status(tmp_path)
+        host.remove(UNREAD)
+        host.write(path, content)
         assert result.verdict in (VERDICTS[kind], L1tfVerdict.UNKNOWN), (path, result.grounds)
         assert result.follows is None or result.follows.agrees, (path, result.follows.differences)
 
@@ -185,3 +191,26 @@ def test_what_if_of_a_folder(tmp_path: Path, capsys: Capture) -> None:
     assert main(["what-if", "--facts", "-", "--smt", "off"]) == 1
     assert main(["what-if", "--sysroot", str(tmp_path), "--kernel", "latest"]) == 1
     assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_a_module_that_is_shipped_and_no_module_gives_way_to_what_is_built_in(tmp_path: Path, capsys: Capture) -> None:
+    host = KINDS["without_microcode"](tmp_path)
+    path = "/lib/modules/6.1.0-31-amd64/kernel/arch/x86/kvm/kvm-intel.ko"
+    host.write(path, b"\x7fELF and no more")
+    code, out = told(tmp_path, capsys, "--json")
+    flush = json.loads(out)["software_flush"]
+    assert (code, flush["verdict"], flush["source"], flush["used"]) == (2, "PROVED", "linux-4.18", True)
+    assert "kvm-intel.ko could not be followed" in flush["reason"]
+    # One that was named is what is asked about.
+    assert main(["status", "--sysroot", str(tmp_path), "--module", str(host.at(path))]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+def test_the_module_that_is_shipped_is_what_is_proved(tmp_path: Path, capsys: Capture) -> None:
+    host = KINDS["without_microcode"](tmp_path)
+    path = "/lib/modules/6.1.0-31-amd64/updates/kvm-intel.ko"
+    host.write(path, kernel_modules.build(Module()))
+    flush = json.loads(told(tmp_path, capsys, "--json")[1])["software_flush"]
+    assert (flush["verdict"], flush["source"], flush["reason"]) == ("PROVED", str(host.at(path)), "")
+    assert flush["routine"]["kind"] == "object"
