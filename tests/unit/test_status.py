@@ -105,6 +105,14 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
         {"machine": "ppc64le", "signature": None, "text": "Mitigation: PTE Inversion", "parameter": None}, UNKNOWN,
         Cause.DISAGREE,
     ),
+    "whether VirtualBox is there could not be read": (
+        SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled", "others": None}, UNKNOWN,
+        Cause.OTHERS,
+    ),
+    "powerpc with nothing else to be read": (
+        {"machine": "ppc64le", "signature": None, "text": "Mitigation: RFI Flush", "parameter": None, "loaded": None,
+         "others": None}, MITIGATED, Cause.KERNEL_SAYS,
+    ),
     "VirtualBox where only the kernel's word counts": (
         {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled", "others": ("vboxdrv",)}, UNKNOWN,
         Cause.OTHERS,

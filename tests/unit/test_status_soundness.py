@@ -27,7 +27,8 @@ WRITES = ("never", "cond", "always", "auto", "rubbish")
 # Without these the decision cannot be asked at all.
 HIDEABLE = ("version", "command_line", "levels", "config_mitigations", "config_l1tf", "memory_end", "bugs",
             "flush_command", "arch_capabilities", "ept", "vmx", "address_bits", "threads", "text", "smt_control",
-            "smt_active", "loaded", "parameter", "kvm_ept", "options", "hypervisor", "l1d", "flags")  # fmt: skip
+            "smt_active", "loaded", "parameter", "kvm_ept", "options", "hypervisor", "l1d", "flags",
+            "others", "built_in")  # fmt: skip
 
 
 def plain_verdict(decision: Decision, *, guest: bool, above: bool) -> L1tfVerdict:

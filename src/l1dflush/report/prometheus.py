@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.judged import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
@@ -18,7 +18,12 @@ _MODES = (Mode.NEVER, Mode.COND, Mode.ALWAYS)
 
 def prometheus_text(result: StatusResult) -> str:
     """One gauge per question; of each that has several answers, one sample per answer, with the true one at 1."""
-    outcome = result.follows.outcome if result.follows else None
+    agrees = result.follows.agrees if result.follows else None
+    if agrees and not result.says.understood:
+        agrees = None
+    # Where it depends on what could not be read, one of several outcomes is not the true one.
+    depends = any(ground.cause is Cause.DEPENDS for ground in result.grounds)
+    outcome = result.follows.outcome if result.follows and agrees and not depends else None
     mode = mechanism = "unknown"
     if outcome is not None:
         mechanism = outcome.mechanism.value if outcome.mechanism else "none"
@@ -40,7 +45,7 @@ def prometheus_text(result: StatusResult) -> str:
         *_gauge(
             "facts_agree",
             "Whether the facts lead to what the kernel says.",
-            _number(result.follows.agrees if result.follows else None),
+            _number(agrees),
         ),
         *_gauge("facts_unknown", "How many facts could not be read.", str(unread)),
         *_gauge("info", "What the verdict is about.", "1", about),

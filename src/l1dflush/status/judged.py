@@ -19,6 +19,7 @@ from l1dflush.mitigation.facts import Facts, Kernel
 from l1dflush.mitigation.pte_inversion import memory_end
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.explained import Explained
+from l1dflush.status.worlds import X86
 from l1dflush.verdict.model import ExitStatus, Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
@@ -262,9 +263,14 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
 
 
 def with_others(host: HostFacts, judged: Judged) -> Judged:
-    """What else runs guests here has, or has not, a flush of its own."""
-    others = host.mitigation.others.value
-    if not others or judged.verdict is L1tfVerdict.NOT_AFFECTED:
+    """What else runs guests here has, or has not, a flush of its own. None is known on other machines than x86."""
+    others = host.mitigation.others
+    if others.value == () or judged.verdict is L1tfVerdict.NOT_AFFECTED:
         return judged
-    what = f"{', '.join(others)} runs guests too: whether it flushes cannot be seen here"
+    if others.value is None:
+        if host.kernel.machine.value is not None and not X86.fullmatch(host.kernel.machine.value):
+            return judged
+        what = f"whether another program runs guests could not be read: {others.origin}: {others.why}"
+    else:
+        what = f"{', '.join(others.value)} runs guests too: whether it flushes cannot be seen here"
     return worst([*judged.grounds, Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what)])
