@@ -28,6 +28,7 @@ _KERNEL: dict[str, Any] = {
 _CPU: dict[str, Any] = {
     "signature": Signature("GenuineIntel", 6, 0x3C, 3, "Intel(R) Core(TM) i7-4790 CPU"),
     "flags": frozenset({"vmx", "flush_l1d"}),
+    "uneven": frozenset(),
     "bugs": frozenset({"l1tf", "cpu_meltdown"}),
     "microcode": ("0x28",),
     "hypervisor": "",

@@ -314,8 +314,8 @@ def test_a_cpu_without_ept(host: CopiedHost) -> None:
     ("control", "siblings", "cores", "threads"),
     [
         ("notsupported", "0", "4", 1), ("off", "0", "4", 2), ("forceoff", "0", "4", 2), ("on", "0,4", "4", 2),
-        ("on", "0-1", "4", 2), ("on", "0-7", "4", 8), ("on", "0", "4", 1), ("on", "x", "4", 2), ("on", "x", "0", None),
-        ("on", "7-0", "3", None), (None, "0,4", "4", 2),
+        ("on", "0-1", "4", 2), ("on", "0-7", "4", 8), ("on", "0", "4", 2), ("on", "x", "4", 2), ("on", "x", "0", 2),
+        ("on", "7-0", "3", 2), (None, "0,4", "4", 2), (None, "x", "0", None),
     ],
 )  # fmt: skip
 def test_threads(control: str | None, siblings: str, cores: str, threads: int | None, host: CopiedHost) -> None:

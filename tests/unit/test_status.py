@@ -51,9 +51,17 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
         {"hypervisor": "KVM", "arch_capabilities": 8, "parameter": "not required",
          "text": P + "flush not necessary, SMT vulnerable"}, UNKNOWN, Cause.BELOW,
     ),
-    "no flush necessary, and no hypervisor": (
+    "bit 3, and the hypervisor below hides itself": (
         {"arch_capabilities": 8, "parameter": "not required", "text": P + "flush not necessary, SMT vulnerable"},
-        PARTIAL, Cause.SMT,
+        UNKNOWN, Cause.BELOW,
+    ),
+    "a guest that flushes always, without SMT": (
+        {"hypervisor": "KVM", "threads": 1, "smt_control": "notsupported", "smt_active": False, "parameter": "always",
+         "text": P + "cache flushes, SMT disabled"}, UNKNOWN, Cause.SMT_BELOW,
+    ),
+    "the flush command on some CPUs only": (
+        SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled",
+                   "uneven": frozenset({"flush_l1d"})}, UNKNOWN, Cause.UNEVEN,
     ),
     "32-bit without PAE": (
         {"release": "6.1.0-50-686", "machine": "i686", "levels": 2, "text": "Vulnerable"}, VULNERABLE,

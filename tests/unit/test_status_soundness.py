@@ -41,10 +41,12 @@ def plain_verdict(decision: Decision, *, guest: bool, above: bool) -> L1tfVerdic
         return L1tfVerdict.MITIGATED
     if decision.parameter == "never":
         return L1tfVerdict.VULNERABLE
-    if decision.parameter == "not required" and guest:
+    if decision.parameter == "not required":
         return L1tfVerdict.UNKNOWN
     if decision.parameter == "cond" or decision.smt_active:
         return L1tfVerdict.PARTIAL
+    if guest:
+        return L1tfVerdict.UNKNOWN
     return L1tfVerdict.MITIGATED
 
 

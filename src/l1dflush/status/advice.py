@@ -10,7 +10,7 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained
-from l1dflush.status.judged import Cause, Judged, L1tfVerdict, of_decision, with_others
+from l1dflush.status.judged import Cause, Judged, L1tfVerdict, of_decision, on_host
 from l1dflush.verdict.model import Verdict
 
 _PARAMETER = "/sys/module/kvm_intel/parameters/vmentry_l1d_flush"
@@ -78,7 +78,7 @@ def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verd
             continue
         after = changed(explained.shown, change, lists, built_in=built_in)
         judged_then = of_decision(after.decision, after.explanation.world.facts, guest=guest, software=software)
-        then = with_others(host, judged_then).verdict
+        then = on_host(host, judged_then).verdict
         good = _ORDER.index(then) if then in _ORDER else len(_ORDER)
         if good > max(now, best.get(after.takes, now)):
             best[after.takes] = good

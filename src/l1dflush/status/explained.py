@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
@@ -60,7 +61,9 @@ def explain(host: HostFacts, lists: Lists) -> Explained:
     """What explains an x86 ``host``. Raises InputError where too little is known to ask the decision."""
     tries: list[tuple[Explanation, tuple[Difference, ...]]] = []
     for backported in (False, True):
-        candidates = tuple(islice(worlds(host, lists, backported=backported), _MOST_WORLDS))
+        candidates = tuple(islice(worlds(host, lists, backported=backported), _MOST_WORLDS + 1))
+        if len(candidates) > _MOST_WORLDS:
+            raise InputError("too little of the host could be read to say what follows")
         judged = [
             (one, differences(host, one.decision)) for one in (*_as_booted(candidates), *_as_written(candidates, host))
         ]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from l1dflush.host.l1d import FLUSH_COMMAND
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Decision
@@ -68,12 +69,13 @@ class Cause(StrEnum):
     MEMORY = "memory-above-limit"
     NOT_LOADED = "no-guests"
     EPT_OFF = "ept-off"
-    NOT_NECESSARY = "flush-not-necessary"
     BELOW = "hypervisor-below"
     NEVER = "never-flushed"
     CONDITIONAL = "conditional"
     ALWAYS = "always-flushed"
     SMT = "smt-on"
+    SMT_BELOW = "smt-below-unknown"
+    UNEVEN = "flush-command-not-on-all-cpus"
     REFUTED = "software-flush-refuted"
     UNPROVED = "software-flush-undecided"
     OTHERS = "other-hypervisor"
@@ -125,7 +127,7 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         what = f"the kernel says '{reading.raw}', which is none of the texts that are known"
         return worst([Ground(Cause.UNKNOWN_TEXT, L1tfVerdict.UNKNOWN, what)])
     if explained is None:
-        return with_others(host, worst([_by_word(host, reading)]))
+        return on_host(host, worst([_by_word(host, reading)]))
     follows = [
         of_decision(one.decision, one.world.facts, guest=guest, software=software)
         for one in explained.possible or (explained.nearest,)
@@ -138,7 +140,7 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         first = explained.differences[0]
         what = f"the facts lead to '{first.follows}', and {first.what} says '{first.said}'"
         return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
-    return with_others(host, _together(follows))
+    return on_host(host, _together(follows))
 
 
 def _memory(decision: Decision, facts: Facts) -> list[Ground]:
@@ -159,19 +161,16 @@ def _entry(decision: Decision, *, guest: bool, software: Verdict) -> list[Ground
     match decision.mode:
         case None:
             return [Ground(Cause.NOT_LOADED, mitigated, "guests: kvm_intel is not loaded, so it runs none")]
-        case Mode.NOT_REQUIRED if guest:
-            what = "guests: the hypervisor below says that it flushes for this one; nobody can check that here"
-            return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what)]
         case Mode.NOT_REQUIRED:
-            grounds = [Ground(Cause.NOT_NECESSARY, mitigated, "guests: the CPU says that no flush is necessary")]
+            # No CPU with the bug says so itself.
+            what = "guests: a hypervisor below says that it flushes for this one; nobody can check that here"
+            return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what)]
         case Mode.COND | Mode.ALWAYS:
             grounds = _flushing(decision, software)
         case _:
-            return [
-                Ground(Cause.NEVER, L1tfVerdict.VULNERABLE, "guests: nothing is flushed before they are entered"),
-                *_smt(decision),
-            ]
-    return [*grounds, *_smt(decision)]
+            what = "guests: nothing is flushed before they are entered"
+            grounds = [Ground(Cause.NEVER, L1tfVerdict.VULNERABLE, what)]
+    return [*grounds, *_smt(decision, guest=guest)]
 
 
 def _flushing(decision: Decision, software: Verdict) -> list[Ground]:
@@ -192,11 +191,14 @@ def _flushing(decision: Decision, software: Verdict) -> list[Ground]:
     return grounds
 
 
-def _smt(decision: Decision) -> list[Ground]:
-    if not decision.smt_active:
-        return []
-    what = "SMT is on: a guest on one thread reads what the other thread leaves in the L1D that both use"
-    return [Ground(Cause.SMT, L1tfVerdict.PARTIAL, what)]
+def _smt(decision: Decision, *, guest: bool) -> list[Ground]:
+    if decision.smt_active:
+        what = "SMT is on: a guest on one thread reads what the other thread leaves in the L1D that both use"
+        return [Ground(Cause.SMT, L1tfVerdict.PARTIAL, what)]
+    if guest:
+        what = "whether two CPUs of this one are threads of one core below cannot be seen here"
+        return [Ground(Cause.SMT_BELOW, L1tfVerdict.UNKNOWN, what)]
+    return []
 
 
 def _together(follows: Sequence[Judged]) -> Judged:
@@ -227,9 +229,10 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
 
 
 def older_than_the_mitigation(kernel: Kernel, release: str) -> bool:
-    """Whether that kernel is certain to have none. One with more than a number in its ``release`` is a distribution's,
-    which keep the number and take over patches: Oracle's 4.14.35-2047.el7uek and SUSE's 4.12.14-122.37 have it."""
-    if kernel.since(4, 19) or not re.fullmatch(r"[0-9.]+(?:-rc[0-9]+)?\+?", release):
+    """Whether that kernel is certain to have none; what old branches took over is not known here. One with more than a
+    number in its ``release`` is a distribution's, which keep the number and take over patches: Oracle's
+    4.14.35-2047.el7uek and SUSE's 4.12.14-122.37 have it."""
+    if kernel.since(4, 19) or not kernel.since(4, 4) or not re.fullmatch(r"[0-9.]+(?:-rc[0-9]+)?\+?", release):
         return False
     return all(kernel.version < since for since in MITIGATED_SINCE if since[:2] == kernel.version[:2])
 
@@ -262,15 +265,29 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
     return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
 
 
-def with_others(host: HostFacts, judged: Judged) -> Judged:
-    """What else runs guests here has, or has not, a flush of its own. None is known on other machines than x86."""
-    others = host.mitigation.others
-    if others.value == () or judged.verdict is L1tfVerdict.NOT_AFFECTED:
+def on_host(host: HostFacts, judged: Judged) -> Judged:
+    """A verdict with what no decision sees: what else runs guests here, and CPUs that are not alike."""
+    if judged.verdict is L1tfVerdict.NOT_AFFECTED:
         return judged
+    return worst([*judged.grounds, *_others(host), *_uneven(host, judged)])
+
+
+def _others(host: HostFacts) -> list[Ground]:
+    """Whether they flush nobody knows. None is known on other machines than x86."""
+    others, machine = host.mitigation.others, host.kernel.machine.value
+    if others.value == () or (others.value is None and machine is not None and not X86.fullmatch(machine)):
+        return []
     if others.value is None:
-        if host.kernel.machine.value is not None and not X86.fullmatch(host.kernel.machine.value):
-            return judged
         what = f"whether another program runs guests could not be read: {others.origin}: {others.why}"
     else:
         what = f"{', '.join(others.value)} runs guests too: whether it flushes cannot be seen here"
-    return worst([*judged.grounds, Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what)])
+    return [Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what)]
+
+
+def _uneven(host: HostFacts, judged: Judged) -> list[Ground]:
+    """The kernel gives the command on all CPUs or on none."""
+    flushes = any(ground.cause in (Cause.ALWAYS, Cause.CONDITIONAL) for ground in judged.grounds)
+    if not flushes or FLUSH_COMMAND not in (host.cpu.uneven.value or ()):
+        return []
+    what = "some CPUs have the flush command and others have not: their microcode differs"
+    return [Ground(Cause.UNEVEN, L1tfVerdict.UNKNOWN, what)]

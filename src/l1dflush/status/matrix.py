@@ -9,7 +9,7 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explanation
-from l1dflush.status.judged import of_decision, with_others
+from l1dflush.status.judged import of_decision, on_host
 from l1dflush.status.model import Cell
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import WRITABLE, Boot
@@ -30,7 +30,7 @@ def cells(host: HostFacts, of: Explanation, lists: Lists, *, software: Verdict) 
                 after = changed(booted, Change(smt=control, writes=(wanted.value,)), lists)
                 decision = after.decision
                 facts, guest = after.explanation.world.facts, host.may_be_guest
-                judged = with_others(host, of_decision(decision, facts, guest=guest, software=software))
+                judged = on_host(host, of_decision(decision, facts, guest=guest, software=software))
                 same = (now.l1tf, now.mode, now.smt_active) == (boot, decision.mode, decision.smt_active)
                 yield Cell(
                     l1tf=boot,

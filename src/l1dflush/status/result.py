@@ -17,7 +17,7 @@ from l1dflush.status.advice import advise
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explained, Explanation, explain
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import Judged, judge, of_decision, with_others
+from l1dflush.status.judged import Judged, judge, of_decision, on_host
 from l1dflush.status.model import (
     AdviceInfo,
     DifferenceInfo,
@@ -82,7 +82,7 @@ def outcome(host: HostFacts, explanation: Explanation, *, software: Verdict, ass
     """What follows from one explanation of ``host``; ``assumed``: name what it takes for granted."""
     decision = explanation.decision
     judged = of_decision(decision, explanation.world.facts, guest=host.may_be_guest, software=software)
-    judged = with_others(host, judged)
+    judged = on_host(host, judged)
     return Outcome(
         verdict=judged.verdict,
         sysfs=decision.sysfs,
@@ -127,6 +127,7 @@ def fact_infos(host: HostFacts) -> list[FactInfo]:
         ("hypervisor below", cpu.hypervisor, lambda value: value or "none"),
         ("bug flag l1tf", cpu.bugs.map(lambda bugs: "l1tf" in bugs), _yes),
         ("flush command", cpu.flush_command, _yes),
+        ("flags not on all CPUs", cpu.uneven, lambda flags: " ".join(sorted(flags)) or "none"),
         ("ARCH_CAPABILITIES", cpu.arch_capabilities, bits),
         ("VMX", cpu.vmx, _yes),
         ("EPT offered", cpu.ept, _yes),

@@ -55,6 +55,7 @@ def cpu_says(files: HostFiles, registers: Registers) -> CpuSays:
     return CpuSays(
         signature=_found(first, described_signature, "vendor, family and model are not in it"),
         flags=flags,
+        uneven=_found(whole, _uneven, "it has no line 'flags'"),
         bugs=_found(first, lambda said: _words(said, "bugs"), "it has no line 'bugs'"),
         microcode=_found(whole, _microcode, "it has no line 'microcode'"),
         hypervisor=_hypervisor(files, flags, registers),
@@ -84,6 +85,14 @@ def _flags(first: Fact[dict[str, str]]) -> Fact[frozenset[str]]:
     """Other machines than x86 call them features."""
     found = _found(first, lambda said: _words(said, "flags"), "")
     return found if found.known else _found(first, lambda said: _words(said, "Features"), "it has no line 'flags'")
+
+
+def _uneven(said: str) -> frozenset[str] | None:
+    lines = (line.partition(":") for line in said.split("\n"))
+    # As a rule all are the same text, and there may be hundreds.
+    texts = {value for name, _, value in lines if name.strip() in ("flags", "Features")}
+    sets = [frozenset(text.split()) for text in texts]
+    return frozenset.union(*sets) - frozenset.intersection(*sets) if sets else None
 
 
 def _microcode(said: str) -> tuple[str, ...] | None:
@@ -189,12 +198,13 @@ def _threads(files: HostFiles, first: Fact[dict[str, str]]) -> Fact[int]:
     control = text_fact(files, SMT_CONTROL)
     if control.value == "notsupported":
         return Fact(1, SMT_CONTROL)
-    if control.value in ("off", "forceoff"):
-        return Fact(2, f"{SMT_CONTROL}: {control.value}, and no x86 CPU with L1TF has more than 2")
-    return first_known(
+    found = first_known(
         lambda: understood(text_fact(files, _SIBLINGS), _listed, "list of CPUs"),
         lambda: _found(first, _per_core, "siblings and cpu cores are not in it"),
     )
+    if control.value in ("on", "off", "forceoff") and (found.value or 1) < 2:
+        return Fact(2, f"{SMT_CONTROL}: {control.value}, and no x86 CPU with L1TF has more than 2")
+    return found
 
 
 def _listed(said: str) -> int | None:

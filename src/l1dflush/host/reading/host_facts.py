@@ -38,14 +38,16 @@ class KernelSays:
 class CpuSays:
     """The first CPU.
 
-    ``flags`` and ``bugs`` as ``/proc/cpuinfo`` has them. ``microcode``: the revisions of all CPUs, in order, each
-    once. ``hypervisor``: the name of the one below, empty if there is none. ``flush_command``: CPUID.7.0:EDX[28] as
-    far as the kernel uses it. ``arch_capabilities``: MSR 10AH, 0 where CPUID says that there is none. ``vmx``, ``ept``:
-    offered by CPU and firmware. ``threads``: per core, as the kernel counts them. ``l1d``: the L1 data cache.
+    ``flags`` and ``bugs`` as ``/proc/cpuinfo`` has them; ``uneven``: flags that some CPUs have and others have not.
+    ``microcode``: the revisions of all CPUs, in order, each once. ``hypervisor``: the name of the one below, empty if
+    there is none. ``flush_command``: CPUID.7.0:EDX[28] as far as the kernel uses it. ``arch_capabilities``: MSR 10AH, 0
+    where CPUID says that there is none. ``vmx``, ``ept``: offered by CPU and firmware. ``threads``: per core, as the
+    kernel counts them. ``l1d``: the L1 data cache.
     """
 
     signature: Fact[Signature]
     flags: Fact[frozenset[str]]
+    uneven: Fact[frozenset[str]]
     bugs: Fact[frozenset[str]]
     microcode: Fact[tuple[str, ...]]
     hypervisor: Fact[str]

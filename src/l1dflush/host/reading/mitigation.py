@@ -176,6 +176,10 @@ def _others(files: HostFiles) -> Fact[tuple[str, ...]]:
             return Fact.unknown(_MODULES, module.why)
         if module.value:
             found.append(name)
-    if text_fact(files, "/sys/hypervisor/type").value == "xen" and "control_d" in (text_fact(files, _XEN).value or ""):
-        found.append("xen")
+    if text_fact(files, "/sys/hypervisor/type").value == "xen":
+        capabilities = text_fact(files, _XEN)
+        if capabilities.value is None:
+            return Fact.unknown(_XEN, capabilities.why)
+        if "control_d" in capabilities.value:
+            found.append("xen")
     return Fact(tuple(found), f"{_MODULES}, {_XEN}")
