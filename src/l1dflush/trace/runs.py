@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import sub
 
-from l1dflush.trace.model import Event
+from l1dflush.trace.model import Arena, Event, Kind
 
 # The longest group of events that is recognised as repeating: the body of an unoptimised loop.
 LONGEST_PERIOD = 16
@@ -38,48 +39,72 @@ def fold(events: Sequence[Event]) -> list[FoldedRun]:
     A run goes on as long as kind, instruction, memory and size stay the same and the offset grows by the same
     step; so does a group of up to :data:`LONGEST_PERIOD` events that repeats itself at least three times.
     """
+    kinds = _kinds(events)
+    offsets = [event.offset for event in events]
     runs: list[FoldedRun] = []
     at = 0
     while at < len(events):
-        period, count = _best(events, at)
-        for index in range(period):
-            event = events[at + index]
-            step = events[at + period + index].offset - event.offset if count > 1 else 0
-            runs.append(FoldedRun(event, count, step, at))
+        period, count = _best(kinds, offsets, at)
+        for index in range(at, at + period):
+            step = offsets[index + period] - offsets[index] if count > 1 else 0
+            runs.append(FoldedRun(events[index], count, step, at))
         at += period * count
     return runs
 
 
-def _best(events: Sequence[Event], at: int) -> tuple[int, int]:
+def _kinds(events: Sequence[Event]) -> list[int]:
+    """A number per event: equal where kind, instruction, memory and size are."""
+    # Traces are long and have few memories, whose hash takes long: each is asked for it once.
+    arenas: dict[Arena | None, int] = {}
+    numbers: dict[int, int] = {}
+    known: dict[tuple[Kind, str, int, int], int] = {}
+    kinds: list[int] = []
+    for kind, _, detail, arena, _, size in events:
+        number = numbers.get(id(arena))
+        if number is None:
+            number = numbers[id(arena)] = arenas.setdefault(arena, len(arenas))
+        kinds.append(known.setdefault((kind, detail, number, size), len(known)))
+    return kinds
+
+
+def _best(kinds: list[int], offsets: list[int], at: int) -> tuple[int, int]:
     """The period and the number of repetitions that cover the most events from ``at`` on."""
-    plain = _repetitions(events, at, 1)
+    plain = _plain_repetitions(kinds, offsets, at)
     best = (1, plain)
     if plain > LONGEST_PERIOD:
         return best
-    for period in range(2, LONGEST_PERIOD + 1):
-        count = _repetitions(events, at, period)
+    kind = kinds[at]
+    for period in range(2, min(LONGEST_PERIOD, (len(kinds) - at) // 3) + 1):
+        if kinds[at + period] != kind:
+            continue
+        count = _repetitions(kinds, offsets, at, period)
         # A plain run is easier to read: a longer period has to explain much more.
         if count >= 3 and count * period > max(best[0] * best[1], 2 * plain):
             best = (period, count)
     return best
 
 
-def _repetitions(events: Sequence[Event], at: int, period: int) -> int:
-    count = 1
-    total = len(events)
+def _plain_repetitions(kinds: list[int], offsets: list[int], at: int) -> int:
+    """How many events from ``at`` on are of one kind and a constant step apart."""
+    end = at + 1
+    if end == len(kinds):
+        return 1
+    kind, step = kinds[at], offsets[end] - offsets[at]
+    while end < len(kinds) and kinds[end] == kind and offsets[end] - offsets[end - 1] == step:
+        end += 1
+    return end - at
+
+
+def _repetitions(kinds: list[int], offsets: list[int], at: int, period: int) -> int:
+    """How often the ``period`` events from ``at`` on come one after the other, each a constant step on."""
+    group = kinds[at : at + period]
+    steps = list(map(sub, offsets[at + period : at + 2 * period], offsets[at : at + period]))
+    count, total = 1, len(kinds)
     while at + (count + 1) * period <= total:
-        base = at + (count - 1) * period
-        if not all(_alike(events[base + i], events[base + period + i]) for i in range(period)):
+        base = at + count * period
+        if kinds[base : base + period] != group:
             break
-        if count > 1 and any(
-            events[base + period + i].offset - events[base + i].offset
-            != events[at + period + i].offset - events[at + i].offset
-            for i in range(period)
-        ):
+        if count > 1 and list(map(sub, offsets[base : base + period], offsets[base - period : base])) != steps:
             break
         count += 1
     return count
-
-
-def _alike(one: Event, other: Event) -> bool:
-    return one.kind is other.kind and one.detail == other.detail and one.arena == other.arena and one.size == other.size

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -100,9 +101,10 @@ def flush_step(page: int) -> int:
     return page * PAGE | _core.FLUSH_PAGE
 
 
-def measured_sets(control_set: int) -> list[int]:
+@cache
+def measured_sets(control_set: int) -> tuple[int, ...]:
     """All sets but those that hold what the probe itself touches."""
-    return [s for s in range(SETS) if not control_set <= s < control_set + _core.CONTROL_SETS]
+    return tuple(s for s in range(SETS) if not control_set <= s < control_set + _core.CONTROL_SETS)
 
 
 def link(region: Region, pages: Iterable[int], control_set: int, seed: int = 1) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 # Of the normal distribution, one-sided, at 0.95.
@@ -28,15 +32,16 @@ def upper_bound(seen: int, trials: int) -> float:
 
 def chance_of_at_most(seen: int, trials: int, p: float = 0.5) -> float:
     """That at most ``seen`` of ``trials`` come true, each with probability ``p`` (between 0 and 1)."""
-    logs = (
-        math.lgamma(trials + 1)
-        - math.lgamma(i + 1)
-        - math.lgamma(trials - i + 1)
-        + i * math.log(p)
-        + (trials - i) * math.log1p(-p)
-        for i in range(seen + 1)
-    )
-    return math.fsum(math.exp(log) for log in logs)
+    number = np.arange(seen + 1)
+    logs = _log_choices(seen, trials) + number * math.log(p) + (trials - number) * math.log1p(-p)
+    return float(np.exp(logs).sum())
+
+
+@lru_cache(maxsize=8)
+def _log_choices(most: int, trials: int) -> NDArray[np.float64]:
+    """Of how many ways there are to choose 0, 1, ... ``most`` of ``trials``, the logarithms."""
+    all_of_them = math.lgamma(trials + 1)
+    return np.array([all_of_them - math.lgamma(i + 1) - math.lgamma(trials - i + 1) for i in range(most + 1)])
 
 
 def mean_bounds(mean: float, error: float) -> tuple[float, float]:
