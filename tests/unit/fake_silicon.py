@@ -9,11 +9,11 @@ probe itself touches in its control sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
@@ -93,25 +93,25 @@ class FakeRegion:
         """As the core's, and with its order: prepare, fill, then page by page the timed ones."""
         assert len(prepare) == len(timed) == len(flush)
         assert len(steps) == prepare.sum() + timed.sum()
-        play = _Play(self._cache, self.disturbance.aliases)
-        program = steps.tolist()
-        at = visit = 0
+        play = _Play(self._cache)
+        pages = (steps // PAGE).tolist()
+        controls = {page: play.part([page * PAGE + control_set * LINE]) for page in sorted(set(pages))}
+        parts = {step: self._part(play, step) for step in sorted(set(steps.tolist()))}
+        program = [parts[step] for step in steps.tolist()]
+        # Before each timed visit, what the probe itself touches of that page.
+        watched = [part for page, step in zip(pages, program, strict=True) for part in (controls[page], step)]
+        fills = {size: play.part(self._read(_lines(flush_from, size))) for size in sorted(set(flush.tolist())) if size}
+        at = 0
         for before, count, size in zip(prepare.tolist(), timed.tolist(), flush.tolist(), strict=True):
             assert before + count <= _core.MOST_STEPS and count <= _core.MOST_TIMED
-            own = self._own(control_set)
-            play.access(own)
-            for step in program[at : at + before]:
-                self._step(play, step, -1)
-            if size:
-                play.access(self._read(np.arange(flush_from, flush_from + size, LINE, dtype=np.uint64)))
-            for step in program[at + before : at + before + count]:
-                play.access(np.array([step // PAGE * PAGE + control_set * LINE], dtype=np.uint64))
-                self._step(play, step, visit)
-                visit += 1
-            play.access(own)
-            at += before + count
+            own = play.part(self._own(control_set))
+            behind = at + before + count
+            play.access([own, *program[at : at + before], *([fills[size]] if size else [])])
+            play.timed(watched[2 * (at + before) : 2 * behind])
+            play.access([own])
+            at = behind
             self._count()
-        hits, misses = play.counts(visit)
+        hits, misses = play.counts()
         ticks = self._ticks(hits * self.hit + misses * self.miss, hits + misses)
         moved = self._chance.random(len(prepare)) < self.disturbance.moved
         # Another CPU's L1D has none of it, and its counter may be another as well.
@@ -139,14 +139,15 @@ class FakeRegion:
         if self.most_trials is not None and self.trials > self.most_trials:
             raise self.stop or KeyboardInterrupt
 
-    def _step(self, play: _Play, step: int, visit: int) -> None:
+    def _part(self, play: _Play, step: int) -> int:
+        """What a step does, for ``play``."""
         if step & _core.FLUSH_PAGE:
-            play.clflush(range(step ^ _core.FLUSH_PAGE, (step ^ _core.FLUSH_PAGE) + PAGE, LINE))
-            return
+            return play.part([], flushed=_lines(step ^ _core.FLUSH_PAGE, PAGE).tolist())
         lines = self._chains.get(step)
         if lines is None:
             lines = self._chains[step] = self._read(self._followed(step))
-        play.access(lines, visit, step // PAGE)
+        others = [other for pair in self.disturbance.aliases if step // PAGE in pair for other in pair - {step // PAGE}]
+        return play.part(lines, flushed=[other * PAGE + int(line) % PAGE for other in others for line in lines])
 
     def _followed(self, step: int) -> NDArray[np.uint64]:
         nodes = [step]
@@ -183,49 +184,71 @@ class FakeRegion:
         return np.asarray(np.floor((phase + ticks) / there.step) * there.step, dtype=np.uint32)
 
 
+def _lines(start: int, size: int) -> NDArray[np.uint64]:
+    return np.arange(start, start + size, LINE, dtype=np.uint64)
+
+
 class _Play:
-    """Accesses in order, as many as possible at once."""
+    """Accesses in order, as many as possible at once. What is accessed often is a part, made once."""
 
-    def __init__(self, cache: Simulator, aliases: frozenset[frozenset[int]]) -> None:
+    def __init__(self, cache: Simulator) -> None:
         self._cache = cache
-        self._others = {page: next(iter(pair - {page})) for pair in aliases for page in pair}
         self._parts: list[NDArray[np.uint64]] = []
+        self._flushed: dict[int, list[int]] = {}
+        self._order: list[int] = []
+        # Of each in the order, which timed visit it is, or -1.
         self._visits: list[int] = []
-        self._hits: list[NDArray[np.int64]] = []
-        self._misses: list[NDArray[np.int64]] = []
+        self._timed = 0
 
-    def access(self, addresses: NDArray[np.uint64], visit: int = -1, page: int = -1) -> None:
-        other = self._others.get(page)
-        if other is not None:
-            self.clflush([other * PAGE + int(address) % PAGE for address in addresses])
-        self._parts.append(addresses)
-        self._visits.append(visit)
+    def part(self, addresses: ArrayLike, flushed: Sequence[int] = ()) -> int:
+        """The number of a part: lines that are flushed, and then accesses."""
+        number = len(self._parts)
+        self._parts.append(np.asarray(addresses, dtype=np.uint64))
+        if flushed:
+            self._flushed[number] = list(flushed)
+        return number
 
-    def clflush(self, addresses: Iterable[int]) -> None:
-        self._do()
-        for address in addresses:
-            self._cache.flush_line(address)
+    def access(self, parts: Sequence[int]) -> None:
+        self._order += parts
+        self._visits += [-1] * len(parts)
 
-    def counts(self, visits: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Hits and misses of each timed visit."""
-        self._do()
-        hits, misses = np.concatenate(self._hits), np.concatenate(self._misses)
+    def timed(self, parts: Sequence[int]) -> None:
+        """Every second part is a timed visit."""
+        self._order += parts
+        for visit in range(self._timed, self._timed + len(parts) // 2):
+            self._visits += (-1, visit)
+        self._timed += len(parts) // 2
+
+    def counts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Plays it all. Hits and misses of each timed visit."""
+        sizes = np.array([len(part) for part in self._parts])
+        order = np.array(self._order)
+        lengths = sizes[order]
+        ends = np.cumsum(lengths)
+        begins = ends - lengths
+        within = np.arange(lengths.sum()) - np.repeat(begins, lengths)
+        addresses = np.concatenate(self._parts)[np.repeat((np.cumsum(sizes) - sizes)[order], lengths) + within]
+        each: list[NDArray[np.bool_]] = []
+        done = 0
+        for at in np.flatnonzero(np.isin(order, list(self._flushed))).tolist():
+            done = self._do(addresses, done, int(begins[at]), each)
+            for line in self._flushed[self._order[at]]:
+                self._cache.flush_line(line)
+        self._do(addresses, done, len(addresses), each)
+        hit = np.concatenate(each)
+        visits = np.repeat(self._visits, lengths)
+        counts = (visits >= 0) & (addresses & np.uint64(1) == 0)
         return (
-            np.bincount(hits, minlength=visits).astype(np.float64),
-            np.bincount(misses, minlength=visits).astype(np.float64),
+            np.bincount(visits[counts & hit], minlength=self._timed).astype(np.float64),
+            np.bincount(visits[counts & ~hit], minlength=self._timed).astype(np.float64),
         )
 
-    def _do(self) -> None:
-        if not self._parts:
-            return
-        addresses = np.concatenate(self._parts)
-        visits = np.repeat(self._visits, [len(part) for part in self._parts])
-        each = self._cache.access(addresses, each=True).each
-        assert each is not None
-        counts = (visits >= 0) & (addresses & np.uint64(1) == 0)
-        self._hits.append(visits[counts & each])
-        self._misses.append(visits[counts & ~each])
-        self._parts, self._visits = [], []
+    def _do(self, addresses: NDArray[np.uint64], begin: int, end: int, each: list[NDArray[np.bool_]]) -> int:
+        if end > begin:
+            hit = self._cache.access(addresses[begin:end], each=True).each
+            assert hit is not None
+            each.append(hit)
+        return end
 
 
 class FakeSilicon(Silicon):

@@ -6,8 +6,8 @@ Only for very small words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from l1dflush.cache.policies import all_states, get_policy
@@ -75,79 +75,104 @@ def contents(ways: int, lines: tuple[int | None, ...]) -> Iterator[Content]:
                 yield (*rest, line)
 
 
-def starts(name: str, ways: int, word: Word, start: Start) -> Iterator[Run]:
+def starts(name: str, ways: int, word: Word, start: Start, counted: bool = True) -> Iterator[Run]:
     lines: tuple[int | None, ...] = tuple(sorted({line for line, _ in word})) if not start.cold else ()
     if start.invalidations:
         for state, valid in states_with_validity(name, ways):
             for held in contents(sum(valid), lines):
                 values = iter(held)
                 content = tuple(next(values) if one else INVALID for one in valid)
-                yield Run(state, content, sum(x not in (OLD, INVALID) for x in content), 0, 0)
+                yield Run(state, content, cached_in(content) if counted else 0, 0, 0)
         return
     if start.base is Base.ANY_INVALID:
         lines = (*lines, INVALID)
     for content in contents(ways, lines):
+        cached = cached_in(content) if counted else 0
         for state in start_states(name, ways):
-            yield Run(state, content, sum(line not in (OLD, INVALID) for line in content), 0, 0)
+            yield Run(state, content, cached, 0, 0)
 
 
-def placed(policy: Policy, run: Run, line: int) -> Iterator[Run]:
+def cached_in(content: Content) -> int:
+    """How many lines of the word are cached."""
+    return sum(line not in (OLD, INVALID) for line in content)
+
+
+class Rules:
+    """A policy whose answers are kept: the same state is asked about with every content."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.hits = cache(policy.hits)
+        self.misses = cache(policy.misses)
+        self.fills = cache(policy.fills)
+        self.invalid_way = policy.invalid_way
+
+
+@lru_cache(maxsize=64)
+def rules(name: str, ways: int) -> Rules:
+    return Rules(get_policy(name, ways))
+
+
+def placed(policy: Rules, run: Run, line: int) -> Iterator[Run]:
     """A miss brings ``line`` in."""
-    invalid = [way for way, held in enumerate(run.content) if held is INVALID]
+    content = run.content
+    invalid = [way for way, held in enumerate(content) if held is INVALID] if INVALID in content else []
     for choice in policy.fills(run.state, policy.invalid_way(invalid)) if invalid else policy.misses(run.state):
-        content = (*run.content[: choice.way], line, *run.content[choice.way + 1 :])
-        yield run._replace(state=choice.state, content=content)
+        after = (*content[: choice.way], line, *content[choice.way + 1 :])
+        yield Run(choice.state, after, run.cached, run.hits, run.touches)
 
 
-def touched(policy: Policy, run: Run, lines: tuple[int, ...]) -> Iterator[Run]:
+def touched(policy: Rules, run: Run, lines: tuple[int, ...]) -> Iterator[Run]:
     """Somebody else's access: a hit on any valid way, or a miss of anything but an old line."""
     more = run._replace(touches=run.touches + 1)
     for way, held in enumerate(run.content):
         if held is not INVALID:
             for state in policy.hits(run.state, way):
-                yield more._replace(state=state)
+                yield Run(state, run.content, run.cached, run.hits, more.touches)
     for line in (FOREIGN, *lines):
         if line == FOREIGN or line not in run.content:
             yield from placed(policy, more, line)
 
 
-def done(policy: Policy, run: Run, line: int, kind: ItemKind) -> Iterator[Run]:
+def done(policy: Rules, run: Run, line: int, kind: ItemKind, counted: bool) -> Iterator[Run]:
     if kind is ItemKind.OPTIONAL:
         yield run
+    content = run.content
     if kind is ItemKind.FLUSH:
-        yield run._replace(content=tuple(INVALID if held == line else held for held in run.content))
-    elif line in run.content:
-        for state in policy.hits(run.state, run.content.index(line)):
-            yield run._replace(state=state, hits=run.hits + 1)
+        yield run._replace(content=tuple(INVALID if held == line else held for held in content))
+    elif line in content:
+        for state in policy.hits(run.state, content.index(line)):
+            yield Run(state, content, run.cached, run.hits + counted, run.touches)
     else:
         yield from placed(policy, run, line)
 
 
-def runs(name: str, ways: int, word: Word, conditions: Conditions = ALL_WAYS_VALID) -> set[Run]:
-    """The ends of all runs."""
-    policy = get_policy(name, ways)
+def runs(name: str, ways: int, word: Word, conditions: Conditions, counted: bool = True) -> set[Run]:
+    """The ends of all runs that leave an old line. Not ``counted``: the numbers of lines cached and of hits stay 0."""
+    policy = rules(name, ways)
     lines = tuple(sorted({line for line, _ in word}))
-    layer = set(starts(name, ways, word, conditions.start))
+
+    def kept(some: Iterable[Run]) -> set[Run]:
+        # Nothing brings an old line back.
+        return {run for run in some if OLD in run.content}
+
+    layer = kept(starts(name, ways, word, conditions.start, counted))
     for line, kind in word:
         for _ in range(conditions.touches):
-            layer |= {
+            layer |= kept(
                 after for run in layer if run.touches < conditions.touches for after in touched(policy, run, lines)
-            }
-        layer = {after for run in layer for after in done(policy, run, line, kind)}
+            )
+        layer = kept(after for run in layer for after in done(policy, run, line, kind, counted))
     return layer
 
 
 def most_left(name: str, ways: int, word: Word, conditions: Conditions = ALL_WAYS_VALID) -> int:
-    return max(run.content.count(OLD) for run in runs(name, ways, word, conditions))
+    left = (run.content.count(OLD) for run in runs(name, ways, word, conditions, counted=False))
+    return max(left, default=0)
 
 
 def smallest(name: str, ways: int, word: Word, conditions: Conditions = ALL_WAYS_VALID) -> tuple[int, int, int] | None:
     """Fewest cached, then fewest hits, then most left, of the runs that leave something."""
-    found = [
-        (run.cached, run.hits, -run.content.count(OLD))
-        for run in runs(name, ways, word, conditions)
-        if OLD in run.content
-    ]
+    found = [(run.cached, run.hits, -run.content.count(OLD)) for run in runs(name, ways, word, conditions)]
     if not found:
         return None
     cached, hits, left = min(found)
