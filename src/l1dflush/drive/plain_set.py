@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from l1dflush.cache.policies import Policy, State
@@ -48,7 +49,7 @@ class PlainSet:
 
         Raises UndecidedError where the policy leaves a choice, ValueError for a fill that it does not know.
         """
-        if act == FLUSH_EVERYTHING:
+        if act.flush and act.line == EVERY:
             self.content = [None] * len(self.content)
             return None
         way = self.content.index(act.line) if act.line in self.content else None
@@ -57,7 +58,7 @@ class PlainSet:
                 self.content[way] = None
             return None
         if way is not None:
-            self.state = only(self.policy.hits(self.state, way), self.policy)
+            self.state = _hit(self.policy, self.state, way)
             return True
         way, self.state = missed(self.policy, self.state, self.invalid)
         self.content[way] = act.line
@@ -87,13 +88,24 @@ class PlainSet:
 
 def missed(policy: Policy, state: State, invalid: Sequence[int]) -> tuple[int, State]:
     """The way that a miss fills, and the state after it. Raises as :meth:`PlainSet.act`."""
-    choices = policy.fills(state, policy.invalid_way(invalid)) if invalid else policy.misses(state)
+    return _missed(policy, state, policy.invalid_way(invalid) if invalid else None)
+
+
+# Many sets are played at once, and soon most of them are in few states.
+@lru_cache(maxsize=1 << 14)
+def _missed(policy: Policy, state: State, invalid: int | None) -> tuple[int, State]:
+    choices = policy.misses(state) if invalid is None else policy.fills(state, invalid)
     return only(tuple((choice.way, choice.state) for choice in choices), policy)
+
+
+@lru_cache(maxsize=1 << 14)
+def _hit(policy: Policy, state: State, way: int) -> State:
+    return only(policy.hits(state, way), policy)
 
 
 def only(choices: Sequence[_T], policy: Policy) -> _T:
     """The one thing that can happen. Raises UndecidedError where there are several."""
-    if any(choice != choices[0] for choice in choices):
+    if len(choices) > 1 and any(choice != choices[0] for choice in choices):
         raise UndecidedError(
             "not-drivable", f"{policy.name} leaves choices, so that no accesses lead to one certain state"
         )

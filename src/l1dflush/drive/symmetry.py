@@ -7,6 +7,9 @@ when an automaton is made minimal (Moore, 1956): all states are taken to be alik
 
 from __future__ import annotations
 
+from functools import cache
+from typing import cast
+
 from l1dflush.cache.policies import Policy, State
 from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.cache.policy.model import Symmetric
@@ -18,13 +21,19 @@ _machines: dict[MachinePolicy, Symmetric | None] = {}
 
 def symmetry(policy: Policy) -> Symmetric | None:
     """Where ways stand in each state; None if nothing is known about it."""
-    if isinstance(policy, Symmetric):
-        return policy
+    if _says_so(type(policy)):
+        return cast(Symmetric, policy)
     if not isinstance(policy, MachinePolicy):
         return None
     if policy not in _machines:
         _machines[policy] = _of_machine(policy)
     return _machines[policy]
+
+
+@cache
+def _says_so(kind: type) -> bool:
+    # Looking a protocol up takes longer than all that is done with the answer.
+    return issubclass(kind, Symmetric)
 
 
 class _Found:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import sub
 
-from l1dflush.trace.model import Arena, Event, Kind
+from l1dflush.trace.model import Arena, Event
 
 # The longest group of events that is recognised as repeating: the body of an unoptimised loop.
 LONGEST_PERIOD = 16
@@ -54,16 +54,16 @@ def fold(events: Sequence[Event]) -> list[FoldedRun]:
 
 def _kinds(events: Sequence[Event]) -> list[int]:
     """A number per event: equal where kind, instruction, memory and size are."""
-    # Traces are long and have few memories, whose hash takes long: each is asked for it once.
+    # Traces are long, and the hashes of memories and of enumerations take long: they are asked for as seldom as can be.
     arenas: dict[Arena | None, int] = {}
     numbers: dict[int, int] = {}
-    known: dict[tuple[Kind, str, int, int], int] = {}
+    known: dict[tuple[int, str, int, int], int] = {}
     kinds: list[int] = []
     for kind, _, detail, arena, _, size in events:
         number = numbers.get(id(arena))
         if number is None:
             number = numbers[id(arena)] = arenas.setdefault(arena, len(arenas))
-        kinds.append(known.setdefault((kind, detail, number, size), len(known)))
+        kinds.append(known.setdefault((id(kind), detail, number, size), len(known)))
     return kinds
 
 

@@ -60,7 +60,9 @@ def mark(ways: int, *marked: int) -> tuple[str, ...]:
 
 
 class Policy(Protocol):
-    """A replacement policy at a fixed number of ways."""
+    """A replacement policy at a fixed number of ways. It never changes, and can be a key."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def name(self) -> str:
