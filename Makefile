@@ -6,13 +6,17 @@ STAMP  := $(VENV)/.installed
 # What the installed package is made of: a change in any of these rebuilds it.
 INPUTS := pyproject.toml CMakeLists.txt $(shell find core src -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: verify test fuzz lint golden benchmark clean
+.PHONY: verify test thorough fuzz lint golden benchmark clean
 
 verify: $(STAMP)
 	@$(BIN)/l1dflush verify
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# The same tests with more examples of each kind, which takes about twice as long.
+thorough: $(STAMP)
+	L1DFLUSH_THOROUGH=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Damaged inputs, many and new ones each time; what fails says its seed. FUZZ_INPUTS and FUZZ_SEED choose others.
 FUZZ_INPUTS ?= 100000

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
 from made_results import counterexample_with, everything, refuted_with, result_with, row_with
 
 from l1dflush.verdict.model import CounterexampleInfo, Row, VerifyResult
+
+
+def pytest_configure() -> None:
+    # A shell starts what is in the background with Ctrl-C ignored, and so would be what the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,6 @@
-"""How much is fuzzed: L1DFLUSH_FUZZ_INPUTS in all (2,000 if not set), begun at L1DFLUSH_FUZZ_SEED (0).
+"""How much is fuzzed: L1DFLUSH_FUZZ_INPUTS in all, begun at L1DFLUSH_FUZZ_SEED (0).
+
+If not set, that is 1,000, and 2,000 with L1DFLUSH_THOROUGH=1.
 
 The same seed gives the same inputs. ``make fuzz`` takes 100,000 from a new seed and prints it.
 """
@@ -11,13 +13,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+from thorough import examples
 
-INPUTS = int(os.environ.get("L1DFLUSH_FUZZ_INPUTS", "2000"))
+INPUTS = int(os.environ.get("L1DFLUSH_FUZZ_INPUTS", examples(1000, 2000)))
 SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
 # Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
 SHARES = {"objects": 31, "modules": 48, "compressed": 8, "assembly": 8, "patches": 2, "c": 3}
 # Inputs of one test: few enough that the tests of a long run can be spread.
-SHARD = 500
+SHARD = 250
 _PROPERTY = "fuzz"
 
 

@@ -40,12 +40,12 @@ codes = st.one_of(
 
 
 def check(routine: object) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     try:
         trace(routine, TraceOptions(max_seconds=0.2, max_instructions=20_000, max_paths=16))  # type: ignore[arg-type]
     except (InputError, UndecidedError) as error:
         assert str(error).isprintable()
-    assert time.monotonic() - start < 1.5
+    assert time.process_time() - start < 1.5
 
 
 @bounded
@@ -83,8 +83,8 @@ def test_a_walk_in_huge_steps(tmp_path: Path) -> None:
     text = "mov $30,%ecx; 1: movzbl (%rdi),%eax; add $0x3fffc40,%rdi; dec %ecx; jnz 1b; ret"
     path = tmp_path / "steps.o"
     path.write_bytes(programs.elf(f".globl flush\n.type flush,@function\nflush: {text}"))
-    start = time.monotonic()
+    start = time.process_time()
     result = verify(str(path), VerifyOptions(cpus=("haswell",)))
-    assert time.monotonic() - start < 2  # a tenth of a second where nothing else runs
+    assert time.process_time() - start < 2  # a tenth of a second where nothing else runs
     (found,) = [f.message for f in result.findings if f.id == "skipped-line"]
     assert found == "the walk goes in steps of 67107904 bytes: 1048560 of 1048561 lines are left out"

@@ -22,7 +22,7 @@ from l1dflush.routine.object_file import ObjectData, link_images, load_image, ro
 from l1dflush.routine.toolchain import assemble, compile_c
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
-BOUNDED = settings(max_examples=400, deadline=2000, suppress_health_check=list(HealthCheck), derandomize=True)
+BOUNDED = settings(max_examples=400, deadline=20_000, suppress_health_check=list(HealthCheck), derandomize=True)
 ORIGIN = Origin(OriginKind.OBJECT, "x.o")
 TEXT = b"""
     .globl l1d_flush
@@ -216,9 +216,9 @@ HUGE = b"\xff" * 8 + b"\x7f"
     ],
 )
 def test_line_tables_made_to_take_long(unit: bytes) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     decode(unit, 64, STRINGS)
-    assert time.monotonic() - start < 8  # under three where nothing else runs
+    assert time.process_time() - start < 8  # under three where nothing else runs
 
 
 @pytest.mark.parametrize(
@@ -234,9 +234,9 @@ def test_line_tables_made_to_take_long(unit: bytes) -> None:
 )
 def test_line_sections_made_to_take_long(content: bytes) -> None:
     data = with_line_table(content)
-    start = time.monotonic()
+    start = time.process_time()
     assert not list(load_image(data, where="x.o").lines)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_only_so_much_is_decoded() -> None:
@@ -312,9 +312,9 @@ def symbols(count: int, name: int) -> bytes:
 )
 def test_files_made_to_take_long(data: object) -> None:
     content = data()  # type: ignore[operator]
-    start = time.monotonic()
+    start = time.process_time()
     survives(content, alone=True)
-    assert time.monotonic() - start < 5  # under two where nothing else runs
+    assert time.process_time() - start < 5  # under two where nothing else runs
 
 
 def overlapping(count: int, size: int) -> bytes:

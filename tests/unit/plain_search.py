@@ -105,6 +105,7 @@ class Rules:
         self.misses = cache(policy.misses)
         self.fills = cache(policy.fills)
         self.invalid_way = policy.invalid_way
+        self.empty = policy.empty
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,12 @@ Shares nothing with the prover but the plain policies. Only for very few ways an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from plain_search import contents, start_states
+from plain_search import Rules, contents, rules, start_states
 
-from l1dflush.cache.policies import Policy, State, get_policy
+from l1dflush.cache.policies import State
 from l1dflush.proof.prover import ItemKind, Word
 
 OLD, FOREIGN, INVALID = -1, -2, None
@@ -30,16 +31,19 @@ class Plain:
     touches: int = 0
     # Of each turn the words that it may be; None: one after the other.
     choices: tuple[tuple[int, ...], ...] | None = None
+    # What was found already: where a word leads from a set, and what others make of one.
+    ends: dict[tuple[Set, int], set[Set]] = field(default_factory=dict, compare=False)
+    reached: dict[Set, set[Set]] = field(default_factory=dict, compare=False)
 
     @property
     def turns(self) -> tuple[tuple[int, ...], ...]:
         return self.choices or tuple((number,) for number in range(len(self.words)))
 
     @property
-    def policy(self) -> Policy:
-        return get_policy(self.name, self.ways)
+    def policy(self) -> Rules:
+        return rules(self.name, self.ways)
 
-    @property
+    @cached_property
     def lines(self) -> tuple[int, ...]:
         return tuple(sorted({line for word in self.words for line, _ in word} | self.own))
 
@@ -120,7 +124,10 @@ class Plain:
         """The states before the next word, and the most that is left at the end of this one."""
         ends: set[Set] = set()
         for start in before:
-            ends |= self.played(start, self.words[number])
+            # The sets of one round are those of another.
+            if (start, number) not in self.ends:
+                self.ends[start, number] = self.played(start, self.words[number])
+            ends |= self.ends[start, number]
         most = max((sum(held == OLD for held in content) for _, content in ends), default=0)
         return self.closed({(s, tuple(OLD if held == FOREIGN else held for held in c)) for s, c in ends}), most
 
@@ -173,7 +180,10 @@ class Plain:
         found = set(sets)
         work = list(sets)
         while work:
-            for following in self.others(work.pop()):
+            here = work.pop()
+            if here not in self.reached:
+                self.reached[here] = set(self.others(here))
+            for following in self.reached[here]:
                 if following not in found:
                     found.add(following)
                     work.append(following)

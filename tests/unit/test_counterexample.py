@@ -8,6 +8,7 @@ import plain_search as plain
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy, known_policies
@@ -29,7 +30,11 @@ A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
 
 bounded = settings(
-    max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(15, 40),
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 SMALL = [(name, ways) for ways in (2, 3, 4) for name in known_policies(ways)]
@@ -73,7 +78,7 @@ def test_counterexamples_are_the_smallest(name: str, ways: int, word: Word, cond
 
 
 @pytest.mark.parametrize("name", known_policies(8))
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(15, 60))
 @given(word=words(9, 16))
 def test_counterexamples_at_8_ways_replay(name: str, word: Word) -> None:
     if name == "LRU2PLRU4" and sum(kind is F for _, kind in word) > 1:
@@ -114,7 +119,7 @@ def any_counterexample(name: str, ways: int, word: Word) -> Counterexample:
 
 
 @pytest.mark.parametrize("name", known_policies(8))
-@settings(bounded, max_examples=30)
+@settings(bounded, max_examples=examples(15, 30))
 @given(word=words(9, 16))
 def test_counterexamples_that_need_not_be_small_replay(name: str, word: Word) -> None:
     if name == "LRU2PLRU4" and sum(kind is F for _, kind in word) > 1:

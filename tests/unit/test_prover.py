@@ -12,6 +12,7 @@ import plain_search as plain
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from l1dflush import _core
 from l1dflush.cache.policies import all_policies, get_policy, known_policies
@@ -37,7 +38,11 @@ A, O, F = ItemKind.ACCESS, ItemKind.OPTIONAL, ItemKind.FLUSH  # noqa: E741
 
 
 bounded = settings(
-    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(20, 60),
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 SMALL = [(name, ways) for ways in (1, 2, 3, 4) for name in known_policies(ways)]
@@ -117,7 +122,7 @@ OTHER_POLICIES = [
 
 @pytest.mark.parametrize("start", ["any", "any+invalid", "any+invalidations", "cold", "cold+invalidations"])
 @pytest.mark.parametrize("name", OTHER_POLICIES)
-@settings(bounded, max_examples=8)
+@settings(bounded, max_examples=examples(4, 8))
 @given(word=words(4, 6), touches=st.integers(0, 2))
 def test_every_policy_from_every_start_with_touches(name: str, start: str, word: Word, touches: int) -> None:
     ways = 3
@@ -150,7 +155,7 @@ def test_long_words_at_3_ways(name: str, word: Word) -> None:
 
 
 @pytest.mark.parametrize(("name", "ways"), [(n, w) for n, w in [*SMALL, *EIGHT] if n != "LRU" or w <= 6])
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(12, 25))
 @given(word=words(8, 18))
 def test_every_view_of_a_set_gives_the_same_curve(name: str, ways: int, word: Word) -> None:
     lines, kinds = columns(word)
@@ -168,7 +173,7 @@ def test_distinct_accesses_in_absolute_ways(name: str, ways: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "ways"), EIGHT)
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(12, 25))
 @given(word=words(6, 12), repeats=st.lists(st.integers(1, 3), min_size=12, max_size=12))
 def test_immediate_repeats_change_nothing(name: str, ways: int, word: Word, repeats: list[int]) -> None:
     repeated = [item for item, count in zip(word, repeats, strict=False) for item in [item] * count]
@@ -179,7 +184,7 @@ def test_immediate_repeats_change_nothing(name: str, ways: int, word: Word, repe
 
 
 @pytest.mark.parametrize(("name", "ways"), EIGHT)
-@settings(bounded, max_examples=30)
+@settings(bounded, max_examples=examples(12, 30))
 @given(word=words(6, 12))
 def test_curve_is_what_every_beginning_leaves(name: str, ways: int, word: Word) -> None:
     curve = decide(name, ways, word).curve
@@ -259,7 +264,7 @@ def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:
 
 @pytest.mark.parametrize("start", ["any", "any+invalid", "any+invalidations", "cold", "cold+invalidations"])
 @pytest.mark.parametrize("name", ["QLRU_H00_M1_R2_U1", "QLRU_H11_M1_R0_U0", "QLRU_H11_M1_R1_U2", "SRRIP-HP"])
-@settings(bounded, max_examples=40)
+@settings(bounded, max_examples=examples(20, 40))
 @given(
     before=words(4, 4), lines=st.permutations(range(13)), count=st.integers(5, 13), after=words(13, 4), touches=BOUNDED
 )

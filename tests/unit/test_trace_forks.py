@@ -12,6 +12,7 @@ import pytest
 import trace_programs as programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from l1dflush.errors import UndecidedError
 from l1dflush.trace.explore import trace
@@ -20,7 +21,11 @@ from l1dflush.trace.options import TraceOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(
-    max_examples=35, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(15, 35),
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 BUFFER, FLAGS = 0x2000_0000_0000, 0x3000_0000_0000

@@ -162,10 +162,10 @@ ENDLESS = {
 
 @pytest.mark.parametrize("text", ENDLESS.values(), ids=ENDLESS)
 def test_the_time_is_kept(text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UndecidedError):
         traced(text, max_seconds=0.5)
-    assert time.monotonic() - start < 1.5
+    assert time.process_time() - start < 1.5
 
 
 def test_a_long_list_is_followed() -> None:
