@@ -12,6 +12,7 @@ from thorough import examples
 from l1dflush.errors import UndecidedError
 from l1dflush.host.measure import survivors as measured
 from l1dflush.host.measure.model import Seen
+from l1dflush.host.measure.pages import chosen_pages
 from l1dflush.host.measure.region import PAGE, SETS
 from l1dflush.host.measure.results import measured as result_of
 from l1dflush.host.measure.results import seen
@@ -20,9 +21,15 @@ from l1dflush.host.measure.survivors import FULL, WORK, Curve, Survivors, begun,
 PAGES = 14
 
 
+def some_pages(_: object, count: int, *rest: object, first: int) -> list[int]:
+    """Where no page displaces another, any will do."""
+    return random.Random(count).sample(range(first, 400), count)
+
+
 @pytest.fixture(autouse=True)
-def _few_histories(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "HISTORIES", 2)
+    monkeypatch.setattr(measured, "chosen_pages", some_pages)
 
 
 def survivors_on(region: FakeRegion, pages: int = PAGES, rounds: int = 4, seed: int = 1) -> Survivors:
@@ -52,7 +59,8 @@ def test_what_is_seen_is_what_the_policy_predicts(policy: str, disturbance: Dist
         assert curve.per_set.shape == (PAGES + 1, SETS)
 
 
-def test_a_48_kib_l1d() -> None:
+def test_a_48_kib_l1d(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "chosen_pages", chosen_pages)
     found, curves = curves_on(FakeRegion("LRU3PLRU4", 12), pages=24, rounds=2)
     said = predicted(found.plan, "LRU3PLRU4")
     for kind, curve in curves.items():
@@ -78,14 +86,9 @@ def test_predictions_by_hand() -> None:
 INTERRUPTED = Disturbance(interrupts=0.008)
 
 
-def some_pages(_: object, count: int, *rest: object, first: int) -> list[int]:
-    return random.Random(count).sample(range(first, 400), count)
-
-
 @pytest.mark.parametrize("disturbance", [INTEL, ZEN, INTERRUPTED], ids=["fine", "coarse", "interrupted"])
-def test_at_most_covers_the_truth(disturbance: Disturbance, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_covers_the_truth(disturbance: Disturbance) -> None:
     """95%, one-sided, of each point: in ten measurements, or in thirty."""
-    monkeypatch.setattr(measured, "chosen_pages", some_pages)
     covered, times = [], examples(10, 30)
     for seed in range(times):
         region = FakeRegion("tree-PLRU", disturbance=disturbance, seed=seed)
