@@ -50,6 +50,18 @@ _MODELS: dict[str, Any] = {
     "error": ErrorResult,
 }
 SCHEMAS = tuple(_MODELS)
+_TITLES = {
+    "error": "what any command of l1dflush prints with --json when it fails",
+    "comparison": "the result of l1dflush verify --against",
+    "certificate": "what l1dflush verify --certificate writes",
+    "policy-run": "the result of l1dflush policies NAME",
+    "lab-list": "the result of l1dflush lab without a scenario",
+    "what-if": "the answer to a question of l1dflush what-if --facts",
+    "what-if-host": "the result of l1dflush what-if for a host",
+    "matrix": "the result of l1dflush what-if --matrix",
+    "silicon": "the result of l1dflush replay --silicon",
+}
+"""Of those that are not called as the verb whose result they describe."""
 
 
 def json_text(result: BaseModel) -> str:
@@ -63,25 +75,7 @@ def schema(which: str | None = None) -> dict[str, Any]:
     any_result = reduce(or_, (model for name, model in _MODELS.items() if name != "certificate"))
     model: Any = any_result if which is None else _MODELS[which]
     described: dict[str, Any] = TypeAdapter(model).json_schema(mode="serialization")
-    title = "any result of l1dflush" if which is None else f"the result of l1dflush {which}"
-    if which == "error":
-        title = "what any command of l1dflush prints with --json when it fails"
-    if which == "comparison":
-        title = "the result of l1dflush verify --against"
-    if which == "certificate":
-        title = "what l1dflush verify --certificate writes"
-    if which == "policy-run":
-        title = "the result of l1dflush policies NAME"
-    if which == "lab-list":
-        title = "the result of l1dflush lab without a scenario"
-    if which == "what-if":
-        title = "the answer to a question of l1dflush what-if --facts"
-    if which == "what-if-host":
-        title = "the result of l1dflush what-if for a host"
-    if which == "matrix":
-        title = "the result of l1dflush what-if --matrix"
-    if which == "silicon":
-        title = "the result of l1dflush replay --silicon"
+    title = "any result of l1dflush" if which is None else _TITLES.get(which, f"the result of l1dflush {which}")
     return {"$schema": DIALECT} | described | {"title": title}
 
 
