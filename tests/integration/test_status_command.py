@@ -214,3 +214,20 @@ def test_the_module_that_is_shipped_is_what_is_proved(tmp_path: Path, capsys: Ca
     flush = json.loads(told(tmp_path, capsys, "--json")[1])["software_flush"]
     assert (flush["verdict"], flush["source"], flush["reason"]) == ("PROVED", str(host.at(path)), "")
     assert flush["routine"]["kind"] == "object"
+
+
+@pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+@pytest.mark.parametrize("linked", ["folder", "file"])
+def test_links_to_the_module_are_followed_inside_the_folder_only(linked: str, tmp_path: Path, capsys: Capture) -> None:
+    host = KINDS["without_microcode"](tmp_path / "host")
+    release, rest = "6.1.0-31-amd64", "updates/kvm-intel.ko"
+    outside = tmp_path / "outside"
+    (outside / release / "updates").mkdir(parents=True)
+    (outside / release / rest).write_bytes(kernel_modules.build(Module(name="elsewhere")))
+    host.write(f"{outside}/{release}/{rest}", kernel_modules.build(Module()))
+    link = host.at("/lib/modules" if linked == "folder" else f"/lib/modules/{release}/{rest}")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside if linked == "folder" else outside / release / rest)
+    flush = json.loads(told(tmp_path / "host", capsys, "--json")[1])["software_flush"]
+    assert (flush["verdict"], flush["source"]) == ("PROVED", str(host.at(f"{outside}/{release}/{rest}")))
+    assert flush["routine"]["name"] != "elsewhere"

@@ -23,15 +23,22 @@ SysrootFolder = Annotated[
 
 def shipped_module(host: HostFacts, archive: Path | None, sysroot: Path | None) -> Path | None:
     """The file with kvm_intel that belongs to the host's kernel, where there is one to be opened."""
-    from l1dflush.host.reading.files import LiveFiles, Sysroot  # noqa: PLC0415
+    from l1dflush.host.reading.files import LiveFiles, Sysroot, UnreadableError  # noqa: PLC0415
     from l1dflush.host.reading.mitigation import module_file  # noqa: PLC0415
 
     if archive is not None:
         return None
-    found = module_file(LiveFiles() if sysroot is None else Sysroot(sysroot), host.kernel.release).value
+    files = LiveFiles() if sysroot is None else Sysroot(sysroot)
+    found = module_file(files, host.kernel.release).value
     if found is None:
         return None
-    return Path(found) if sysroot is None else sysroot / found.lstrip("/")
+    if isinstance(files, LiveFiles):
+        return Path(found)
+    try:
+        # What a link means on that host; here it would lead to this one's files.
+        return files.at(found)
+    except UnreadableError:
+        return None
 
 
 def host_facts(archive: Path | None, sysroot: Path | None) -> HostFacts:

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +104,7 @@ class LiveFiles:
         return Uname(said.release, said.version, said.machine)
 
 
-class Copied:
+class Copied(ABC):
     """Copies of a host's files, in a tree that knows of each file only what it was given.
 
     A copy may come with what ``l1dflush gather`` adds: :data:`UNREAD` has a line ``PATH: REASON`` for what could not be
@@ -158,14 +159,14 @@ class Copied:
         found = {unquote(path, errors="surrogateescape"): why for path, _, why in lines if why.strip()}
         return {path: why for path, why in found.items() if path.startswith("/")}
 
-    def _content(self, path: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _content(self, path: str) -> bytes: ...
 
-    def _names(self, folder: str) -> tuple[str, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _names(self, folder: str) -> tuple[str, ...]: ...
 
-    def _exists(self, path: str) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _exists(self, path: str) -> bool: ...
 
 
 class Sysroot(Copied):
@@ -179,17 +180,19 @@ class Sysroot(Copied):
         super().__init__(str(folder))
         self._folder = folder
 
+    def at(self, path: str) -> Path:
+        """Where the copy is that a path on the host leads to. Raises UnreadableError for loops."""
+        return self._folder.joinpath(*resolved(path, self._link))
+
     def _content(self, path: str) -> bytes:
-        parts = resolved(path, self._link)
-        if parts == _NOWHERE:
-            return b""
-        return _content(self._folder.joinpath(*parts))
+        copy = self.at(path)
+        return b"" if copy == self._folder.joinpath(*_NOWHERE) else _content(copy)
 
     def _names(self, folder: str) -> tuple[str, ...]:
-        return _names(self._folder.joinpath(*resolved(folder, self._link)))
+        return _names(self.at(folder))
 
     def _exists(self, path: str) -> bool:
-        return _exists(self._folder.joinpath(*resolved(path, self._link)))
+        return _exists(self.at(path))
 
     def _link(self, parts: tuple[str, ...]) -> str | None:
         try:
