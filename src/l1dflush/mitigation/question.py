@@ -12,6 +12,7 @@ from l1dflush.errors import InputError
 from l1dflush.mitigation.affected import Affected, Lists, affected, identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control, Cpu, Facts, Kernel, Vendor
+from l1dflush.mitigation.run_time import Result
 from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
@@ -171,8 +172,18 @@ def answered(question: Question, lists: Lists, where: str | None = None) -> What
     return _answer(decide(facts, [Action(one.do, one.text) for one in question.actions]), why)
 
 
+def rule_answers(decision: Decision) -> tuple[RuleAnswer, ...]:
+    """The rules that decided."""
+    return tuple(RuleAnswer(id=rule.id, says=rule.says, source=rule.source) for rule in decision.rules)
+
+
+def action_answer(result: Result) -> ActionAnswer:
+    """How an action ended."""
+    return ActionAnswer(result=result.result, log=result.log)
+
+
 def _answer(decision: Decision, why: Affected) -> WhatIfResult:
-    rules = tuple(RuleAnswer(id=rule.id, says=rule.says, source=rule.source) for rule in decision.rules)
+    rules = rule_answers(decision)
     return WhatIfResult(
         bug=decision.bug,
         why=why.why,
@@ -187,7 +198,7 @@ def _answer(decision: Decision, why: Affected) -> WhatIfResult:
         mechanism=decision.mechanism,
         sysfs=decision.sysfs,
         parameter=decision.parameter,
-        actions=tuple(ActionAnswer(result=one.result, log=one.log) for one in decision.results),
+        actions=tuple(map(action_answer, decision.results)),
         rule=rules[-1],
         rules=rules,
     )

@@ -10,14 +10,13 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained
-from l1dflush.status.judged import Cause, Judged, L1tfVerdict, of_decision, on_host
+from l1dflush.status.judged import Cause, Judged, L1tfVerdict, judge_explanation
 from l1dflush.verdict.model import Verdict
 
 _PARAMETER = "/sys/module/kvm_intel/parameters/vmentry_l1d_flush"
 _CONTROL = "/sys/devices/system/cpu/smt/control"
 _DECIDED = (Cause.CONDITIONAL, Cause.SMT, Cause.NEVER, Cause.REFUTED, Cause.UNPROVED)
 """What a change may put right. Of the others no decision says what would be then."""
-_ORDER = (L1tfVerdict.VULNERABLE, L1tfVerdict.PARTIAL, L1tfVerdict.UNKNOWN, L1tfVerdict.MITIGATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +68,15 @@ def advise(
 
 def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verdict, lists: Lists) -> Iterator[Advice]:
     """Those that make it better, each only if none that takes less is as good."""
-    guest = host.may_be_guest
     built_in = bool(host.mitigation.built_in.value)
-    best: dict[Takes, int] = {}
-    now = _ORDER.index(judged.verdict)
+    best: dict[Takes, L1tfVerdict] = {}
     for what, change in _PROPOSALS:
         if (change.writes or change.smt) and not _possible(explained, change):
             continue
         after = changed(explained.shown, change, lists, built_in=built_in)
-        judged_then = of_decision(after.decision, after.explanation.world.facts, guest=guest, software=software)
-        then = on_host(host, judged_then).verdict
-        good = _ORDER.index(then) if then in _ORDER else len(_ORDER)
-        if good > max(now, best.get(after.takes, now)):
-            best[after.takes] = good
+        then = judge_explanation(host, after.explanation, software).verdict
+        if then.behind < best.get(after.takes, judged.verdict).behind:
+            best[after.takes] = then
             yield Advice(what, after.takes, then)
 
 

@@ -19,7 +19,7 @@ from l1dflush.mitigation.decision import Decision
 from l1dflush.mitigation.facts import Facts, Kernel
 from l1dflush.mitigation.pte_inversion import memory_end
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
-from l1dflush.status.explained import Explained
+from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.worlds import X86
 from l1dflush.verdict.model import ExitStatus, Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
@@ -47,6 +47,11 @@ class L1tfVerdict(StrEnum):
                 return ExitStatus.UNDECIDED
             case _:
                 return ExitStatus.REFUTED
+
+    @property
+    def behind(self) -> int:
+        """How far it is behind the best."""
+        return _RANK.index(self)
 
 
 _RANK = (
@@ -106,16 +111,22 @@ class Judged:
 
 def worst(grounds: Sequence[Ground]) -> Judged:
     """The verdict of grounds that hold together."""
-    ordered = tuple(sorted(grounds, key=lambda ground: -_RANK.index(ground.verdict)))
+    ordered = tuple(sorted(grounds, key=lambda ground: -ground.verdict.behind))
     return Judged(ordered[0].verdict, ordered)
 
 
-def of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Verdict) -> Judged:
+def _of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Verdict) -> Judged:
     """How a decision is to be read. ``guest``: a hypervisor is below. ``software``: what the proof says about the
     software flush on this L1D."""
     if not decision.bug:
         return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, "the CPU has no L1TF")])
     return worst([*_entry(decision, guest=guest, software=software), *_memory(decision, facts)])
+
+
+def judge_explanation(host: HostFacts, explanation: Explanation, software: Verdict) -> Judged:
+    """How one explanation of ``host``, or what becomes of it, is to be read."""
+    facts = explanation.world.facts
+    return _on_host(host, _of_decision(explanation.decision, facts, guest=host.may_be_guest, software=software))
 
 
 def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Judged:
@@ -127,9 +138,9 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         what = f"the kernel says '{reading.raw}', which is none of the texts that are known"
         return worst([Ground(Cause.UNKNOWN_TEXT, L1tfVerdict.UNKNOWN, what)])
     if explained is None:
-        return on_host(host, worst([_by_word(host, reading)]))
+        return _on_host(host, worst([_by_word(host, reading)]))
     follows = [
-        of_decision(one.decision, one.world.facts, guest=guest, software=software)
+        _of_decision(one.decision, one.world.facts, guest=guest, software=software)
         for one in explained.possible or (explained.nearest,)
     ]
     if reading is None:
@@ -140,7 +151,7 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         first = explained.differences[0]
         what = f"the facts lead to '{first.follows}', and {first.what} says '{first.said}'"
         return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
-    return on_host(host, _together(follows))
+    return _on_host(host, _together(follows))
 
 
 def _memory(decision: Decision, facts: Facts) -> list[Ground]:
@@ -265,7 +276,7 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
     return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
 
 
-def on_host(host: HostFacts, judged: Judged) -> Judged:
+def _on_host(host: HostFacts, judged: Judged) -> Judged:
     """A verdict with what no decision sees: what else runs guests here, and CPUs that are not alike."""
     if judged.verdict is L1tfVerdict.NOT_AFFECTED:
         return judged

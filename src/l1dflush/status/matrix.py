@@ -9,7 +9,7 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explanation
-from l1dflush.status.judged import of_decision, on_host
+from l1dflush.status.judged import judge_explanation
 from l1dflush.status.model import Cell
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import WRITABLE, Boot
@@ -18,26 +18,24 @@ _SAID = ("l1tf", "mitigations", "nosmt")
 """What is taken out of the boot line, so that each row is about its own option."""
 
 
-def cells(host: HostFacts, of: Explanation, lists: Lists, *, software: Verdict) -> Iterator[Cell]:
+def cells(host: HostFacts, now: Explanation, lists: Lists, *, software: Verdict) -> Iterator[Cell]:
     """Those of an explanation of ``host``, row by row: boot options, then parameters, then SMT on and off, where there
     is SMT. kvm_intel is loaded."""
-    now = of.decision
-    controls = (Control.ON, Control.OFF) if of.world.facts.cpu.threads > 1 else (None,)
+    was = now.decision
+    controls = (Control.ON, Control.OFF) if now.world.facts.cpu.threads > 1 else (None,)
     for boot in Boot:
-        booted = changed(of, Change(line=f"l1tf={boot.value}", without=_SAID, load=""), lists).explanation
+        booted = changed(now, Change(line=f"l1tf={boot.value}", without=_SAID, load=""), lists).explanation
         for wanted in WRITABLE:
             for control in controls:
                 after = changed(booted, Change(smt=control, writes=(wanted.value,)), lists)
                 decision = after.decision
-                facts, guest = after.explanation.world.facts, host.may_be_guest
-                judged = on_host(host, of_decision(decision, facts, guest=guest, software=software))
-                same = (now.l1tf, now.mode, now.smt_active) == (boot, decision.mode, decision.smt_active)
+                same = (was.l1tf, was.mode, was.smt_active) == (boot, decision.mode, decision.smt_active)
                 yield Cell(
                     l1tf=boot,
                     parameter=wanted,
                     asked_smt=control is Control.ON,
                     smt=decision.smt_active,
                     mode=decision.mode,
-                    verdict=judged.verdict,
+                    verdict=judge_explanation(host, after.explanation, software).verdict,
                     now=same,
                 )

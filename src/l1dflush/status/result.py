@@ -10,14 +10,14 @@ from l1dflush.errors import InputError, one_line
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
-from l1dflush.mitigation.decision import Action, Decision, Do
-from l1dflush.mitigation.question import RuleAnswer
+from l1dflush.mitigation.decision import Action, Do
+from l1dflush.mitigation.question import rule_answers
 from l1dflush.mitigation.sysfs_text import Kind, read
 from l1dflush.status.advice import advise
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explained, Explanation, explain
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import Judged, judge, of_decision, on_host
+from l1dflush.status.judged import Judged, judge, judge_explanation
 from l1dflush.status.model import (
     AdviceInfo,
     DifferenceInfo,
@@ -81,10 +81,9 @@ def status_result(host: HostFacts, worth: FlushWorth, lists: Lists) -> StatusRes
 def outcome(host: HostFacts, explanation: Explanation, *, software: Verdict, assumed: bool) -> Outcome:
     """What follows from one explanation of ``host``; ``assumed``: name what it takes for granted."""
     decision = explanation.decision
-    judged = of_decision(decision, explanation.world.facts, guest=host.may_be_guest, software=software)
-    judged = on_host(host, judged)
+    rules = rule_answers(decision)
     return Outcome(
-        verdict=judged.verdict,
+        verdict=judge_explanation(host, explanation, software).verdict,
         sysfs=decision.sysfs,
         bug=decision.bug,
         l1tf=decision.l1tf,
@@ -95,15 +94,10 @@ def outcome(host: HostFacts, explanation: Explanation, *, software: Verdict, ass
         smt_active=decision.smt_active,
         pte_inversion=decision.inversion,
         memory_limit=decision.memory_limit,
-        rule=rule_infos(decision)[-1],
-        rules=rule_infos(decision),
+        rule=rules[-1],
+        rules=rules,
         assumed=explanation.world.assumed if assumed else (),
     )
-
-
-def rule_infos(decision: Decision) -> tuple[RuleAnswer, ...]:
-    """The rules that decided."""
-    return tuple(RuleAnswer(id=rule.id, says=rule.says, source=rule.source) for rule in decision.rules)
 
 
 def fact_infos(host: HostFacts) -> list[FactInfo]:
@@ -212,8 +206,7 @@ def _notes(host: HostFacts, explained: Explained | None, software: Verdict, list
         return
     if host.mitigation.loaded.value is False and explained.shown.world.facts.kernel.kvm_intel:
         after = changed(explained.shown, Change(load=""), lists)
-        facts = after.explanation.world.facts
-        judged = of_decision(after.decision, facts, guest=host.may_be_guest, software=software)
+        judged = judge_explanation(host, after.explanation, software)
         if after.decision.parameter is not None:
             yield f"with kvm_intel loaded: {judged.verdict.value} ({after.decision.parameter})"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
-from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
+from l1dflush.mitigation.question import ActionAnswer, RuleAnswer, action_answer, rule_answers
 from l1dflush.mitigation.run_time import Result
 from l1dflush.mitigation.sysfs_text import Kind, read
 from l1dflush.status.changes import Change, Changed, changed
@@ -15,7 +15,7 @@ from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.matrix import cells
 from l1dflush.status.model import MatrixResult, Outcome, WhatIfHostResult
-from l1dflush.status.result import outcome, rule_infos, understood
+from l1dflush.status.result import outcome, understood
 from l1dflush.verdict.model import ExitStatus, Verdict
 from l1dflush.vmentry.subsystem import Mechanism
 
@@ -53,7 +53,7 @@ def what_if_result(
         agrees=not explained.differences,
         before=outcomes,
         after=changed_outcomes,
-        loading=None if after[0].loading is None else _answer(after[0].loading),
+        loading=None if after[0].loading is None else action_answer(after[0].loading),
         written=_written(after[0]),
         decided_by=_decided(before[0], after[0]),
         verdict=verdict,
@@ -71,7 +71,7 @@ def matrix_result(
         where=host.where,
         changes=change.says,
         mechanism=Mechanism.COMMAND if of.world.facts.cpu.command else Mechanism.READING,
-        loading=_answer(loaded),
+        loading=action_answer(loaded),
         cells=tuple(cells(host, of, lists, software=software)),
         exit_status=ExitStatus.FINE,
     )
@@ -97,14 +97,10 @@ def _distinct(host: HostFacts, explanations: Sequence[Explanation], *, software:
 
 def _written(after: Changed) -> tuple[ActionAnswer, ...]:
     results = after.decision.results[len(after.decision.results) - len(after.done) :]
-    return tuple(map(_answer, results))
-
-
-def _answer(result: Result) -> ActionAnswer:
-    return ActionAnswer(result=result.result, log=result.log)
+    return tuple(map(action_answer, results))
 
 
 def _decided(before: Explanation, after: Changed) -> RuleAnswer:
     """The first rule that decides otherwise; where all are the same, the one that decides the mode."""
-    old, new = rule_infos(before.decision), rule_infos(after.decision)
+    old, new = rule_answers(before.decision), rule_answers(after.decision)
     return next((rule for was, rule in zip(old, new, strict=True) if was != rule), new[-1])

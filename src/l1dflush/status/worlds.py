@@ -236,16 +236,13 @@ def _all(*choices: _Choice[Any]) -> tuple[str, ...]:
     return tuple(part for choice in choices for part in choice.assumed)
 
 
-def _either(fact: Fact[T], values: Sequence[T], says: str) -> list[_Choice[T]]:
-    """All ``values`` where it is unknown."""
+def _either(fact: Fact[T], values: Sequence[T], says: str, words: tuple[str, str] = ("no", "yes")) -> list[_Choice[T]]:
+    """All ``values`` where it is unknown; ``words`` for what is either false or true."""
     if fact.value is not None:
         return [_Choice(fact.value)]
-    words = {True: "yes", False: "no"}
     return [_Choice(v, (says.format(words[v] if isinstance(v, bool) else v),)) for v in dict.fromkeys(values)]
 
 
 def _switch(fact: Fact[bool], says: str) -> list[_Choice[bool]]:
     """Both where it is unknown, yes first."""
-    if fact.value is not None:
-        return [_Choice(fact.value)]
-    return [_Choice(True, (says.format("with"),)), _Choice(False, (says.format("without"),))]
+    return _either(fact, (True, False), says, ("without", "with"))
