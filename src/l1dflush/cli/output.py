@@ -121,11 +121,16 @@ def _give_up(stream: TextIO) -> None:
         os.close(nowhere)
 
 
+def plain_text(page: Page, width: int = DEFAULT_WIDTH) -> str:
+    """A page without colour."""
+    return "".join(f"{line.plain.rstrip()}\n" for line in page.make(width))
+
+
 def _rendered(page: Page) -> str:
     width = output_width()
-    lines = page.make(width)
     if not wants_color(page.no_color):
-        return "".join(f"{line.plain.rstrip()}\n" for line in lines)
+        return plain_text(page, width)
+    lines = page.make(width)
     from io import StringIO  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415 (not needed in a pipe)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l1dflush.cli import host_options, options
-from l1dflush.cli.output import DEFAULT_WIDTH, Outcome, Page
+from l1dflush.cli.output import Outcome, Page, plain_text
 from l1dflush.cli.progress import while_working
 from l1dflush.errors import InputError
 
@@ -99,7 +99,7 @@ def status(
         return Outcome(result.exit_status, text)
     from l1dflush.cli.files import write_whole  # noqa: PLC0415
 
-    write_whole(output, (text if isinstance(text, str) else _plain(text)).encode())
+    write_whole(output, (text if isinstance(text, str) else plain_text(text)).encode())
     return Outcome(result.exit_status)
 
 
@@ -115,8 +115,3 @@ def _text(result: StatusResult, *, explain: bool, json: bool, prometheus: bool, 
     from l1dflush.report.status import status_lines  # noqa: PLC0415
 
     return Page(lambda width: status_lines(result, width, explain=explain), no_color)
-
-
-def _plain(page: Page) -> str:
-    """A page for a file: as wide as a terminal usually is, and without colour."""
-    return "".join(f"{line.plain.rstrip()}\n" for line in page.make(DEFAULT_WIDTH))

@@ -151,10 +151,10 @@ def _result(
     explained = explained_host(host, known)
     # Only its verdict counts here, and Linux's walk is the same in every module.
     flush = Flush(folders=folders, waiting=lambda what: while_working(what, None))
-    now = flush.worth(host).verdict
-    then = now if change.cpu is None else flush.worth_on((change.cpu,)).verdict
+    then = (flush.worth(host) if change.cpu is None else flush.worth_on((change.cpu,))).verdict
     if matrix:
         return matrix_result(host, explained, change, then, known)
+    now = then if change.cpu is None else flush.worth(host).verdict
     return what_if_result(host, explained, change, (now, then), known)
 
 

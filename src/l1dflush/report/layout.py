@@ -102,6 +102,13 @@ def row(columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str
     return lines
 
 
+def side_by_side(labels: Iterable[str], left: str, right: str, width: int) -> list[Column]:
+    """A column of labels and two of the same width."""
+    label = max(map(cell_len, labels))
+    half = (width - label - 2 * GAP) // 2
+    return [Column("", label), Column(left, half), Column(right, half)]
+
+
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, flexible: Sequence[int]) -> list[Text]:
     """A whole table of plain cells."""
     columns = fitted(titles, rows, width, flexible)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import Column, header, paragraph, row
-from l1dflush.report.status import STYLES
+from l1dflush.report.status import MECHANISMS, STYLES
 from l1dflush.report.what_if_host import not_loaded
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.model import Cell, MatrixResult
-from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mechanism, Mode
+from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mode
 
 _SHORT = {
     L1tfVerdict.NOT_AFFECTED: "not aff.",
@@ -20,7 +20,6 @@ _SHORT = {
     L1tfVerdict.VULNERABLE: "VULNER.",
     L1tfVerdict.UNKNOWN: "unknown",
 }
-_HOW = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
 _MODES = {Mode.EPT_DISABLED: "no EPT", Mode.NOT_REQUIRED: "none"}
 _CELL = 15
 
@@ -29,7 +28,7 @@ def matrix_lines(result: MatrixResult, width: int) -> list[Text]:
     """One table for SMT on and one for off, or a single one without SMT."""
     what = f" with {'; '.join(result.changes)}" if result.changes else ""
     lines = paragraph(f"{result.where}{what}: every l1tf= with every vmentry_l1d_flush", width, style="bold")
-    lines += paragraph(f"(where it flushes: {_HOW[result.mechanism]})", width, indent="  ")
+    lines += paragraph(f"(where it flushes: {MECHANISMS[result.mechanism]})", width, indent="  ")
     if result.loading.result != "ok":
         lines += not_loaded(result.loading, width)
     asked = dict.fromkeys(cell.asked_smt for cell in result.cells)

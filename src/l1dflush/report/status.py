@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
+from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.model import FlushInfo, Outcome, StatusResult
 from l1dflush.verdict.model import Verdict
@@ -17,7 +17,7 @@ STYLES = {
     L1tfVerdict.VULNERABLE: "bold red",
     L1tfVerdict.UNKNOWN: "magenta",
 }
-_MECHANISMS = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
+MECHANISMS = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
 
 
 def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> list[Text]:
@@ -57,7 +57,7 @@ def at_entry(outcome: Outcome) -> str:
         return "kvm_intel is not loaded"
     if outcome.mechanism is None or outcome.flushes is Mode.NEVER:
         return f"nothing ({outcome.parameter})"
-    return f"{outcome.flushes.value}, {_MECHANISMS[outcome.mechanism]}"
+    return f"{outcome.flushes.value}, {MECHANISMS[outcome.mechanism]}"
 
 
 def _moot(result: StatusResult) -> tuple[str, ...]:
@@ -96,9 +96,7 @@ def _accounts(result: StatusResult, width: int) -> list[Text]:
             ("SMT", f"{read['SMT control']}, active: {read['SMT active']}", f"{of.smt.value}, active: {_yes(of)}"),
             ("at VM entry", f"{says.mode.value}, does not say how" if says.mode else "does not say", at_entry(of)),
         ]
-    label = max(len(row[0]) for row in rows)
-    half = (width - label - 2 * GAP) // 2
-    columns = [Column("", label), Column("the kernel says", half), Column("from the facts", half)]
+    columns = side_by_side((name for name, *_ in rows), "the kernel says", "from the facts", width)
     lines = [header(columns), *(line for cells in rows for line in row(columns, cells))]
     if follows is None:
         return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.mitigation.question import ActionAnswer
-from l1dflush.report.layout import GAP, Column, header, paragraph, row
+from l1dflush.report.layout import header, paragraph, row, side_by_side
 from l1dflush.report.status import STYLES, at_entry
 from l1dflush.status.model import Outcome, WhatIfHostResult
 
@@ -51,9 +51,7 @@ def not_loaded(answer: ActionAnswer, width: int) -> list[Text]:
 
 def _columns(before: Outcome, after: Outcome, width: int) -> list[Text]:
     old, new = _rows(before), _rows(after)
-    label = max(len(name) for name, _ in old)
-    half = (width - label - 2 * GAP) // 2
-    columns = [Column("", label), Column("before", half), Column("after", half)]
+    columns = side_by_side((name for name, _ in old), "before", "after", width)
     lines = [header(columns)]
     for (name, was), (_, now) in zip(old, new, strict=True):
         styles = ["", "", "" if was == now else "bold"]

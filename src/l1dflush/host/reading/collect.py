@@ -22,7 +22,7 @@ def collect(files: HostFiles, registers: Registers) -> HostFacts:
     config = kernel_config(files, release)
     return HostFacts(
         where=files.where,
-        kernel=kernel_says(files, config),
+        kernel=kernel_says(files, config, release),
         cpu=cpu_says(files, registers),
         mitigation=mitigation_says(files, config, release),
     )

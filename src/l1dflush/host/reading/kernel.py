@@ -49,15 +49,15 @@ class Config:
         return self.symbols.get(symbol) in ("y", "m")
 
 
-def kernel_says(files: HostFiles, config: Fact[Config]) -> KernelSays:
-    """All of it. ``config``: see :func:`kernel_config`."""
+def kernel_says(files: HostFiles, config: Fact[Config], release: Fact[str]) -> KernelSays:
+    """All of it. ``config`` and ``release``: see :func:`kernel_config` and :func:`kernel_release`."""
     machine = kernel_machine(files)
     return KernelSays(
-        release=kernel_release(files),
+        release=release,
         version=_version(files),
         machine=machine,
         command_line=text_fact(files, "/proc/cmdline"),
-        levels=_levels(config, machine, kernel_release(files)),
+        levels=_levels(config, machine, release),
         config_mitigations=_asked(config, _mitigations),
         config_l1tf=_asked(config, _l1tf),
         config_kvm_intel=_asked(config, _kvm_intel),
