@@ -170,6 +170,11 @@ def test_no_guests_without_the_module_and_what_would_be_with_it() -> None:
     assert "with kvm_intel loaded: partially mitigated (cond)" in result.notes
 
 
+def test_what_would_be_with_the_module_counts_other_hypervisors_too() -> None:
+    host = without_module(made(others=("vboxdrv",), command_line="l1tf=full", smt_control="off", smt_active=False))
+    assert "with kvm_intel loaded: unknown (always)" in status(host).notes
+
+
 def test_what_was_written_since_boot_is_found_out() -> None:
     result = status(made(parameter="never", text=P + "vulnerable"))
     assert result.follows is not None
