@@ -9,7 +9,7 @@ INPUTS := pyproject.toml CMakeLists.txt $(shell find core src -type f -not -name
 .PHONY: verify test thorough fuzz lint golden benchmark clean
 
 verify: $(STAMP)
-	@$(BIN)/l1dflush verify
+	@$(BIN)/l1dflush verify linux-4.9.120
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -13,7 +13,7 @@ COMMAND = Path(sys.executable).with_name("l1dflush")
 
 
 @pytest.mark.skipif(not COMMAND.is_file(), reason=f"not installed as a command: {COMMAND}")
-@pytest.mark.parametrize("arguments", [["--help"], ["verify"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["verify", "linux-4.9.120"]], ids=" ".join)
 def test_process(arguments: list[str], benchmark: BenchmarkFixture) -> None:
     done = benchmark.pedantic(
         subprocess.run, ([str(COMMAND), *arguments],), {"capture_output": True}, rounds=10, warmup_rounds=2

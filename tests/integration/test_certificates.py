@@ -47,7 +47,8 @@ b fill 0 -> a
 b fill 1 -> b
 """
 HASWELL = ("--cpu", "haswell")
-SMALL = ("--policy", "LRU", "--geometry", "4K,4,64")
+LINUX = "linux-4.9.120"
+SMALL = (LINUX, "--policy", "LRU", "--geometry", "4K,4,64")
 
 
 def made(path: Path, *arguments: str) -> Path:
@@ -64,7 +65,7 @@ def changed(path: Path, to: Path, **fields: object) -> Path:
 
 
 def test_what_is_proved_is_written_and_accepted(tmp_path: Path, capsys: Capture) -> None:
-    file = made(tmp_path / "linux.l1d", *HASWELL)
+    file = made(tmp_path / "linux.l1d", LINUX, *HASWELL)
     assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~_umask()
     assert [path.name for path in tmp_path.iterdir()] == ["linux.l1d"]
     content = json.loads(file.read_text())
@@ -78,9 +79,9 @@ def test_what_is_proved_is_written_and_accepted(tmp_path: Path, capsys: Capture)
 
 
 def test_the_result_of_verify_is_what_it_is_without(tmp_path: Path, capsys: Capture) -> None:
-    assert main(["verify", *HASWELL]) == 0
+    assert main(["verify", LINUX, *HASWELL]) == 0
     without = capsys.readouterr().out
-    assert main(["verify", *HASWELL, "--certificate", str(tmp_path / "linux.l1d")]) == 0
+    assert main(["verify", LINUX, *HASWELL, "--certificate", str(tmp_path / "linux.l1d")]) == 0
     assert capsys.readouterr().out == without
 
 
@@ -130,7 +131,7 @@ def test_an_old_file_stays_what_it_was(tmp_path: Path, capsys: Capture, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert main(["verify", *HASWELL, "-q", "--certificate", str(file)]) == 1
+    assert main(["verify", LINUX, *HASWELL, "-q", "--certificate", str(file)]) == 1
     assert capsys.readouterr().err == f"l1dflush: no certificate: {file}: cannot be written: No space left on device\n"
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["linux.l1d"]
@@ -153,7 +154,7 @@ def test_a_link_still_leads_to_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_written_is_told_at_once(where: str, said: str, tmp_path: Path, capsys: Capture) -> None:
-    assert main(["verify", "--certificate", f"{tmp_path}/{where}"]) == 1
+    assert main(["verify", "linux-4.9.120", "--certificate", f"{tmp_path}/{where}"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
@@ -165,7 +166,7 @@ def test_a_file_that_cannot_be_written_is_told_at_once(where: str, said: str, tm
 def test_a_machine_from_a_file_is_in_the_certificate(fills: bool, start: str, tmp_path: Path, capsys: Capture) -> None:
     machine = tmp_path / "two.txt"
     machine.write_text(TWO_WAYS + (TWO_WAYS_FILLS if fills else ""))
-    file = made(tmp_path / "two.l1d", "--policy", str(machine), "--geometry", "8K,2,64")
+    file = made(tmp_path / "two.l1d", LINUX, "--policy", str(machine), "--geometry", "8K,2,64")
     machine.unlink()
     (claim,) = json.loads(file.read_text())["claims"]
     assert (claim["policy"]["name"], claim["start"]) == ("two.txt", start)
@@ -176,7 +177,7 @@ def test_a_machine_from_a_file_is_in_the_certificate(fills: bool, start: str, tm
 
 def test_a_comparison_has_no_certificate(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "a.l1d"
-    assert main(["verify", "--against", "one-pass", "--certificate", str(file)]) == 1
+    assert main(["verify", "linux-4.9.120", "--against", "one-pass", "--certificate", str(file)]) == 1
     assert "--certificate and --against exclude each other" in capsys.readouterr().err
 
 
@@ -193,7 +194,7 @@ def test_options_of_a_routine_want_one(option: tuple[str, str], tmp_path: Path, 
 
 
 def test_a_routine_is_compared(tmp_path: Path, capsys: Capture) -> None:
-    file = made(tmp_path / "linux.l1d", *HASWELL)
+    file = made(tmp_path / "linux.l1d", LINUX, *HASWELL)
     assert main(["check", str(file), "--routine", "linux-4.9.120"]) == 0
     assert "the words are those of the routine given" in capsys.readouterr().out
     assert main(["check", str(file), "--routine", "one-pass"]) == 2
@@ -201,7 +202,7 @@ def test_a_routine_is_compared(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_labels_and_words_are_those_of_the_routine(tmp_path: Path, capsys: Capture) -> None:
-    file = made(tmp_path / "linux.l1d", *HASWELL)
+    file = made(tmp_path / "linux.l1d", LINUX, *HASWELL)
     content = json.loads(file.read_text())
     renamed = changed(file, tmp_path / "renamed.l1d", routine=content["routine"] | {"name": "other"})
     assert main(["check", str(renamed)]) == 0
@@ -217,7 +218,7 @@ def test_labels_and_words_are_those_of_the_routine(tmp_path: Path, capsys: Captu
 
 
 def test_what_is_rejected_is_told_with_its_place(tmp_path: Path, capsys: Capture) -> None:
-    file = made(tmp_path / "linux.l1d", *HASWELL)
+    file = made(tmp_path / "linux.l1d", LINUX, *HASWELL)
     content = json.loads(file.read_text())
     content["claims"][0]["words"][1]["layers"][4].pop()
     broken = changed(file, tmp_path / "broken.l1d", claims=content["claims"])
@@ -255,7 +256,17 @@ def test_too_large_to_be_checked_is_undecided(tmp_path: Path, capsys: Capture) -
 def test_the_place_where_the_result_goes_is_no_place_for_a_certificate(tmp_path: Path) -> None:
     both = tmp_path / "both.txt"
     with both.open("w") as out:
-        command = [sys.executable, "-m", "l1dflush", "verify", "--cpu", "skylake", "--certificate", "/dev/stdout"]
+        command = [
+            sys.executable,
+            "-m",
+            "l1dflush",
+            "verify",
+            "linux-4.9.120",
+            "--cpu",
+            "skylake",
+            "--certificate",
+            "/dev/stdout",
+        ]
         ended = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 1
     assert "the result is written there already" in ended.stderr
@@ -263,7 +274,7 @@ def test_the_place_where_the_result_goes_is_no_place_for_a_certificate(tmp_path:
 
 
 def test_a_certificate_from_standard_input(tmp_path: Path) -> None:
-    assert main(["verify", "--cpu", "skylake", "--certificate", str(tmp_path / "x.l1d"), "-q"]) == 0
+    assert main(["verify", "linux-4.9.120", "--cpu", "skylake", "--certificate", str(tmp_path / "x.l1d"), "-q"]) == 0
     with (tmp_path / "x.l1d").open("rb") as certificate:
         command = [sys.executable, "-m", "l1dflush", "check", "-"]
         ended = subprocess.run(command, stdin=certificate, capture_output=True, text=True, check=False)

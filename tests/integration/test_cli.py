@@ -18,6 +18,7 @@ from l1dflush import __version__
 from l1dflush.cli import main as door
 from l1dflush.cli.failure import VERBS
 from l1dflush.cli.main import main
+from l1dflush.cli.words import refuse_empty
 from l1dflush.report.json_report import SCHEMAS, schema
 
 Capture = pytest.CaptureFixture[str]
@@ -81,23 +82,24 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        ([], 0),
+        (["linux-4.9.120"], 0),
         (["one-pass"], 2),
         (["one-pass", "--policy", "LRU", "--geometry", "32K,8,64"], 0),
-        (["--cpu", "Ice Lake"], 2),
-        (["--cpu", "zen4"], 3),
-        (["--every-cpu"], 2),
-        (["--fail-on", "warning"], 2),
-        (["--expect", "proved"], 0),
-        (["--expect", "refuted"], 2),
+        (["linux-4.9.120", "--cpu", "Ice Lake"], 2),
+        (["linux-4.9.120", "--cpu", "zen4"], 3),
+        (["linux-4.9.120", "--every-cpu"], 2),
+        (["linux-4.9.120", "--fail-on", "warning"], 2),
+        (["linux-4.9.120", "--expect", "proved"], 0),
+        (["linux-4.9.120", "--expect", "refuted"], 2),
         (["one-pass", "--expect", "refuted"], 0),
-        (["--cpu", "zen4", "--expect", "undecided"], 0),
-        (["--expect", "proved", "--fail-on", "warning"], 2),
-        (["--cpu", "skylake", "--touches", "1"], 2),
+        (["linux-4.9.120", "--cpu", "zen4", "--expect", "undecided"], 0),
+        (["linux-4.9.120", "--expect", "proved", "--fail-on", "warning"], 2),
+        (["linux-4.9.120", "--cpu", "skylake", "--touches", "1"], 2),
         (["one-pass", "--cpu", "skylake", "--start", "cold"], 0),
-        (["--cpu", "skylake", "--start", "any+invalidations"], 0),
+        (["linux-4.9.120", "--cpu", "skylake", "--start", "any+invalidations"], 0),
         (
             [
+                "linux-4.9.120",
                 "--policy",
                 "tree-PLRU",
                 "--geometry",
@@ -111,8 +113,8 @@ def test_help_imports_nothing_heavy() -> None:
             ],
             3,
         ),
-        (["--policy", str(MACHINE), "--geometry", "32K,8,64"], 0),
-        (["--policy", str(MACHINE), "--geometry", "32K,8,64", "--start", "any+invalid"], 3),
+        (["linux-4.9.120", "--policy", str(MACHINE), "--geometry", "32K,8,64"], 0),
+        (["linux-4.9.120", "--policy", str(MACHINE), "--geometry", "32K,8,64", "--start", "any+invalid"], 3),
     ],
 )
 def test_exit_status_of_verify(arguments: list[str], status: int, capsys: Capture) -> None:
@@ -123,7 +125,7 @@ def test_exit_status_of_verify(arguments: list[str], status: int, capsys: Captur
 
 
 def test_the_scope_says_start_and_touches(capsys: Capture) -> None:
-    assert main(["verify", "--cpu", "skylake", "--touches", "2", "--start", "COLD", "--json"]) == 2
+    assert main(["verify", "linux-4.9.120", "--cpu", "skylake", "--touches", "2", "--start", "COLD", "--json"]) == 2
     scope = json.loads(capsys.readouterr().out)["scope"]
     assert (scope["start"], scope["touches"], scope["all_ways_valid"]) == ("cold", 2, True)
     assert "beyond 2 to one set" in scope["not_modelled"][0]
@@ -288,7 +290,7 @@ def test_a_folder_with_cpus(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "mine.toml").write_text('title = "Mine"\nyear = 2026\nparent = "haswell"\n')
     assert main(["cpus", "--cpu-folder", str(tmp_path)]) == 0
     assert "\nmine " in capsys.readouterr().out
-    assert main(["verify", "--cpu", "mine", "--cpu-folder", str(tmp_path), "-q"]) == 0
+    assert main(["verify", "linux-4.9.120", "--cpu", "mine", "--cpu-folder", str(tmp_path), "-q"]) == 0
 
 
 @pytest.mark.parametrize("which", [[], *([which] for which in SCHEMAS)])
@@ -304,29 +306,41 @@ def test_schema(which: list[str], capsys: Capture) -> None:
     ("arguments", "told"),
     [
         (["verfy"], "verify"),
-        (["verify", "--nope"], "--nope"),
+        (["verify", "linux-4.9.120", "--nope"], "--nope"),
         (["explain", "a", "b"], "l1dflush explain --help"),
         (["verify", "no-such-file"], "no-such-file: there is no such file"),
-        (["verify", "--cpu", "hasswell"], "did you mean haswell?"),
-        (["verify", "--policy", "FIFO"], "--geometry is missing"),
-        (["verify", "--geometry", "32K,8,64"], "--policy is missing"),
-        (["verify", "--policy", "FIFO", "--geometry", "32K,8"], "--geometry: '32K,8' is not a geometry"),
-        (["verify", "--policy", "FIFO", "--geometry", "32K,8,64", "--cpu", "x"], "exclude each other"),
-        (["verify", "--buffer-size", "many"], "--buffer-size: 'many' is not a size"),
-        (["verify", "--buffer-size", "0"], "--buffer-size: a size of 0"),
-        (["verify", "--max-seconds", "0"], "--max-seconds: '0' is no time limit"),
-        (["verify", "--max-seconds", "nan"], "no time limit"),
-        (["verify", "--bind", "rdi"], "--bind: 'rdi' is not NAME=VALUE"),
-        (["verify", "-D", "=1"], "--define: '=1'"),
-        (["verify", "-D", "A", "-D", "A=2"], "'A' is given twice"),
-        (["verify", "--json", "--quiet"], "exclude each other"),
-        (["verify", "--start", "warm"], "--start: unknown start 'warm'"),
+        (["verify", "linux-4.9.120", "--cpu", "hasswell"], "did you mean haswell?"),
+        (["verify", "linux-4.9.120", "--policy", "FIFO"], "--geometry is missing"),
+        (["verify", "linux-4.9.120", "--geometry", "32K,8,64"], "--policy is missing"),
+        (
+            ["verify", "linux-4.9.120", "--policy", "FIFO", "--geometry", "32K,8"],
+            "--geometry: '32K,8' is not a geometry",
+        ),
+        (["verify", "linux-4.9.120", "--policy", "FIFO", "--geometry", "32K,8,64", "--cpu", "x"], "exclude each other"),
+        (["verify", "linux-4.9.120", "--buffer-size", "many"], "--buffer-size: 'many' is not a size"),
+        (["verify", "linux-4.9.120", "--buffer-size", "0"], "--buffer-size: a size of 0"),
+        (["verify", "linux-4.9.120", "--max-seconds", "0"], "--max-seconds: '0' is no time limit"),
+        (["verify", "linux-4.9.120", "--max-seconds", "nan"], "no time limit"),
+        (["verify", "linux-4.9.120", "--bind", "rdi"], "--bind: 'rdi' is not NAME=VALUE"),
+        (["verify", "x", "-D", "=1"], "--define: '=1'"),
+        (["verify", "x", "-D", "A", "-D", "A=2"], "'A' is given twice"),
+        (["verify", "linux-4.9.120", "--json", "--quiet"], "exclude each other"),
+        (["verify", "linux-4.9.120", "--start", "warm"], "--start: unknown start 'warm'"),
         (["verify", "-", "--then", "-", "--start", "steady"], "--then: standard input cannot be several routines"),
-        (["verify", "--then", "52k"], "routines in turn need a start that is about flushes again and again"),
-        (["verify", "--touches", "9"], "--touches"),
-        (["verify", "--memory", "99999G"], "--memory: '99999G' is too much (at most 16384G)"),
-        (["verify", "--policy", "no/such.dot", "--geometry", "32K,8,64"], "no/such.dot: there is no such file"),
-        (["verify", "--policy", str(MACHINE), "--geometry", "48K,12,64"], "the machine has 8 ways, not 12"),
+        (
+            ["verify", "linux-4.9.120", "--then", "52k"],
+            "routines in turn need a start that is about flushes again and again",
+        ),
+        (["verify", "linux-4.9.120", "--touches", "9"], "--touches"),
+        (["verify", "linux-4.9.120", "--memory", "99999G"], "--memory: '99999G' is too much (at most 16384G)"),
+        (
+            ["verify", "linux-4.9.120", "--policy", "no/such.dot", "--geometry", "32K,8,64"],
+            "no/such.dot: there is no such file",
+        ),
+        (
+            ["verify", "linux-4.9.120", "--policy", str(MACHINE), "--geometry", "48K,12,64"],
+            "the machine has 8 ways, not 12",
+        ),
         (["explain", "fence"], "did you mean no-fence?"),
         (
             ["schema", "nope"],
@@ -381,7 +395,7 @@ def test_errors_are_one_line_and_exit_status_1(arguments: list[str], told: str, 
         assert out == ""
 
 
-@pytest.mark.parametrize("arguments", [["verify", "nope"], ["verify", "--nope"], ["trace", "/"], ["cpus", "x"]])
+@pytest.mark.parametrize("arguments", [["verify", "nope"], ["verify", "x", "--nope"], ["trace", "/"], ["cpus", "x"]])
 def test_errors_as_json(arguments: list[str], capsys: Capture) -> None:
     assert main([*arguments, "--json"]) == 1
     out, err = capsys.readouterr()
@@ -391,13 +405,51 @@ def test_errors_as_json(arguments: list[str], capsys: Capture) -> None:
     assert document["error"]["what"] in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["verify"], "ROUTINE"),
+        (["verify", "--cpu", "skylake", "--quiet"], "ROUTINE"),
+        (["trace"], "ROUTINE"),
+        (["check"], "FILE"),
+        (["verify", ""], "'verify' is empty"),
+        (["verify", "one-pass", ""], "'one-pass' is empty"),
+        (["verify", "--", ""], "'--' is empty"),
+        (["trace", ""], "'trace' is empty"),
+        (["replay", ""], "'replay' is empty"),
+        (["check", ""], "'check' is empty"),
+        (["check", "x.l1d", "--routine", ""], "'--routine' is empty"),
+        (["verify", "one-pass", "--against", ""], "'--against' is empty"),
+        (["verify", "one-pass", "--against="], "the value of --against is empty"),
+        (["verify", "one-pass", "--cpu", ""], "'--cpu' is empty"),
+        (["verify", "one-pass", "--cpu-folder", ""], "'--cpu-folder' is empty"),
+        (["plan", "--cpu", "", "--geometry", "32K,8,64", "--policy", "LRU"], "'--cpu' is empty"),
+        (["lab", ""], "'lab' is empty"),
+        (["cost", ""], "'cost' is empty"),
+        (["status", "--sysroot", ""], "'--sysroot' is empty"),
+    ],
+)
+def test_no_name_and_an_empty_one_are_errors(arguments: list[str], named: str, capsys: Capture) -> None:
+    # Not an answer about something that is built in, this host, or the folder one is in.
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert named in err
+
+
+def test_where_an_empty_word_says_something_it_may_be_given() -> None:
+    refuse_empty(["what-if", "--load", "", "--cmdline="])
+    refuse_empty(["run", "--", "printf", "", "--x="])
+    refuse_empty(["verify", "--define", "NAME=", "--define=NAME=", "--", "--x="])
+
+
 def test_behind_two_hyphens_nothing_is_an_option(capsys: Capture) -> None:
     assert main(["verify", "--", "--json"]) == 1
     assert capsys.readouterr().out == ""
 
 
 def test_escape_sequences_in_names_do_nothing(capsys: Capture) -> None:
-    for arguments in (["verify", "\x1b[31mx"], ["explain", "\x1b]0;x\x07"], ["verify", "--cpu", "\x9b2J"]):
+    for arguments in (["verify", "\x1b[31mx"], ["explain", "\x1b]0;x\x07"], ["verify", "x", "--cpu", "\x9b2J"]):
         assert main(arguments) == 1
         assert capsys.readouterr().err.rstrip("\n").isprintable()
 
@@ -407,13 +459,13 @@ def test_an_internal_error_is_one_line(capsys: Capture, monkeypatch: pytest.Monk
         raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr(door, "_outcome", broken)
-    assert main(["verify"]) == 1
+    assert main(["verify", "linux-4.9.120"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("l1dflush: internal error: ZeroDivisionError: by nothing at test_cli.py:")
     assert err.count("\n") == 1
     assert "report" in err
     monkeypatch.setenv("L1DFLUSH_DEBUG", "1")
-    assert main(["verify"]) == 1
+    assert main(["verify", "linux-4.9.120"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -425,7 +477,7 @@ def test_an_interrupt_gives_130_and_no_result(capsys: Capture, monkeypatch: pyte
         raise KeyboardInterrupt
 
     monkeypatch.setattr(door, "_outcome", interrupted)
-    assert main(["verify", "--json"]) == 130
+    assert main(["verify", "linux-4.9.120", "--json"]) == 130
     assert capsys.readouterr() == ("", "l1dflush: interrupted\n")
 
 
@@ -446,7 +498,7 @@ def test_ctrl_c_ends_a_long_run(tmp_path: Path) -> None:
         pytest.skip("it was over before it could be interrupted")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["rules"], ["verify", "--json"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["rules"], ["verify", "linux-4.9.120", "--json"]])
 def test_a_full_disk_is_an_error(arguments: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         run = process(*arguments, stdout=full)
@@ -455,7 +507,7 @@ def test_a_full_disk_is_an_error(arguments: list[str]) -> None:
     assert err == b"l1dflush: cannot write the result: No space left on device\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--json"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["verify", "linux-4.9.120", "--json"]])
 def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)

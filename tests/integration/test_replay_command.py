@@ -20,7 +20,7 @@ SURVIVOR = Path(__file__).parents[1] / "golden" / "inputs" / "survivor.json"
 
 
 def test_what_verify_writes_can_be_played(tmp_path: Path, capsys: Capture) -> None:
-    assert main(["verify", "--cpu", "ice-lake", "--json"]) == 2
+    assert main(["verify", "linux-4.9.120", "--cpu", "ice-lake", "--json"]) == 2
     file = tmp_path / "result.json"
     file.write_text(capsys.readouterr().out)
     assert main(["replay", str(file)]) == 0

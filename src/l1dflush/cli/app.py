@@ -35,7 +35,7 @@ from l1dflush.cli.output import Outcome
 _HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
 _EXAMPLES = """\b
 Examples:
-  l1dflush verify                         the flush of Linux 4.9.120, on all CPUs
+  l1dflush verify linux-4.9.120           the flush of Linux, on all CPUs
   l1dflush verify fix.patch               a flush from a patch, a mail, C, assembly
   l1dflush verify entry.o --json          or from an object file
   l1dflush size --cpu skylake             how many accesses are enough

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  l1dflush verify --certificate linux.l1d          write one
+  l1dflush verify linux-4.9.120 --certificate linux.l1d
+                                                   write one
   l1dflush check linux.l1d                         check it
   l1dflush check linux.l1d --routine linux-4.9.120 and that it is about this routine
 

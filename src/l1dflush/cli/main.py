@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from l1dflush.cli import failure
 from l1dflush.cli.output import Outcome, fitted, write
+from l1dflush.cli.words import refuse_empty
 
 
 def run() -> int:
@@ -52,6 +53,7 @@ def answer(arguments: Sequence[str]) -> Outcome:
 
 
 def _outcome(arguments: Sequence[str]) -> Outcome:
+    refuse_empty(arguments)
     from l1dflush.cli.app import command, exits  # noqa: PLC0415 (takes long: see above)
 
     # Help texts are printed by the library that parses; caught here they take the same way out as all else,

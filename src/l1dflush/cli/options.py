@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-DEFAULT_ROUTINE = "linux-4.9.120"
-
 
 class Level(StrEnum):
     """Optimisation levels of the C compiler."""

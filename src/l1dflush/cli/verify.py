@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  l1dflush verify                                  the flush of Linux 4.9.120
+  l1dflush verify linux-4.9.120                    the flush of Linux, built in
   l1dflush verify two-passes --cpu "Ice Lake"      another flush, one CPU
   l1dflush verify flush.c -D SIZE=65536            C with a name to supply
   l1dflush verify entry.o --function vmx_l1d_flush
   l1dflush verify entry.S setup.c                  both, as a linker would
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
-  l1dflush verify --touches 1 --start cold         what others may do, and where it starts
+  l1dflush verify openbsd --touches 1 --start cold what others may do, and where it starts
   l1dflush verify one-pass --start steady --then two-passes
                                                    again and again, in turn
   l1dflush verify broken.S --expect refuted        a regression test
@@ -68,8 +68,7 @@ def register(app: typer.Typer) -> None:
 @options.about_a_routine
 def verify(
     *,
-    # Typer copies it, and shows it in the help.
-    routine: options.Sources = [options.DEFAULT_ROUTINE],  # noqa: B006
+    routine: options.Sources,
     asked: VerifyOptions,
     cpu: Annotated[
         list[str] | None,
