@@ -178,7 +178,7 @@ def test_hits_and_misses_differ(there: Silicon) -> None:
         told = levels(rounds.ticks(0), rounds.ticks(1))
     except UndecidedError as error:
         pytest.skip(str(error))
-    # From memory: 56 lines, 100 cycles each at the very least.
+    # All from main memory: 56 lines, 100 cycles each at the very least.
     assert told.miss - told.hit > 56 * 100 * there.environment.clock.ticks_per_cycle / 2
 
 

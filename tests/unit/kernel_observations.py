@@ -23,8 +23,8 @@ TCG_ADDRESS_BITS = 40
 """QEMU's default for a CPU that is emulated."""
 AMD_TOPOLOGY = {(6, 12): 48, (6, 16): 8}
 """QEMU emulates no TOPOEXT, without which the kernel saw no SMT on AMD until 'x86/cpu/topology: Always try
-cpu_parse_topology_ext() on AMD/Hygon' (6.17; in the announcement of 6.12.48-rc1; 6.16.8 from memory). It has the leaf
-0xb that this reads for models that reach so far."""
+cpu_parse_topology_ext() on AMD/Hygon' (6.17; in the announcements of 6.12.48 and 6.16.8). It has the leaf 0xb that
+this reads for models that reach so far."""
 LEAF_B = ("epyc", "dhyana", "opteron_g4", "opteron_g5", "qemu64", "max")
 GUEST_MEMORY = 512 << 20
 """Of the recorded machines, as firmware says it; what is beyond comes from ``memmap=``."""
@@ -179,7 +179,7 @@ def _compare_writes(
 
 def _replay_power(boot: dict[str, Any], observations: list[dict[str, Any]], comparison: Comparison) -> None:
     # What is not said is "workaround"; "fixed" takes all three needs away (h_get_cpu_characteristics in QEMU's
-    # hw/ppc/spapr_hcall.c; the default is from memory).
+    # hw/ppc/spapr_hcall.c; the default since 'target/ppc/spapr: Enable mitigations by default for pseries-4.0').
     said = re.search(r"cap-cfpc=(\w+)", boot["extra"])
     state = said[1] if said else "workaround"
     need = state != "fixed"

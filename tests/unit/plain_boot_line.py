@@ -108,7 +108,9 @@ def _smt(facts: Facts, words: list[str], l1tf: str) -> str:
     if facts.cpu.threads == 1 or (alone and version >= (6, 9)):
         return "notsupported"
     nobody = alone or "maxcpus=1" in words or not facts.siblings_online
-    if nobody and facts.kernel.version < (4, 19, 19):
+    # Which stable versions took the change over, as their lists of patches say; 4.9.y never did.
+    first = {(4, 14): 99, (4, 19): 21, (4, 20): 8}.get(version, 1 << 16)
+    if nobody and version < (5, 0) and facts.kernel.version[2] < first:
         return "notsupported"
     wishes = {"off" if word != "nosmt=force" else "forceoff" for word in words if word.partition("=")[0] == "nosmt"}
     if facts.cpu.bug:

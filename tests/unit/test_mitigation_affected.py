@@ -37,7 +37,11 @@ def test_who_has_the_bug(cpu: Cpu, bug: bool) -> None:
 def test_lists_change_with_the_version() -> None:
     airmont_np = Cpu(model=0x75)
     assert affected(airmont_np, Kernel.parse("4.19.0"), lists()).bug
-    assert not affected(airmont_np, Kernel.parse("5.2"), lists()).bug
+    assert affected(airmont_np, Kernel.parse("5.3.18"), lists()).bug
+    assert not affected(airmont_np, Kernel.parse("5.4"), lists()).bug
+    hygon = Cpu(vendor=Vendor.HYGON, family=0x18, model=0)
+    assert affected(hygon, Kernel.parse("4.19.0"), lists()).bug
+    assert not affected(hygon, Kernel.parse("4.20"), lists()).bug
 
 
 def test_the_l1d_may_use_more_bits_than_cpuid_says() -> None:
@@ -49,7 +53,10 @@ def test_the_l1d_may_use_more_bits_than_cpuid_says() -> None:
 
 @pytest.mark.parametrize(
     ("version", "looks"),
-    [("4.14.91", True), ("4.14.92", False), ("4.19.13", True), ("4.19.14", False), ("4.20.0", True), ("5.0", False)],
+    [
+        *(("4.9.175", True), ("4.9.176", False), ("4.14.91", True), ("4.14.92", False), ("4.19.13", True)),
+        *(("4.19.14", False), ("4.20.0", True), ("4.20.1", False), ("5.0", False)),
+    ],
 )
 def test_who_looks_at_memory_with_l1tf_off(version: str, looks: bool) -> None:
     """One patch dropped both limits."""

@@ -49,7 +49,10 @@ def test_every_text(needed: bool, private: bool, flush: bool, text: str) -> None
 
 @pytest.mark.parametrize(
     ("version", "text"),
-    [("4.19.92", "Mitigation"), ("4.19.93", "Vulnerable"), ("5.4.7", "Mitigation"), ("5.5", "Vulnerable")],
+    [
+        *(("4.9.207", "Mitigation"), ("4.9.208", "Vulnerable"), ("4.14.161", "Mitigation"), ("4.14.162", "Vulnerable")),
+        *(("4.19.92", "Mitigation"), ("4.19.93", "Vulnerable"), ("5.4.7", "Mitigation"), ("5.5", "Vulnerable")),
+    ],
 )
 def test_a_private_l1d_was_called_a_mitigation(version: str, text: str) -> None:
     host = Power.at_boot(Firmware(private_l1d=True), Kernel.parse(version), "no_rfi_flush")

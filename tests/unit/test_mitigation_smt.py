@@ -73,8 +73,8 @@ def test_siblings_that_do_not_run() -> None:
 
 @pytest.mark.parametrize("line", ["nr_cpus=1", "maxcpus=0", "nosmp", "nosmp nosmt=force l1tf=full,force"])
 def test_one_cpu_and_no_more(line: str) -> None:
-    """Threads are counted among the CPUs that are let in since 6.9, by CPUID before, and by those that booted in 4.18
-    and 4.19."""
+    """Threads are counted among the CPUs that are let in since 6.9, by CPUID before, and by those that booted up to
+    4.20."""
     for version in ("6.9.1", "6.12.117", "7.2.13", "4.19.0", "4.18.20", "4.9.120"):
         decision = decide(on(version, line), [Action(Do.WRITE_SMT, "off")])
         assert (decision.smt, decision.results[0].result) == (Control.NOT_SUPPORTED, "ENODEV"), version
@@ -82,18 +82,50 @@ def test_one_cpu_and_no_more(line: str) -> None:
         assert decide(on(version, line)).smt is (Control.FORCE_OFF if "force" in line else Control.ON), version
 
 
-def test_maxcpus_one_is_no_limit_for_good() -> None:
-    for version, control in (("4.19.0", Control.NOT_SUPPORTED), ("4.19.43", Control.ON), ("7.2.13", Control.ON)):
-        assert decide(on(version, "maxcpus=1")).smt is control
+@pytest.mark.parametrize(
+    ("last_without", "first_with"),
+    [("4.14.98", "4.14.99"), ("4.19.20", "4.19.21"), ("4.20.7", "4.20.8"), ("4.9.337", "5.0.0"), ("4.18.20", "7.2.13")],
+)
+def test_maxcpus_one_is_no_limit_for_good(last_without: str, first_with: str) -> None:
+    """Since b284909abad4; 4.9.y was left without."""
+    assert decide(on(last_without, "maxcpus=1")).smt is Control.NOT_SUPPORTED
+    assert decide(on(first_with, "maxcpus=1")).smt is Control.ON
+
+
+@pytest.mark.parametrize(
+    ("version", "text_looks", "warning_looks"),
+    [
+        ("4.19.6", False, False),
+        ("4.19.7", True, False),
+        ("4.19.20", True, False),
+        ("4.19.21", True, True),
+        ("4.14.86", True, False),
+        ("4.14.99", True, True),
+        ("4.9.176", True, False),
+        ("4.20.7", True, False),
+        ("5.0.0", True, True),
+    ],
+)
+def test_the_text_looked_at_the_threads_before_the_warning_did(
+    version: str, text_looks: bool, warning_looks: bool
+) -> None:
+    """130d6f946f6f changed the one and says that it leaves the other, which b284909abad4 changed."""
+    kernel = replace(Kernel.parse(version), hotplug_smt=False)
+    decision = loaded(Facts(kernel, SMT2, siblings_online=False), "", Action(Do.CREATE_VM))
+    assert decision.smt is Control.NOT_IMPLEMENTED
+    assert decision.sysfs.endswith("SMT disabled") is text_looks
+    assert any("present and SMT on" in line for line in decision.log) is not warning_looks
+    with_threads = loaded(Facts(kernel, SMT2), "", Action(Do.CREATE_VM))
+    assert with_threads.sysfs.endswith("SMT vulnerable") and len(with_threads.log) == 1
 
 
 def test_the_text_looked_at_the_control_alone() -> None:
     """Until 'x86/l1tf: Show actual SMT state'; where it is not supported nothing differs."""
     seen = {
         version: active(on(version), Control.ON, siblings=False)
-        for version in ("4.9.120", "4.9.176", "4.14.85", "4.19.0", "4.19.7", "4.20.0", "4.19.0-27-amd64")
+        for version in ("4.9.175", "4.9.176", "4.14.85", "4.14.86", "4.19.6", "4.19.7", "4.20.0", "4.19.0-27-amd64")
     }
-    assert [version for version, is_active in seen.items() if is_active] == ["4.9.120", "4.14.85", "4.19.0"]
+    assert [version for version, is_active in seen.items() if is_active] == ["4.9.175", "4.14.85", "4.19.6"]
 
 
 NOSMT = "mitigations=auto,nosmt"

@@ -13,7 +13,8 @@ VECTORS = ("user_kernel", "user_user", "guest_host", "guest_guest")
 """What may attack what. ``no_cross_thread`` is not one of them: it is about SMT."""
 
 _MITIGATIONS = {(4, 4): 180, (4, 9): 176, (4, 14): 119, (4, 19): 43, (5, 0): 16, (5, 1): 2}
-"""Stable versions that know ``mitigations=`` (5.2): it came with the patches for MDS of May 2019 (from memory)."""
+"""Stable versions that know ``mitigations=`` (5.2): 'x86/speculation: Support 'mitigations=' cmdline option' came with
+the patches for MDS of May 2019, read in the announcement of each of these."""
 _SPACES = " \t\n\v\f\r\xa0"
 """What is a blank to the kernel, whose characters are those of Latin 1."""
 _NUMBER = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]+)|([0-9]+))")

@@ -16,10 +16,11 @@ FILES = ("rfi_flush", "entry_flush", "uaccess_flush")
 """The switches, in ``/sys/kernel/debug/powerpc``. Only the first shows in sysfs."""
 
 _PRIVATE_IS_VULNERABLE = {(4, 9): 208, (4, 14): 162, (4, 19): 93, (5, 4): 8}
-"""Stable versions with 'powerpc/security: Fix wrong message when RFI Flush is disable' (5.5 from memory): read in the
-announcements of 4.9.208, 4.19.93 and 5.4.8; 4.14.162 from memory."""
+"""Stable versions with 'powerpc/security: Fix wrong message when RFI Flush is disable' (4e706af3cd8e, taken by powerpc
+in November 2019 for 5.5): read in the announcements of 4.9.208, 4.19.93 and 5.4.8 and in the review of 4.14.162."""
 _LONGEST_WRITE = 23
-"""Characters of a write to debugfs that are looked at (simple_attr_write in ``fs/libfs.c``, from memory)."""
+"""Characters of a write to debugfs that are looked at: one less than the buffer of simple_attr_write in ``fs/libfs.c``
+has, read in 6.1.176."""
 _NUMBER = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))\n?")
 
 

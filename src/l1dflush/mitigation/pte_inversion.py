@@ -19,7 +19,7 @@ FRAME = ((1 << 52) - 1) & ~((1 << PAGE_SHIFT) - 1)
 SWAP_OFFSET_FIRST_BIT = 9
 """Swap offsets begin lower than frame numbers: what is allowed of them is eight times as much."""
 
-_NO_LIMIT_WHEN_OFF = {(4, 14): 92, (4, 19): 14, (4, 20): 1}
+_NO_LIMIT_WHEN_OFF = {(4, 9): 176, (4, 14): 92, (4, 19): 14, (4, 20): 1}
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([kKmMgGtTpPeE]?)")
 _MOST_DIGITS = 64
@@ -51,8 +51,8 @@ def memory_end(facts: Facts, line: BootLine) -> int:
 
 def memory_matters(kernel: Kernel, l1tf: Boot) -> bool:
     """Whether L1TF limits memory and swap: with l1tf off no longer since Michal Hocko's 'x86/speculation/l1tf: Drop the
-    swap storage limit restriction when l1tf=off', read as a stable patch of January 2019 (that it came in 5.0, 4.20.1,
-    4.19.14 and 4.14.92 is from memory)."""
+    swap storage limit restriction when l1tf=off' (5b5e4d623ec8 of December 2018, so 5.0): read in the stable queue's
+    lists for 4.20.1 and 4.14.92, in Debian's changelog for 4.19.14 and in the announcement of 4.9.176."""
     return l1tf is not Boot.OFF or not kernel.carries((5, 0), _NO_LIMIT_WHEN_OFF)
 
 

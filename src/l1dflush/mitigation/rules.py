@@ -1,7 +1,8 @@
 """The rules by name, each with where it comes from.
 
 A source is a text that was read (a mail with the patch, a source file), the subject of a patch and the version that
-first had it, or an observation of an unmodified kernel. A version that is only remembered says so.
+first had it, or an observation of an unmodified kernel. A version is where its commit was found: in a pull request, in an announcement
+of a stable version, in the stable queue.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ NO_BUG = Rule("no-bug", "a CPU without the bug needs no flush and takes no notic
 NO_BUG_OLD = Rule(
     "no-bug-untouched",
     "up to 5.3 nothing is set up on a CPU without the bug: the parameter reads auto for ever",
-    "arch/x86/kvm/vmx.c of 4.19; ended by 'KVM: VMX: Set VMENTER_L1D_FLUSH_NOT_REQUIRED if !X86_BUG_L1TF', read as the "
-    "mail of September 2019 (5.4 from memory)",
+    "arch/x86/kvm/vmx.c of 4.19; ended by 'KVM: VMX: Set VMENTER_L1D_FLUSH_NOT_REQUIRED if !X86_BUG_L1TF', read in "
+    "the pull request of KVM for 5.4-rc2",
 )
 COMPILED_OUT = Rule(
     "compiled-out",
@@ -40,8 +41,8 @@ EPT_UNKNOWN = Rule(
     "ept-not-known-yet",
     "late 6.1.y and 6.2.y set the mode up before they look whether the CPU has EPT, so only ept=0 counts at load",
     "observed in 6.1.192 on a CPU with VMX and without EPT (5.10.262, 6.12.117 and 7.2.13 know it). Inferred cause: "
-    "'KVM: VMX: Do _all_ initialization before exposing /dev/kvm to userspace' went into stable kernels in March 2023 "
-    "without the patch that moves the look at the hardware; 6.1.20 and 6.2.7 are inferred from the date of a mail",
+    "'KVM: VMX: Do _all_ initialization before exposing /dev/kvm to userspace' went into 6.1.20 and 6.2.7 without the "
+    "patch that moves the look at the hardware; read in the stable queue's list and in the announcement",
 )
 SKIP = Rule("hypervisor-flushes", "ARCH_CAPABILITIES bit 3: a hypervisor below flushes, so none is necessary", VMX_C)
 FORCED = Rule("full-force", "l1tf=full,force: always, whatever is written", VMX_C + "; " + SEEN)
@@ -77,13 +78,14 @@ SMT_ONE_CPU = Rule(
     "smt-one-cpu",
     "from 6.9 on threads are counted where firmware lists CPUs, of which nr_cpus=1, maxcpus=0 and nosmp let in one: "
     "notsupported",
-    "arch/x86/kernel/cpu/topology.c and kernel/cpu.c, read in a version after 6.9 (the number is from memory)",
+    "arch/x86/kernel/cpu/topology.c and kernel/cpu.c, read in a version after 6.9; 'x86/cpu/topology: Use topology "
+    "bitmaps for sizing' is in the pull request x86/apic for 6.9-rc1",
 )
 SMT_NO_SIBLING = Rule(
     "smt-no-sibling",
-    "in 4.18, 4.19 and their stable relatives a boot that starts no sibling ends at notsupported",
+    "in 4.18 to 4.20 and the stable versions of their time a boot that starts no sibling ends at notsupported",
     "kernel/cpu.c of 4.19 (cpu_smt_available); ended by 'cpu/hotplug: Fix \"SMT disabled by BIOS\" detection for KVM', "
-    "read as a mail (5.0, 4.20.6 and 4.19.19 from memory)",
+    "in 5.0, 4.20.8, 4.19.21 and 4.14.99: the stable queue's lists and Debian's changelog; 4.9.y keeps it",
 )
 SMT_BOOT = Rule("smt-nosmt", "nosmt: off; nosmt=force: forceoff", SEEN)
 SMT_L1TF = Rule("smt-l1tf", "flush,nosmt and full turn SMT off, full,force for good", BUGS_C)
@@ -104,8 +106,8 @@ SMT_ON = Rule("smt-on", "nothing turns SMT off", SEEN)
 PTE_NO_LEVELS = Rule("two-levels", "two levels of page tables have no bits to invert: no mitigation", BUGS_C)
 PTE_MEMORY = Rule(
     "too-much-memory",
-    "RAM above half of what the L1D addresses: no mitigation, unless l1tf is off, then nobody looks (from 4.20.1 and "
-    "4.19.14 on)",
+    "RAM above half of what the L1D addresses: no mitigation, unless l1tf is off, then nobody looks (from 4.20.1, "
+    "4.19.14, 4.14.92 and 4.9.176 on)",
     BUGS_C + "; observed in 6.1.192 with and without l1tf=off",
 )
 PTE_INVERTED = Rule("pte-inversion", "entries that are not present have their frame number inverted", BUGS_C)

@@ -11,7 +11,7 @@ from l1dflush.mitigation.boot_line import options
 from l1dflush.mitigation.facts import Control, Facts, Kernel
 from l1dflush.mitigation.procedure import AtBoot, Chosen, at_boot, choose
 from l1dflush.mitigation.rules import Rule
-from l1dflush.mitigation.smt import active
+from l1dflush.mitigation.smt import active, warned_of
 from l1dflush.mitigation.sysfs_text import text
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode, ModeError, parsed
 
@@ -34,11 +34,13 @@ SWITCHES = frozenset(
         "vpid",
     }
 )
-"""Parameters that are yes or no in all of 4.9 to 7.2 (from memory). Only ``ept`` matters here, but a value that is
-neither fails the load."""
+"""Parameters that are yes or no in all of 4.9 to 6.8: read in ``arch/x86/kvm/vmx.c`` of a 4.9.y and of 4.19, in
+``vmx/vmx.c`` and ``vmx/nested.c`` of 5.11, 6.1.176 and 6.8. Only ``ept`` matters here, but a value that is neither fails
+the load. Later kernels were not read for this: one that has dropped a parameter ignores it, whatever its value."""
 
 _HW_VULN_DOCS = {(4, 9): 176, (4, 14): 119, (4, 19): 43, (5, 0): 16, (5, 1): 2}
-"""The stable versions from which on the page about L1TF is in the folder hw-vuln (from memory)."""
+"""The stable versions with 'Documentation: Move L1TF to separate directory' (5.2), which moved the page about L1TF into
+the folder hw-vuln: read in the announcement of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,8 @@ class RunningHost:
 
     def write_smt(self, value: str) -> Result:
         """A write to ``smt/control``. Up to 6.5 the word is looked at before the state is, later after it; and since
-        then numbers of threads count ('cpu/SMT: Allow enabling partial SMT states via sysfs', read as a mail; that it
-        came with 6.6 is from memory).
+        then numbers of threads count ('cpu/SMT: Allow enabling partial SMT states via sysfs', 7f48405c3c34; read in
+        the pull request smp/core for 6.6-rc1).
         """
         if not value:
             return Result()
@@ -219,7 +221,7 @@ class RunningHost:
         if self.boot.l1tf in (Boot.OFF, Boot.FLUSH_NOWARN, Boot.FULL_FORCE):
             return Result()
         log: tuple[str, ...] = ()
-        if self.smt_active:
+        if warned_of(self.facts, self.smt, siblings=self.siblings):
             log += self._once("smt", self._warning("SMT on"))
         if kvm.mode is Mode.NEVER:
             log += self._once("l1d", self._warning("virtualization mitigation disabled"))
@@ -245,8 +247,8 @@ class RunningHost:
         return (self._line(line),)
 
     def _line(self, line: str) -> str:
-        """With the module's name in front since 'KVM: x86: Unify pr_fmt to use module name for all KVM modules' (6.3
-        from memory; 6.1.192 has none, 6.12.117 has it)."""
+        """With the module's name in front since 'KVM: x86: Unify pr_fmt to use module name for all KVM modules'
+        (8d20bd638167, read in a pull request of KVM for 6.3; seen: 6.1.192 has none, 6.12.117 has it)."""
         return f"kvm_intel: {line}" if self.facts.kernel.since(6, 3) else line
 
 
@@ -276,8 +278,9 @@ def _refused(value: str | None, name: str) -> str:
 def _switch(value: str | None, kernel: Kernel) -> bool | None:
     """A yes or no as kstrtobool reads it: by the first letter, of ``on`` and ``off`` by two; none at all is yes.
 
-    ``true`` and ``false`` count since 5.19 (read as a mail; the number is from memory), ``enabled`` and ``disabled``
-    since 6.16 (read in a later source; the number is from memory).
+    ``true`` and ``false`` count since 5.19 ('lib/kstrtox.c: add "false"/"true" support to kstrtobool()', 0d6ea3ac94ca,
+    read in the pull request "MM updates for 5.19-rc1"), ``enabled`` and ``disabled`` since 6.16 ('kstrtox: add support
+    for enabled and disabled in kstrtobool()', ae5b3500856f, read in "non-MM updates for 6.16-rc1").
     """
     if value is None:
         return True

@@ -12,10 +12,13 @@ from l1dflush.mitigation.facts import RFDS_CLEAR, Control, Facts, Vendor
 from l1dflush.mitigation.rules import Rule
 from l1dflush.vmentry.subsystem import Boot
 
-_ACTUAL_STATE = {(4, 4): 180, (4, 9): 176, (4, 14): 86, (4, 19): 7}
-"""Stable versions with 'x86/l1tf: Show actual SMT state' (4.20), from memory."""
-_NO_LATE_LOOK = {(4, 19): 19, (4, 20): 6}
-"""Stable versions with 'cpu/hotplug: Fix "SMT disabled by BIOS" detection for KVM' (5.0), from memory."""
+_ACTUAL_STATE = {(4, 9): 176, (4, 14): 86, (4, 19): 7}
+"""Stable versions with 'x86/l1tf: Show actual SMT state' (130d6f946f6f of November 2018, so 4.20): read in the
+announcement of 4.9.176 and in the stable queue's lists for 4.14.86 and 4.19.7. That of 4.4.180 is without it."""
+_NO_LATE_LOOK = {(4, 14): 99, (4, 19): 21, (4, 20): 8}
+"""Stable versions with 'cpu/hotplug: Fix "SMT disabled by BIOS" detection for KVM' (b284909abad4 of January 2019, so
+5.0): read in the stable queue's lists for 4.14.99 and 4.20.8 and, for 4.19.21, in Debian's changelog of 4.19.28-1. 4.9.y
+went without: neither the list for 4.9.156, of the same day, nor an announcement from 4.9.176 on has it."""
 
 
 def control_at_boot(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[Control, Rule]:
@@ -47,13 +50,29 @@ def control_at_boot(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[Control, 
 
 
 def active(facts: Facts, control: Control, *, siblings: bool) -> bool:
-    """Whether two threads of one core run (``siblings``: they would if the control is on), as the sysfs text and the
-    warnings see it. A kernel that cannot switch SMT leaves it on (its control counts as enabled; from memory)."""
-    on = control in (Control.ON, Control.NOT_IMPLEMENTED)
+    """Whether two threads of one core run (``siblings``: they would if the control is on), as the sysfs text sees it."""
     if not facts.kernel.carries((4, 20), _ACTUAL_STATE):
-        # They looked at the control alone.
-        return on
-    return on and siblings and facts.cpu.threads > 1
+        # It looked at the control alone.
+        return _on(control)
+    return _run(facts, control, siblings)
+
+
+def warned_of(facts: Facts, control: Control, *, siblings: bool) -> bool:
+    """Whether the creation of a virtual machine warns of SMT. The patch that made the text look at the threads left the
+    warning at the control, as its own text says; the one that dropped the late look changed that too."""
+    if not facts.kernel.carries((5, 0), _NO_LATE_LOOK):
+        return _on(control)
+    return _run(facts, control, siblings)
+
+
+def _on(control: Control) -> bool:
+    # Without CONFIG_HOTPLUG_SMT nothing switches SMT off: the control was the constant "enabled" in 4.x (read in the
+    # header that the patch for 4.14.99 changes) and is "not implemented" since (read in 6.1.176).
+    return control in (Control.ON, Control.NOT_IMPLEMENTED)
+
+
+def _run(facts: Facts, control: Control, siblings: bool) -> bool:
+    return _on(control) and siblings and facts.cpu.threads > 1
 
 
 def _everywhere(facts: Facts, line: BootLine) -> bool:

@@ -55,7 +55,7 @@ class Code:
             self.mov_rcx_qword(displacement)
 
     def _load(self, opcode: bytes, displacement: int) -> None:
-        # ModRM: rcx (1) from memory by SIB; SIB: base rdi (7), index rax (0), scale 1.
+        # ModRM: rcx (1) and memory by SIB; SIB: base rdi (7), index rax (0), scale 1.
         if displacement == 0:
             self._bytes += opcode + b"\x0c\x07"
         else:
