@@ -1,8 +1,8 @@
 """The rules by name, each with where it comes from.
 
 A source is a text that was read (a mail with the patch, a source file), the subject of a patch and the version that
-first had it, or an observation of an unmodified kernel. A version is where its commit was found: in a pull request, in an announcement
-of a stable version, in the stable queue.
+first had it, or an observation of an unmodified kernel. A version is where its commit was found: in a pull request, in
+the announcement of a stable version, in the stable queue.
 """
 
 from __future__ import annotations

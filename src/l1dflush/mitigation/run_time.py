@@ -35,8 +35,9 @@ SWITCHES = frozenset(
     }
 )
 """Parameters that are yes or no in all of 4.9 to 6.8: read in ``arch/x86/kvm/vmx.c`` of a 4.9.y and of 4.19, in
-``vmx/vmx.c`` and ``vmx/nested.c`` of 5.11, 6.1.176 and 6.8. Only ``ept`` matters here, but a value that is neither fails
-the load. Later kernels were not read for this: one that has dropped a parameter ignores it, whatever its value."""
+``vmx/vmx.c`` of 5.11, 6.1.176 and 6.8 and ``vmx/nested.c`` of 6.1.176. Only ``ept`` matters here, but a value that is
+neither fails the load. Later kernels were not read for this: one that has dropped a parameter ignores it, whatever its
+value."""
 
 _HW_VULN_DOCS = {(4, 9): 176, (4, 14): 119, (4, 19): 43, (5, 0): 16, (5, 1): 2}
 """The stable versions with 'Documentation: Move L1TF to separate directory' (5.2), which moved the page about L1TF into

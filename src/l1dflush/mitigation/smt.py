@@ -17,8 +17,8 @@ _ACTUAL_STATE = {(4, 9): 176, (4, 14): 86, (4, 19): 7}
 announcement of 4.9.176 and in the stable queue's lists for 4.14.86 and 4.19.7. That of 4.4.180 is without it."""
 _NO_LATE_LOOK = {(4, 14): 99, (4, 19): 21, (4, 20): 8}
 """Stable versions with 'cpu/hotplug: Fix "SMT disabled by BIOS" detection for KVM' (b284909abad4 of January 2019, so
-5.0): read in the stable queue's lists for 4.14.99 and 4.20.8 and, for 4.19.21, in Debian's changelog of 4.19.28-1. 4.9.y
-went without: neither the list for 4.9.156, of the same day, nor an announcement from 4.9.176 on has it."""
+5.0): read in the stable queue's lists for 4.14.99 and 4.20.8 and, for 4.19.21, in Debian's changelog of 4.19.28-1.
+4.9.y went without: neither the list for 4.9.156, of the same day, nor an announcement from 4.9.176 on has it."""
 
 
 def control_at_boot(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[Control, Rule]:
@@ -50,7 +50,7 @@ def control_at_boot(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[Control, 
 
 
 def active(facts: Facts, control: Control, *, siblings: bool) -> bool:
-    """Whether two threads of one core run (``siblings``: they would if the control is on), as the sysfs text sees it."""
+    """Whether two threads of one core run (``siblings``: they would if the control is on), as sysfs' text sees it."""
     if not facts.kernel.carries((4, 20), _ACTUAL_STATE):
         # It looked at the control alone.
         return _on(control)
