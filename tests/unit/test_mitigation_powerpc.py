@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from l1dflush.mitigation.facts import Kernel
-from l1dflush.mitigation.powerpc import FILES, Firmware, Power
+from l1dflush.mitigation.powerpc import FILES, Firmware, Power, tells_l1tf
 from l1dflush.mitigation.sysfs_text import Kind, read
 
 KERNEL = Kernel.parse("6.1.176")
@@ -58,6 +58,13 @@ def test_a_private_l1d_was_called_a_mitigation(version: str, text: str) -> None:
     host = Power.at_boot(Firmware(private_l1d=True), Kernel.parse(version), "no_rfi_flush")
     assert host.sysfs_text() == f"{text}: L1D private per thread"
     assert read(host.sysfs_text()).kind is Kind.POWER
+    # The file about L1TF was added in the same versions.
+    assert tells_l1tf(Kernel.parse(version)) is (text == "Vulnerable")
+
+
+def test_a_distribution_may_not_have_taken_over_that_l1tf_is_told() -> None:
+    assert not tells_l1tf(Kernel.parse("4.18.0-80.el8.ppc64le"))
+    assert tells_l1tf(Kernel.parse("5.14.0-70.el9.ppc64le"))
 
 
 @pytest.mark.parametrize(

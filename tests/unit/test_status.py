@@ -105,6 +105,18 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
         {"machine": "ppc64le", "signature": None, "text": "Vulnerable: L1D private per thread"}, VULNERABLE,
         Cause.KERNEL_SAYS,
     ),
+    "powerpc that knew nothing of L1TF": (
+        {"machine": "ppc64le", "signature": None, "text": "Not affected", "release": "4.14.161", "parameter": None,
+         "loaded": None, "others": None}, UNKNOWN, Cause.KERNEL_SAYS,
+    ),
+    "powerpc of a distribution, of which that is not known": (
+        {"machine": "ppc64", "signature": None, "text": "Not affected", "release": "4.18.0-80.el8.ppc64le",
+         "parameter": None, "loaded": None, "others": None}, UNKNOWN, Cause.KERNEL_SAYS,
+    ),
+    "powerpc that is not affected": (
+        {"machine": "ppc64le", "signature": None, "text": "Not affected", "release": "4.14.162", "parameter": None,
+         "loaded": None, "others": None}, NOT_AFFECTED, Cause.KERNEL_SAYS,
+    ),
     "ARM": ({"machine": "aarch64", "signature": None, "text": "Not affected"}, NOT_AFFECTED, Cause.KERNEL_SAYS),
     "powerpc's text on x86": (
         SMT_OFF | {"parameter": "always", "text": "Mitigation: RFI Flush"}, UNKNOWN, Cause.DISAGREE,

@@ -18,10 +18,19 @@ FILES = ("rfi_flush", "entry_flush", "uaccess_flush")
 _PRIVATE_IS_VULNERABLE = {(4, 9): 208, (4, 14): 162, (4, 19): 93, (5, 4): 8}
 """Stable versions with 'powerpc/security: Fix wrong message when RFI Flush is disable' (4e706af3cd8e, taken by powerpc
 in November 2019 for 5.5): read in the announcements of 4.9.208, 4.19.93 and 5.4.8 and in the review of 4.14.162."""
+_TELLS_L1TF = _PRIVATE_IS_VULNERABLE
+"""Stable versions with 'powerpc/security/book3s64: Report L1TF status in sysfs' (8e6b6da91ac9, in powerpc's pull
+request for 5.5), which came together with it: read in the same announcements and review."""
 _LONGEST_WRITE = 23
 """Characters of a write to debugfs that are looked at: one less than the buffer of simple_attr_write in ``fs/libfs.c``
 has, read in 6.1.176."""
 _NUMBER = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))\n?")
+
+
+def tells_l1tf(kernel: Kernel) -> bool:
+    """Whether ``vulnerabilities/l1tf`` of this powerpc kernel says what ``meltdown`` says. Before, it said 'Not
+    affected' on every CPU, which the patch calls a false negative. What a distribution took over is not known."""
+    return kernel.since(5, 5) or (not kernel.hidden and kernel.carries((5, 5), _TELLS_L1TF))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class Power:
         )
 
     def sysfs_text(self) -> str:
-        """What ``vulnerabilities/l1tf`` and ``meltdown`` say, without the line break."""
+        """What ``vulnerabilities/meltdown`` says, and ``l1tf`` of a kernel that :func:`tells_l1tf`; no line break."""
         private = "L1D private per thread" if self.firmware.private_l1d else ""
         if self.rfi_flush:
             return "Mitigation: RFI Flush" + (f", {private}" if private else "")

@@ -17,6 +17,7 @@ from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Decision
 from l1dflush.mitigation.facts import Facts, Kernel
+from l1dflush.mitigation.powerpc import tells_l1tf
 from l1dflush.mitigation.pte_inversion import memory_end
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.explained import Explained, Explanation
@@ -256,7 +257,7 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
         return Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)
     word = f"the kernel says '{reading.raw}'"
     if reading.kind is Kind.NOT_AFFECTED:
-        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
+        return _not_affected_by_word(host, word)
     if reading.kind is Kind.VULNERABLE or reading.mode is Mode.NEVER or reading.raw.startswith("Vulnerable"):
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, word)
     machine, parameter = host.kernel.machine.value, host.mitigation.parameter.value
@@ -274,6 +275,14 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
     what = f"{word}, and whether that is enough could not be found out"
     return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
+
+
+def _not_affected_by_word(host: HostFacts, word: str) -> Ground:
+    machine, release = host.kernel.machine.value, host.kernel.release.value
+    if machine is not None and machine.startswith("ppc") and not (release and tells_l1tf(Kernel.parse(release))):
+        what = f"{word}, which Linux on POWER said of every CPU until 4.9.208, 4.14.162, 4.19.93, 5.4.8 and 5.5"
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
+    return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
 
 
 def _on_host(host: HostFacts, judged: Judged) -> Judged:
