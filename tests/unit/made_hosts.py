@@ -52,6 +52,8 @@ _MITIGATION: dict[str, Any] = {
     "flushes": 12,
     "others": (),
 }
+NAMES = frozenset(_KERNEL | _CPU | _MITIGATION)
+"""Every fact."""
 _ORIGINS = {
     "text": TEXT,
     "parameter": "/sys/module/kvm_intel/parameters/vmentry_l1d_flush",

@@ -65,3 +65,34 @@ def test_who_looks_at_memory_with_l1tf_off(version: str, looks: bool) -> None:
     assert (decision.inversion, decision.sysfs == "Vulnerable") == (not looks, looks)
     assert (decision.swap_limit is None) is not looks
     assert not decide(Facts(Kernel.parse(version), cpu, memory_end=1 << 36)).inversion
+
+
+GIB = 1 << 30
+IVY, XEON = Cpu(model=0x3A, address_bits=36), Cpu(model=0x3E, address_bits=46)
+
+
+@pytest.mark.parametrize(
+    ("version", "cpu", "gib", "sysfs"),
+    [
+        # By hand: half of 36 bits are 32 GiB, half of 44 are 8 TiB, half of 46 are 32 TiB.
+        ("4.18.4", IVY, 33, "Vulnerable"),
+        ("4.18.4", IVY, 32, "Mitigation: PTE Inversion"),
+        ("4.9.120", IVY, 64, "Vulnerable"),
+        ("4.18.20", IVY, 33, "Mitigation: PTE Inversion"),
+        ("4.14.100", IVY, 33, "Mitigation: PTE Inversion"),
+        ("4.14.100", IVY, (8 << 10) + 1, "Vulnerable"),
+        ("4.14.67", XEON, (32 << 10) + 1, "Vulnerable"),
+        # Has no limit, so it sees nothing wrong.
+        ("4.14.100", XEON, (32 << 10) + 1, "Mitigation: PTE Inversion"),
+        ("4.9.230", XEON, (64 << 10), "Mitigation: PTE Inversion"),
+        ("4.9.231", XEON, (32 << 10) + 1, "Vulnerable"),
+        ("4.14.189", XEON, (32 << 10) + 1, "Vulnerable"),
+        ("4.19.0", XEON, (32 << 10) + 1, "Vulnerable"),
+    ],
+)
+def test_how_much_memory_a_kernel_takes_to_be_safe(version: str, cpu: Cpu, gib: int, sysfs: str) -> None:
+    kernel = Kernel.parse(version)
+    decision = decide(Facts(kernel, identified(cpu, kernel, lists()), memory_end=gib * GIB))
+    assert decision.sysfs == sysfs
+    # What can be protected is never more than half of what the L1D addresses.
+    assert decision.memory_limit <= (8 << 40 if cpu is IVY else 32 << 40)

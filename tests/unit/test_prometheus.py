@@ -51,7 +51,7 @@ def test_what_is_not_known_is_not_said(changes: dict[str, Any], agree: str) -> N
 
 def test_where_it_depends_on_what_could_not_be_read_no_mode_is_the_true_one() -> None:
     hidden = dict.fromkeys(("parameter", "loaded", "kvm_ept", "memory_end"))
-    said = metrics(text=P + "EPT disabled", command_line="l1tf=off", **hidden)
+    said = metrics(text=P + "EPT disabled", command_line="l1tf=off", address_bits=46, **hidden)
     assert 'verdict{state="unknown"} 1' in said
     assert 'flush_mode{state="unknown"} 1' in said
 

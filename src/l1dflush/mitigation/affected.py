@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from l1dflush.mitigation.facts import RDCL_NO, Cpu, Kernel, Vendor
+from l1dflush.mitigation.facts import RDCL_NO, Cpu, Kernel, Limits, Vendor
 
 WIDE_BITS = 44
 """What the L1D of the CPUs in ``wide_cache`` uses at least."""
+_WIDE_LIMIT = {(4, 9): 125, (4, 14): 68, (4, 18): 6}
+"""Stable versions with 'x86/speculation/l1tf: Increase l1tf memory limit for Nehalem+' (cc51e5428ea5 of 24 August 2018,
+so 4.19): read in the stable queue's lists of releases. When 4.4.y took it was not found; :mod:`l1dflush.status.worlds`
+tries both."""
+_LIMIT_SET = {(4, 9): 231, (4, 14): 189}
+"""Stable versions with 'x86/cpu: Move x86_cache_bits settings' (July 2020, by mail, and in the stable queue's lists of
+releases): the two branches had put the line that sets the bits where only CPUs without CPUID come by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +79,26 @@ def affected(cpu: Cpu, kernel: Kernel, lists: Lists) -> Affected:
 
 
 def identified(cpu: Cpu, kernel: Kernel, lists: Lists) -> Cpu:
-    """``cpu`` with ``bug`` and ``cache_bits`` as ``kernel`` works them out."""
-    bits = cpu.address_bits
-    if any(entry.has(cpu, kernel) for entry in lists.wide_cache):
-        bits = max(bits, WIDE_BITS)
-    return replace(cpu, bug=affected(cpu, kernel, lists).bug, cache_bits=bits)
+    """``cpu`` with ``bug`` and ``limit_bits`` as ``kernel`` works them out, and its ``cache_bits``."""
+    wide = any(entry.has(cpu, kernel) for entry in lists.wide_cache)
+    bits = max(cpu.address_bits, WIDE_BITS) if wide else cpu.address_bits
+    taken = {Limits.ADDRESS_BITS: cpu.address_bits, Limits.CACHE_BITS: bits}.get(limits(kernel), bits if wide else 0)
+    return replace(
+        cpu,
+        bug=affected(cpu, kernel, lists).bug,
+        cache_bits=bits,
+        limit_bits=None if taken == bits else taken,
+    )
+
+
+def limits(kernel: Kernel) -> Limits:
+    """How ``kernel`` works out the limit, decided by its version where nothing else says so."""
+    if kernel.limits is not Limits.BY_VERSION:
+        return kernel.limits
+    if not kernel.carries((4, 19), _WIDE_LIMIT):
+        return Limits.ADDRESS_BITS
+    set_since = _LIMIT_SET.get(kernel.version[:2], 0)
+    return Limits.UNSET if kernel.version[2] < set_since and not kernel.hidden else Limits.CACHE_BITS
 
 
 def _entry(table: Mapping[str, Any]) -> Entry:

@@ -39,13 +39,28 @@ class Vendor(StrEnum):
     OTHER = "other"
 
 
+class Limits(StrEnum):
+    """How a kernel works out where RAM must end for PTE inversion: from how many bits of an address.
+
+    ``BY_VERSION``: as its version says. ``ADDRESS_BITS``: those of CPUID. ``CACHE_BITS``: those that the L1D uses.
+    ``UNSET``: of CPUs outside the list of :func:`.affected.identified` from none at all, a shift by a negative number,
+    which on x86 comes to 2**63. ``UNDEFINED``: the same, and the compiler made something of it that every RAM exceeds.
+    """
+
+    BY_VERSION = "by version"
+    ADDRESS_BITS = "address bits"
+    CACHE_BITS = "cache bits"
+    UNSET = "unset"
+    UNDEFINED = "undefined"
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """``version`` is the upstream one, (6, 1, 192). ``levels`` are those of its page tables: 2 is 32-bit without PAE.
 
     ``mitigations``: CONFIG_CPU_MITIGATIONS. ``l1tf``: CONFIG_MITIGATION_L1TF. ``kvm_intel``: CONFIG_KVM_INTEL.
     ``hotplug_smt``: CONFIG_HOTPLUG_SMT. ``old_layout``: it writes the sysfs text as RHEL 7 and 4.4.y do. ``hidden``:
-    the third number is a distribution's 0 and says nothing about the stable version.
+    the third number is a distribution's 0 and says nothing about the stable version. ``limits``: see :class:`Limits`.
     """
 
     version: tuple[int, int, int]
@@ -56,6 +71,7 @@ class Kernel:
     hotplug_smt: bool = True
     old_layout: bool = False
     hidden: bool = False
+    limits: Limits = Limits.BY_VERSION
 
     def since(self, major: int, minor: int) -> bool:
         """Whether it is this upstream version or a later one."""
@@ -88,7 +104,8 @@ class Kernel:
 class Cpu:
     """``bug``: the kernel gives it the bug flag; :mod:`.affected` says when. ``vmx`` and ``ept``: CPU and firmware
     offer them. ``command``: CPUID.7.0:EDX[28], the flush by MSR. ``address_bits``: CPUID.80000008:EAX[7:0];
-    ``cache_bits``: how many of an address the L1D uses, which is more on some (:func:`.affected.identified`).
+    ``cache_bits``: how many of an address the L1D uses, which is more on some (:func:`.affected.identified`), and
+    ``limit_bits`` how many the kernel takes it to use (None: as many; 0: it has none, see :attr:`Limits.UNSET`).
 
     ``threads``: per core, as the kernel counts them. ``bugs``: all of ``/proc/cpuinfo``'s, since others turn SMT off
     too; for two of them it matters whether there is TSX (``rtm``: no ``tsx=off`` and no microcode took it away) and
@@ -106,6 +123,7 @@ class Cpu:
     arch_capabilities: int = 0
     address_bits: int = 39
     cache_bits: int = 44
+    limit_bits: int | None = None
     threads: int = 1
     bugs: frozenset[str] = frozenset()
     rtm: bool = True

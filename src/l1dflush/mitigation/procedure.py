@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from l1dflush.mitigation import rules
 from l1dflush.mitigation.boot_line import BootLine, CrossThread, Global, parse
-from l1dflush.mitigation.facts import Control, Facts
-from l1dflush.mitigation.pte_inversion import memory_end, memory_limit, memory_matters, swap_limit
+from l1dflush.mitigation.facts import Control, Facts, Limits
+from l1dflush.mitigation.pte_inversion import kernel_limit, memory_end, memory_limit, memory_matters, swap_limit
 from l1dflush.mitigation.rules import Rule
 from l1dflush.mitigation.smt import control_at_boot
 from l1dflush.vmentry.subsystem import Boot, CpuFacts, Mode, Step, set_up
@@ -44,7 +44,7 @@ def at_boot(facts: Facts) -> AtBoot:
         l1tf=l1tf,
         smt=smt,
         inversion=inversion,
-        memory_limit=memory_limit(facts.cpu.cache_bits),
+        memory_limit=min(kernel_limit(facts.cpu), memory_limit(facts.cpu.cache_bits)),
         swap_limit=swap_limit(facts, l1tf),
         rules=(l1tf_rule, smt_rule, inversion_rule),
     )
@@ -111,6 +111,10 @@ def _inversion(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[bool, Rule]:
         return False, rules.NO_BUG
     if facts.kernel.levels <= 2:
         return False, rules.PTE_NO_LEVELS
-    if memory_matters(facts.kernel, l1tf) and memory_end(facts, line) > memory_limit(facts.cpu.cache_bits):
+    if not memory_matters(facts.kernel, l1tf):
+        return True, rules.PTE_INVERTED
+    if facts.cpu.limit_bits == 0 and facts.kernel.limits is Limits.UNDEFINED:
+        return False, rules.PTE_UNDEFINED
+    if memory_end(facts, line) > kernel_limit(facts.cpu):
         return False, rules.PTE_MEMORY
     return True, rules.PTE_INVERTED

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from l1dflush.mitigation.boot_line import BootLine
-from l1dflush.mitigation.facts import Facts, Kernel
+from l1dflush.mitigation.facts import Cpu, Facts, Kernel
 from l1dflush.vmentry.subsystem import Boot
 
 PAGE_SHIFT = 12
@@ -28,6 +28,13 @@ _MOST_DIGITS = 64
 def memory_limit(cache_bits: int) -> int:
     """In bytes: RAM must end here at the latest, half of what the L1D addresses."""
     return 1 << (cache_bits - 1)
+
+
+def kernel_limit(cpu: Cpu) -> int:
+    """What the kernel takes for it. From no bits it shifts by a negative number, of which x86 takes the last six bits
+    (inferred from ``l1tf_pfn_limit``, read in stable patches): 2**51 page frames."""
+    bits = cpu.cache_bits if cpu.limit_bits is None else cpu.limit_bits
+    return memory_limit(bits or ENTRY_BITS)
 
 
 def memory_end(facts: Facts, line: BootLine) -> int:
@@ -60,7 +67,7 @@ def swap_limit(facts: Facts, l1tf: Boot) -> int | None:
     """The largest swap file in pages as far as L1TF limits it, or None if it does not."""
     if not facts.cpu.bug or not memory_matters(facts.kernel, l1tf):
         return None
-    frames = memory_limit(facts.cpu.cache_bits) >> PAGE_SHIFT
+    frames = kernel_limit(facts.cpu) >> PAGE_SHIFT
     return frames << (PAGE_SHIFT - SWAP_OFFSET_FIRST_BIT) if facts.kernel.levels > 2 else frames
 
 

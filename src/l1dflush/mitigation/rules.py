@@ -106,9 +106,15 @@ SMT_ON = Rule("smt-on", "nothing turns SMT off", SEEN)
 PTE_NO_LEVELS = Rule("two-levels", "two levels of page tables have no bits to invert: no mitigation", BUGS_C)
 PTE_MEMORY = Rule(
     "too-much-memory",
-    "RAM above half of what the L1D addresses: no mitigation, unless l1tf is off, then nobody looks (from 4.20.1, "
-    "4.19.14, 4.14.92 and 4.9.176 on)",
+    "RAM above half of what the L1D addresses (until late August 2018: of what CPUID says, which is less on clients): "
+    "no mitigation, unless l1tf is off, then nobody looks (from 4.20.1, 4.19.14, 4.14.92 and 4.9.176 on)",
     BUGS_C + "; observed in 6.1.192 with and without l1tf=off",
+)
+PTE_UNDEFINED = Rule(
+    "undefined-limit",
+    "4.9.y and 4.14.y until July 2020 have no number of address bits for CPUs outside the list of those whose L1D uses "
+    "more: where RAM must end is undefined",
+    "'x86/cpu: Move x86_cache_bits settings' (4.9.231 and 4.14.189), read as a mail",
 )
 PTE_INVERTED = Rule("pte-inversion", "entries that are not present have their frame number inverted", BUGS_C)
 

@@ -22,7 +22,7 @@ def prometheus_text(result: StatusResult) -> str:
     if agrees and not result.says.understood:
         agrees = None
     # Where it depends on what could not be read, one of several outcomes is not the true one.
-    depends = any(ground.cause is Cause.DEPENDS for ground in result.grounds)
+    depends = any(ground.cause in (Cause.DEPENDS, Cause.UNLESS) for ground in result.grounds)
     outcome = result.follows.outcome if result.follows and agrees and not depends else None
     mode = mechanism = "unknown"
     if outcome is not None:

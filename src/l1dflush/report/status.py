@@ -30,7 +30,8 @@ def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> 
     for ground in result.grounds:
         lines += _marked(ground.verdict, ground.says, width)
     lines += [Text(), *_accounts(result, width)]
-    lines += [Text(), *_flush(result.software_flush, width)]
+    if result.verdict is not L1tfVerdict.NOT_AFFECTED:
+        lines += [Text(), *_flush(result.software_flush, width)]
     if result.advice:
         lines += [Text(), Text("what to do", "bold")]
         for advice in result.advice:

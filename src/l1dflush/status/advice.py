@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.mitigation.affected import Lists
-from l1dflush.mitigation.facts import Control
+from l1dflush.mitigation.affected import Lists, limits
+from l1dflush.mitigation.facts import Control, Limits
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained
 from l1dflush.status.judged import Cause, Judged, L1tfVerdict, judge_explanation
@@ -44,7 +46,7 @@ def advise(
     host: HostFacts, explained: Explained | None, judged: Judged, software: Verdict, lists: Lists
 ) -> list[Advice]:
     """What helps, what helps least first; nothing where nothing is to be done."""
-    found = list(_reading(host, judged))
+    found = list(_reading(host, explained, judged))
     if explained is not None and explained.possible and judged.grounds[0].cause in _DECIDED:
         found += _tried(host, explained, judged, software, lists)
     causes = {ground.cause for ground in judged.grounds}
@@ -94,18 +96,25 @@ def _memory(explained: Explained | None) -> Iterator[Advice]:
     facts, decision = explained.shown.world.facts, explained.shown.decision
     if facts.kernel.levels <= 2:
         yield Advice("a kernel with PAE, or a 64-bit one: two levels of page tables cannot be inverted", Takes.REBOOT)
-    else:
+        return
+    if limits(facts.kernel) is not Limits.CACHE_BITS:
+        yield Advice(
+            "a later kernel: until late August 2018 (4.9.y and 4.14.y: July 2020) Linux did not know how many bits of "
+            "an address the L1D of this CPU uses",
+            Takes.REBOOT,
+        )
+    if facts.kernel.limits is not Limits.UNDEFINED:
         yield Advice(f"mem={decision.memory_limit >> 30}G on the boot line, or less RAM", Takes.REBOOT)
 
 
-def _reading(host: HostFacts, judged: Judged) -> Iterator[Advice]:
+def _reading(host: HostFacts, explained: Explained | None, judged: Judged) -> Iterator[Advice]:
     """What could be read with more rights, where it matters."""
     if judged.verdict is not L1tfVerdict.UNKNOWN:
         return
-    unread: Sequence[tuple[str, str]] = [
-        (fact.origin, fact.why)
-        for fact in (host.mitigation.text, host.cpu.arch_capabilities, host.cpu.signature, host.kernel.release)
-        if not fact.known
-    ]
+    facts: list[Fact[Any]] = [host.mitigation.text, host.cpu.signature, host.kernel.release]
+    # As a rule the kernel's own text leaves one value of it.
+    if explained is None or len({one.world.facts.cpu.arch_capabilities for one in explained.possible}) != 1:
+        facts.insert(1, host.cpu.arch_capabilities)
+    unread: Sequence[tuple[str, str]] = [(fact.origin, fact.why) for fact in facts if not fact.known]
     for origin, why in unread:
         yield Advice(f"make {origin} readable ({why})")

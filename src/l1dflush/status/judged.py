@@ -91,6 +91,7 @@ class Cause(StrEnum):
     TOO_OLD = "kernel-without-mitigation"
     KERNEL_SAYS = "kernel-says"
     DEPENDS = "depends-on-unknown"
+    UNLESS = "unless"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
         first = explained.differences[0]
         what = f"the facts lead to '{first.follows}', and {first.what} says '{first.said}'"
         return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
-    return _on_host(host, _together(follows))
+    return _on_host(host, _together(explained, follows))
 
 
 def _memory(decision: Decision, facts: Facts) -> list[Ground]:
@@ -160,7 +161,7 @@ def _memory(decision: Decision, facts: Facts) -> list[Ground]:
         what = "entries of page tables that are not present are not inverted: processes can read memory through them"
         return [Ground(Cause.NO_INVERSION, L1tfVerdict.VULNERABLE, what)]
     if memory_end(facts, parse(facts.line, facts.kernel)) > decision.memory_limit:
-        what = "some RAM is above what PTE inversion protects, and with l1tf=off the kernel does not say so"
+        what = "some RAM is above what PTE inversion protects, and this kernel does not say so"
         return [Ground(Cause.MEMORY, L1tfVerdict.VULNERABLE, what)]
     return [Ground(Cause.INVERSION, L1tfVerdict.MITIGATED, "processes: PTE inversion")]
 
@@ -213,18 +214,39 @@ def _smt(decision: Decision, *, guest: bool) -> list[Ground]:
     return []
 
 
-def _together(follows: Sequence[Judged]) -> Judged:
-    """All that may be the case, and nobody knows which: the same verdict, or unknown."""
-    if len({one.verdict for one in follows}) == 1:
+def _together(explained: Explained, follows: Sequence[Judged]) -> Judged:
+    """All that may be the case, and nobody knows which: the same verdict; or partial where that is likeliest, unless
+    something that is named makes it another, for that promises nothing; or unknown."""
+    partial = L1tfVerdict.PARTIAL
+    others = {one.verdict for one in follows} - {follows[0].verdict}
+    if not others:
         return follows[0]
+    if follows[0].verdict is partial and others <= {L1tfVerdict.VULNERABLE, L1tfVerdict.MITIGATED}:
+        unless = [
+            Ground(Cause.UNLESS, partial, f"unless {_where(explained, follows, other)}: then {other.value}")
+            for other in sorted(others, key=lambda verdict: -verdict.behind)
+        ]
+        return worst([*follows[0].grounds, *unless])
     kinds = " or ".join(dict.fromkeys(one.verdict.value for one in follows))
     what = f"it is {kinds}, and what decides could not be read"
     return worst([Ground(Cause.DEPENDS, L1tfVerdict.UNKNOWN, what)])
 
 
+def _where(explained: Explained, follows: Sequence[Judged], verdict: L1tfVerdict) -> str:
+    """What is assumed wherever it is ``verdict`` and nowhere else; where nothing is, why it is."""
+    pairs = list(zip(explained.possible, follows, strict=True))
+    so = [set(one.world.assumed) for one, judged in pairs if judged.verdict is verdict]
+    not_so = [set(one.world.assumed) for one, judged in pairs if judged.verdict is not verdict]
+    only = set.intersection(*so).difference(*not_so)
+    if only:
+        return ", and ".join(sorted(only))
+    causes = (judged.grounds[0].says for judged in follows if judged.verdict is verdict)
+    return "; or ".join(dict.fromkeys(causes))
+
+
 def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) -> Judged:
     """The kernel says nothing. What the facts lead to holds for a kernel with the mitigation, and that is not known."""
-    together = _together(follows)
+    together = _together(explained, follows)
     if together.verdict is L1tfVerdict.NOT_AFFECTED:
         return together
     kernel = explained.shown.world.facts.kernel

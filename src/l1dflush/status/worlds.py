@@ -18,8 +18,8 @@ from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists, identified
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Action, Do
-from l1dflush.mitigation.facts import RDCL_NO, SKIP_VMENTRY_L1DFLUSH, Control, Cpu, Facts, Kernel, Vendor
-from l1dflush.mitigation.pte_inversion import memory_limit
+from l1dflush.mitigation.facts import RDCL_NO, SKIP_VMENTRY_L1DFLUSH, Control, Cpu, Facts, Kernel, Limits, Vendor
+from l1dflush.mitigation.pte_inversion import kernel_limit, memory_limit
 from l1dflush.vmentry.subsystem import Boot
 
 X86 = re.compile(r"x86_64|amd64|i[3-6]86|x86")
@@ -27,6 +27,14 @@ X86 = re.compile(r"x86_64|amd64|i[3-6]86|x86")
 
 _BACKPORTED = ((4, 19, 14), (4, 20, 1), (5, 4, 0), (6, 6, 0), (6, 16, 0), (6, 17, 0), (6, 19, 0))
 """Versions in which a rule changed: a distribution's kernel may have any of them under an older number."""
+
+_WITHOUT_LIMIT = ((4, 9), (4, 14))
+_LIMITS = (
+    (Limits.CACHE_BITS, "the kernel's limit for RAM is that of late August 2018 or later"),
+    (Limits.ADDRESS_BITS, "the kernel's limit for RAM is from before late August 2018: half of what CPUID says"),
+    (Limits.UNSET, "the kernel has no limit for RAM, as 4.9.y and 4.14.y until July 2020"),
+    (Limits.UNDEFINED, "the kernel's limit for RAM is undefined, as in 4.9.y and 4.14.y until July 2020"),
+)
 
 T = TypeVar("T")
 
@@ -105,20 +113,28 @@ def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
         mitigations = _switch(says.config_mitigations, "the kernel is built {} CONFIG_CPU_MITIGATIONS")
     if known.since(6, 16) or says.config_l1tf.known:
         l1tf = _switch(says.config_l1tf, "the kernel is built {} CONFIG_MITIGATION_L1TF")
-    versions = [_Choice(known.version)]
+    versions = [_Choice((known.version, known.limits))]
     if backported:
         versions = [
-            _Choice(later, (f"the kernel follows the rules of {'.'.join(map(str, later))}, as backports may",))
+            _Choice(
+                (later, known.limits),
+                (f"the kernel follows the rules of {'.'.join(map(str, later))}, as backports may",),
+            )
             for later in _BACKPORTED
             if later > known.version
         ]
+    shown = host.mitigation.text.value is not None and not (known.hidden and known.version[:2] in _WITHOUT_LIMIT)
+    if not known.since(4, 19) and (backported or not shown):
+        # Nothing but the kernel's own text shows which of them it has, and that it has none not even that.
+        versions += [_Choice((known.version, limits), (says,)) for limits, says in _LIMITS if _has_had(known, limits)]
     kvm = says.config_kvm_intel.value is not False
     smt = host.mitigation.smt_control.value != Control.NOT_IMPLEMENTED and says.config_hotplug_smt.value is not False
     for version, level, on, option in product(versions, levels, mitigations, l1tf):
         kernel = replace(
             known,
-            version=version.value,
-            hidden=known.hidden and version.value == known.version,
+            version=version.value[0],
+            hidden=known.hidden and version.value[0] == known.version,
+            limits=version.value[1],
             levels=level.value,
             mitigations=on.value,
             l1tf=option.value,
@@ -126,6 +142,11 @@ def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
             hotplug_smt=smt,
         )
         yield _Choice(kernel, _all(version, level, on, option))
+
+
+def _has_had(kernel: Kernel, limits: Limits) -> bool:
+    """Whether a kernel of that version, or a distribution's of that number, may have that limit."""
+    return limits in (Limits.CACHE_BITS, Limits.ADDRESS_BITS) or kernel.version[:2] in _WITHOUT_LIMIT
 
 
 def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu]]:
@@ -145,9 +166,11 @@ def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu
     )
     capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug)
     commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
-    epts = _either(_ept(host), (True, False), "the CPU offers EPT: {}")
-    vmx = _either(_vmx(host), (True, False), "the CPU offers VMX: {}")
-    bits = _either(_address_bits(says.address_bits), (39, 46), "the CPU has {} address bits")
+    epts = _either(_ept(host), (True, False), "the CPU offers {}EPT", ("no ", ""))
+    vmx = _either(_vmx(host), (True, False), "the CPU offers {}VMX", ("no ", ""))
+    # Where RAM ends matters beside them: where that is unknown too, the most leave it all room.
+    possible = (46,) if host.kernel.memory_end.value is None else (39, 46, 36)
+    bits = _either(_address_bits(says.address_bits), possible, "the CPU has {} address bits")
     threads = _either(says.threads, (1, 2), "a core has {} threads")
     for arch, command, ept, virtual, address, thread in product(capabilities, commands, epts, vmx, bits, threads):
         cpu = replace(
@@ -205,7 +228,7 @@ def _lines(host: HostFacts) -> list[_Choice[str]]:
 
 
 def _loaded(host: HostFacts) -> list[_Choice[bool]]:
-    return _either(host.mitigation.loaded, (False, True), "kvm_intel is loaded: {}")
+    return _either(host.mitigation.loaded, (False, True), "kvm_intel is {}loaded", ("not ", ""))
 
 
 def _options(host: HostFacts) -> list[_Choice[tuple[str, str]]]:
@@ -225,10 +248,12 @@ def _memory_ends(host: HostFacts, cpu: Cpu) -> list[_Choice[int]]:
     said = host.kernel.memory_end.value
     if said is not None:
         return [_Choice(said)]
-    limit = memory_limit(cpu.cache_bits)
+    limits = {kernel_limit(cpu), memory_limit(cpu.cache_bits)}
+    above = sorted(limit for limit in limits if limit < 1 << cpu.address_bits)
     return [
-        _Choice(min(1 << 32, limit), ("all RAM is below the limit of PTE inversion",)),
-        _Choice(limit * 2, ("some RAM is above the limit of PTE inversion",)),
+        _Choice(min(1 << 32, *limits), ("all RAM is below the limit of PTE inversion",)),
+        # What the CPU cannot address is no RAM.
+        *(_Choice(limit * 2, ("some RAM is above the limit of PTE inversion",)) for limit in above),
     ]
 
 
