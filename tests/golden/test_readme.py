@@ -51,3 +51,13 @@ def test_the_first_two_commands_do_all_the_set_up() -> None:
     commands = re.findall(r"^\$ (.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     own = [command for command in commands if not command.startswith("l1dflush")]
     assert own == ["make verify", "make test"]
+
+
+def test_the_first_command_begins_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = re.search(r"^verify:.*\n\t@\$\(BIN\)/l1dflush (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe is not None
+    assert main(shlex.split(recipe[1])) == 0
+    first, *more = capsys.readouterr().out.splitlines()[:12]
+    assert first.startswith("PROVED on all ")
+    # The rows that decide are there as well, with what they need and have.
+    assert any(line.split()[-4:] == ["13", "16", "+3", "PROVED"] for line in more)

@@ -28,7 +28,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["one-pass", "--against", "linux-4.9.120"], 2, "worse"),
         (["openbsd", "--against", "one-pass"], 0, "better"),
         (["linux-4.9.120", "--against", "one-pass"], 0, "worse"),
-        (["--against", "linux-4.9.120"], 0, "no change that matters"),
+        (["linux-4.9.120", "--against", "linux-4.9.120"], 0, "no change that matters"),
         (["openbsd", "--against", "freebsd", "--cpu", "zen4"], 3, "no change that matters"),
         (["one-pass", "--against", "linux-4.9.120", "--expect", "refuted"], 0, "worse"),
         (["openbsd", "--against", "one-pass", "--expect", "refuted"], 2, "better"),
@@ -47,7 +47,11 @@ def test_the_exit_status_is_that_of_new(arguments: list[str], status: int, effec
     assert document["effect"] == effect
     assert main(["verify", *arguments]) == status
     out = capsys.readouterr().out
-    assert out.endswith(f"exit status   {status}\n")
+    first, rest = out.split("\n\n", 1)
+    assert first.startswith(f"{effect}")
+    assert f"\nverdict  {document['verdict']}" in first or f" -> {document['verdict']}" in first
+    assert first.endswith(f"\nexit status {status}")
+    assert rest.startswith("OLD  ")
     assert max(map(len, out.splitlines())) <= 80
     assert main(["verify", *arguments, "--quiet"]) == status
     assert capsys.readouterr() == ("", "")
@@ -105,14 +109,14 @@ def test_both_may_consist_of_several_files(tmp_path: Path, capsys: Capture) -> N
         (["one-pass", "--against", "no-such-file"], "--against no-such-file: there is no such file"),
         (["no-such-file", "--against", "one-pass"], "l1dflush: no-such-file: there is no such file"),
         (
-            ["--against", "one-pass", "--against", "openbsd"],
+            ["linux-4.9.120", "--against", "one-pass", "--against", "openbsd"],
             "--against one-pass openbsd: one-pass: a built-in routine cannot be taken together",
         ),
         (["-", "--against", "-"], "--against: standard input cannot be both routines"),
-        (["--against", str(INPUTS)], f"--against {INPUTS}"),
-        (["--against"], "--against"),
-        (["--against", "one-pass", "--cpu", "nope"], "l1dflush: no CPU"),
-        (["--against", "\x1b[31mx"], "--against"),
+        (["linux-4.9.120", "--against", str(INPUTS)], f"--against {INPUTS}"),
+        (["linux-4.9.120", "--against"], "--against"),
+        (["linux-4.9.120", "--against", "one-pass", "--cpu", "nope"], "l1dflush: no CPU"),
+        (["linux-4.9.120", "--against", "\x1b[31mx"], "--against"),
     ],
 )
 def test_errors_say_which_routine_they_are_about(arguments: list[str], told: str, capsys: Capture) -> None:

@@ -31,10 +31,10 @@ def text(result: VerifyResult, width: int = 80) -> str:
 
 def test_a_proved_result_says_what_it_is_about(make_result: Make) -> None:
     shown = text(make_result())
-    assert shown.startswith("flush (assembly, flush.S)\n  50 bytes of 64-bit code, sha256 abababababab\n")
+    assert shown.startswith("PROVED on Haswell: no old line is left in any set\n  flush (assembly, flush.S)\n")
+    assert "code    = 50 bytes of 64-bit code, sha256 abababababab\n          a detail\n" in shown
     assert "buffer  = what `rdi` points to; read: +0 … +65472, 65473 bytes" in shown
     assert "trace   = 1024 loads" in shown
-    assert "PROVED on Haswell: no old line is left in any set" in shown
     assert "all ways valid; no touches by others" in shown
     assert re.search(r"exit status\s+0\n", shown)
 
@@ -52,15 +52,85 @@ def test_no_line_is_longer_than_the_width(full_result: VerifyResult, width: int)
 
 def test_all_parts_come_in_order(full_result: VerifyResult) -> None:
     shown = text(full_result)
-    parts = ["3 paths:", "error    own-storage: bad (a.c:3)", "warning  no-fence", "note     named-label"]
-    parts += ["CPUs with L1TF", "for information (CPUs without L1TF)", "how an old line survives"]
-    parts += ["REFUTED on 1 of 2 L1TF-affected CPUs: an old line can survive"]
+    parts = ["REFUTED on 1 of 2 L1TF-affected CPUs: an old line can survive", "exit status 2", "CPUs with L1TF"]
+    parts += ["also asked about 1 CPU without L1TF: 1 UNDECIDED; --every-cpu shows them", "code    = ", "3 paths:"]
+    parts += ["error    own-storage: bad (a.c:3)", "warning  no-fence", "note     named-label"]
+    parts += ["how an old line survives", "start   ", "assumed "]
     places = [shown.index(part) for part in parts]
     assert places == sorted(places)
 
 
+def deciding(result: VerifyResult) -> VerifyResult:
+    """As with ``--every-cpu``."""
+    return result.model_copy(update={"rows": tuple(row.model_copy(update={"decides": True}) for row in result.rows)})
+
+
 def test_the_candidates_of_an_unknown_policy_are_listed(full_result: VerifyResult) -> None:
-    assert "PROVED if it is LRU; REFUTED if it is FIFO (4 left)" in text(full_result)
+    told = "PROVED if it is LRU; REFUTED if it is FIFO (4 left)"
+    assert told not in text(full_result)
+    assert told in text(deciding(full_result))
+
+
+def test_rows_that_decide_nothing_are_one_line_without_a_counterexample(
+    make_result: Make, make_row: Make, make_counterexample: Make
+) -> None:
+    bad = make_row(
+        decides=False, l1tf_affected=False, verdict=Verdict.REFUTED, counterexample=make_counterexample(),
+        titles=("Alpha", "Beta"), cpus=("alpha", "beta"),
+    )  # fmt: skip
+    open_ = make_row(decides=False, l1tf_affected=False, verdict=Verdict.UNDECIDED, titles=("Gamma",), cpus=("gamma",))
+    result = make_result(rows=(make_row(), bad, open_))
+    shown = text(result, 100)
+    assert "also asked about 3 CPUs without L1TF: 2 REFUTED, 1 UNDECIDED; --every-cpu shows them" in shown
+    assert "Alpha" not in shown
+    assert "how an old line survives" not in shown
+    shown = text(deciding(result))
+    assert "also asked" not in shown
+    assert "how an old line survives on Alpha and 1 other" in shown
+
+
+@pytest.mark.parametrize("width", [100, 120, 200, 400])
+def test_prose_is_never_wider_than_100_columns(full_result: VerifyResult, make_row: Make, width: int) -> None:
+    long = "a sentence of many words " * 30
+    finding = full_result.findings[0].model_copy(update={"message": long, "advice": long})
+    routine = full_result.routine.model_copy(update={"detail": long})
+    scope = full_result.scope.model_copy(update={"taken_for_granted": (long,), "particular": (long,)})
+    path = full_result.paths[0].model_copy(update={"decided_by": (long, long)})
+    wide = make_row(titles=tuple(f"a CPU with number {number}" for number in range(20)), reason=long)
+    result = full_result.model_copy(
+        update={"findings": (finding,), "routine": routine, "scope": scope, "paths": (path, path), "reason": long}
+        | {"rows": (wide, *full_result.rows)}
+    )
+    shown = text(result, width).splitlines()
+    end = shown.index("")
+    begin = shown.index("CPUs with L1TF", end)
+    table = [line for line in shown[begin : shown.index("", begin)] if "a sentence" not in line]
+    assert max(cell_len(line) for line in shown if line not in table) <= 100
+    assert max(cell_len(line) for line in table) > 90
+
+
+def test_only_what_is_particular_to_the_verdict_is_spelled_out(make_result: Make) -> None:
+    scope = make_result().scope.model_copy(
+        update={"taken_for_granted": ("program order", "x is aligned"), "not_modelled": ("prefetchers", "fill buffers")}
+    )
+    shown = text(make_result(scope=scope))
+    assert "l1dflush help theory" in shown
+    assert not any(name in shown for name in ("program order", "x is aligned", "prefetchers", "fill buffers"))
+    some = scope.model_copy(update={"particular": ("x is aligned", "fill buffers")})
+    shown = text(make_result(scope=some))
+    assert "('l1dflush help theory'), and\n              x is aligned\nnot modelled  fill buffers\n" in shown
+    assert "program order" not in shown
+    assert "prefetchers" not in shown
+
+
+def test_what_paths_have_in_common_is_told_once(make_result: Make) -> None:
+    (path,) = make_result().paths
+    paths = tuple(path.model_copy(update={"decided_by": ("`a` is set", way)}) for way in ("`b` is 1", "`b` is 2"))
+    shown = text(make_result(paths=paths))
+    assert "      if `a` is set, and one of\n        - `b` is 1\n        - `b` is 2\n" in shown
+    alike = tuple(path.model_copy(update={"decided_by": way}) for way in (("`a` is set",), ("`a` is set", "`b` is 1")))
+    shown = text(make_result(paths=alike))
+    assert "      if `a` is set\n      if `a` is set and `b` is 1\n" in shown
 
 
 def test_paths_say_what_decides_them(full_result: VerifyResult) -> None:

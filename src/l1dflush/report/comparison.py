@@ -1,11 +1,12 @@
 """The result of ``verify NEW --against OLD`` for a person who reviews a change: what differs, in 80 columns.
 
-In the order of a review: what was compared, the verdict, the buffer, the paths as a diff of what they do, the
-findings, the CPUs with another verdict or margin, and what it comes to. What is as before is counted, not told.
+What it comes to is first, and the verdict. Then, in the order of a review: what was compared, the buffer, the paths as
+a diff of what they do, the findings, the CPUs with another verdict or margin. What is as before is counted, not told.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
@@ -32,15 +33,16 @@ _EFFECT_STYLES = {
 def comparison_lines(result: ComparisonResult, width: int) -> list[Text]:
     """The whole report, its parts separated by empty lines."""
     parts = [
+        _conclusion(result, width),
         _named("OLD", result.old, width)
         + _named("NEW", result.new, width)
         + paragraph(_code(result), width, indent=""),
-        _verdict_lines(result, width) + _buffer_lines(result, width) + _moved_lines(result, width),
+        _buffer_lines(result, width) + _moved_lines(result, width),
         *_path_parts(result, width),
         _finding_lines(result, width),
-        *_row_tables(result, width),
+        _row_lines(result, width),
         _scope_lines(result, width),
-        _conclusion(result, width),
+        _compared_lines(result, width),
     ]
     lines: list[Text] = []
     for part in parts:
@@ -193,19 +195,32 @@ def _severity(change: FindingChange) -> int:
 # --- CPUs
 
 
-def _row_tables(result: ComparisonResult, width: int) -> Iterator[list[Text]]:
+def _row_lines(result: ComparisonResult, width: int) -> list[Text]:
     changes = result.differences.rows
     decide = [change for change in changes if change.decides]
     others = [change for change in changes if not change.decides]
     affected = bool(decide) and all(_row_of(result, change).l1tf_affected for change in decide)
     title = "CPUs with L1TF" if affected and any(not row.decides for row in result.new.rows) else "verdicts"
-    for heading, part in ((title, decide), ("for information", others)):
-        if part:
-            yield [Text(heading, "bold"), *_row_table(result, part, width)]
+    lines = [Text(title, "bold"), *_row_table(result, decide, width)] if decide else []
+    if others:
+        count = Counter(_before_after(*_verdicts(result, change)) for change in others for _ in change.cpus)
+        without = "" if any(_row_of(result, change).l1tf_affected for change in others) else " without L1TF"
+        told = ", ".join(f"{number} {verdict}" for verdict, number in count.items())
+        also = "also " if decide else ""
+        text = f"it {also}differs on {_count(count.total(), 'CPU')}{without}: {told}; --every-cpu shows them"
+        lines += paragraph(text, width)
     if changes:
         total = _cpus(result.new.rows) or _cpus(result.old.rows)
         same = total - sum(max(len(change.cpus), 1) for change in changes)
-        yield [Text(f"{_count(same, 'other CPU')} {'is' if same == 1 else 'are'} as before")] if same > 0 else []
+        lines += [Text(f"{_count(same, 'other CPU')} {'is' if same == 1 else 'are'} as before")] if same > 0 else []
+    return lines
+
+
+def _verdicts(result: ComparisonResult, change: RowChange) -> tuple[str, str]:
+    """Before and after."""
+    old = "no verdict" if change.old is None else result.old.rows[change.old].verdict.value
+    new = "no verdict" if change.new is None else result.new.rows[change.new].verdict.value
+    return old, new
 
 
 def _cpus(rows: Sequence[Row]) -> int:
@@ -286,10 +301,14 @@ def _scope_lines(result: ComparisonResult, width: int) -> list[Text]:
 
 
 def _conclusion(result: ComparisonResult, width: int) -> list[Text]:
-    lines = [] if _differs(result) or result.not_followed else paragraph(_compared(result), width)
     told = paragraph(result.summary, width)
     told[0].stylize(_EFFECT_STYLES[result.effect], 0, len(result.effect))
-    return [*lines, *told, Text(f"  exit status   {result.exit_status}")]
+    return [*told, *_verdict_lines(result, width), Text(f"exit status {result.exit_status}")]
+
+
+def _compared_lines(result: ComparisonResult, width: int) -> list[Text]:
+    """What was looked at, where nothing differs."""
+    return [] if _differs(result) or result.not_followed else paragraph(_compared(result), width)
 
 
 def _differs(result: ComparisonResult) -> bool:

@@ -16,6 +16,8 @@ from rich.text import Text
 from l1dflush.errors import one_line
 
 MIN_WIDTH = 76
+# Longer lines of prose lose the eye on its way back. Tables may take all the width there is.
+MOST_PROSE = 100
 GAP = 2
 
 
@@ -47,8 +49,11 @@ def wrap(text: str, width: int, *, cut: bool = False) -> list[str]:
 
 
 def paragraph(text: str, width: int, *, first: str = "", indent: str = "", style: str = "") -> list[Text]:
-    """``text`` wrapped behind ``indent``; the first line starts with ``first`` instead, if there is one."""
+    """``text`` wrapped behind ``indent``; the first line starts with ``first`` instead, if there is one.
+
+    No line is longer than ``width``, nor than :data:`MOST_PROSE`, unless a word is."""
     first = first or indent
+    width = min(width, MOST_PROSE)
     margin = max(cell_len(first), cell_len(indent))
     lines = wrap(text, max(width - margin, 20))
     starts = [first] + [indent] * (len(lines) - 1)

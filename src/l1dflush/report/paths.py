@@ -37,15 +37,27 @@ def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int)
         times = f"{len(members)} x " if len(members) > 1 else ""
         what = kind if many else _what(members, buffer)
         lines += paragraph(f"{times}{what}", width, first="  - ", indent="    ")
-        decided = reasons[kind] if many else [path.decided_by for path in members]
-        for decisions in decided[:MAX_PATHS]:
-            if decisions:
-                text = f"if {' and '.join(decisions)}"
-                lines += paragraph(text, width, first="      ", indent="        ", style="dim")
-        if len(decided) > MAX_PATHS:
-            lines.append(Text(f"      and {len(decided) - MAX_PATHS} other cases", "dim"))
+        lines += _decision_lines(reasons[kind] if many else [path.decided_by for path in members], width)
     if len(alike) > MAX_PATHS:
         lines.append(Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim"))
+    return lines
+
+
+def _decision_lines(decided: Sequence[tuple[str, ...]], width: int) -> list[Text]:
+    """The ways to what paths do; what all of them have in common is told once."""
+    common = [one for one in decided[0] if all(one in decisions for decisions in decided)]
+    rest = [tuple(one for one in decisions if one not in common) for decisions in decided]
+    start, first = "if ", " " * 6
+    lines: list[Text] = []
+    if len(decided) > 1 and common and all(rest):
+        lines += paragraph(f"if {' and '.join(common)}, and one of", width, first=first, indent=" " * 8, style="dim")
+        start, first, decided = "- ", " " * 8, rest
+    for decisions in decided[:MAX_PATHS]:
+        if decisions:
+            text = f"{start}{' and '.join(decisions)}"
+            lines += paragraph(text, width, first=first, indent=f"{first}  ", style="dim")
+    if len(decided) > MAX_PATHS:
+        lines.append(Text(f"{first}and {len(decided) - MAX_PATHS} other cases", "dim"))
     return lines
 
 

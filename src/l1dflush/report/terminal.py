@@ -5,6 +5,7 @@ Every function makes lines of one part; nothing here prints. 80 columns without 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -27,6 +28,8 @@ from l1dflush.verdict.model import (
 )
 from l1dflush.verdict.severity import Severity
 
+# Where the assumptions are told that every verdict has.
+ASSUMPTIONS = "'l1dflush help theory'"
 _SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _STATUS_OF = {
     Verdict.PROVED: ExitStatus.FINE,
@@ -37,18 +40,21 @@ _STATUS_OF = {
 
 
 def verify_lines(result: VerifyResult, width: int) -> list[Text]:
-    """The whole report, its parts separated by empty lines."""
+    """The whole report, its parts separated by empty lines: the verdict and the rows that decide it, what was run,
+    what is wrong besides, how an old line survives, and what the verdict takes for granted."""
+    decide = [one for one in result.rows if one.decides]
     parts = [
-        routine_lines(result.routine, width)
+        headline(result, width),
+        _verdicts(result.rows, decide, width),
+        _code_lines(result.routine, width)
         + [line for other in result.then for line in then_lines(other, width)]
         + buffer_lines(result.buffer, width)
         + path_lines(result.paths, result.buffer, width)
         + outside_lines(result.outside, width),
         left_lines(result, width),
         finding_lines(result.findings, width),
-        *_verdict_tables(result, width),
-        *_counterexamples(result.rows, width),
-        conclusion(result, width),
+        *_counterexamples(decide, width),
+        scope_lines(result, width),
     ]
     lines: list[Text] = []
     for part in parts:
@@ -57,19 +63,53 @@ def verify_lines(result: VerifyResult, width: int) -> list[Text]:
     return lines
 
 
+def headline(result: VerifyResult, width: int) -> list[Text]:
+    """The verdict, and the routine that it is about."""
+    verdict = result.verdict.value
+    text = f"{verdict}{_on(result)}"
+    if result.verdict is Verdict.PROVED:
+        text += ": no old line is left in any set"
+    elif result.verdict is Verdict.REFUTED and not result.reason:
+        text += ": an old line can survive"
+    reason = f"{result.cause}: {result.reason}" if result.cause and result.reason else result.cause or result.reason
+    if reason:
+        text += f" ({reason})" if result.verdict is Verdict.PROVED else f": {reason}"
+    lines = paragraph(text, width, indent="")
+    lines[0].stylize(VERDICT_STYLES[result.verdict], 0, len(verdict))
+    lines += _named(result.routine, width, "  ")
+    return lines + paragraph(f"exit status {_exit_status(result)}", width, indent="  ")
+
+
 def routine_lines(routine: RoutineInfo, width: int) -> list[Text]:
     """What was read."""
+    lines = _named(routine, width, "")
+    for text in _code(routine):
+        lines += paragraph(text, width, indent="  ", style="dim")
+    return lines
+
+
+def _named(routine: RoutineInfo, width: int, indent: str) -> list[Text]:
+    """A routine's name, and where it is from."""
     name = safe(routine.name)
     origin = _origin(routine)
     others = [source for source in routine.sources if source != routine.source]
     if others:
         origin = f"{origin}, with {' and '.join(others)}"
-    lines = paragraph(f"{name} ({origin})", width)
-    lines[0].stylize("bold", 0, len(name))
+    lines = paragraph(f"{name} ({origin})", width, indent=indent)
+    lines[0].stylize("bold", len(indent), len(indent) + len(name))
+    return lines
+
+
+def _code(routine: RoutineInfo) -> list[str]:
+    """Its machine code, and what the front end adds."""
     code = f"{routine.code_bytes} bytes of {routine.bits}-bit code, sha256 {routine.sha256[:12]}"
-    lines += paragraph(code, width, indent="  ", style="dim")
-    if routine.detail:
-        lines += paragraph(routine.detail, width, indent="  ", style="dim")
+    return [code, routine.detail] if routine.detail else [code]
+
+
+def _code_lines(routine: RoutineInfo, width: int) -> list[Text]:
+    lines: list[Text] = []
+    for text in _code(routine):
+        lines += paragraph(text, width, first="" if lines else "code    = ", indent=" " * 10)
     return lines
 
 
@@ -131,31 +171,34 @@ def finding_lines(findings: Sequence[Finding], width: int) -> list[Text]:
     return lines
 
 
-def _verdict_tables(result: VerifyResult, width: int) -> list[list[Text]]:
-    shape = columns(result.rows, width)
-    decide = [one for one in result.rows if one.decides]
-    others = [one for one in result.rows if not one.decides]
-    affected = bool(decide) and all(one.l1tf_affected for one in decide)
-    title = "CPUs with L1TF" if affected and others else "verdicts"
-    tables = []
+def _verdicts(rows: Sequence[Row], decide: Sequence[Row], width: int) -> list[Text]:
+    """The rows that decide as a table, the others as one line."""
+    others = [one for one in rows if not one.decides]
+    lines: list[Text] = []
     if decide:
-        tables.append(rows_table(title, decide, shape, width))
+        affected = all(one.l1tf_affected for one in decide)
+        title = "CPUs with L1TF" if affected and others else "verdicts"
+        lines += rows_table(title, decide, columns(decide, width), width)
     if others:
-        without = "" if any(one.l1tf_affected for one in others) else " (CPUs without L1TF)"
-        tables.append(rows_table(f"for information{without}", others, shape, width))
-    return tables
+        count: Counter[Verdict] = Counter()
+        for one in others:
+            count[one.verdict] += len(one.cpus)
+        without = "" if any(one.l1tf_affected for one in others) else " without L1TF"
+        told = ", ".join(f"{count[verdict]} {verdict}" for verdict in Verdict if count[verdict])
+        total = f"{count.total()} CPU{'' if count.total() == 1 else 's'}{without}"
+        lines += paragraph(f"also asked about {total}: {told}; --every-cpu shows them", width)
+    return lines
 
 
 def _counterexamples(rows: Sequence[Row], width: int) -> list[list[Text]]:
-    """One for each different counterexample, those of the rows that count first."""
+    """One for each different counterexample of these rows."""
     told: dict[CounterexampleInfo, list[Row]] = {}
     for one in rows:
         if one.counterexample is not None:
             told.setdefault(one.counterexample, []).append(one)
-    alone = sum(one.verdict is Verdict.REFUTED for one in rows) == 1 and all(one.decides for one in rows)
     parts = []
     for counterexample, members in told.items():
-        title = "how an old line survives" + ("" if alone else f" on {_first_of(members)}")
+        title = "how an old line survives" + (f" on {_first_of(members)}" if len(rows) > 1 else "")
         head = paragraph(title, width, indent="", style="bold")
         parts.append(head + counterexample_lines(counterexample, width))
     return parts
@@ -168,33 +211,28 @@ def _first_of(rows: Sequence[Row]) -> str:
     return titles[0] + (f" and {others} other{'' if others == 1 else 's'}" if others else "")
 
 
-def conclusion(result: VerifyResult, width: int) -> list[Text]:
-    """The verdict, what it is about, what it takes for granted, and the exit status."""
+def scope_lines(result: VerifyResult, width: int) -> list[Text]:
+    """What the verdict is about, and what it takes for granted that not every verdict does."""
     scope = result.scope
-    verdict = result.verdict.value
-    text = f"{verdict}{_on(result)}"
-    if result.verdict is Verdict.PROVED:
-        text += ": no old line is left in any set"
-    elif result.verdict is Verdict.REFUTED and not result.reason:
-        text += ": an old line can survive"
-    reason = f"{result.cause}: {result.reason}" if result.cause and result.reason else result.cause or result.reason
-    if reason:
-        text += f" ({reason})" if result.verdict is Verdict.PROVED else f": {reason}"
-    lines = paragraph(text, width, indent="")
-    lines[0].stylize(VERDICT_STYLES[result.verdict], 0, len(verdict))
+    if not result.rows:
+        # Where nothing was proved there is nothing to qualify.
+        return []
     ways = ", all ways valid" if scope.all_ways_valid else ""
     meaning = f": {scope.start_meaning}" if scope.start_meaning else ""
     touches = f"{scope.touches or 'no'} touch{'' if scope.touches == 1 else 'es'} by others"
-    # Where nothing was proved there is nothing to qualify.
-    facts = [
+    granted, not_modelled = (
+        "; ".join(text for text in texts if text in scope.particular)
+        for texts in (scope.taken_for_granted, scope.not_modelled)
+    )
+    lines: list[Text] = []
+    for name, value in (
         ("start", f"{scope.start}{meaning}{ways}; {touches}"),
-        ("granted", "; ".join(scope.taken_for_granted)),
-        ("not modelled", "; ".join(scope.not_modelled)),
-        ("exit status", _exit_status(result)),
-    ]
-    for name, value in facts if result.rows else facts[-1:]:
+        ("assumed", f"what every proof here assumes ({ASSUMPTIONS}){', and' if granted else ''}"),
+        ("", granted),
+        ("not modelled", not_modelled),
+    ):
         if value:
-            lines += paragraph(value, width, first=f"  {name:<13} ", indent=" " * 16)
+            lines += paragraph(value, width, first=f"{name:<13} ", indent=" " * 14)
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from l1dflush.proof.conditions import Conditions
 from l1dflush.routine.model import NoteKind, Routine
-from l1dflush.trace.model import Kind, Path, Trace
+from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.findings import decision_texts
 from l1dflush.verdict.model import (
@@ -21,11 +21,12 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, placement, storage, walk_start
 
 BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
+APART = "different inputs point to different memory"
 TAKEN_FOR_GRANTED = (
     "accesses to one set take effect in program order",
     BUFFER_PLACE,
     "the set index is (address / line size) mod sets",
-    "different inputs point to different memory",
+    APART,
 )
 BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads"
 OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
@@ -41,10 +42,24 @@ def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
         *_of_compiler(trace.routine, options),
         *trace.assumptions,
     )
-    return scope_of(options.conditions, granted, unchecked)
+    particular = tuple(text for text in granted if text not in TAKEN_FOR_GRANTED) + unchecked
+    if _inputs(trace) > 1:
+        particular = (APART, *particular)
+    return scope_of(options.conditions, granted, unchecked, particular)
 
 
-def scope_of(conditions: Conditions, granted: tuple[str, ...], unchecked: tuple[str, ...] = ()) -> Scope:
+def _inputs(trace: Trace) -> int:
+    """How many pieces of memory the routine gets from outside and accesses."""
+    arenas = (event.arena for path in trace.paths for event in path.events if event.arena is not None)
+    return len({arena.key for arena in arenas if arena.kind is ArenaKind.INPUT})
+
+
+def scope_of(
+    conditions: Conditions,
+    granted: tuple[str, ...],
+    unchecked: tuple[str, ...] = (),
+    particular: tuple[str, ...] = (),
+) -> Scope:
     touches = conditions.touches
     others = BY_OTHERS.replace(":", f", beyond {touches} to one set:") if touches else BY_OTHERS
     return Scope(
@@ -54,6 +69,7 @@ def scope_of(conditions: Conditions, granted: tuple[str, ...], unchecked: tuple[
         touches=touches,
         taken_for_granted=granted,
         not_modelled=(others, OTHER_PLACES, *unchecked),
+        particular=particular,
     )
 
 

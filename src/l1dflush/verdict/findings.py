@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from l1dflush.routine.model import NoteKind
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
-from l1dflush.verdict.cases import cases
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import BY_ID
@@ -35,8 +34,6 @@ _NOTES = {
 _ENDS_LOADS = frozenset({Kind.FENCE, Kind.SERIALISE})
 # Symbols up to this size in bytes are variables, not buffers.
 POINTER_SIZE = 8
-# Ways to one thing that are told one by one.
-MOST_WAYS = 8
 
 
 def finding(rule_id: str, message: str, where: str = "") -> Finding:
@@ -62,7 +59,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
         outcomes.append(mechanism(path, bool(walk)))
     if buffer is not None:
         found.extend(_of_own_lines(trace.paths, buffer, places))
-    ways = _of_outcomes(trace.paths, outcomes, places)
+    ways = _of_outcomes(trace.paths, outcomes)
     found.extend(one for one in ways if one.id != "flush-skipped" or buffer is not None)
     unique = {(f.id, f.message, f.where): f for f in found}
     return sorted(unique.values(), key=lambda f: -f.severity.rank)
@@ -74,26 +71,18 @@ def _of_source(trace: Trace) -> Iterator[Finding]:
             yield finding(_NOTES[note.kind], note.text, note.where)
 
 
-def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism], places: Places) -> Iterator[Finding]:
+def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterator[Finding]:
     """What may replace the walk on other paths: an MSR write, or nothing."""
-    rules: dict[str, tuple[str, str]] = {}
-    leaves = []
-    for path, outcome in zip(paths, outcomes, strict=True):
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, (path, outcome) in enumerate(zip(paths, outcomes, strict=True)):
         written = next((event.detail for event in path.events if flushes_by_msr(event)), "")
-        does = written or outcome
         if written:
-            rules[does] = "msr-path", written
+            found.setdefault(("msr-path", written), []).append(number)
         elif outcome == "skipped":
-            rules[does] = "flush-skipped", "no flush"
-        leaves.append((tuple(decision_texts(path, places)), does))
-    for does, ways in cases(leaves).items():
-        if does not in rules:
-            continue
-        rule, text = rules[does]
-        for way in ways[:MOST_WAYS]:
-            yield finding(rule, f"{text} when: {'; '.join(way) or 'always'}")
-        if len(ways) > MOST_WAYS:
-            yield finding(rule, f"{text} in {len(ways) - MOST_WAYS} other cases")
+            found.setdefault(("flush-skipped", "no flush"), []).append(number)
+    for (rule, text), numbers in found.items():
+        on = "every path" if len(numbers) == len(paths) else "a path" if len(numbers) == 1 else "some paths"
+        yield finding(rule, f"{text} on {on}").model_copy(update={"paths": tuple(numbers)})
 
 
 def decision_texts(path: Path, places: Places) -> list[str]:

@@ -116,6 +116,10 @@ class Finding(Document):
     message: str = Field(description="what was found, in one line")
     advice: str = Field(description="what to do, in one line")
     where: str = Field(default="", description="file:line or address, if there is one place")
+    paths: tuple[int, ...] = Field(
+        default=(),
+        description="of a finding about some of the paths: which, counted from 0; what decides them is there",
+    )
 
 
 class Step(Document):
@@ -242,6 +246,11 @@ class Scope(Document):
     )
     taken_for_granted: tuple[str, ...]
     not_modelled: tuple[str, ...]
+    particular: tuple[str, ...] = Field(
+        default=(),
+        description="those of taken_for_granted and not_modelled that come from this routine or this question; the"
+        " others are part of every verdict",
+    )
 
 
 class VerifyResult(Document):
