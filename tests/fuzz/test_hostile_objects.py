@@ -17,6 +17,7 @@ from l1dflush.errors import InputError
 from l1dflush.routine import elf_lines, elf_reader, layout
 from l1dflush.routine.elf_lines import decode
 from l1dflush.routine.elf_reader import read_elf
+from l1dflush.routine.identity import digest
 from l1dflush.routine.model import Origin, OriginKind
 from l1dflush.routine.object_file import ObjectData, link_images, load_image, routines_from_image
 from l1dflush.routine.toolchain import assemble, compile_c
@@ -77,8 +78,9 @@ def survives(data: bytes, *, alone: bool = False) -> None:
     for address in image.lines:
         str(image.lines[address])
     try:
-        for routine in routines_from_image(image, origin=ORIGIN, function=None)[:50]:
-            assert len(routine.digest) == 64
+        # Only what is judged has a hash.
+        for routine in routines_from_image(image, origin=ORIGIN, function=None)[:2]:
+            assert len(digest(routine)) == 64
         routines_from_image(image, origin=ORIGIN, function="l1d_flsh")
     except InputError as error:
         assert error.__cause__ is None, error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from l1dflush.cli.main import main
 from l1dflush.report.json_report import schema
 
 Capture = pytest.CaptureFixture[str]
+TRIALS = Path(__file__).parents[1] / "data" / "trials" / "inputs"
+needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 FIFO = ("--policy", "FIFO", "--geometry", "32K,8,64")
 LARGE = """
 	.globl	flush
@@ -280,3 +283,50 @@ def test_a_certificate_from_standard_input(tmp_path: Path) -> None:
         ended = subprocess.run(command, stdin=certificate, capture_output=True, text=True, check=False)
     assert ended.returncode == 0
     assert "ACCEPTED" in ended.stdout
+
+
+HALF_32 = """
+	.globl drain
+drain:	movl	$space, %eax
+1:	movb	(%eax), %cl
+	addl	$64, %eax
+	cmpl	$space+{}, %eax
+	jne	1b
+	lfence
+	ret
+	.bss
+	.balign 4096
+space:	.skip 65536
+"""
+
+
+@needs_as
+@pytest.mark.parametrize(
+    ("half", "whole"),
+    [
+        ((TRIALS / "30a-half.s").read_text(), (TRIALS / "30b-whole.s").read_text()),
+        (HALF_32.format(16384), HALF_32.format(65536)),
+    ],
+    ids=["64", "32"],
+)
+def test_routines_that_differ_only_in_an_addend_are_not_taken_for_each_other(
+    half: str, whole: str, tmp_path: Path, capsys: Capture
+) -> None:
+    files = [tmp_path / name for name in ("half.s", "whole.s")]
+    for file, text in zip(files, (half, whole), strict=True):
+        file.write_text(text)
+    names = [str(file) for file in files]
+    found = []
+    for name, status in zip(names, (2, 0), strict=True):
+        assert main(["verify", name, "--cpu", "skylake", "--json"]) == status
+        found.append(json.loads(capsys.readouterr().out)["routine"]["sha256"])
+    assert found[0] != found[1]
+    file = made(tmp_path / "whole.l1d", names[1], "--cpu", "skylake")
+    assert json.loads(file.read_text())["routine"]["sha256"] == found[1]
+    assert main(["check", str(file), "--routine", names[1]]) == 0
+    assert main(["check", str(file), "--routine", names[0]]) == 2
+    capsys.readouterr()
+    assert main(["verify", names[0], "--against", names[1], "--cpu", "skylake", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["same_code"] is False
+    assert main(["verify", names[1], "--against", names[1], "--cpu", "skylake", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["same_code"] is True

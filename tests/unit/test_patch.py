@@ -12,6 +12,7 @@ import pytest
 
 from l1dflush.errors import InputError
 from l1dflush.routine.diff_text import new_files
+from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.patch import load_patch, looks_like_patch
@@ -120,7 +121,7 @@ def test_a_saved_archive_page(optimize: str, ends: str) -> None:
 def test_a_saved_page_with_the_blanks_of_empty_lines_or_without() -> None:
     stripped = mail("archive-page.txt")
     assert b"\n\n+/*" in stripped
-    assert load(stripped.replace(b"\n\n+/*", b"\n \n+/*"))[0].digest == load(stripped)[0].digest
+    assert digest(load(stripped.replace(b"\n\n+/*", b"\n \n+/*"))[0]) == digest(load(stripped)[0])
 
 
 @needs_compiler

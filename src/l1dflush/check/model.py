@@ -27,7 +27,10 @@ class RoutineInfo(_Model):
     """Whose words these are said to be; `l1dflush check FILE --routine ROUTINE` compares."""
 
     name: _Text = Field(description="name of the function or of the built-in routine")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the routine's machine code")
+    sha256: str = Field(
+        pattern="^[0-9a-f]{64}$",
+        description="hash of the routine, in hexadecimal: its code, its relocations, and what it uses",
+    )
 
 
 class CacheInfo(_Model):

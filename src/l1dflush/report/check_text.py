@@ -21,7 +21,7 @@ def check_lines(result: CheckResult, width: int) -> list[Text]:
     for number, claim in enumerate(result.claims):
         lines += [*_claim(number, claim, width), Text()]
     if result.routine is not None:
-        name = f"{result.routine.name}, SHA-256 of its code {result.routine.sha256}"
+        name = f"{result.routine.name}, hash {result.routine.sha256}"
         lines += _field("routine", name, width)
         how = "the words are those of the routine given" if result.compared else (
             "that the words are this routine's was not checked; --routine ROUTINE does that"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -27,6 +28,7 @@ from l1dflush.routine.model import (
     SourceLine,
 )
 from l1dflush.routine.relocate import Relocator, Target, rule_of, type_name
+from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
 from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, resolve
 from l1dflush.routine.symbol_table import PlacedSymbol
 
@@ -54,6 +56,7 @@ class Placed:
     bad: list[BadRelocation]
     external_stride: int
     relocated: dict[int, int]
+    relocations: Relocations
 
 
 def place(inputs: Sequence[LinkInput]) -> Placed:
@@ -79,6 +82,8 @@ class _Layout:
         self.resolution = resolve(inputs)
         self.bad: list[BadRelocation] = []
         self.relocated: dict[int, int] = {}
+        self._tables_read: list[RelocationTable] = []
+        self._meanings: dict[Reference, Relocated | None] = {}
         self._cursor = IMAGE_BASE
         self._content = 0
         commons = self._common_symbols()
@@ -167,6 +172,8 @@ class _Layout:
         relocators = [Relocator(one, got=self._got) for one in targets]
         for data, number, index, rows in tables:
             file, base = self.files[number], self.bases[number][index]
+            shipped = file.content(file.sections[index])
+            self._tables_read.append(RelocationTable(base, shipped, rows, partial(self._meaning, number)))
             if not data:
                 self._note_relocated(rows, targets[number], base)
             for offset, info, reason in relocators[number].apply(rows, self.contents[number][index], base):
@@ -248,6 +255,33 @@ class _Layout:
             return Target(None, reason=symbol)
         return Target(rule, symbol, self._slots[self._key(at)][0] if rule.needs_slot else 0)
 
+    def _meaning(self, number: int, info: int) -> Relocated | None:
+        """What a relocation of file ``number`` means, its type and symbol being ``info``."""
+        key = Reference(number, info)
+        if key not in self._meanings:
+            self._meanings[key] = self._meaning_of(number, info)
+        return self._meanings[key]
+
+    def _meaning_of(self, number: int, info: int) -> Relocated | None:
+        file = self.files[number]
+        kind, index = file.type_and_symbol(info)
+        if not kind:
+            return None
+        rule, at = rule_of(self.bits, kind), Reference(number, index)
+        name, section = "", False
+        if index and (symbol := self.resolution.symbol(at)) is not None:
+            section = symbol.kind == "STT_SECTION"
+            name = file.sections[symbol.section].name if section and symbol.section > 0 else symbol.name
+        target = None if self._is_outside(self.resolution.meant(at)) else self.address_of(at)
+        return Relocated(
+            type_name(self.bits, kind),
+            rule.size if rule is not None else 0,
+            rule is not None and rule.formula.endswith("-P"),
+            name,
+            section,
+            target if isinstance(target, int) else None,
+        )
+
     def address_of(self, at: Reference) -> int | str:
         """The address of what ``at`` means, or the reason why it has none."""
         if at.symbol == 0 and self.files[at.file].symbols:
@@ -289,7 +323,8 @@ class _Layout:
         if len(tables) > 1:
             owners = {base: n for n, bases in enumerate(self.bases) for base in bases.values()}
             lines = LineTables(tables, owners)
-        return Placed(self.bits, sections, list(self._symbols()), lines, self.bad, self.stride, self.relocated)
+        symbols, relocations = list(self._symbols()), Relocations(self._tables_read)
+        return Placed(self.bits, sections, symbols, lines, self.bad, self.stride, self.relocated, relocations)
 
     def _sections(self, number: int) -> Iterator[tuple[int, Section]]:
         for index, s in self._allocated(number):
@@ -303,7 +338,6 @@ class _Layout:
                     alignment=max(s["sh_addralign"], 1),
                     writable=bool(s["sh_flags"] & SH_FLAGS.SHF_WRITE),
                     executable=executable,
-                    shipped=self.files[number].content(s) if executable else None,
                 )
                 yield number, section
 

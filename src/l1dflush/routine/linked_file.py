@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from elftools.elf.constants import P_FLAGS, SH_FLAGS, SHN_INDICES
+from elftools.elf.sections import Section as ElfSection
 from elftools.elf.segments import Segment
 
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
 from l1dflush.routine.model import BadRelocation, Section
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
+from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
 from l1dflush.routine.symbol_table import PlacedSymbol
 
 PAGE = 4096
@@ -26,6 +29,7 @@ class LinkedFile:
     sections: list[Section]
     symbols: list[PlacedSymbol]
     bad: list[BadRelocation]
+    relocations: Relocations
 
 
 def load_linked(elf: ElfFile) -> LinkedFile:
@@ -56,7 +60,9 @@ def load_linked(elf: ElfFile) -> LinkedFile:
             raise InputError(f"more than {MAX_CONTENT >> 20} MiB of code and data", where=elf.where)
         data = bytearray(elf.data[offset - lead : offset + segment["p_filesz"]])
         pieces.append((segment, start + bias, data))
-    bad = _relocate(elf, pieces, bias)
+    shipped = [(start, bytes(data)) for _, start, data in pieces]
+    bad = _relocate(elf, pieces, bias)  # refuses too many, so that they are not read again
+    relocations = _relocations(elf, shipped, bias)
     sections = []
     for segment, address, data in pieces:
         writable, executable = (bool(segment["p_flags"] & flag) for flag in (P_FLAGS.PF_W, P_FLAGS.PF_X))
@@ -78,17 +84,47 @@ def load_linked(elf: ElfFile) -> LinkedFile:
         for s in elf.symbols
         if s.name and s.section > 0 and s.kind not in ("STT_SECTION", "STT_FILE", "STT_TLS")
     ]
-    return LinkedFile(sections, symbols, bad)
+    return LinkedFile(sections, symbols, bad, relocations)
+
+
+def _relocations(elf: ElfFile, pieces: list[tuple[int, bytes]], bias: int) -> Relocations:
+    """The dynamic relocations as the file has them; ``pieces`` are addresses and contents before these were applied."""
+    meanings: list[Relocated] = []
+    rows: list[list[tuple[int, ...]]] = [[] for _ in pieces]
+    for table, symbols in _tables(elf):
+        for relocation in elf.relocations(table):
+            rule, address = rule_of(elf.bits, relocation.type), relocation.offset + bias
+            symbol = symbols[relocation.symbol] if relocation.symbol < len(symbols) else None
+            inside = symbol is not None and symbol.section > 0
+            target = symbol.value + bias if symbol is not None and inside else None
+            if rule is not None and rule.formula == "B+A":
+                target = bias
+            name, size = symbol.name if symbol is not None else "", rule.size if rule is not None else 0
+            addend = () if relocation.addend is None else (relocation.addend,)
+            for (base, data), mine in zip(pieces, rows, strict=True):
+                if relocation.type and base <= address < base + len(data):
+                    mine.append((address - base, len(meanings), *addend))
+            meanings.append(Relocated(type_name(elf.bits, relocation.type), size, False, name, False, target))
+    return Relocations(
+        [
+            RelocationTable(base, data, mine, meanings.__getitem__)
+            for (base, data), mine in zip(pieces, rows, strict=True)
+        ]
+    )
+
+
+def _tables(elf: ElfFile) -> Iterator[tuple[ElfSection, tuple[ElfSymbol, ...]]]:
+    """The tables of dynamic relocations, each with its symbols."""
+    for table in elf.sections:
+        if table["sh_type"] in ("SHT_RELA", "SHT_REL") and table["sh_flags"] & SH_FLAGS.SHF_ALLOC:
+            yield table, elf.symbol_table_at(table["sh_link"])
 
 
 def _relocate(elf: ElfFile, pieces: list[tuple[Segment, int, bytearray]], bias: int) -> list[BadRelocation]:
     """Apply what refers to the file itself; what refers to other files stays and is recorded."""
     bad: list[BadRelocation] = []
     count = 0
-    for table in elf.sections:
-        if table["sh_type"] not in ("SHT_RELA", "SHT_REL") or not table["sh_flags"] & SH_FLAGS.SHF_ALLOC:
-            continue
-        symbols = elf.symbol_table_at(table["sh_link"])
+    for table, symbols in _tables(elf):
         for relocation in elf.relocations(table):
             count += 1
             if count > MAX_RELOCATIONS:

@@ -5,11 +5,12 @@ Every front end ends in a :class:`Routine`; everything after it starts from one.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
+
+from l1dflush.routine.relocations import Relocations
 
 # External symbols (referenced, not defined) each get a region of their own in the low 2 GiB, so that every
 # relocation of the small and the kernel code model can reach it: as large as so many symbols leave room for,
@@ -21,8 +22,7 @@ EXTERNAL_STRIDES = (0x0001_0000, 0x0100_0000)  # the smallest and the largest re
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning;
-    ``shipped`` is the same as the file has it, before relocations, where these may have changed it."""
+    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning."""
 
     name: str
     address: int
@@ -31,12 +31,12 @@ class Section:
     alignment: int
     writable: bool
     executable: bool
-    shipped: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A name in the image. ``size`` is in bytes, ``None`` when the file does not say.
+    """A name in the image. ``size`` is in bytes, ``None`` when nobody can tell; ``size_told`` says whether it is from
+    the file.
 
     For an undefined symbol ``address`` is the start of its own region (see :data:`EXTERNAL_BASE`).
     """
@@ -46,6 +46,7 @@ class Symbol:
     size: int | None
     defined: bool
     function: bool
+    size_told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class Image:
 
     ``external_stride`` is the size in bytes of the region that every undefined symbol has, a power of two.
     ``relocated`` are the places in code where a relocation was applied, address to size in bytes: what stands there
-    depends on where things were put, so no instruction may begin there.
+    depends on where things were put, so no instruction may begin there. ``linked`` tells that a linker has given it its
+    addresses. ``relocations`` are all of them as the file has them.
     """
 
     bits: Literal[32, 64]
@@ -117,6 +119,8 @@ class Image:
     patch_sites: PatchSites = PatchSites()
     external_stride: int = EXTERNAL_STRIDES[1]
     relocated: Mapping[int, int] = field(default_factory=dict)
+    linked: bool = False
+    relocations: Relocations = field(default_factory=Relocations, compare=False)
 
     def section_at(self, address: int) -> Section | None:
         """The section that ``address`` lies in."""
@@ -209,18 +213,8 @@ class Routine:
     def code(self) -> bytes:
         """The routine's bytes as they lie in the image, relocations applied; to its section's end if
         ``end`` is unknown."""
-        return self._bytes(shipped=False)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 in hexadecimal of the routine's bytes as the file has them: what a verdict refers to. Where the
-        bytes were put for running them makes no difference."""
-        return hashlib.sha256(self._bytes(shipped=True)).hexdigest()
-
-    def _bytes(self, *, shipped: bool) -> bytes:
         section = self.image.section_at(self.entry)
         if section is None:
             return b""
         end = self.end if self.end is not None else section.address + section.size
-        data = section.shipped if shipped and section.shipped is not None else section.data
-        return data[self.entry - section.address : end - section.address]
+        return section.data[self.entry - section.address : end - section.address]

@@ -86,6 +86,7 @@ def link_images(objects: Sequence[ObjectData]) -> ObjectImage:
             bad_relocations=tuple(placed.bad),
             external_stride=placed.external_stride,
             relocated=placed.relocated,
+            relocations=placed.relocations,
         )
     except InputError:
         raise
@@ -103,7 +104,7 @@ def _linked_image(elf: ElfFile) -> ObjectImage:
 
     linked = load_linked(elf)
     image = _image(elf.bits, [(0, section) for section in linked.sections], linked.symbols, 1)
-    return replace(image, bad_relocations=tuple(linked.bad))
+    return replace(image, bad_relocations=tuple(linked.bad), linked=True, relocations=linked.relocations)
 
 
 def _image(

@@ -32,7 +32,7 @@ class PlacedSymbol(NamedTuple):
     original: str = ""
 
 
-class _Sections:
+class SectionMap:
     """Finds the section an address lies in."""
 
     def __init__(self, sections: list[Section]) -> None:
@@ -70,7 +70,7 @@ def symbols_by_name(symbols: list[PlacedSymbol], sections: list[Section]) -> dic
     A data symbol without a size reaches to the next symbol, or to its section's end. Code without a size
     keeps ``None``: hand-written code has labels in its middle.
     """
-    by_address = _Sections(sections)
+    by_address = SectionMap(sections)
     addresses = sorted({s.address for s in symbols if s.defined})
     result: dict[str, Symbol] = {}
     for symbol in symbols:
@@ -92,6 +92,7 @@ def symbols_by_name(symbols: list[PlacedSymbol], sections: list[Section]) -> dic
             size=size,
             defined=symbol.defined,
             function=executable and _is_code_label(symbol),
+            size_told=bool(symbol.size),
         )
     return result
 
@@ -110,7 +111,7 @@ def entry_points(symbols: list[PlacedSymbol], sections: list[Section]) -> dict[s
 
     Labels are the last resort because in hand-written code a loop inside the function has one too.
     """
-    by_address = _Sections(sections)
+    by_address = SectionMap(sections)
     code: list[PlacedSymbol] = []
     for symbol in symbols:
         section = by_address.at(symbol.address) if symbol.defined else None

@@ -12,6 +12,7 @@ from l1dflush.check.model import Item, Kind
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind
 from l1dflush.proof.words import SetWord, set_words
+from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.verdict.document import Document
 from l1dflush.verdict.options import VerifyOptions
@@ -62,7 +63,7 @@ def words_of(source: str | Sequence[str], options: VerifyOptions, geometries: Se
                 key = tuple((line, KINDS[kind]) for line, kind in one.word), _cold(one, options)
                 found[key] = max(found.get(key, 0), one.sets)
         caches.append(tuple(ClaimedWord(items=items, cold=cold, sets=n) for (items, cold), n in found.items()))
-    return ClaimedWords(routine=trace.routine.name, sha256=trace.routine.digest, caches=tuple(caches))
+    return ClaimedWords(routine=trace.routine.name, sha256=digest(trace.routine), caches=tuple(caches))
 
 
 def _cold(word: SetWord, options: VerifyOptions) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from l1dflush.proof.conditions import Conditions
+from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
@@ -104,7 +105,7 @@ def routine_info(routine: Routine) -> RoutineInfo:
         sources=routine.origin.sources,
         detail=routine.origin.detail,
         bits=routine.image.bits,
-        sha256=routine.digest,
+        sha256=digest(routine),
         code_bytes=len(routine.code),
     )
 

@@ -48,7 +48,7 @@ class RoutineInfo(Document):
     )
     detail: str = Field(description="what the front end adds, for example the subject of a mail; may be empty")
     bits: Literal[32, 64]
-    sha256: str = Field(description="SHA-256 of the routine's machine code, in hexadecimal")
+    sha256: str = Field(description="hash of the routine, in hexadecimal: its code, its relocations, and what it uses")
     code_bytes: int = Field(description="length of the machine code in bytes")
 
 
