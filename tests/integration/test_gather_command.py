@@ -31,7 +31,7 @@ def test_this_host_in_the_current_folder(capsys: Capture) -> None:
     gathered, live = from_archive(Path("l1dflush-facts.tar.gz")), this_host()
     assert gathered.kernel == live.kernel and gathered.cpu == live.cpu
     known = sum(fact.known for _, fact in gathered.each())
-    assert f" {known} of 34 facts" in out
+    assert f" {known} of 37 facts" in out
     for name, fact in gathered.each():
         assert (f"  {name}: " in out) is not fact.known
 
@@ -58,7 +58,7 @@ def test_copies_of_another_host(tmp_path: Path, capsys: Capture) -> None:
     sysroots.locked_down(tmp_path / "host")
     assert main(["gather", "--sysroot", "host", "-o", "a.tar.gz"]) == 0
     out = capsys.readouterr().out
-    assert "a.tar.gz: 33 of 34 facts" in out
+    assert "a.tar.gz: 36 of 37 facts" in out
     assert "cpu.arch_capabilities: /dev/cpu/0/msr: not permitted (the kernel is locked down: integrity)" in " ".join(
         out.split()
     )
@@ -71,7 +71,7 @@ def test_standard_output(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "l1dflush", "gather", "--sysroot", "host", "--output", "-"]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
     assert done.returncode == 0
-    assert done.stderr == b"l1dflush: 34 of 34 facts were read of host\n"
+    assert done.stderr == b"l1dflush: 37 of 37 facts were read of host\n"
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         assert "proc/cpuinfo" in archive.getnames()
     assert main(["gather", "--sysroot", "host"]) == 0

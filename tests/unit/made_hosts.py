@@ -42,11 +42,14 @@ _CPU: dict[str, Any] = {
 }
 _MITIGATION: dict[str, Any] = {
     "text": "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable",
+    "has_text": True,
     "smt_control": "on",
     "smt_active": True,
     "loaded": True,
     "built_in": False,
+    "device": True,
     "parameter": "cond",
+    "has_parameter": True,
     "kvm_ept": True,
     "options": (),
     "flushes": 12,

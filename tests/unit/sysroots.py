@@ -121,6 +121,7 @@ def _intel(host: CopiedHost, said: Intel) -> CopiedHost:
     host.write(f"{CPU}/cpu0/topology/thread_siblings_list", "0,4" if online == 2 else "0")
     _cache(host, "32K", 8)
     host.at("/sys/module/kvm").mkdir(parents=True)
+    host.at("/sys/class/misc/kvm" if said.loaded else "/sys/class/misc").mkdir(parents=True)
     if said.loaded:
         host.write(f"{PARAMETERS}/ept", "Y" if said.ept else "N")
         host.write(f"{PARAMETERS}/vmentry_l1d_flush", said.parameter)

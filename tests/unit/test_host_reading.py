@@ -133,7 +133,8 @@ def test_no_damage_stops_the_reading_or_invents_a_fact(kind: str, damage: str, t
     whole = dict(facts(host).each())
     # That a file is not there, or has nothing in it, is an answer too; and a name may be all that is lost.
     told = {
-        "removed": {"kernel.config_hotplug_smt", "mitigation.options"}, "empty": {"mitigation.options"},
+        "removed": {"kernel.config_hotplug_smt", "mitigation.options", "mitigation.has_parameter"},
+        "empty": {"mitigation.options"},
     }.get(damage, set()) | {"cpu.hypervisor"}  # fmt: skip
     contents = {path: host.at(path).read_bytes() for path in host.files()}
     for path, content in contents.items():

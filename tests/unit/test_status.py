@@ -96,7 +96,7 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
     "the kernel does not say": ({"text": None}, UNKNOWN, Cause.NO_TEXT),
     "a kernel from before the mitigation": (
         {"release": "4.9.100", "version": "#1", "text": None, "parameter": None, "kvm_ept": None, "smt_control": None,
-         "smt_active": None, "bugs": frozenset()}, VULNERABLE, Cause.TOO_OLD,
+         "smt_active": None, "bugs": frozenset(), "has_text": None, "has_parameter": False}, VULNERABLE, Cause.TOO_OLD,
     ),
     "powerpc": (
         {"machine": "ppc64le", "signature": None, "text": "Mitigation: RFI Flush", "loaded": False}, MITIGATED,
@@ -217,9 +217,12 @@ def test_without_ept_it_does_not_matter_that_only_one_layout_names_smt(release: 
     assert result.verdict is MITIGATED
 
 
+@pytest.mark.parametrize("device", [False, None])
 @pytest.mark.parametrize("built_in", [True, None])
-def test_what_is_built_in_has_a_folder_where_firmware_locked_vmx_off(built_in: bool | None) -> None:
-    given_up = {"built_in": built_in, "parameter": "auto", "kvm_ept": True, "ept": None, "vmx": False}
+def test_what_is_built_in_has_a_folder_where_firmware_locked_vmx_off(
+    built_in: bool | None, device: bool | None
+) -> None:
+    given_up = {"built_in": built_in, "parameter": "auto", "kvm_ept": True, "ept": None, "vmx": False, "device": device}
     result = status(made(text="Mitigation: PTE Inversion", **given_up))
     assert result.follows is not None
     assert result.follows.agrees

@@ -183,9 +183,70 @@ def test_where_it_depends_on_what_is_unknown_each_case_is_told() -> None:
     assert all(one.assumed for one in result.after)
 
 
-def test_a_kernel_without_the_mitigation_is_refused() -> None:
-    with pytest.raises(InputError, match=r"4\.9\.119 is older"):
-        what_if(made(), Change(kernel="4.9.119"))
+@pytest.mark.parametrize(
+    "release", ["4.9.119", "4.14.62", "4.14.2", "3.16.57", "4.4.147", "4.18.0", "3.10.108", "4.16.18"]
+)
+def test_a_kernel_from_before_the_mitigation_has_nothing(release: str) -> None:
+    result = what_if(made(), Change(kernel=release))
+    after = result.after[0]
+    assert (after.sysfs, after.parameter, after.pte_inversion) == (None, None, False)
+    assert (result.verdict, result.notes) == (L1tfVerdict.VULNERABLE, ())
+    said = " ".join(line.plain for line in what_if_host_lines(result, 80))
+    assert "no such file" in said
+    assert "nothing: this KVM has no flush" in said
+    amd = made(signature=Signature("AuthenticAMD", 0x19, 0x11, 1, "AMD EPYC"), bugs=frozenset(), text="Not affected",
+               flush_command=False, parameter="not required")  # fmt: skip
+    assert what_if(amd, Change(kernel=release)).verdict is L1tfVerdict.NOT_AFFECTED
+
+
+@pytest.mark.parametrize(
+    ("release", "text"),
+    [
+        ("4.4.148", "Page Table"), ("4.4.179", "Page Table"), ("4.4.180", "PTE"), ("4.4.302+", "PTE"),
+        ("3.16.84", "PTE"), ("3.16.68", "PTE"),
+    ],
+)  # fmt: skip
+def test_a_branch_that_never_took_the_vmx_part(release: str, text: str) -> None:
+    result = what_if(made(), Change(kernel=release))
+    after = result.after[0]
+    assert (after.sysfs, after.parameter, after.mechanism) == (f"Mitigation: {text} Inversion", None, None)
+    assert (result.verdict, after.rule.id) == (L1tfVerdict.VULNERABLE, "kvm-without-flush")
+    # Without guests, or with guests that cannot aim, nothing is missing.
+    assert what_if(made(), Change(kernel=release, ept=False)).verdict is L1tfVerdict.MITIGATED
+    assert what_if(without_module(made()), Change(kernel=release)).verdict is L1tfVerdict.MITIGATED
+    # There is nothing to write to, and nothing on the boot line helps.
+    full = what_if(made(), Change(kernel=release, line="l1tf=full,force", writes=("always",)))
+    assert (full.verdict, full.written[0].result) == (L1tfVerdict.VULNERABLE, "ENOENT")
+
+
+@pytest.mark.parametrize(
+    "release", ["4.4.0-1028-aws", "4.12.14-122.37-default", "3.10.0-693.el7.x86_64", "4.9.0-7-amd64", "3.16.0-6-amd64"]
+)
+def test_a_distributions_old_release_carries_the_caveat(release: str) -> None:
+    result = what_if(made(), Change(kernel=release))
+    assert result.verdict is L1tfVerdict.UNKNOWN
+    assert f"{release} does not show" in result.notes[0]
+    assert {one.verdict for one in result.after} == {L1tfVerdict.PARTIAL, L1tfVerdict.VULNERABLE}
+    assert all(one.assumed for one in result.after)
+    assert "does not show" in " ".join(line.plain for line in what_if_host_lines(result, 80))
+    table = matrix_result(made(), explained_host(made(), LISTS), Change(kernel=release), Verdict.PROVED, LISTS)
+    assert "does not show" in " ".join(line.plain for line in matrix_lines(table, 80))
+    # What is certain in each case stays so.
+    assert what_if(made(), Change(kernel=release, line="l1tf=off")).verdict is L1tfVerdict.VULNERABLE
+
+
+@pytest.mark.parametrize("release", ["4.4.0-210-generic", "4.15.0-213-generic", "4.18.0-553.el8.x86_64", "4.14.80-x"])
+def test_a_distributions_release_that_shows_it_carries_none(release: str) -> None:
+    result = what_if(made(), Change(kernel=release))
+    assert (result.verdict, result.notes) == (L1tfVerdict.PARTIAL, ())
+
+
+def test_a_later_kernel_brings_the_flush_to_a_host_without() -> None:
+    host = made(release="4.4.200", version="#1", text="Mitigation: PTE Inversion", smt_control=None, smt_active=None,
+                parameter=None, has_parameter=False)  # fmt: skip
+    result = what_if(host, Change(kernel="4.9.337", line="l1tf=full"))
+    assert result.before[0].verdict is L1tfVerdict.VULNERABLE
+    assert (result.after[0].parameter, result.verdict) == ("always", L1tfVerdict.MITIGATED)
 
 
 def test_a_host_that_the_decision_is_not_about_is_refused() -> None:

@@ -37,7 +37,7 @@ class Decision:
 
     ``mode`` is the effective mode and ``ept`` whether EPT is used (None: kvm_intel is not loaded), ``flushes`` what is
     really done at VM entry (it differs from ``mode`` where a later step did not undo an earlier one), ``mechanism``
-    how. ``sysfs`` and ``parameter`` are the texts that are read, the latter None if there is no such file.
+    how. ``sysfs`` and ``parameter`` are the texts that are read, None if there is no such file.
     ``results``: one for each action. ``memory_limit`` in bytes and ``swap_limit`` in pages, None where L1TF sets none.
     ``rule`` decided the mode; ``rules`` are all that did.
     """
@@ -53,7 +53,7 @@ class Decision:
     ept: bool | None
     flushes: Mode
     mechanism: Mechanism | None
-    sysfs: str
+    sysfs: str | None
     parameter: str | None
     results: tuple[Result, ...]
     rule: Rule

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from l1dflush.errors import InputError
+from l1dflush.mitigation.part import EARLY_TEXT, Part, is_plain, parts
 
 RDCL_NO = 1 << 0
 """ARCH_CAPABILITIES: neither Meltdown nor L1TF."""
@@ -59,8 +60,9 @@ class Kernel:
     """``version`` is the upstream one, (6, 1, 192). ``levels`` are those of its page tables: 2 is 32-bit without PAE.
 
     ``mitigations``: CONFIG_CPU_MITIGATIONS. ``l1tf``: CONFIG_MITIGATION_L1TF. ``kvm_intel``: CONFIG_KVM_INTEL.
-    ``hotplug_smt``: CONFIG_HOTPLUG_SMT. ``old_layout``: it writes the sysfs text as RHEL 7 and 4.4.y do. ``hidden``:
-    the third number is a distribution's 0 and says nothing about the stable version. ``limits``: see :class:`Limits`.
+    ``hotplug_smt``: CONFIG_HOTPLUG_SMT. ``old_layout``: it writes the sysfs text as RHEL 7 does. ``hidden``: the third
+    number is a distribution's 0 and says nothing about the stable version. ``limits``: see :class:`Limits`. ``part``:
+    how much of the mitigation it has.
     """
 
     version: tuple[int, int, int]
@@ -72,6 +74,7 @@ class Kernel:
     old_layout: bool = False
     hidden: bool = False
     limits: Limits = Limits.BY_VERSION
+    part: Part = Part.ALL
 
     def since(self, major: int, minor: int) -> bool:
         """Whether it is this upstream version or a later one."""
@@ -83,21 +86,30 @@ class Kernel:
         first = stable.get(self.version[:2])
         return self.hidden or self.since(*since) or (first is not None and self.version[2] >= first)
 
+    @property
+    def early_text(self) -> bool:
+        """Whether it says Page Table Inversion where others say PTE Inversion."""
+        last = EARLY_TEXT.get(self.version[:2], 0)
+        return self.part is Part.INVERSION and not self.hidden and self.version[2] < last
+
     @classmethod
     def parse(cls, release: str) -> Kernel:
         """From a text such as ``6.1.0-56-cloud-amd64``, ``7.2`` or ``3.10.0-1160.el7.x86_64``.
 
         Distributions leave the third number at 0 and so hide the stable version; a number behind it tells them apart.
-        Debian's flavours ``-686`` and ``-686-pae`` have two and three levels of page tables. Raises InputError.
+        Debian's flavours ``-686`` and ``-686-pae`` have two and three levels of page tables. Where the name leaves open
+        how much of the mitigation it has (:func:`.part.parts`), the likeliest is taken. Raises InputError.
         """
         found = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,5}))?(?!\d)", release)
         if not found:
             raise InputError(f"'{release[:60]}' is no kernel version", hint="6.1.192 is one")
         major, minor, patch = (int(part or 0) for part in found.groups())
-        old = (major, minor) == (4, 4) or ".el7" in release
-        hidden = patch == 0 and re.match(r"-\d", release[found.end() :]) is not None
+        version = (major, minor, patch)
+        old, part = ".el7" in release, parts(version, release)[0]
+        hidden = patch == 0 and re.match(r"-\d", release[found.end() :]) is not None and not is_plain(version, release)
         levels = 3 if release.endswith("-686-pae") else 2 if release.endswith("-686") else 4
-        return cls((major, minor, patch), levels=levels, old_layout=old, hidden=hidden)
+        smt = part is Part.ALL
+        return cls(version, levels=levels, hotplug_smt=smt, old_layout=old, hidden=hidden, part=part)
 
 
 @dataclass(frozen=True, slots=True)

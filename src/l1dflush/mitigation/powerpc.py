@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from l1dflush.mitigation.boot_line import Global, parse
 from l1dflush.mitigation.facts import Kernel
+from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 
 FILES = ("rfi_flush", "entry_flush", "uaccess_flush")
 """The switches, in ``/sys/kernel/debug/powerpc``. Only the first shows in sysfs."""
@@ -100,6 +101,21 @@ class Power:
                 return replace(self, entry_flush=on), "ok"
             case _:
                 return replace(self, uaccess_flush=on), "ok"
+
+
+def read_power(l1tf: str | None, meltdown: str | None, *, tells: bool) -> Reading | None:
+    """What the two texts say together: both are about the same flush. None where neither says anything.
+
+    ``tells``: :func:`tells_l1tf`; without it the text about L1TF is not believed where it says Not affected.
+    """
+    own, other = (None if said is None else read(said) for said in (l1tf, meltdown))
+    if other is not None and other.kind not in (Kind.POWER, Kind.VULNERABLE, Kind.NOT_AFFECTED):
+        other = None
+    if own is not None and own.kind is Kind.NOT_AFFECTED and (other is not None or not tells):
+        own = other
+    # Of two that differ the worse.
+    either = [one for one in (own, other) if one is not None]
+    return next((one for one in either if one.kind is Kind.VULNERABLE), either[0] if either else None)
 
 
 def _known(file: str) -> str:

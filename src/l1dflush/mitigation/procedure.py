@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from l1dflush.mitigation import rules
 from l1dflush.mitigation.boot_line import BootLine, CrossThread, Global, parse
 from l1dflush.mitigation.facts import Control, Facts, Limits
+from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.pte_inversion import kernel_limit, memory_end, memory_limit, memory_matters, swap_limit
 from l1dflush.mitigation.rules import Rule
 from l1dflush.mitigation.smt import control_at_boot
@@ -67,6 +68,8 @@ def choose(facts: Facts, l1tf: Boot, wanted: Mode, *, ept: bool) -> Chosen:
     The order is that of :func:`l1dflush.vmentry.subsystem.set_up`; what comes before it depends on the kernel.
     """
     kernel, cpu = facts.kernel, facts.cpu
+    if kernel.part is not Part.ALL:
+        return Chosen(Mode.NEVER, rules.NO_FLUSH, Mode.NEVER)
     if kernel.since(6, 19) and not kernel.mitigations:
         return Chosen(Mode.NEVER, rules.COMPILED_OUT, None)
     if not cpu.bug and not kernel.since(5, 4):
@@ -88,6 +91,8 @@ _RULES = {
 
 def _l1tf(facts: Facts, line: BootLine) -> tuple[Boot, Rule]:
     kernel = facts.kernel
+    if kernel.part is not Part.ALL:
+        return Boot.OFF, rules.BOOT_NONE
     if not facts.cpu.bug:
         return Boot.OFF if kernel.since(6, 16) else Boot.FLUSH, rules.NO_BUG
     if line.mitigations is Global.OFF and not kernel.since(6, 17):
@@ -109,6 +114,8 @@ def _l1tf(facts: Facts, line: BootLine) -> tuple[Boot, Rule]:
 def _inversion(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[bool, Rule]:
     if not facts.cpu.bug:
         return False, rules.NO_BUG
+    if facts.kernel.part is Part.NOTHING:
+        return False, rules.PTE_NOTHING
     if facts.kernel.levels <= 2:
         return False, rules.PTE_NO_LEVELS
     if not memory_matters(facts.kernel, l1tf):

@@ -9,6 +9,7 @@ import re
 
 from l1dflush.mitigation.boot_line import BootLine
 from l1dflush.mitigation.facts import Cpu, Facts, Kernel
+from l1dflush.mitigation.part import Part
 from l1dflush.vmentry.subsystem import Boot
 
 PAGE_SHIFT = 12
@@ -60,6 +61,8 @@ def memory_matters(kernel: Kernel, l1tf: Boot) -> bool:
     """Whether L1TF limits memory and swap: with l1tf off no longer since Michal Hocko's 'x86/speculation/l1tf: Drop the
     swap storage limit restriction when l1tf=off' (5b5e4d623ec8 of December 2018, so 5.0): read in the stable queue's
     lists for 4.20.1 and 4.14.92, in Debian's changelog for 4.19.14 and in the announcement of 4.9.176."""
+    if kernel.part is not Part.ALL:
+        return kernel.part is Part.INVERSION
     return l1tf is not Boot.OFF or not kernel.carries((5, 0), _NO_LIMIT_WHEN_OFF)
 
 

@@ -102,7 +102,7 @@ class WhatIfResult(Document):
     mode: Mode | None = Field(description="null: kvm_intel is not loaded")
     flushes: Mode = Field(description="what is really done at VM entry")
     mechanism: Mechanism | None = Field(description="null: nothing is flushed")
-    sysfs: str = Field(description="/sys/devices/system/cpu/vulnerabilities/l1tf")
+    sysfs: str | None = Field(description="/sys/devices/system/cpu/vulnerabilities/l1tf; null: there is no such file")
     parameter: str | None = Field(description="what vmentry_l1d_flush reads; null: there is no such file")
     actions: tuple[ActionAnswer, ...]
     rule: RuleAnswer = Field(description="which decided the mode")
@@ -132,7 +132,7 @@ def facts_of(question: Question, lists: Lists) -> tuple[Facts, Affected]:
         mitigations=wanted.mitigations,
         l1tf=wanted.mitigation_l1tf,
         kvm_intel=wanted.kvm_intel,
-        hotplug_smt=wanted.hotplug_smt,
+        hotplug_smt=wanted.hotplug_smt and known.hotplug_smt,
     )
     plain = Cpu(
         vendor=cpu.vendor,

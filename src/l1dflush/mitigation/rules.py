@@ -44,6 +44,13 @@ EPT_UNKNOWN = Rule(
     "'KVM: VMX: Do _all_ initialization before exposing /dev/kvm to userspace' went into 6.1.20 and 6.2.7 without the "
     "patch that moves the look at the hardware; read in the stable queue's list and in the announcement",
 )
+NO_FLUSH = Rule(
+    "kvm-without-flush",
+    "this kernel's KVM has no flush: kvm_intel has no parameter vmentry_l1d_flush",
+    "3.16.y and 4.4.y took PTE inversion only: Ben Hutchings, 'x86/bugs: Change L1TF mitigation string to match "
+    "upstream', read as the mails of May 2019 for 3.16.68-rc1 and 4.4.180-rc1; kernels from before August 2018 have "
+    "nothing",
+)
 SKIP = Rule("hypervisor-flushes", "ARCH_CAPABILITIES bit 3: a hypervisor below flushes, so none is necessary", VMX_C)
 FORCED = Rule("full-force", "l1tf=full,force: always, whatever is written", VMX_C + "; " + SEEN)
 AUTO = Rule("auto", "auto is what the boot line says", VMX_C)
@@ -52,6 +59,7 @@ NO_MEMORY = Rule("no-memory", "no memory for the buffer: ENOMEM, and nothing cha
 NOT_LOADED = Rule("not-loaded", "kvm_intel is not loaded: there is no mode and no parameter", BUGS_C)
 
 BOOT_DEFAULT = Rule("l1tf-default", "without an option that counts: flush", BUGS_C)
+BOOT_NONE = Rule("l1tf-unknown-option", "this kernel knows no l1tf=: its KVM has no flush", NO_FLUSH.source)
 BOOT_EXPLICIT = Rule("l1tf-explicit", "the last l1tf= with a known word counts; others are ignored silently", BUGS_C)
 BOOT_OFF = Rule(
     "mitigations-off",
@@ -103,6 +111,11 @@ SMT_RETBLEED = Rule(
 )
 SMT_ON = Rule("smt-on", "nothing turns SMT off", SEEN)
 
+PTE_NOTHING = Rule(
+    "no-mitigation",
+    "this kernel has nothing against L1TF: entries of page tables are not inverted, and sysfs has no file about it",
+    "the mitigation came in August 2018, with the stable versions that mitigation/part.py lists",
+)
 PTE_NO_LEVELS = Rule("two-levels", "two levels of page tables have no bits to invert: no mitigation", BUGS_C)
 PTE_MEMORY = Rule(
     "too-much-memory",

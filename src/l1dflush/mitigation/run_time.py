@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from l1dflush.mitigation import rules
 from l1dflush.mitigation.boot_line import options
 from l1dflush.mitigation.facts import Control, Facts, Kernel
+from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.procedure import AtBoot, Chosen, at_boot, choose
 from l1dflush.mitigation.rules import Rule
 from l1dflush.mitigation.smt import active, warned_of
@@ -84,21 +85,29 @@ class RunningHost:
         return active(self.facts, self.smt, siblings=self.siblings)
 
     @property
-    def sysfs_text(self) -> str:
-        """``vulnerabilities/l1tf``, without the line break."""
-        shown = self.kvm.mode if self.kvm and self.facts.kernel.kvm_intel else None
+    def has_flush(self) -> bool:
+        """Whether this kernel's KVM has the flush, with its parameter."""
+        return self.facts.kernel.part is Part.ALL
+
+    @property
+    def sysfs_text(self) -> str | None:
+        """``vulnerabilities/l1tf``, without the line break; None: there is no such file."""
+        if self.facts.kernel.part is Part.NOTHING:
+            return None
+        shown = self.kvm.mode if self.kvm and self.has_flush else None
         return text(
             bug=self.facts.cpu.bug,
             inversion=self.boot.inversion,
             mode=shown,
             smt_active=self.smt_active,
             old_layout=self.facts.kernel.old_layout,
+            early=self.facts.kernel.early_text,
         )
 
     @property
     def parameter(self) -> str | None:
         """What the parameter reads, without the line break; None: there is no such file."""
-        return self.kvm.mode.value if self.kvm else None
+        return self.kvm.mode.value if self.kvm and self.has_flush else None
 
     @property
     def ept(self) -> bool | None:
@@ -127,7 +136,7 @@ class RunningHost:
                 if not ignored:
                     log.append(self._line(IGNORED))
                 ignored = True
-            elif option == PARAMETER:
+            elif option == PARAMETER and self.has_flush:
                 try:
                     wanted = _written(value)
                 except ModeError:
@@ -169,7 +178,7 @@ class RunningHost:
 
     def write(self, value: str) -> Result:
         """A write to the parameter. One of no length never gets there."""
-        if self.kvm is None:
+        if self.kvm is None or not self.has_flush:
             return Result("ENOENT")
         if not value:
             return Result()
@@ -217,7 +226,7 @@ class RunningHost:
         kvm = self.kvm
         if kvm is None:
             return Result("ENOENT")
-        if not self.facts.cpu.bug or not kvm.ept:
+        if not self.facts.cpu.bug or not kvm.ept or not self.has_flush:
             return Result()
         if self.boot.l1tf in (Boot.OFF, Boot.FLUSH_NOWARN, Boot.FULL_FORCE):
             return Result()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from l1dflush.mitigation import rules
 from l1dflush.mitigation.boot_line import BootLine, CrossThread, Global
 from l1dflush.mitigation.facts import RFDS_CLEAR, Control, Facts, Vendor
+from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.rules import Rule
 from l1dflush.vmentry.subsystem import Boot
 
@@ -51,7 +52,7 @@ def control_at_boot(facts: Facts, line: BootLine, l1tf: Boot) -> tuple[Control, 
 
 def active(facts: Facts, control: Control, *, siblings: bool) -> bool:
     """Whether two threads of one core run (``siblings``: they would if the control is on), as sysfs' text sees it."""
-    if not facts.kernel.carries((4, 20), _ACTUAL_STATE):
+    if facts.kernel.part is Part.ALL and not facts.kernel.carries((4, 20), _ACTUAL_STATE):
         # It looked at the control alone.
         return _on(control)
     return _run(facts, control, siblings)

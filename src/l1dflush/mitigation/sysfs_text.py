@@ -12,6 +12,8 @@ from l1dflush.vmentry.subsystem import Mode
 NOT_AFFECTED = "Not affected"
 VULNERABLE = "Vulnerable"
 INVERSION = "Mitigation: PTE Inversion"
+EARLY_INVERSION = "Mitigation: Page Table Inversion"
+"""Before 'x86/litf: Introduce vmx status variable' (72c6d2db64fa): what says so knows nothing of VMX."""
 
 STATES = {
     Mode.AUTO: "auto",
@@ -37,27 +39,31 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A text that was found. ``mode``: what is done at VM entry, None: it does not say. ``smt``: whether SMT is called
-    vulnerable, None: it does not say. ``raw``: the text itself, on one line."""
+    vulnerable, None: it does not say. ``raw``: the text itself, on one line. ``early``: it says Page Table
+    Inversion."""
 
     kind: Kind
     raw: str
     mode: Mode | None = None
     smt: bool | None = None
     old_layout: bool = False
+    early: bool = False
 
 
-def text(*, bug: bool, inversion: bool, mode: Mode | None, smt_active: bool, old_layout: bool = False) -> str:
-    """What the kernel writes, without the line break. ``mode`` None: kvm_intel is not there.
+def text(
+    *, bug: bool, inversion: bool, mode: Mode | None, smt_active: bool, old_layout: bool = False, early: bool = False
+) -> str:
+    """What the kernel writes, without the line break. ``mode`` None: kvm_intel is not there, or it has no flush.
 
     The layout since 'x86/speculation: Simplify sysfs report of VMX L1TF vulnerability'; ``old_layout`` is the one
-    before.
+    before. ``early``: see :data:`EARLY_INVERSION`.
     """
     if not bug:
         return NOT_AFFECTED
     if not inversion:
         return VULNERABLE
     if mode is None or mode is Mode.AUTO:
-        return INVERSION
+        return EARLY_INVERSION if early else INVERSION
     smt = "vulnerable" if smt_active else "disabled"
     if old_layout:
         return f"{INVERSION}; VMX: SMT {smt}, L1D {STATES[mode]}"
@@ -70,9 +76,10 @@ _MODES = {word: mode for mode, word in STATES.items()}
 _WORDS = "|".join(_MODES)
 _NEW = re.compile(rf"{INVERSION}; VMX: ({_WORDS})(?:, SMT (vulnerable|disabled))?")
 _OLD = re.compile(rf"{INVERSION}; VMX: SMT (vulnerable|disabled), L1D ({_WORDS})")
-_POWER = re.compile(
-    r"Mitigation: RFI Flush(?:, L1D private per thread)?|(?:Mitigation|Vulnerable): L1D private per thread"
-)
+_POWER = re.compile(r"Mitigation: RFI Flush(?:, L1D private per thread)?")
+_POWER_WITHOUT = re.compile(r"(?:Mitigation|Vulnerable): L1D private per thread")
+"""That each thread has its own L1D helps nothing without the flush; until 'powerpc/security: Fix wrong message when RFI
+Flush is disable' kernels called it a mitigation."""
 
 
 def read(found: str) -> Reading:
@@ -81,10 +88,10 @@ def read(found: str) -> Reading:
     raw = one_line(stripped)
     if stripped == NOT_AFFECTED:
         return Reading(Kind.NOT_AFFECTED, raw)
-    if stripped == VULNERABLE:
+    if stripped == VULNERABLE or _POWER_WITHOUT.fullmatch(stripped):
         return Reading(Kind.VULNERABLE, raw)
-    if stripped == INVERSION:
-        return Reading(Kind.INVERSION, raw)
+    if stripped in (INVERSION, EARLY_INVERSION):
+        return Reading(Kind.INVERSION, raw, early=stripped == EARLY_INVERSION)
     if new := _NEW.fullmatch(stripped):
         mode = _MODES[new[1]]
         smt = new[2] == "vulnerable" if new[2] else True if mode is Mode.NEVER else None

@@ -35,6 +35,8 @@ def matrix_lines(result: MatrixResult, width: int) -> list[Text]:
     for on in asked:
         title = "one thread per core" if len(asked) == 1 else f"SMT {'on' if on else 'off'}"
         lines += [Text(), Text(title, "bold"), *_table([cell for cell in result.cells if cell.asked_smt is on])]
+    for note in result.notes:
+        lines += [Text(), *paragraph(note, width, first="note: ", indent="      ")]
     legend = "safe: mitigated; partly: partially mitigated; VULNER.: vulnerable; not aff.: not affected"
     return [*lines, Text(), *paragraph(f"{legend}; *: as it is now; !: SMT stays off", width)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from l1dflush.mitigation.rules import NO_FLUSH
 from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
 from l1dflush.status.judged import L1tfVerdict
 from l1dflush.status.model import FlushInfo, Outcome, StatusResult
@@ -17,6 +18,7 @@ STYLES = {
     L1tfVerdict.VULNERABLE: "bold red",
     L1tfVerdict.UNKNOWN: "magenta",
 }
+NO_FILE = "no such file"
 MECHANISMS = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
 
 
@@ -54,6 +56,8 @@ def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> 
 
 def at_entry(outcome: Outcome) -> str:
     """What is done before a VM entry, in a few words."""
+    if outcome.rule.id == NO_FLUSH.id:
+        return "nothing: this KVM has no flush"
     if outcome.parameter is None:
         return "kvm_intel is not loaded"
     if outcome.mechanism is None or outcome.flushes is Mode.NEVER:
@@ -62,9 +66,11 @@ def at_entry(outcome: Outcome) -> str:
 
 
 def _moot(result: StatusResult) -> tuple[str, ...]:
-    """What nobody can read, and nobody misses, where kvm_intel is not loaded."""
-    loaded = next(fact.value for fact in result.facts if fact.name == "kvm_intel loaded")
-    return ("vmentry_l1d_flush", "ept", "flushes counted") if loaded == "no" else ()
+    """What nobody can read, and nobody misses, where kvm_intel is not loaded or is a module."""
+    read = {fact.name: fact.value for fact in result.facts}
+    if read["kvm_intel loaded"] == "no":
+        return ("vmentry_l1d_flush", "the file vmentry_l1d_flush", "ept", "flushes counted", "/dev/kvm")
+    return ("/dev/kvm",) if read["kvm_intel built in"] == "no" else ()
 
 
 def _reason(origin: str, why: str) -> str:
@@ -92,8 +98,8 @@ def _accounts(result: StatusResult, width: int) -> list[Text]:
     else:
         of = follows.outcome
         rows = [
-            ("l1tf", says.text or f"unknown ({says.why})", of.sysfs),
-            ("parameter", read["vmentry_l1d_flush"], of.parameter or "no such file"),
+            ("l1tf", says.text or f"unknown ({says.why})", of.sysfs or NO_FILE),
+            ("parameter", read["vmentry_l1d_flush"], of.parameter or NO_FILE),
             ("SMT", f"{read['SMT control']}, active: {read['SMT active']}", f"{of.smt.value}, active: {_yes(of)}"),
             ("at VM entry", f"{says.mode.value}, does not say how" if says.mode else "does not say", at_entry(of)),
         ]

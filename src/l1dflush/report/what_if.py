@@ -8,6 +8,8 @@ from rich.text import Text
 
 from l1dflush.mitigation.question import WhatIfResult
 from l1dflush.report.layout import paragraph, safe
+from l1dflush.report.status import NO_FILE
+from l1dflush.report.what_if_host import auto_means
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
 _HOW = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "by reading a buffer"}
@@ -24,13 +26,13 @@ def what_if_lines(answers: Sequence[WhatIfResult], width: int) -> list[Text]:
 
 
 def _one(answer: WhatIfResult, width: int) -> list[Text]:
-    lines = [Text(safe(answer.sysfs), "bold")]
+    lines = [Text(safe(answer.sysfs or f"{NO_FILE}: the kernel says nothing about L1TF"), "bold")]
     facts = [
         ("bug", f"{'yes' if answer.bug else 'no'}: {answer.why}"),
-        ("auto means", f"{answer.l1tf.mode.value} (l1tf={answer.l1tf.value})"),
+        ("auto means", auto_means(answer.l1tf, answer.rules[0].id)),
         ("SMT", f"{answer.smt.value}, {'active' if answer.smt_active else 'not active'}"),
         ("at VM entry", _at_entry(answer)),
-        ("parameter", "there is none: kvm_intel is not loaded" if answer.parameter is None else answer.parameter),
+        ("parameter", _parameter(answer)),
         ("memory limit", f"{answer.memory_limit // _GIB} GiB"),
         ("swap limit", "none" if answer.swap_limit is None else f"{answer.swap_limit} pages"),
     ]
@@ -44,6 +46,12 @@ def _one(answer: WhatIfResult, width: int) -> list[Text]:
         lines += paragraph(f"rule {rule.id}: {rule.says}", width, indent="  ")
         lines += paragraph(f"({rule.source})", width, indent="    ", style="dim")
     return lines
+
+
+def _parameter(answer: WhatIfResult) -> str:
+    if answer.parameter is not None:
+        return answer.parameter
+    return f"there is none: {'kvm_intel is not loaded' if answer.mode is None else 'this KVM has no flush'}"
 
 
 def _at_entry(answer: WhatIfResult) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.mitigation.question import ActionAnswer
+from l1dflush.mitigation.rules import BOOT_NONE
 from l1dflush.report.layout import header, paragraph, row, side_by_side
-from l1dflush.report.status import STYLES, at_entry
+from l1dflush.report.status import NO_FILE, STYLES, at_entry
 from l1dflush.status.model import Outcome, WhatIfHostResult
+from l1dflush.vmentry.subsystem import Boot
 
 
 def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
@@ -32,6 +34,8 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
             lines += [Text(), *paragraph(f"write {number}: {written.result}", width)]
             for line in written.log:
                 lines += paragraph(f"logs: {line}", width, indent="  ")
+    for note in result.notes:
+        lines += [Text(), *paragraph(note, width, first="note: ", indent="      ")]
     rule = result.decided_by
     lines += [Text(), *paragraph(f"decided by {rule.id}: {rule.says}", width)]
     lines += paragraph(f"({rule.source})", width, indent="  ", style="dim")
@@ -64,16 +68,21 @@ def _columns(before: Outcome, after: Outcome, width: int) -> list[Text]:
 def _rows(outcome: Outcome) -> list[tuple[str, str]]:
     return [
         ("verdict", outcome.verdict.value),
-        ("l1tf", outcome.sysfs),
-        ("parameter", outcome.parameter or "no such file"),
+        ("l1tf", outcome.sysfs or NO_FILE),
+        ("parameter", outcome.parameter or NO_FILE),
         ("at VM entry", at_entry(outcome)),
         ("SMT", f"{outcome.smt.value}, {'active' if outcome.smt_active else 'not active'}"),
-        ("auto means", f"{outcome.l1tf.mode.value} (l1tf={outcome.l1tf.value})"),
+        ("auto means", auto_means(outcome.l1tf, outcome.rules[0].id)),
     ]
+
+
+def auto_means(l1tf: Boot, rule: str) -> str:
+    """What ``auto`` means after boot; ``rule`` decided that."""
+    return "nothing: there is no l1tf=" if rule == BOOT_NONE.id else f"{l1tf.mode.value} (l1tf={l1tf.value})"
 
 
 def _alternative(name: str, other: Outcome, first: Outcome, width: int) -> list[Text]:
     """What it would be if something that could not be read were otherwise."""
     differing = [one for one in other.assumed if one not in first.assumed]
     lines = paragraph(f"{name}, if {'; '.join(differing)}: {other.verdict.value}", width)
-    return lines + paragraph(other.sysfs, width, indent="  ")
+    return lines + paragraph(other.sysfs or NO_FILE, width, indent="  ")

@@ -13,9 +13,10 @@ from l1dflush.mitigation.affected import Lists, affected, identified
 from l1dflush.mitigation.boot_line import options, words
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import RDCL_NO, Control, Cpu, Facts, Kernel, Vendor
+from l1dflush.mitigation.part import Part, parts
 from l1dflush.mitigation.run_time import PARAMETER, Result
 from l1dflush.status.explained import Explanation
-from l1dflush.status.judged import older_than_the_mitigation
+from l1dflush.status.parts import PARTS
 from l1dflush.status.worlds import World
 
 _VENDORS = {"Intel": Vendor.INTEL, "AMD": Vendor.AMD, "Hygon": Vendor.HYGON}
@@ -40,14 +41,16 @@ class Change:
     """What is different.
 
     ``line``: what is put at the end of the boot line; ``without``: options that are taken out of it before.
-    ``kernel``: another release. ``cpu``: another CPU of the catalogue. ``microcode``: whether it brings the flush
-    command. ``ept``: whether kvm_intel uses it. ``load``: kvm_intel is loaded with these parameters. ``smt`` and
-    ``writes``: what is written to SMT's control, and then to ``vmentry_l1d_flush``, in order.
+    ``kernel``: another release; ``part``: what that has of the mitigation, None: the likeliest by its name. ``cpu``:
+    another CPU of the catalogue. ``microcode``: whether it brings the flush command. ``ept``: whether kvm_intel uses
+    it. ``load``: kvm_intel is loaded with these parameters. ``smt`` and ``writes``: what is written to SMT's control,
+    and then to ``vmentry_l1d_flush``, in order.
     """
 
     line: str = ""
     without: tuple[str, ...] = ()
     kernel: str | None = None
+    part: Part | None = None
     cpu: CatalogueCpu | None = None
     microcode: bool | None = None
     ept: bool | None = None
@@ -73,6 +76,12 @@ class Change:
     def nothing(self) -> bool:
         """Whether it changes nothing."""
         return self == Change()
+
+    @property
+    def cases(self) -> tuple[Change, ...]:
+        """The same for each that its kernel may be, the likeliest first. Raises InputError where it is none."""
+        possible = () if self.kernel is None else parts(Kernel.parse(self.kernel).version, self.kernel)
+        return tuple(replace(self, part=part) for part in possible) if len(possible) > 1 else (self,)
 
     def takes(self, *, built_in: bool) -> Takes:
         """``built_in``: kvm_intel cannot be unloaded."""
@@ -134,12 +143,20 @@ def _world(world: World, change: Change, lists: Lists) -> World:
     kernel, line = world.facts.kernel, world.facts.line
     if change.kernel is not None:
         other = Kernel.parse(change.kernel)
-        if older_than_the_mitigation(other, change.kernel):
-            what = f"Linux {change.kernel} is older than the mitigation of August 2018, so there is nothing to decide"
-            raise InputError(what, where="--kernel", hint="an affected CPU is vulnerable with it")
+        part = other.part if change.part is None else change.part
+        # What it has of SMT's control comes with the flush.
+        smt = part is Part.ALL and (kernel.hotplug_smt or kernel.part is not Part.ALL)
         says_levels = any(word in change.kernel for word in ("-686", "amd64", "x86_64"))
         levels = other.levels if says_levels else kernel.levels
-        kernel = replace(kernel, version=other.version, levels=levels, old_layout=other.old_layout, hidden=other.hidden)
+        kernel = replace(
+            other,
+            levels=levels,
+            mitigations=kernel.mitigations,
+            l1tf=kernel.l1tf,
+            kvm_intel=kernel.kvm_intel,
+            hotplug_smt=smt,
+            part=part,
+        )
     if change.without:
         line = _without(line, change.without)
     cpu = world.facts.cpu
@@ -156,10 +173,15 @@ def _world(world: World, change: Change, lists: Lists) -> World:
         world.facts.buffer_memory,
     )
     loaded = world.loaded or change.load is not None
-    parts = [world.options, change.load or ""]
+    given = [world.options, change.load or ""]
     if change.ept is not None:
-        parts.append(f"ept={int(change.ept)}")
-    return World(facts, loaded, " ".join(filter(None, parts)), world.by_hand, world.assumed)
+        given.append(f"ept={int(change.ept)}")
+    assumed = world.assumed
+    if change.kernel is not None:
+        assumed = tuple(one for one in assumed if one not in PARTS.values())
+    if change.part is not None:
+        assumed = (*assumed, PARTS[change.part])
+    return World(facts, loaded, " ".join(filter(None, given)), world.by_hand, assumed)
 
 
 def _without(line: str, names: Sequence[str]) -> str:

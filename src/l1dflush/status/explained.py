@@ -81,7 +81,7 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
     pairs: list[tuple[str, str | None, str | None]] = []
     text = says.text.value
     if text is not None and read(text).kind is not Kind.UNKNOWN:
-        same = _means(decision.sysfs) == _means(text)
+        same = decision.sysfs is not None and _means(decision.sysfs) == _means(text)
         pairs.append((says.text.origin, text if same else decision.sysfs, text))
         if host.cpu.bugs.value is not None:
             flag = "l1tf" in host.cpu.bugs.value
@@ -107,7 +107,9 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
 def _means(text: str) -> Reading:
     """What a text says, whoever wrote it in which layout: beside EPT disabled only the old one names SMT."""
     said = read(text)
-    return replace(said, raw="", old_layout=False, smt=None if said.mode is Mode.EPT_DISABLED else said.smt)
+    return replace(
+        said, raw="", old_layout=False, early=False, smt=None if said.mode is Mode.EPT_DISABLED else said.smt
+    )
 
 
 def _as_booted(possible: Iterable[World]) -> Iterator[Explanation]:

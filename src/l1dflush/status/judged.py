@@ -7,26 +7,25 @@ outcome is to be read: docs/status.md, from section 1.7 of the kernel facts that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from l1dflush.errors import InputError
 from l1dflush.host.l1d import FLUSH_COMMAND
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Decision
 from l1dflush.mitigation.facts import Facts, Kernel
-from l1dflush.mitigation.powerpc import tells_l1tf
+from l1dflush.mitigation.part import Part
+from l1dflush.mitigation.powerpc import read_power, tells_l1tf
 from l1dflush.mitigation.pte_inversion import memory_end
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.explained import Explained, Explanation
+from l1dflush.status.sandbox import imitates_linux
 from l1dflush.status.worlds import X86
 from l1dflush.verdict.model import ExitStatus, Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
-
-MITIGATED_SINCE = ((4, 4, 148), (4, 9, 120), (4, 14, 63), (4, 17, 15), (4, 18, 1))
-"""The first versions with the mitigation, August 2018; 4.19 had it from the start."""
 
 
 class L1tfVerdict(StrEnum):
@@ -77,6 +76,7 @@ class Cause(StrEnum):
     EPT_OFF = "ept-off"
     BELOW = "hypervisor-below"
     NEVER = "never-flushed"
+    NO_FLUSH = "kvm-without-flush"
     CONDITIONAL = "conditional"
     ALWAYS = "always-flushed"
     SMT = "smt-on"
@@ -89,6 +89,7 @@ class Cause(StrEnum):
     NO_TEXT = "kernel-does-not-say"
     UNKNOWN_TEXT = "unknown-text"
     TOO_OLD = "kernel-without-mitigation"
+    SANDBOX = "not-linux"
     KERNEL_SAYS = "kernel-says"
     DEPENDS = "depends-on-unknown"
     UNLESS = "unless"
@@ -122,7 +123,7 @@ def _of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Ver
     software flush on this L1D."""
     if not decision.bug:
         return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, "the CPU has no L1TF")])
-    return worst([*_entry(decision, guest=guest, software=software), *_memory(decision, facts)])
+    return worst([*_entry(decision, facts, guest=guest, software=software), *_memory(decision, facts)])
 
 
 def judge_explanation(host: HostFacts, explanation: Explanation, software: Verdict) -> Judged:
@@ -139,6 +140,8 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
     if reading is not None and reading.kind is Kind.UNKNOWN:
         what = f"the kernel says '{reading.raw}', which is none of the texts that are known"
         return worst([Ground(Cause.UNKNOWN_TEXT, L1tfVerdict.UNKNOWN, what)])
+    if (host.kernel.machine.value or "").startswith("ppc"):
+        return worst([_of_power(host, reading)])
     if explained is None:
         return _on_host(host, worst([_by_word(host, reading)]))
     follows = [
@@ -157,6 +160,9 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
 
 
 def _memory(decision: Decision, facts: Facts) -> list[Ground]:
+    if facts.kernel.part is Part.NOTHING:
+        what = "processes: entries of page tables that are not present are not inverted"
+        return [Ground(Cause.TOO_OLD, L1tfVerdict.VULNERABLE, what)]
     if not decision.inversion:
         what = "entries of page tables that are not present are not inverted: processes can read memory through them"
         return [Ground(Cause.NO_INVERSION, L1tfVerdict.VULNERABLE, what)]
@@ -166,18 +172,22 @@ def _memory(decision: Decision, facts: Facts) -> list[Ground]:
     return [Ground(Cause.INVERSION, L1tfVerdict.MITIGATED, "processes: PTE inversion")]
 
 
-def _entry(decision: Decision, *, guest: bool, software: Verdict) -> list[Ground]:
+def _entry(decision: Decision, facts: Facts, *, guest: bool, software: Verdict) -> list[Ground]:
     mitigated = L1tfVerdict.MITIGATED
     if decision.ept is False:
         # Whatever the mode says: late 6.1.y set it up as if there were EPT.
         return [Ground(Cause.EPT_OFF, mitigated, "guests: without EPT they cannot aim at host memory")]
+    if decision.mode is None:
+        return [Ground(Cause.NOT_LOADED, mitigated, "guests: kvm_intel is not loaded, so it runs none")]
+    without = facts.kernel.part is not Part.ALL
+    if decision.mode is Mode.NOT_REQUIRED or (without and facts.cpu.flush_not_required):
+        # No CPU with the bug says so itself.
+        what = "guests: a hypervisor below says that it flushes for this one; nobody can check that here"
+        return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what)]
+    if without:
+        what = "guests: this KVM has no flush: kvm_intel has no parameter vmentry_l1d_flush"
+        return [Ground(Cause.NO_FLUSH, L1tfVerdict.VULNERABLE, what)]
     match decision.mode:
-        case None:
-            return [Ground(Cause.NOT_LOADED, mitigated, "guests: kvm_intel is not loaded, so it runs none")]
-        case Mode.NOT_REQUIRED:
-            # No CPU with the bug says so itself.
-            what = "guests: a hypervisor below says that it flushes for this one; nobody can check that here"
-            return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what)]
         case Mode.COND | Mode.ALWAYS:
             grounds = _flushing(decision, software)
         case _:
@@ -220,7 +230,10 @@ def _together(explained: Explained, follows: Sequence[Judged]) -> Judged:
     partial = L1tfVerdict.PARTIAL
     others = {one.verdict for one in follows} - {follows[0].verdict}
     if not others:
-        return follows[0]
+        # What is not so in all of them nobody knows.
+        certain = tuple(ground for ground in follows[0].grounds if all(ground in one.grounds for one in follows))
+        decides = any(ground.verdict is follows[0].verdict for ground in certain)
+        return Judged(follows[0].verdict, certain) if decides else follows[0]
     if follows[0].verdict is partial and others <= {L1tfVerdict.VULNERABLE, L1tfVerdict.MITIGATED}:
         unless = [
             Ground(Cause.UNLESS, partial, f"unless {_where(explained, follows, other)}: then {other.value}")
@@ -249,38 +262,71 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
     together = _together(explained, follows)
     if together.verdict is L1tfVerdict.NOT_AFFECTED:
         return together
-    kernel = explained.shown.world.facts.kernel
-    release = host.kernel.release.value or ""
-    if older_than_the_mitigation(kernel, release) and explained.shown.decision.bug:
-        what = f"Linux {'.'.join(map(str, kernel.version))} is older than the mitigation (August 2018)"
-        return worst([Ground(Cause.TOO_OLD, L1tfVerdict.VULNERABLE, what)])
-    by_inversion = together.grounds[0].cause in (Cause.NO_INVERSION, Cause.MEMORY)
-    if together.verdict is L1tfVerdict.VULNERABLE and (by_inversion or host.mitigation.parameter.known):
-        return together
+    if together.verdict is L1tfVerdict.VULNERABLE:
+        if any(ground.cause is Cause.TOO_OLD for ground in together.grounds):
+            return worst([_too_old(host, explained), *together.grounds])
+        if together.grounds[0].cause in _WITHOUT_A_WORD or host.mitigation.parameter.known:
+            return together
     said = host.mitigation.text
     what = f"the kernel does not say: {said.origin}: {said.why}"
     return worst([Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)])
 
 
-def older_than_the_mitigation(kernel: Kernel, release: str) -> bool:
-    """Whether that kernel is certain to have none; what old branches took over is not known here. One with more than a
-    number in its ``release`` is a distribution's, which keep the number and take over patches: Oracle's
-    4.14.35-2047.el7uek and SUSE's 4.12.14-122.37 have it."""
-    if kernel.since(4, 19) or not kernel.since(4, 4) or not re.fullmatch(r"[0-9.]+(?:-rc[0-9]+)?\+?", release):
+_WITHOUT_A_WORD = (Cause.NO_INVERSION, Cause.MEMORY, Cause.NO_FLUSH)
+"""What makes a host vulnerable whatever its kernel would say."""
+
+
+def _too_old(host: HostFacts, explained: Explained) -> Ground:
+    """How that shows."""
+    missing = host.mitigation.has_text
+    if missing.value is False:
+        what = f"this kernel has no mitigation: there is no l1tf beside what is in {missing.origin}"
+    else:
+        version = ".".join(map(str, explained.shown.world.facts.kernel.version))
+        what = f"Linux {version} is older than the mitigation (August 2018)"
+    return Ground(Cause.TOO_OLD, L1tfVerdict.VULNERABLE, what)
+
+
+def _of_power(host: HostFacts, reading: Reading | None) -> Ground:
+    """POWER has one flush against L1TF and Meltdown."""
+    if reading is not None and reading.kind is Kind.INVERSION:
+        return _by_word(host, reading)
+    meltdown = None if host.power is None else host.power.meltdown.value
+    together = read_power(host.mitigation.text.value, meltdown, tells=_tells_l1tf(host))
+    if together is None:
+        if reading is None:
+            return _by_word(host, None)
+        versions = "4.9.208, 4.14.162, 4.19.93, 5.4.8 and 5.5"
+        what = f"the kernel says '{reading.raw}', which Linux on POWER said of every CPU until {versions}"
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, f"{what}; vulnerabilities/meltdown would tell")
+    if together.kind is Kind.POWER and host.power is not None and host.power.rfi_flush.value is False:
+        what = f"the kernel says '{together.raw}', and {host.power.rfi_flush.origin} says 0"
+        return Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)
+    return _by_word(host, together)
+
+
+def _tells_l1tf(host: HostFacts) -> bool:
+    try:
+        return tells_l1tf(Kernel.parse(host.kernel.release.value or ""))
+    except InputError:
         return False
-    return all(kernel.version < since for since in MITIGATED_SINCE if since[:2] == kernel.version[:2])
 
 
 def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
     """What the kernel says, with nothing to hold it against."""
+    if reading is not None and reading.kind is Kind.VULNERABLE:
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, f"the kernel says '{reading.raw}'")
+    if name := imitates_linux(host):
+        what = f"this is {name}, and only says that it is Linux {host.kernel.release.value}: what it runs on decides"
+        return Ground(Cause.SANDBOX, L1tfVerdict.UNKNOWN, what)
     if reading is None:
         said = host.mitigation.text
         what = f"the kernel does not say: {said.origin}: {said.why}"
         return Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)
     word = f"the kernel says '{reading.raw}'"
     if reading.kind is Kind.NOT_AFFECTED:
-        return _not_affected_by_word(host, word)
-    if reading.kind is Kind.VULNERABLE or reading.mode is Mode.NEVER or reading.raw.startswith("Vulnerable"):
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
+    if reading.mode is Mode.NEVER:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, word)
     machine, parameter = host.kernel.machine.value, host.mitigation.parameter.value
     if machine is not None and (reading.kind is Kind.POWER) is not machine.startswith("ppc"):
@@ -297,14 +343,6 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
     what = f"{word}, and whether that is enough could not be found out"
     return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
-
-
-def _not_affected_by_word(host: HostFacts, word: str) -> Ground:
-    machine, release = host.kernel.machine.value, host.kernel.release.value
-    if machine is not None and machine.startswith("ppc") and not (release and tells_l1tf(Kernel.parse(release))):
-        what = f"{word}, which Linux on POWER said of every CPU until 4.9.208, 4.14.162, 4.19.93, 5.4.8 and 5.5"
-        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
-    return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
 
 
 def _on_host(host: HostFacts, judged: Judged) -> Judged:

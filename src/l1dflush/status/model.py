@@ -46,7 +46,7 @@ class Outcome(Document):
     """What follows from facts."""
 
     verdict: L1tfVerdict
-    sysfs: str = Field(description="/sys/devices/system/cpu/vulnerabilities/l1tf")
+    sysfs: str | None = Field(description="/sys/devices/system/cpu/vulnerabilities/l1tf; null: there is no such file")
     bug: bool
     l1tf: Boot = Field(description="what auto means after boot")
     parameter: str | None = Field(description="what vmentry_l1d_flush reads; null: there is no such file")
@@ -139,6 +139,7 @@ class WhatIfHostResult(Document):
     verdict: L1tfVerdict = Field(
         description="after the change; unknown where outcomes differ, or nothing shows that the kernel has these rules"
     )
+    notes: tuple[str, ...] = Field(default=(), description="what else is worth knowing, one sentence each")
     exit_status: int
 
 
@@ -165,4 +166,5 @@ class MatrixResult(Document):
     mechanism: Mechanism = Field(description="how this host flushes where it does")
     loading: ActionAnswer = Field(description="how loading kvm_intel ended, which the table takes for granted")
     cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = Field(default=(), description="what else is worth knowing, one sentence each")
     exit_status: int

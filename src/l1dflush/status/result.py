@@ -10,7 +10,7 @@ from l1dflush.errors import InputError, one_line
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
-from l1dflush.mitigation.decision import Action, Do
+from l1dflush.mitigation.decision import Action, Decision, Do
 from l1dflush.mitigation.question import rule_answers
 from l1dflush.mitigation.sysfs_text import Kind, read
 from l1dflush.status.advice import advise
@@ -29,6 +29,7 @@ from l1dflush.status.model import (
     Outcome,
     StatusResult,
 )
+from l1dflush.status.sandbox import imitates_linux
 from l1dflush.status.worlds import is_x86
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism
@@ -50,9 +51,13 @@ def understood(host: HostFacts, lists: Lists) -> Understood:
     if x86 is None:
         return Understood(None, "what machine it is could not be read")
     try:
-        return Understood(explain(host, lists))
+        explained = explain(host, lists)
     except InputError as error:
         return Understood(None, str(error))
+    name = imitates_linux(host)
+    if name and any(one.decision.bug for one in explained.possible or (explained.nearest,)):
+        return Understood(None, f"the decision is Linux's, and this is {name}")
+    return Understood(explained)
 
 
 def status_result(host: HostFacts, worth: FlushWorth, lists: Lists) -> StatusResult:
@@ -129,16 +134,21 @@ def fact_infos(host: HostFacts) -> list[FactInfo]:
         ("threads per core", cpu.threads, str),
         ("L1D", cpu.l1d, lambda shape: f"{shape.size >> 10} KiB, {shape.ways} ways of {shape.sets} sets"),
         ("vulnerabilities/l1tf", says.text, str),
+        ("the file vulnerabilities/l1tf", says.has_text, _yes),
         ("SMT control", says.smt_control, str),
         ("SMT active", says.smt_active, _yes),
         ("kvm_intel loaded", says.loaded, _yes),
         ("kvm_intel built in", says.built_in, _yes),
+        ("/dev/kvm", says.device, _yes),
         ("vmentry_l1d_flush", says.parameter, str),
+        ("the file vmentry_l1d_flush", says.has_parameter, _yes),
         ("ept", says.ept, _yes),
         ("options for modprobe", says.options, lambda options: " ".join(options) or "none"),
         ("flushes counted", says.flushes, str),
         ("other hypervisors", says.others, lambda others: ", ".join(others) or "none"),
     ]
+    if host.power is not None:
+        rows += [("vulnerabilities/meltdown", host.power.meltdown, str), ("rfi_flush", host.power.rfi_flush, _yes)]
     return [
         FactInfo(
             name=name,
@@ -205,10 +215,19 @@ def _notes(host: HostFacts, explained: Explained | None, software: Verdict, list
     if explained is None or not explained.possible or not explained.shown.decision.bug:
         return
     if host.mitigation.loaded.value is False and explained.shown.world.facts.kernel.kvm_intel:
-        after = changed(explained.shown, Change(load=""), lists)
-        judged = judge_explanation(host, after.explanation, software)
-        if after.decision.parameter is not None:
-            yield f"with kvm_intel loaded: {judged.verdict.value} ({after.decision.parameter})"
+        loaded = [changed(one, Change(load=""), lists) for one in explained.possible]
+        cases = dict.fromkeys(
+            f"{judge_explanation(host, one.explanation, software).verdict.value} ({with_module(one.decision)})"
+            for one in loaded
+            if one.decision.mode is not None
+        )
+        if cases:
+            yield f"with kvm_intel loaded: {', or '.join(cases)}"
+
+
+def with_module(decision: Decision) -> str:
+    """What its parameter reads."""
+    return decision.parameter or "this KVM has no flush"
 
 
 def _advice(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
@@ -39,7 +39,7 @@ def what_if_result(
     """Before and after. ``worths``: of the software flush on the L1D before and after the change."""
     before = explained.possible or (explained.nearest,)
     built_in = bool(host.mitigation.built_in.value)
-    after = [changed(one, change, lists, built_in=built_in) for one in before]
+    after = [changed(one, case, lists, built_in=built_in) for case in change.cases for one in before]
     outcomes = _distinct(host, before, software=worths[0])
     changed_outcomes = _distinct(host, [one.explanation for one in after], software=worths[1])
     verdicts = {one.verdict for one in changed_outcomes}
@@ -57,6 +57,7 @@ def what_if_result(
         written=_written(after[0]),
         decided_by=_decided(before[0], after[0]),
         verdict=verdict,
+        notes=tuple(_notes(change)),
         exit_status=verdict.exit_status,
     )
 
@@ -65,7 +66,7 @@ def matrix_result(
     host: HostFacts, explained: Explained, change: Change, software: Verdict, lists: Lists
 ) -> MatrixResult:
     """The table for ``host`` with the change made first."""
-    of = changed(explained.shown, change, lists).explanation
+    of = changed(explained.shown, change.cases[0], lists).explanation
     loaded = changed(of, Change(load=""), lists).loading or Result()
     return MatrixResult(
         where=host.where,
@@ -73,8 +74,17 @@ def matrix_result(
         mechanism=Mechanism.COMMAND if of.world.facts.cpu.command else Mechanism.READING,
         loading=action_answer(loaded),
         cells=tuple(cells(host, of, lists, software=software)),
+        notes=tuple(_notes(change)),
         exit_status=ExitStatus.FINE,
     )
+
+
+def _notes(change: Change) -> Iterator[str]:
+    if change.kernel is not None and len(change.cases) > 1:
+        yield (
+            f"{change.kernel} does not show how much of the mitigation of August 2018 it has: distributions keep a "
+            "number and take over patches. Each case is told; 'l1dflush status' on a host with it decides by its files"
+        )
 
 
 def _holds(host: HostFacts, explained: Explained, change: Change) -> bool:

@@ -19,7 +19,9 @@ from l1dflush.mitigation.affected import Lists, identified
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Action, Do
 from l1dflush.mitigation.facts import RDCL_NO, SKIP_VMENTRY_L1DFLUSH, Control, Cpu, Facts, Kernel, Limits, Vendor
+from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.pte_inversion import kernel_limit, memory_limit
+from l1dflush.status.parts import PARTS, kernel_parts
 from l1dflush.vmentry.subsystem import Boot
 
 X86 = re.compile(r"x86_64|amd64|i[3-6]86|x86")
@@ -76,14 +78,22 @@ def is_x86(host: HostFacts) -> bool | None:
 def worlds(host: HostFacts, lists: Lists, *, backported: bool = False) -> Iterator[World]:
     """Every world that the facts of an x86 ``host`` leave possible, the likeliest first; ``backported``: those in which
     the kernel follows rules of later versions. Raises InputError where too little is known."""
-    kernels = list(_kernels(host, backported=backported))
-    if not kernels:
-        return
-    cpus = list(_cpus(host, kernels[0].value, lists))
     # With SMT on and yet not active only one thread of each core runs.
     smt = host.mitigation.smt_control.value, host.mitigation.smt_active.value
     siblings = smt != (Control.ON, False)
-    for kernel, plain, line, loaded, options in product(kernels, cpus, _lines(host), _loaded(host), _options(host)):
+    of_part: dict[Part, list[_Choice[Cpu]]] = {}
+    for kernel in _kernels(host, backported=backported):
+        part = kernel.value.part
+        if part not in of_part:
+            of_part[part] = list(_cpus(host, kernel.value, lists))
+        yield from _of_kernel(host, kernel, of_part[part], lists, siblings=siblings)
+
+
+def _of_kernel(
+    host: HostFacts, kernel: _Choice[Kernel], cpus: Sequence[_Choice[Cpu]], lists: Lists, *, siblings: bool
+) -> Iterator[World]:
+    lines = _lines(host) if kernel.value.part is Part.ALL else [_Choice(host.kernel.command_line.value or "")]
+    for plain, line, loaded, options in product(cpus, lines, _loaded(host), _options(host)):
         cpu = identified(plain.value, kernel.value, lists)
         for end in _memory_ends(host, cpu):
             facts = Facts(kernel.value, cpu, line.value, end.value, siblings)
@@ -129,7 +139,11 @@ def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
         versions += [_Choice((known.version, limits), (says,)) for limits, says in _LIMITS if _has_had(known, limits)]
     kvm = says.config_kvm_intel.value is not False
     smt = host.mitigation.smt_control.value != Control.NOT_IMPLEMENTED and says.config_hotplug_smt.value is not False
-    for version, level, on, option in product(versions, levels, mitigations, l1tf):
+    likely = kernel_parts(host, known)
+    had = [_Choice(part, (PARTS[part],) if len(likely) > 1 else ()) for part in likely]
+    for version, level, on, option, part in product(versions, levels, mitigations, l1tf, had):
+        if part.value is not Part.ALL and version.value[0] != known.version:
+            continue  # the rules that changed later are about what it has not
         kernel = replace(
             known,
             version=version.value[0],
@@ -139,9 +153,10 @@ def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
             mitigations=on.value,
             l1tf=option.value,
             kvm_intel=kvm or bool(host.mitigation.loaded.value),
-            hotplug_smt=smt,
+            hotplug_smt=smt and (part.value is Part.ALL or host.mitigation.smt_control.known),
+            part=part.value,
         )
-        yield _Choice(kernel, _all(version, level, on, option))
+        yield _Choice(kernel, _all(version, level, on, option, part))
 
 
 def _has_had(kernel: Kernel, limits: Limits) -> bool:
@@ -164,10 +179,14 @@ def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu
         rtm=says.flags.value is None or "rtm" in says.flags.value,
         stibp=says.flags.value is None or "stibp" in says.flags.value,
     )
-    capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug)
-    commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
+    # Bit 3 is a hypervisor's; where KVM flushes, one that hides is found by what the kernel says.
+    below = kernel.part is Part.ALL or host.may_be_guest
+    capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug, below=below)
+    commands = [_Choice(False)]
+    if kernel.part is Part.ALL:
+        commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
     epts = _either(_ept(host), (True, False), "the CPU offers {}EPT", ("no ", ""))
-    vmx = _either(_vmx(host), (True, False), "the CPU offers {}VMX", ("no ", ""))
+    vmx = _either(_vmx(host, kernel.part), (True, False), "the CPU offers {}VMX", ("no ", ""))
     # Where RAM ends matters beside them: where that is unknown too, the most leave it all room.
     possible = (46,) if host.kernel.memory_end.value is None else (39, 46, 36)
     bits = _either(_address_bits(says.address_bits), possible, "the CPU has {} address bits")
@@ -185,13 +204,18 @@ def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu
         yield _Choice(cpu, _all(arch, command, ept, virtual, address, thread))
 
 
-def _vmx(host: HostFacts) -> Fact[bool]:
+def _vmx(host: HostFacts, part: Part) -> Fact[bool]:
     """A module that is loaded found VMX. One that is built in has its folder in ``/sys/module`` without it too, and
-    kernels before 5.6 showed the flag also where firmware had locked VMX off."""
+    kernels before 5.6 showed the flag also where firmware had locked VMX off. Where KVM has the flush, the kernel's
+    text shows which it was; where it has none, the flag is believed: no host is safe because nobody looked."""
     says = host.mitigation
     if not says.loaded.value:
         return host.cpu.vmx
-    return Fact(True, says.loaded.origin) if says.built_in.value is False else Fact.unknown(host.cpu.vmx.origin, "")
+    if says.built_in.value is False:
+        return Fact(True, says.loaded.origin)
+    if says.device.known:
+        return says.device
+    return Fact.unknown(host.cpu.vmx.origin, "") if part is Part.ALL else host.cpu.vmx
 
 
 def _address_bits(said: Fact[int]) -> Fact[int]:
@@ -205,16 +229,18 @@ def _ept(host: HostFacts) -> Fact[bool]:
     return Fact(True, host.mitigation.ept.origin) if host.mitigation.ept.value else host.cpu.ept
 
 
-def _capabilities(said: Fact[int], affected: bool) -> list[_Choice[int]]:
+def _capabilities(said: Fact[int], affected: bool, *, below: bool) -> list[_Choice[int]]:
+    """``below``: a hypervisor may have set bit 3, which no CPU does."""
     if said.value is not None:
         return [_Choice(said.value)]
     if not affected:
         return [_Choice(0)]
-    return [
+    choices = [
         _Choice(0, ("ARCH_CAPABILITIES has neither RDCL_NO nor bit 3",)),
         _Choice(SKIP_VMENTRY_L1DFLUSH, ("ARCH_CAPABILITIES has bit 3: a hypervisor below flushes",)),
         _Choice(RDCL_NO, ("ARCH_CAPABILITIES has RDCL_NO: the CPU has no L1TF",)),
     ]
+    return choices if below else [choices[0], choices[2]]
 
 
 def _lines(host: HostFacts) -> list[_Choice[str]]:

@@ -10,7 +10,7 @@ from l1dflush.host.reading.cpu import CPUINFO, cpu_says
 from l1dflush.host.reading.files import HostFiles, LiveFiles, Sysroot, UnreadableError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.reading.kernel import kernel_config, kernel_release, kernel_says
-from l1dflush.host.reading.mitigation import mitigation_says
+from l1dflush.host.reading.mitigation import mitigation_says, power_says
 from l1dflush.host.reading.registers import GatheredRegisters, LiveRegisters, Registers
 
 _SIGNS = (CPUINFO, "/sys/devices/system/cpu", "/proc/sys/kernel/osrelease")
@@ -20,11 +20,13 @@ def collect(files: HostFiles, registers: Registers) -> HostFacts:
     """Reads everything. Never raises for what it finds: what cannot be read or understood is unknown, with why."""
     release = kernel_release(files)
     config = kernel_config(files, release)
+    kernel = kernel_says(files, config, release)
     return HostFacts(
         where=files.where,
-        kernel=kernel_says(files, config, release),
+        kernel=kernel,
         cpu=cpu_says(files, registers),
         mitigation=mitigation_says(files, config, release),
+        power=power_says(files, kernel.machine),
     )
 
 

@@ -64,19 +64,24 @@ class CpuSays:
 class MitigationSays:
     """What the kernel says about L1TF and what runs guests.
 
-    ``text``: ``vulnerabilities/l1tf`` without the line break. ``smt_control``, ``smt_active``: of ``cpu/smt``.
-    ``loaded``: kvm_intel is (also where it is built in, ``built_in``). ``parameter``: what ``vmentry_l1d_flush``
-    reads, ``ept``: what the parameter of that name does. ``options``: of the configuration of modprobe for kvm_intel,
-    in order. ``flushes``: how many the kernel's own counter has. ``others``: what else runs guests here, such as
-    vboxdrv or xen.
+    ``text``: ``vulnerabilities/l1tf`` without the line break; ``has_text``: whether the kernel has that file, which is
+    known to be False where only older ones are beside it. ``smt_control``, ``smt_active``: of ``cpu/smt``.
+    ``loaded``: kvm_intel is (also where it is built in, ``built_in``). ``device``: KVM offers ``/dev/kvm``; what is
+    built in does so only where it found VMX. ``parameter``: what ``vmentry_l1d_flush`` reads; ``has_parameter``:
+    whether there is one, False where kvm_intel has others only. ``ept``: what the parameter of that name does.
+    ``options``: of the configuration of modprobe for kvm_intel, in order. ``flushes``: how many the kernel's own
+    counter has. ``others``: what else runs guests here, such as vboxdrv or xen.
     """
 
     text: Fact[str]
+    has_text: Fact[bool]
     smt_control: Fact[str]
     smt_active: Fact[bool]
     loaded: Fact[bool]
     built_in: Fact[bool]
+    device: Fact[bool]
     parameter: Fact[str]
+    has_parameter: Fact[bool]
     ept: Fact[bool]
     options: Fact[tuple[str, ...]]
     flushes: Fact[int]
@@ -84,19 +89,32 @@ class MitigationSays:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerSays:
+    """What only a POWER kernel says.
+
+    ``meltdown``: ``vulnerabilities/meltdown``, which has the same cause and came first. ``rfi_flush``: the switch of
+    the flush, in debugfs.
+    """
+
+    meltdown: Fact[str]
+    rfi_flush: Fact[bool]
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
-    """All of it. ``where``: "this host", the folder or the archive that it was read from."""
+    """All of it. ``where``: "this host", the folder or the archive that it was read from. ``power``: None elsewhere."""
 
     where: str
     kernel: KernelSays
     cpu: CpuSays
     mitigation: MitigationSays
+    power: PowerSays | None = None
 
     def each(self) -> Iterator[tuple[str, Fact[Any]]]:
         """Every fact with its name, such as ``cpu.flags``, in the order above."""
-        for name in ("kernel", "cpu", "mitigation"):
+        for name in ("kernel", "cpu", "mitigation", "power"):
             part = getattr(self, name)
-            for field in fields(part):
+            for field in fields(part) if part is not None else ():
                 yield f"{name}.{field.name}", getattr(part, field.name)
 
     @property

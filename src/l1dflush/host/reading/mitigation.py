@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.files import NO_FILE, HostFiles, UnreadableError
-from l1dflush.host.reading.host_facts import MitigationSays
+from l1dflush.host.reading.host_facts import MitigationSays, PowerSays
 from l1dflush.host.reading.kernel import SMT_CONTROL, Config, usable_release
 from l1dflush.host.reading.text import first_known, read_fact, text, text_fact, understood
 
 T = TypeVar("T")
 
 KVM_INTEL = "kvm_intel"
-L1TF = "/sys/devices/system/cpu/vulnerabilities/l1tf"
+VULNERABILITIES = "/sys/devices/system/cpu/vulnerabilities"
+L1TF = f"{VULNERABILITIES}/l1tf"
 
 _MODULES = "/sys/module"
+_DEVICES = "/sys/class/misc"
+_RFI_FLUSH = "/sys/kernel/debug/powerpc/rfi_flush"
+_OLDER = ("meltdown", "spectre_v1", "spectre_v2", "spec_store_bypass")
+"""What was in the folder before l1tf: of January and May 2018 (Documentation/ABI/testing/sysfs-devices-system-cpu)."""
+_NEWER = ("mds", "tsx_async_abort", "itlb_multihit", "srbds", "mmio_stale_data", "retbleed", "gather_data_sampling")
+"""What came after it, so that a kernel with one of these has l1tf too: the same page."""
 _COUNTER = "/sys/kernel/debug/kvm/l1d_flush"
 _XEN = "/proc/xen/capabilities"
 _OTHERS = ("vboxdrv", "vmmon", "kvm_pvm", "mshv_root")
@@ -41,18 +48,29 @@ def mitigation_says(files: HostFiles, config: Fact[Config], release: Fact[str]) 
     """All of it. ``config`` and ``release`` are the running kernel's."""
     loaded = _module(files, KVM_INTEL)
     parameters = f"{_MODULES}/{KVM_INTEL}/parameters"
+    text, parameter = text_fact(files, L1TF), text_fact(files, f"{parameters}/vmentry_l1d_flush")
     return MitigationSays(
-        text=text_fact(files, L1TF),
+        text=text,
+        has_text=_has_text(files, text),
         smt_control=text_fact(files, SMT_CONTROL),
         smt_active=_switch(files, "/sys/devices/system/cpu/smt/active"),
         loaded=loaded,
         built_in=_built_in(files, config, usable_release(release)),
-        parameter=_of_module(text_fact(files, f"{parameters}/vmentry_l1d_flush"), loaded),
+        device=_entry(files, _DEVICES, "kvm"),
+        parameter=_of_module(parameter, loaded),
+        has_parameter=_of_module(_has_parameter(files, parameters, parameter), loaded),
         ept=_of_module(_switch(files, f"{parameters}/ept"), loaded),
         options=_options(files),
         flushes=understood(text_fact(files, _COUNTER), _first_number, "number"),
         others=_others(files),
     )
+
+
+def power_says(files: HostFiles, machine: Fact[str]) -> PowerSays | None:
+    """What is read beside that on POWER."""
+    if not (machine.value or "").startswith("ppc"):
+        return None
+    return PowerSays(text_fact(files, f"{VULNERABILITIES}/meltdown"), _switch(files, _RFI_FLUSH))
 
 
 def module_file(files: HostFiles, release: Fact[str]) -> Fact[str]:
@@ -83,14 +101,49 @@ def _switch(files: HostFiles, path: str) -> Fact[bool]:
 
 
 def _module(files: HostFiles, name: str) -> Fact[bool]:
+    return _entry(files, _MODULES, name)
+
+
+def _entry(files: HostFiles, folder: str, name: str) -> Fact[bool]:
+    """Whether it is in a folder, where there is that folder."""
+
     def there() -> bool:
-        if files.exists(f"{_MODULES}/{name}"):
+        if files.exists(f"{folder}/{name}"):
             return True
-        if not files.exists(_MODULES):
-            raise UnreadableError(f"there is no {_MODULES}")
+        if not files.exists(folder):
+            raise UnreadableError(f"there is no {folder}")
         return False
 
-    return read_fact(f"{_MODULES}/{name}", there)
+    return read_fact(f"{folder}/{name}", there)
+
+
+def _has_text(files: HostFiles, text: Fact[str]) -> Fact[bool]:
+    """That it is missing is a fact about the kernel where older files of the same folder are there, and about the copy
+    where newer ones are."""
+    if text.known or text.why != NO_FILE:
+        return Fact(True, L1TF) if text.known else Fact.unknown(L1TF, text.why)
+
+    def beside(names: Sequence[str]) -> list[str]:
+        return [name for name in names if text_fact(files, f"{VULNERABILITIES}/{name}").why != NO_FILE]
+
+    if newer := beside(_NEWER):
+        why = f"it is missing beside {', '.join(newer)}, which no kernel has without it: this is not all of the folder"
+        return Fact.unknown(L1TF, why)
+    if older := beside(_OLDER):
+        return Fact(False, f"{VULNERABILITIES}: {', '.join(older)}")
+    return Fact.unknown(L1TF, NO_FILE)
+
+
+def _has_parameter(files: HostFiles, folder: str, parameter: Fact[str]) -> Fact[bool]:
+    if parameter.known or parameter.why != NO_FILE:
+        return Fact(True, parameter.origin) if parameter.known else Fact.unknown(parameter.origin, parameter.why)
+
+    def others() -> bool:
+        if not {*files.names(folder)} - {parameter.origin.rpartition("/")[2]}:
+            raise UnreadableError(f"nothing is in {folder}")
+        return False
+
+    return read_fact(folder, others)
 
 
 def _of_module(parameter: Fact[T], loaded: Fact[bool]) -> Fact[T]:
@@ -101,6 +154,11 @@ def _of_module(parameter: Fact[T], loaded: Fact[bool]) -> Fact[T]:
 
 
 def _built_in(files: HostFiles, config: Fact[Config], release: Fact[str]) -> Fact[bool]:
+    folder = f"{_MODULES}/{KVM_INTEL}"
+    # Only what was loaded has it.
+    state = read_fact(f"{folder}/initstate", lambda: text(files, f"{folder}/initstate"))
+    if state.known:
+        return Fact(False, state.origin)
     if config.value is not None:
         built_in = config.value.symbols.get("CONFIG_KVM_INTEL") == "y"
         return Fact(built_in, f"CONFIG_KVM_INTEL in {config.origin}")
