@@ -19,7 +19,7 @@ from l1dflush.data.l1tf_cpus import lists
 from l1dflush.host.reading.collect import from_sysroot
 from l1dflush.report.json_report import schema
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.status.result import status_result
 from l1dflush.verdict.model import Verdict

@@ -8,7 +8,7 @@ from typing import Any
 from l1dflush.cache.geometry import Geometry
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
-from l1dflush.host.reading.host_facts import CpuSays, HostFacts, KernelSays, MitigationSays
+from l1dflush.host.reading.host_facts import CpuSays, HostFacts, KernelSays, MitigationSays, XenSays
 
 TEXT = "/sys/devices/system/cpu/vulnerabilities/l1tf"
 
@@ -55,7 +55,8 @@ _MITIGATION: dict[str, Any] = {
     "flushes": 12,
     "others": (),
 }
-NAMES = frozenset(_KERNEL | _CPU | _MITIGATION)
+_XEN: dict[str, Any] = {"xen_control": False, "xen_log": "", "xen_info": ""}
+NAMES = frozenset(_KERNEL | _CPU | _MITIGATION | _XEN)
 """Every fact."""
 _ORIGINS = {
     "text": TEXT,
@@ -67,7 +68,7 @@ _ORIGINS = {
 def made(**changes: Any) -> HostFacts:
     """The host with ``changes`` by the names of the fields; None: unknown, "permission denied". ``ept`` is what the CPU
     offers, ``kvm_ept`` what kvm_intel uses."""
-    known = _KERNEL | _CPU | _MITIGATION
+    known = _KERNEL | _CPU | _MITIGATION | _XEN
     if set(changes) - set(known):
         raise KeyError(f"no such fact: {sorted(set(changes) - set(known))}")
     facts = {name: _fact(name, value) for name, value in (known | changes).items()}
@@ -75,20 +76,30 @@ def made(**changes: Any) -> HostFacts:
         "a made host",
         KernelSays(**{name: facts[name] for name in _KERNEL}),
         CpuSays(**{name: facts[name] for name in _CPU}),
-        MitigationSays(**{name.removeprefix("kvm_"): facts[name] for name in _MITIGATION}),
+        MitigationSays(**{_field(name): facts[name] for name in _MITIGATION}),
+        XenSays(**{_field(name): facts[name] for name in _XEN}),
     )
 
 
 def hide(host: HostFacts, names: frozenset[str]) -> HostFacts:
     """The same host with these facts unknown."""
-    parts = {"kernel": (host.kernel, _KERNEL), "cpu": (host.cpu, _CPU), "mitigation": (host.mitigation, _MITIGATION)}
+    parts = {
+        "kernel": (host.kernel, _KERNEL),
+        "cpu": (host.cpu, _CPU),
+        "mitigation": (host.mitigation, _MITIGATION),
+        "xen": (host.xen, _XEN),
+    }
     return replace(
         host,
         **{
-            part: replace(said, **{n.removeprefix("kvm_"): _fact(n, None) for n in names if n in known})
+            part: replace(said, **{_field(name): _fact(name, None) for name in names if name in known})
             for part, (said, known) in parts.items()
         },
     )
+
+
+def _field(name: str) -> str:
+    return name.removeprefix("kvm_").removeprefix("xen_")
 
 
 def _fact(name: str, value: Any) -> Fact[Any]:

@@ -336,7 +336,7 @@ def test_threads(control: str | None, siblings: str, cores: str, threads: int | 
 def test_a_hypervisor_without_a_name(tmp_path: Path) -> None:
     host = sysroots.guest(tmp_path)
     host.remove(CPUID)
-    assert fact(host, "cpu.hypervisor") == Fact("unknown hypervisor", f"hypervisor in {CPUINFO}")
+    assert fact(host, "cpu.hypervisor") == Fact("an unknown hypervisor", f"hypervisor in {CPUINFO}")
     host.write("/sys/hypervisor/type", "xen")
     assert fact(host, "cpu.hypervisor") == Fact("xen", "/sys/hypervisor/type")
 
@@ -345,7 +345,7 @@ def test_what_else_runs_guests(host: CopiedHost) -> None:
     host.at("/sys/module/vboxdrv").mkdir()
     host.write("/sys/hypervisor/type", "xen")
     host.write("/proc/xen/capabilities", "control_d")
-    assert fact(host, "mitigation.others").value == ("vboxdrv", "xen")
+    assert fact(host, "mitigation.others").value == ("vboxdrv",)
     host.remove("/sys/module")
     said = facts(host).mitigation
     assert said.others.why == said.loaded.why == "there is no /sys/module"

@@ -12,7 +12,7 @@ from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.report.status import status_lines
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import Cause, L1tfVerdict
+from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.status.result import status_result
 from l1dflush.verdict.model import Verdict

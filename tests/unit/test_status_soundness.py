@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_hosts import hide, made
+from xen_hosts import SETTINGS, written, xen_log
+from xen_hosts import threads as made_threads
 
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.host.l1d import Signature
@@ -15,7 +18,8 @@ from l1dflush.mitigation.affected import identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Cpu, Facts, Kernel, Limits
 from l1dflush.status.explained import explain
-from l1dflush.status.judged import Cause, L1tfVerdict, judge
+from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
+from l1dflush.status.judged import judge
 from l1dflush.status.worlds import World
 from l1dflush.verdict.model import Verdict
 
@@ -44,7 +48,7 @@ WRITES = ("never", "cond", "always", "auto", "rubbish")
 HIDEABLE = ("version", "command_line", "levels", "config_mitigations", "config_l1tf", "memory_end", "bugs",
             "flush_command", "arch_capabilities", "ept", "vmx", "address_bits", "threads", "text", "smt_control",
             "smt_active", "loaded", "parameter", "kvm_ept", "options", "hypervisor", "l1d", "flags",
-            "others", "built_in")  # fmt: skip
+            "others", "built_in", "xen_control", "xen_log", "xen_info")  # fmt: skip
 
 
 def plain_verdict(decision: Decision, *, guest: bool, above: bool) -> L1tfVerdict:
@@ -64,6 +68,46 @@ def plain_verdict(decision: Decision, *, guest: bool, above: bool) -> L1tfVerdic
     if guest:
         return L1tfVerdict.UNKNOWN
     return L1tfVerdict.MITIGATED
+
+
+_RANK = (
+    L1tfVerdict.NOT_AFFECTED,
+    L1tfVerdict.MITIGATED,
+    L1tfVerdict.UNKNOWN,
+    L1tfVerdict.PARTIAL,
+    L1tfVerdict.VULNERABLE,
+)
+
+
+def plain_xen(log: dict[str, Any], threads: int) -> L1tfVerdict:
+    """What XSA-273 comes to for Xen's guests, from what its log was made of."""
+    verdicts = [L1tfVerdict.MITIGATED if log["shadowing"] else L1tfVerdict.VULNERABLE]
+    if log["vmx"] and log["hap"] == "detected":
+        if not log["flush"]:
+            verdicts.append(L1tfVerdict.UNKNOWN if log["skip"] else L1tfVerdict.VULNERABLE)
+        elif threads > 1:
+            verdicts.append(L1tfVerdict.PARTIAL)
+    return max(verdicts, key=_RANK.index)
+
+
+@st.composite
+def xens(draw: st.DrawFn) -> tuple[dict[str, Any], L1tfVerdict]:
+    """The facts of Xen's control domain, with all or some of the log's lines, and what its guests are worth."""
+    threads = draw(st.sampled_from((1, 2)))
+    log = {
+        "version": draw(st.sampled_from(tuple(SETTINGS))),
+        "flush": draw(st.sampled_from((True, True, False))),
+        "skip": draw(st.booleans()),
+        "shadowing": draw(st.sampled_from((True, True, False))),
+        "vmx": draw(st.sampled_from((True, True, False))),
+        "hap": draw(st.sampled_from(("detected", "detected", "not detected"))),
+        # Nobody chose, and there are two threads; or somebody did.
+        **({"smt": True} if threads > 1 and draw(st.booleans()) else {"line": "smt=1" if threads > 1 else "smt=0"}),
+    }
+    lines = xen_log(**log)
+    lost = draw(st.sets(st.sampled_from(range(len(lines))), max_size=draw(st.sampled_from((0, 0, 3, 20)))))
+    kept = written([line for number, line in enumerate(lines) if number not in lost])
+    return {"xen_control": True, "xen_log": kept, "xen_info": made_threads(threads)}, plain_xen(log, threads)
 
 
 @st.composite
@@ -93,6 +137,7 @@ def hosts(draw: st.DrawFn) -> tuple[HostFacts, Decision, L1tfVerdict]:
     writes = [Action(Do.WRITE, text) for text in draw(st.lists(st.sampled_from(WRITES), max_size=2))]
     truth = decide(facts, (*world.actions, *smt, *writes))
     guest = draw(st.booleans())
+    xen, worth = draw(st.one_of(st.just(({}, L1tfVerdict.MITIGATED)), xens()))
     loaded = truth.mode is not None
     host = made(
         release=".".join(map(str, kernel.version)) + ("" if kernel.levels == 4 else "-686"),
@@ -116,10 +161,14 @@ def hosts(draw: st.DrawFn) -> tuple[HostFacts, Decision, L1tfVerdict]:
         parameter=truth.parameter,
         kvm_ept=truth.ept,
         options=options,
+        **xen,
     )
     # Of the L1D's bits, whatever the kernel knows of them: at least 44 on clients.
     above = truth.inversion and end > 1 << (max(bits, 44 if model in (0x3C, 0x5E) else 0) - 1)
-    return host, truth, plain_verdict(truth, guest=guest, above=above)
+    verdict = plain_verdict(truth, guest=guest, above=above)
+    if verdict is not L1tfVerdict.NOT_AFFECTED:
+        verdict = max(verdict, worth, key=_RANK.index)
+    return host, truth, verdict
 
 
 @settings(max_examples=300, deadline=None)
@@ -130,7 +179,11 @@ def test_a_host_that_says_everything_agrees_with_its_facts(case: tuple[HostFacts
     assert explained.differences == ()
     assert explained.shown.decision.sysfs == truth.sysfs
     assert explained.shown.decision.parameter == truth.parameter
-    assert judge(host, explained, Verdict.PROVED).verdict is verdict
+    judged = judge(host, explained, Verdict.PROVED)
+    if host.xen.control.value:
+        may_be(judged, verdict)
+    else:
+        assert judged.verdict is verdict
 
 
 @settings(max_examples=300, deadline=None)
@@ -142,10 +195,18 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(
     host = hide(host, names)
     explained = explain(host, LISTS)
     assert explained.differences == ()
-    judged = judge(host, explained, Verdict.PROVED)
-    if judged.verdict is L1tfVerdict.PARTIAL and any(ground.cause is Cause.UNLESS for ground in judged.grounds):
-        # It promises nothing, and says what else may be.
-        others = [ground.says for ground in judged.grounds if ground.cause is Cause.UNLESS]
-        assert verdict is L1tfVerdict.PARTIAL or any(one.endswith(f"then {verdict.value}") for one in others)
-    else:
-        assert judged.verdict in (verdict, L1tfVerdict.UNKNOWN)
+    may_be(judge(host, explained, Verdict.PROVED), verdict)
+
+
+def may_be(judged: Judged, truth: L1tfVerdict) -> None:
+    """It is the truth or unknown. Partial promises nothing: it may be another that it names, or, beside something of
+    other guests that is not known, vulnerable."""
+    others = [ground.says for ground in judged.grounds if ground.cause is Cause.UNLESS]
+    beside = any(
+        ground.verdict is L1tfVerdict.UNKNOWN and ground.cause in (Cause.XEN, Cause.OTHERS, Cause.BELOW)
+        for ground in judged.grounds
+    )
+    allowed = {truth, L1tfVerdict.UNKNOWN}
+    if any(one.endswith(f"then {truth.value}") for one in others) or (beside and truth is L1tfVerdict.VULNERABLE):
+        allowed.add(L1tfVerdict.PARTIAL)
+    assert judged.verdict in allowed

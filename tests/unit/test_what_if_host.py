@@ -18,7 +18,7 @@ from l1dflush.report.matrix import matrix_lines
 from l1dflush.report.what_if_host import what_if_host_lines
 from l1dflush.status.changes import Change, Takes, changed, written_as
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import WhatIfHostResult
 from l1dflush.status.result import status_result
 from l1dflush.status.what_if import explained_host, matrix_result, what_if_result

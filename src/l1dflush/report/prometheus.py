@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from l1dflush.status.judged import Cause, L1tfVerdict
+from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from l1dflush.mitigation.rules import NO_FLUSH
 from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
-from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import FlushInfo, Outcome, StatusResult
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
@@ -66,11 +66,12 @@ def at_entry(outcome: Outcome) -> str:
 
 
 def _moot(result: StatusResult) -> tuple[str, ...]:
-    """What nobody can read, and nobody misses, where kvm_intel is not loaded or is a module."""
+    """What nobody can read, and nobody misses, where kvm_intel is not loaded or is a module, or Xen answers others."""
     read = {fact.name: fact.value for fact in result.facts}
+    moot: tuple[str, ...] = ("/dev/kvm",) if read["kvm_intel built in"] == "no" else ()
     if read["kvm_intel loaded"] == "no":
-        return ("vmentry_l1d_flush", "the file vmentry_l1d_flush", "ept", "flushes counted", "/dev/kvm")
-    return ("/dev/kvm",) if read["kvm_intel built in"] == "no" else ()
+        moot = ("vmentry_l1d_flush", "the file vmentry_l1d_flush", "ept", "flushes counted", "/dev/kvm")
+    return moot if result.control_domain else (*moot, "xl dmesg", "xl info")
 
 
 def _reason(origin: str, why: str) -> str:
@@ -79,6 +80,8 @@ def _reason(origin: str, why: str) -> str:
 
 
 def _below(result: StatusResult) -> str:
+    if result.control_domain:
+        return ", the control domain (dom0) of Xen"
     return f", a guest of {result.hypervisor}" if result.hypervisor else ""
 
 

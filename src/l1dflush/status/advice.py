@@ -12,7 +12,9 @@ from l1dflush.mitigation.affected import Lists, limits
 from l1dflush.mitigation.facts import Control, Limits
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained
-from l1dflush.status.judged import Cause, Judged, L1tfVerdict, judge_explanation
+from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
+from l1dflush.status.judged import judge_explanation
+from l1dflush.status.xen_host import xen_advice
 from l1dflush.verdict.model import Verdict
 
 _PARAMETER = "/sys/module/kvm_intel/parameters/vmentry_l1d_flush"
@@ -60,6 +62,8 @@ def advise(
         found.append(Advice("report the text, with the kernel that it is from"))
     if Cause.DISAGREE in causes:
         found.append(Advice("see --explain for what was read; 'l1dflush gather' packs it, to ask others"))
+    if judged.verdict not in (L1tfVerdict.NOT_AFFECTED, L1tfVerdict.MITIGATED):
+        found += [Advice(what) for what in xen_advice(host)]
     if Cause.BELOW in causes:
         found.append(Advice("run this on the host below: its mode decides, and cannot be seen from here"))
     revisions = host.cpu.microcode.value or ()

@@ -8,8 +8,6 @@ outcome is to be read: docs/status.md, from section 1.7 of the kernel facts that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from l1dflush.errors import InputError
 from l1dflush.host.l1d import FLUSH_COMMAND
@@ -22,100 +20,12 @@ from l1dflush.mitigation.powerpc import read_power, tells_l1tf
 from l1dflush.mitigation.pte_inversion import memory_end
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.explained import Explained, Explanation
+from l1dflush.status.grounds import Cause, Ground, Judged, L1tfVerdict, worst
 from l1dflush.status.sandbox import imitates_linux
 from l1dflush.status.worlds import X86
-from l1dflush.verdict.model import ExitStatus, Verdict
+from l1dflush.status.xen_host import without_bug, xen_grounds
+from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
-
-
-class L1tfVerdict(StrEnum):
-    """Whether a host is protected."""
-
-    NOT_AFFECTED = "not affected"
-    MITIGATED = "mitigated"
-    PARTIAL = "partially mitigated"
-    VULNERABLE = "vulnerable"
-    UNKNOWN = "unknown"
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """0 for the first two, 2 for what can be attacked, 3 for what nobody knows."""
-        match self:
-            case L1tfVerdict.NOT_AFFECTED | L1tfVerdict.MITIGATED:
-                return ExitStatus.FINE
-            case L1tfVerdict.UNKNOWN:
-                return ExitStatus.UNDECIDED
-            case _:
-                return ExitStatus.REFUTED
-
-    @property
-    def behind(self) -> int:
-        """How far it is behind the best."""
-        return _RANK.index(self)
-
-
-_RANK = (
-    L1tfVerdict.NOT_AFFECTED,
-    L1tfVerdict.MITIGATED,
-    L1tfVerdict.UNKNOWN,
-    L1tfVerdict.PARTIAL,
-    L1tfVerdict.VULNERABLE,
-)
-"""Of several causes the one that is furthest behind decides. What is unknown beside one that is partial cannot make it
-better, so it stays at that."""
-
-
-class Cause(StrEnum):
-    """Why a verdict is what it is; the names are stable."""
-
-    NO_BUG = "no-bug"
-    INVERSION = "pte-inversion"
-    NO_INVERSION = "no-pte-inversion"
-    MEMORY = "memory-above-limit"
-    NOT_LOADED = "no-guests"
-    EPT_OFF = "ept-off"
-    BELOW = "hypervisor-below"
-    NEVER = "never-flushed"
-    NO_FLUSH = "kvm-without-flush"
-    CONDITIONAL = "conditional"
-    ALWAYS = "always-flushed"
-    SMT = "smt-on"
-    SMT_BELOW = "smt-below-unknown"
-    UNEVEN = "flush-command-not-on-all-cpus"
-    REFUTED = "software-flush-refuted"
-    UNPROVED = "software-flush-undecided"
-    OTHERS = "other-hypervisor"
-    DISAGREE = "facts-and-kernel-disagree"
-    NO_TEXT = "kernel-does-not-say"
-    UNKNOWN_TEXT = "unknown-text"
-    TOO_OLD = "kernel-without-mitigation"
-    SANDBOX = "not-linux"
-    KERNEL_SAYS = "kernel-says"
-    DEPENDS = "depends-on-unknown"
-    UNLESS = "unless"
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """One cause with its share in the verdict."""
-
-    cause: Cause
-    verdict: L1tfVerdict
-    says: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """``grounds``: what it rests on, the ones that decide first."""
-
-    verdict: L1tfVerdict
-    grounds: tuple[Ground, ...]
-
-
-def worst(grounds: Sequence[Ground]) -> Judged:
-    """The verdict of grounds that hold together."""
-    ordered = tuple(sorted(grounds, key=lambda ground: -ground.verdict.behind))
-    return Judged(ordered[0].verdict, ordered)
 
 
 def _of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Verdict) -> Judged:
@@ -349,7 +259,10 @@ def _on_host(host: HostFacts, judged: Judged) -> Judged:
     """A verdict with what no decision sees: what else runs guests here, and CPUs that are not alike."""
     if judged.verdict is L1tfVerdict.NOT_AFFECTED:
         return judged
-    return worst([*judged.grounds, *_others(host), *_uneven(host, judged)])
+    if without_bug(host):
+        what = "the CPU has no L1TF: Xen read RDCL_NO in it, whatever its control domain is shown"
+        return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, what)])
+    return worst([*judged.grounds, *_others(host), *xen_grounds(host), *_uneven(host, judged)])
 
 
 def _others(host: HostFacts) -> list[Ground]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from l1dflush import __version__
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
-from l1dflush.status.judged import Cause, L1tfVerdict
+from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, RoutineInfo, Row, Verdict
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
@@ -109,6 +109,7 @@ class StatusResult(Document):
     cpu: str
     kernel: str
     hypervisor: str | None = Field(description="the one below; empty: none; null: unknown")
+    control_domain: bool | None = Field(description="whether this is Xen's control domain (dom0); null: unknown")
     verdict: L1tfVerdict
     grounds: tuple[GroundInfo, ...] = Field(description="what the verdict rests on, what decides first")
     says: KernelWord

@@ -17,7 +17,8 @@ from l1dflush.status.advice import advise
 from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explained, Explanation, explain
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import Judged, judge, judge_explanation
+from l1dflush.status.grounds import Judged
+from l1dflush.status.judged import judge, judge_explanation
 from l1dflush.status.model import (
     AdviceInfo,
     DifferenceInfo,
@@ -70,6 +71,7 @@ def status_result(host: HostFacts, worth: FlushWorth, lists: Lists) -> StatusRes
         cpu=one_line(signature.model_name) if signature else "unknown CPU",
         kernel=one_line(host.kernel.release.value or "unknown"),
         hypervisor=host.cpu.hypervisor.value,
+        control_domain=host.xen.control.value,
         verdict=judged.verdict,
         grounds=tuple(GroundInfo(cause=one.cause, verdict=one.verdict, says=one.says) for one in judged.grounds),
         says=_word(host),
@@ -146,6 +148,9 @@ def fact_infos(host: HostFacts) -> list[FactInfo]:
         ("options for modprobe", says.options, lambda options: " ".join(options) or "none"),
         ("flushes counted", says.flushes, str),
         ("other hypervisors", says.others, lambda others: ", ".join(others) or "none"),
+        ("control domain of Xen", host.xen.control, _yes),
+        ("xl dmesg", host.xen.log, lambda said: f"{len(said.splitlines())} lines about L1TF" if said else "none"),
+        ("xl info", host.xen.info, lambda said: said or "none"),
     ]
     if host.power is not None:
         rows += [("vulnerabilities/meltdown", host.power.meltdown, str), ("rfi_flush", host.power.rfi_flush, _yes)]
@@ -210,7 +215,7 @@ def _flush(worth: FlushWorth, explained: Explained | None) -> FlushInfo:
 
 def _notes(host: HostFacts, explained: Explained | None, software: Verdict, lists: Lists) -> Iterator[str]:
     guest = host.cpu.hypervisor.value
-    if guest:
+    if guest and not host.xen.control.value:
         yield f"this is a guest of {guest}: whether others can read its memory is for the host below to decide"
     if explained is None or not explained.possible or not explained.shown.decision.bug:
         return

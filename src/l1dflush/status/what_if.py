@@ -12,7 +12,7 @@ from l1dflush.mitigation.run_time import Result
 from l1dflush.mitigation.sysfs_text import Kind, read
 from l1dflush.status.changes import Change, Changed, changed
 from l1dflush.status.explained import Explained, Explanation
-from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.matrix import cells
 from l1dflush.status.model import MatrixResult, Outcome, WhatIfHostResult
 from l1dflush.status.result import outcome, understood

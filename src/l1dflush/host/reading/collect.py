@@ -12,6 +12,7 @@ from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.reading.kernel import kernel_config, kernel_release, kernel_says
 from l1dflush.host.reading.mitigation import mitigation_says, power_says
 from l1dflush.host.reading.registers import GatheredRegisters, LiveRegisters, Registers
+from l1dflush.host.reading.xen import xen_says
 
 _SIGNS = (CPUINFO, "/sys/devices/system/cpu", "/proc/sys/kernel/osrelease")
 
@@ -20,12 +21,13 @@ def collect(files: HostFiles, registers: Registers) -> HostFacts:
     """Reads everything. Never raises for what it finds: what cannot be read or understood is unknown, with why."""
     release = kernel_release(files)
     config = kernel_config(files, release)
-    kernel = kernel_says(files, config, release)
+    kernel, cpu = kernel_says(files, config, release), cpu_says(files, registers)
     return HostFacts(
         where=files.where,
         kernel=kernel,
-        cpu=cpu_says(files, registers),
+        cpu=cpu,
         mitigation=mitigation_says(files, config, release),
+        xen=xen_says(files, cpu.hypervisor, kernel.command_line),
         power=power_says(files, kernel.machine),
     )
 

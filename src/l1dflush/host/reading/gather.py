@@ -25,11 +25,13 @@ from l1dflush.host.reading.files import (
     UnreadableError,
     decoded,
     unread_line,
+    xl_path,
 )
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.reading.kernel import CONFIG_FILES, CONFIG_HERE, IOMEM, RAM, SYMBOLS, config_symbols
 from l1dflush.host.reading.mitigation import CONFIGURATIONS, JUNK, KVM_INTEL, module_options
 from l1dflush.host.reading.registers import CPUID, MSR, Leaf, Registers
+from l1dflush.host.reading.xen import XL_DMESG, XL_INFO, kept_info, kept_log
 from l1dflush.routine.detect import compression
 
 K = TypeVar("K")
@@ -48,6 +50,7 @@ class Recorder:
         self._listed: dict[str, tuple[str, ...] | UnreadableError] = {}
         self._looked: dict[str, bool | UnreadableError] = {}
         self._uname: dict[str, Uname | UnreadableError] = {}
+        self._xl: dict[str, bytes | UnreadableError] = {}
 
     @property
     def where(self) -> str:
@@ -70,13 +73,19 @@ class Recorder:
         """See :class:`HostFiles`."""
         return _once(self._uname, UNAME, self._files.uname)
 
+    def xl(self, what: str) -> bytes:
+        """See :class:`HostFiles`."""
+        kept = {XL_DMESG: kept_log, XL_INFO: kept_info}[what]
+        return _once(self._xl, xl_path(what), lambda: kept(self._files.xl(what)))
+
     def files(self) -> dict[str, bytes]:
         """The content of each file that was read, by its path, and :data:`UNAME` and :data:`UNREAD`."""
-        found = {path: content for path, content in self._read.items() if isinstance(content, bytes)}
-        asked = {**self._looked, **self._listed, **self._read, **self._uname}
+        found = {path: said for path, said in {**self._read, **self._xl}.items() if isinstance(said, bytes)}
+        asked = {**self._looked, **self._listed, **self._read, **self._uname, **self._xl}
         unread = {path: said.why for path, said in asked.items() if isinstance(said, UnreadableError)}
-        if unread.get(UNAME) == NOT_GATHERED:
-            del unread[UNAME]
+        for path in {UNAME, *self._xl}:
+            if unread.get(path) == NOT_GATHERED:
+                del unread[path]
         for said in self._uname.values():
             if isinstance(said, Uname):
                 found[UNAME] = "".join(f"{line}\n" for line in said).encode()

@@ -70,7 +70,7 @@ class MitigationSays:
     built in does so only where it found VMX. ``parameter``: what ``vmentry_l1d_flush`` reads; ``has_parameter``:
     whether there is one, False where kvm_intel has others only. ``ept``: what the parameter of that name does.
     ``options``: of the configuration of modprobe for kvm_intel, in order. ``flushes``: how many the kernel's own
-    counter has. ``others``: what else runs guests here, such as vboxdrv or xen.
+    counter has. ``others``: what else runs guests here, such as vboxdrv.
     """
 
     text: Fact[str]
@@ -101,6 +101,19 @@ class PowerSays:
 
 
 @dataclass(frozen=True, slots=True)
+class XenSays:
+    """What there is to know where Xen runs guests beside this one.
+
+    ``control``: this is its control domain (dom0), False also where there is no Xen. ``log``: the lines about L1TF of
+    ``xl dmesg``; ``info``: the line of ``xl info`` about threads. Both are empty where this is no control domain.
+    """
+
+    control: Fact[bool]
+    log: Fact[str]
+    info: Fact[str]
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """All of it. ``where``: "this host", the folder or the archive that it was read from. ``power``: None elsewhere."""
 
@@ -108,11 +121,12 @@ class HostFacts:
     kernel: KernelSays
     cpu: CpuSays
     mitigation: MitigationSays
+    xen: XenSays
     power: PowerSays | None = None
 
     def each(self) -> Iterator[tuple[str, Fact[Any]]]:
         """Every fact with its name, such as ``cpu.flags``, in the order above."""
-        for name in ("kernel", "cpu", "mitigation", "power"):
+        for name in ("kernel", "cpu", "mitigation", "xen", "power"):
             part = getattr(self, name)
             for field in fields(part) if part is not None else ():
                 yield f"{name}.{field.name}", getattr(part, field.name)

@@ -27,7 +27,6 @@ _OLDER = ("meltdown", "spectre_v1", "spectre_v2", "spec_store_bypass")
 _NEWER = ("mds", "tsx_async_abort", "itlb_multihit", "srbds", "mmio_stale_data", "retbleed", "gather_data_sampling")
 """What came after it, so that a kernel with one of these has l1tf too: the same page."""
 _COUNTER = "/sys/kernel/debug/kvm/l1d_flush"
-_XEN = "/proc/xen/capabilities"
 _OTHERS = ("vboxdrv", "vmmon", "kvm_pvm", "mshv_root")
 """Modules that run guests on Intel CPUs: VirtualBox, VMware, PVM, the root partition of Hyper-V."""
 _TREES = ("/lib/modules", "/usr/lib/modules")
@@ -234,10 +233,4 @@ def _others(files: HostFiles) -> Fact[tuple[str, ...]]:
             return Fact.unknown(_MODULES, module.why)
         if module.value:
             found.append(name)
-    if text_fact(files, "/sys/hypervisor/type").value == "xen":
-        capabilities = text_fact(files, _XEN)
-        if capabilities.value is None:
-            return Fact.unknown(_XEN, capabilities.why)
-        if "control_d" in capabilities.value:
-            found.append("xen")
-    return Fact(tuple(found), f"{_MODULES}, {_XEN}")
+    return Fact(tuple(found), _MODULES)
