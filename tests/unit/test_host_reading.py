@@ -338,7 +338,7 @@ def test_a_hypervisor_without_a_name(tmp_path: Path) -> None:
     host.remove(CPUID)
     assert fact(host, "cpu.hypervisor") == Fact("an unknown hypervisor", f"hypervisor in {CPUINFO}")
     host.write("/sys/hypervisor/type", "xen")
-    assert fact(host, "cpu.hypervisor") == Fact("xen", "/sys/hypervisor/type")
+    assert fact(host, "cpu.hypervisor") == Fact("Xen", "/sys/hypervisor/type")
 
 
 def test_what_else_runs_guests(host: CopiedHost) -> None:

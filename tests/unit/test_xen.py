@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,17 @@ def test_an_archive_has_what_xl_said_and_is_judged_the_same(host: CopiedHost, tm
     assert (there.xen.log.value, there.xen.info.value) == (here.xen.log.value, here.xen.info.value)
     assert "L1D_FLUSH" in (there.xen.log.value or "")
     assert status(there).verdict is status(here).verdict is VULNERABLE
+
+
+@pytest.mark.parametrize(("uuid", "control"), [(ZERO, True), (OTHER, False), ("junk", None)])
+def test_an_archive_names_no_guest(host: CopiedHost, tmp_path: Path, uuid: str, control: bool | None) -> None:
+    host.write(UUID, uuid)
+    files = Sysroot(host.folder)
+    here, content = gather(files, GatheredRegisters(files))
+    archive = tmp_path / "facts.tar.gz"
+    archive.write_bytes(content)
+    assert here.xen.control.value is from_archive(archive).xen.control.value is control
+    assert OTHER.encode() not in gzip.decompress(content)
 
 
 def test_what_root_alone_may_read_says_so_elsewhere_too(host: CopiedHost, tmp_path: Path) -> None:

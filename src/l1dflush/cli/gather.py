@@ -23,8 +23,9 @@ Examples:
 \b
 What goes in: the kernel's release, version and command line; of its configuration and of
 modprobe's only the lines that matter here; /proc/cpuinfo, where RAM is, and what sysfs says
-about vulnerabilities, SMT, kvm_intel and the L1D; some CPUID leaves and up to three MSRs; and
-what could not be read, with why. No host name, no serial number, no address.
+about vulnerabilities, SMT, kvm_intel and the L1D; some CPUID leaves and up to three MSRs; in
+Xen's control domain what Xen says about L1TF; and what could not be read, with why. No host
+name, no serial number, no address.
 """
 
 

@@ -31,7 +31,7 @@ from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.reading.kernel import CONFIG_FILES, CONFIG_HERE, IOMEM, RAM, SYMBOLS, config_symbols
 from l1dflush.host.reading.mitigation import CONFIGURATIONS, JUNK, KVM_INTEL, module_options
 from l1dflush.host.reading.registers import CPUID, MSR, Leaf, Registers
-from l1dflush.host.reading.xen import XL_DMESG, XL_INFO, kept_info, kept_log
+from l1dflush.host.reading.xen import UUID, XL_DMESG, XL_INFO, kept_info, kept_log, kept_uuid
 from l1dflush.routine.detect import compression
 
 K = TypeVar("K")
@@ -163,6 +163,8 @@ def _kept(path: str, content: bytes) -> bytes:
     """What is kept of a file: all that is looked at in it, and where that is enough nothing else."""
     if path == CPUINFO:
         return _lines(content, lambda line: f"{_SERIAL}:" if line.partition(":")[0].strip() == _SERIAL else line)
+    if path == UUID:
+        return kept_uuid(content)
     if path == IOMEM:
         return _lines(content, lambda line: line if line.rstrip().endswith(RAM) else None)
     if path == CONFIG_HERE or any(path.startswith(start) and path.endswith(end) for start, end in CONFIG_FILES):
