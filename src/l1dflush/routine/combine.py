@@ -9,7 +9,7 @@ from l1dflush.errors import InputError
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.detect import Format, as_text, detect
 from l1dflush.routine.elf_reader import read_elf
-from l1dflush.routine.model import Origin, OriginKind, Routine, SourceNote
+from l1dflush.routine.model import NoteKind, Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.object_file import (
     ObjectData,
     ObjectImage,
@@ -49,7 +49,7 @@ def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> 
             replace(
                 routine,
                 parameters=part.facts.parameters(original) if part.facts is not None else (),
-                notes=_notes(objects, original, mentioned[home]),
+                notes=(*_notes(objects, original, mentioned[home]), *_doubts(objects, options.function)),
                 source_available=any(one.source_available for one in objects),
             )
         )
@@ -106,6 +106,19 @@ def _candidates(objects: Sequence[Compiled], image: ObjectImage, function: str |
         # To look at less likely functions would only hide what is missing.
         raise failure
     return chosen_functions(image, entries, function, where)
+
+
+def _doubts(objects: Sequence[Compiled], function: str | None) -> list[SourceNote]:
+    """What may be the flush as well and does not compile, unless one was chosen."""
+    failures = [part.failure for part in objects if part.failure is not None] if function is None else []
+    return [
+        SourceNote(
+            NoteKind.ANOTHER_WALK_UNDECIDED,
+            f"a function that may be the flush as well does not compile: {failure.what}",
+            failure.where or "",
+        )
+        for failure in failures
+    ]
 
 
 def _file_of(image: ObjectImage, name: str) -> int:

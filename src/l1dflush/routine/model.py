@@ -177,6 +177,8 @@ class NoteKind(StrEnum):
     NAMED_LABEL = "named-label"
     BUFFER_NOT_INITIALISED = "buffer-not-initialised"
     BUFFER_INITIALISED = "buffer-initialised"
+    # Not of the source alone: something else that was given may be the flush, and could not be looked at.
+    ANOTHER_WALK_UNDECIDED = "another-walk-undecided"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,18 +28,23 @@ SMALLEST_LINE = 32
 LONGEST_LOOP_BYTES = 256
 # So many reads in a row are a walk that was unrolled.
 UNROLLED = 64
+# Memory that is not the stack's and not at a fixed place, and what only writes to it or does nothing with it.
+_ELSEWHERE = re.compile(r"\[(?!e?[sb]p\b|r[sb]p\b|rip\b)\w*[a-z]")
+_NO_READ = re.compile(r"(?:v?mov\w* \w+ ptr \[|lea |nop|rep stos)")
 _READ = re.compile(r", (?:byte|word|dword|qword|xmmword|ymmword|zmmword) ptr .*\[")
 
 
 @dataclass(frozen=True, slots=True)
 class CodeMap:
     """What :func:`scan` found: ``looping`` are entries whose own code may read in a loop, ``promising`` those that may
-    be a flush, ``likely`` those of them that step by a line or a page, ``calls`` whom each calls directly,
+    be a flush, ``likely`` those of them that step by a line or a page, ``reading`` those that read other memory than
+    the stack's in a loop, or as much in a row as a page has lines, ``calls`` whom each calls directly,
     ``unlabelled`` the targets of direct calls that are no entry."""
 
     looping: frozenset[int]
     promising: frozenset[int]
     likely: frozenset[int]
+    reading: frozenset[int]
     calls: Mapping[int, frozenset[int]]
     unlabelled: frozenset[int]
 
@@ -64,6 +69,7 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
     looping: set[int] = set()
     promising: set[int] = set()
     likely: set[int] = set()
+    reading: set[int] = set()
     graph: dict[int, frozenset[int]] = {}
     for section in image.sections:
         if not section.executable or not section.data:
@@ -72,29 +78,37 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
         inside = known[bisect_right(known, section.address - 1) : bisect_right(known, end - 1)]
         starts = sorted({section.address, *inside})
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
-            loops, promises, by_lines, calls = _look(decoder, section, start, stop)
+            loops, promises, by_lines, reads, calls = _look(decoder, section, start, stop)
             if loops:
                 looping.add(start)
             if promises:
                 promising.add(start)
             if by_lines:
                 likely.add(start)
+            if reads:
+                reading.add(start)
             graph[start] = frozenset(calls)
     code = [(s.address, s.address + len(s.data)) for s in image.sections if s.executable]
     called = {at for calls in graph.values() for at in calls}
     inside_code = {at for at in called if any(low <= at < high for low, high in code)}
     return CodeMap(
-        frozenset(looping), frozenset(promising), frozenset(likely), graph, frozenset(inside_code - set(known))
+        frozenset(looping),
+        frozenset(promising),
+        frozenset(likely),
+        frozenset(reading),
+        graph,
+        frozenset(inside_code - set(known)),
     )
 
 
-def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, bool, bool, set[int]]:
+def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tuple[bool, bool, bool, bool, set[int]]:
     """Whether the code from ``start`` to ``stop`` has a loop, may be a flush, steps by lines or pages in a loop, and
-    which addresses it calls."""
+    reads in one; and which addresses it calls."""
     code = section.data[start - section.address : stop - section.address]
     calls: set[int] = set()
     steps: list[tuple[int, int]] = []
-    loops, promises, by_lines, reads = False, False, False, 0
+    loops, promises, by_lines, reads_in_loop, reads = False, False, False, False, 0
+    last_read = -1
     for address, _, mnemonic, operands in decoder.disasm_lite(code, start):
         if mnemonic == "call":
             if operands.startswith("0x"):
@@ -105,6 +119,7 @@ def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tupl
                 loop = max(target, address - LONGEST_LOOP_BYTES)
                 # A jump back without a condition is mostly the way back from a part that was moved out.
                 loops = loops or (mnemonic != "jmp" and address - target <= LONGEST_LOOP_BYTES)
+                reads_in_loop = reads_in_loop or last_read >= loop
                 inside = [size for at, size in steps if loop <= at]
                 promises = promises or bool(inside)
                 by_lines = by_lines or any(size >= SMALLEST_LINE and size & (size - 1) == 0 for size in inside)
@@ -116,5 +131,8 @@ def _look(decoder: capstone.Cs, section: Section, start: int, stop: int) -> tupl
         elif mnemonic in _MECHANISMS or mnemonic.startswith("rep ") or _FLUSH_MSR.search(operands):
             text = f"{mnemonic} {operands}"
             promises = promises or mnemonic in _MECHANISMS or bool(_STRING.match(text) or _FLUSH_MSR.search(text))
+        if _ELSEWHERE.search(operands) and not _NO_READ.match(f"{mnemonic} {operands}"):
+            last_read = address
+            reads_in_loop = reads_in_loop or mnemonic.startswith("rep ")
         reads += _READ.search(operands) is not None
-    return loops, promises or reads >= UNROLLED, by_lines, calls
+    return loops, promises or reads >= UNROLLED, by_lines, reads_in_loop or reads >= UNROLLED, calls

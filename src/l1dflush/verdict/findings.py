@@ -10,7 +10,7 @@ from l1dflush.routine.model import NoteKind
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
-from l1dflush.verdict.rules import BY_ID
+from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
 from l1dflush.verdict.walk import (
     PAGE,
     READS,
@@ -30,6 +30,7 @@ _NOTES = {
     NoteKind.NO_MEMORY_CLOBBER: "no-memory-clobber",
     NoteKind.NAMED_LABEL: "named-label",
     NoteKind.BUFFER_NOT_INITIALISED: "buffer-not-initialised",
+    NoteKind.ANOTHER_WALK_UNDECIDED: ANOTHER_WALK_UNDECIDED,
 }
 _ENDS_LOADS = frozenset({Kind.FENCE, Kind.SERIALISE})
 # Symbols up to this size in bytes are variables, not buffers.

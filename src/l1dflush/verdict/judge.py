@@ -13,7 +13,7 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.prover import resolved
 from l1dflush.routine.load import load
-from l1dflush.routine.model import Routine
+from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.model import Trace
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
@@ -31,6 +31,7 @@ from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, Trace
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Flush, Outcome, Question
 from l1dflush.verdict.rows import judge_cache
+from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
 from l1dflush.verdict.select import NotFollowedError, select
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
@@ -139,6 +140,9 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
         )
         rows = _rows(question, caches)
         verdict, reason = _overall(rows)
+        doubt = _doubt([trace, *others])
+        if verdict is Verdict.PROVED and doubt:
+            verdict, cause, reason = Verdict.UNDECIDED, ANOTHER_WALK_UNDECIDED, doubt
     status = _exit_status(verdict, findings, options)
     return VerifyResult(
         tool_version=__version__,
@@ -222,6 +226,15 @@ def _overall(rows: Iterable[Row]) -> tuple[Verdict, str]:
     if not deciding:
         return Verdict.UNDECIDED, "no CPU was named that could decide"
     return Verdict.PROVED, ""
+
+
+def _doubt(traces: Iterable[Trace]) -> str:
+    """Why what was judged may not be what was meant; empty if nothing else can have been."""
+    for trace in traces:
+        for note in trace.routine.notes:
+            if note.kind is NoteKind.ANOTHER_WALK_UNDECIDED:
+                return f"{trace.routine.name} was judged, but {note.text} (--function NAME says which one is meant)"
+    return ""
 
 
 def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyOptions) -> int:

@@ -19,6 +19,9 @@ class Rule:
     explanation: str
 
 
+# This one is the cause of an UNDECIDED as well.
+ANOTHER_WALK_UNDECIDED = "another-walk-undecided"
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "own-line-in-walk",
@@ -180,6 +183,18 @@ be proved from outside.""",
         "do not call anything during the walk, or give the called function's code as well",
         """What the function does to the cache is unknown. The proof starts anew behind the call, from any state: if
 the accesses that follow are enough by themselves the verdict is PROVED; otherwise it is UNDECIDED.""",
+    ),
+    Rule(
+        ANOTHER_WALK_UNDECIDED,
+        Severity.WARNING,
+        "another function may be the flush, and could not be looked at",
+        "say which one is meant with --function NAME, or give what the other one lacks",
+        """Of several functions, or several files, one walks a buffer and was judged. Another one looks as if it did too
+(it reads in a loop, and steps by lines or has a name that speaks of a flush), but it could not be followed or does
+not compile: perhaps that one is the flush. So PROVED becomes UNDECIDED, with this as its cause; --function settles it.
+
+Whether a function that was not followed looks like a walk is a guess from its code. What is in a file of many functions
+and has neither such a name nor such a loop is not looked at.""",
     ),
     Rule(
         "optimisation-dependent",

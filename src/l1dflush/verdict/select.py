@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.routine.model import Routine
+from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.trace.explore import trace as run_trace
 from l1dflush.trace.model import UNTIL, Kind, Trace
@@ -40,7 +40,7 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
         tried.run(group)
         found = tried.found()
         if found is not None:
-            return _come_to_end(tried.told(found))
+            return _come_to_end(_doubted(tried, found, routines, named, code))
     # Nobody walks; whose code looks like it would, with other values or without what could not be followed, is meant.
     likely = code.likely if code is not None else frozenset(routine.entry for routine in routines)
     failed = [(routine, error) for routine, error in tried.failed if routine.entry in likely]
@@ -57,6 +57,36 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
         raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
     what = f"it has no symbol table, and none of its pieces of code walks a buffer: {names}{reason}"
     raise InputError(what, where=routines[0].origin.source, hint="--range A:B takes a piece, by address")
+
+
+def _doubted(
+    tried: _Tried, found: Trace, routines: Sequence[Routine], named: Sequence[Routine], code: CodeMap | None
+) -> Trace:
+    """The flush that was found, which says what else could have been it: as a note what looks like a walk, else as
+    an assumption."""
+
+    def looks(routine: Routine) -> CodeMap:
+        """Of a large input there is a map. Of C each function has an image of its own."""
+        return code or scan(routine.image, (one.entry for one in routines if one.image is routine.image))
+
+    if code is None and named:
+        # A name that speaks of a flush, and was enough, may hide a walk that has another one.
+        rest = [routine for routine in routines if routine not in named]
+        tried.run(r for r in rest if not tried.knows(r) and r.entry in looks(r).likely & looks(r).reading)
+    notes, names = [], []
+    for routine, error in tried.failed:
+        # Of few also what loops in another way, unless it is only its name that counts against it.
+        suspect = code is None and (not named or routine in named)
+        here = looks(routine)
+        if routine.entry in here.reading and (suspect or routine.entry in here.likely):
+            text = f"{routine.name} may be the flush as well, and could not be followed: {error.what}"
+            notes.append(SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or ""))
+        else:
+            names.append(routine.name)
+    if names:
+        note = f"{found.routine.name} is the flush ({_list(names)} could not be followed)"
+        found = replace(found, assumptions=(*found.assumptions, note))
+    return replace(found, routine=replace(found.routine, notes=(*found.routine.notes, *notes)))
 
 
 class NotFollowedError(UndecidedError):
@@ -121,13 +151,10 @@ class _Tried:
                 continue
             (self.walking if any(walked_arenas(path) for path in trace.paths) else self.others).append(trace)
 
-    def told(self, trace: Trace) -> Trace:
-        """``trace``, which says what else could have been the flush."""
-        if not self.failed:
-            return trace
-        names = _list(routine.name for routine, _ in self.failed)
-        note = f"{trace.routine.name} is the flush ({names} could not be followed)"
-        return replace(trace, assumptions=(*trace.assumptions, note))
+    def knows(self, routine: Routine) -> bool:
+        """Whether it was tried."""
+        tried = [trace.routine for trace in (*self.walking, *self.others)]
+        return routine in tried or any(routine is one for one, _ in self.failed)
 
     def found(self) -> Trace | None:
         """The only one that walks a buffer, or the only one that flushes at all; None if nobody does.
