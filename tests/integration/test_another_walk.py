@@ -1,4 +1,4 @@
-"""Of several functions one is judged; another one that may be the flush and could not be followed is not passed over."""
+"""Of several functions one is judged; another that may be the flush and cannot be followed is not passed over."""
 
 from __future__ import annotations
 

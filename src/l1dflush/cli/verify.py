@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
     from l1dflush.cache.policies import Policy
     from l1dflush.verdict.comparison import ComparisonResult
-    from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.model import NothingResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
     from l1dflush.verdict.severity import Severity
 
@@ -39,6 +40,7 @@ Examples:
   l1dflush verify broken.S --expect refuted        a regression test
   l1dflush verify new.patch --against old.c        what a change changes
   l1dflush verify entry.o --certificate entry.l1d  a proof that others can check
+  git diff main | l1dflush verify --if-any -       in CI: most changes have no flush
 
 \b
 Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
@@ -98,6 +100,10 @@ def verify(
     then: proof_options.Then = None,
     touches: proof_options.Touches = 0,
     memory: proof_options.Memory = None,
+    if_any: Annotated[
+        bool,
+        typer.Option("--if-any", help="Exit status 0 where there surely is no flush in ROUTINE: nothing to judge."),
+    ] = False,
     against: Against = None,
     certificate: Annotated[
         Path | None,
@@ -126,7 +132,10 @@ def verify(
         if about.start.steady:
             raise InputError("there are no certificates for a steady start", where="--certificate", hint="leave it out")
         check_writable(certificate)
+    if if_any:
+        _check_if_any(asked, old, certificate)
     from l1dflush.isolation.judged import verify as judge  # noqa: PLC0415
+    from l1dflush.isolation.judged import verify_if_any  # noqa: PLC0415
 
     asked = replace(
         asked,
@@ -143,13 +152,22 @@ def verify(
     )
     notes: dict[str, None] = {}
 
-    def judged(sources: Sequence[str]) -> VerifyResult:
-        mine = asked.for_other(sources) if old else asked
+    def working(sources: Sequence[str]) -> AbstractContextManager[None]:
         shown = None if json else "l1dflush.report.terminal"
-        waiting = while_working(f"running and proving {' + '.join(sources)} ...", shown)
-        found = judge(sources, mine, waiting=waiting, warn=notes.setdefault)
+        return while_working(f"running and proving {' + '.join(sources)} ...", shown)
+
+    def as_expected(found: VerifyResult) -> VerifyResult:
         return found if expect is None else judged_by(found, expect, _severity(fail_on))
 
+    def judged(sources: Sequence[str]) -> VerifyResult:
+        mine = asked.for_other(sources) if old else asked
+        return as_expected(judge(sources, mine, waiting=working(sources), warn=notes.setdefault))
+
+    if if_any:
+        found = verify_if_any(routine, asked, waiting=working(routine), warn=notes.setdefault)
+        answer = found if found.verdict is None else as_expected(found)
+        text = "" if quiet else _text(answer, json, no_color)
+        return Outcome(answer.exit_status, text, "".join(notes))
     new = judged(routine)
     result = compared(old, new, judged) if old else new
     text = "" if quiet else _text(result, json, no_color)
@@ -163,13 +181,31 @@ def verify(
     return Outcome(status, text, said)
 
 
-def _text(result: VerifyResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:
+def _check_if_any(asked: VerifyOptions, old: Sequence[str], certificate: Path | None) -> None:
+    """Raises InputError for what does not go with ``--if-any``."""
+    others = {
+        "--against": bool(old),
+        "--certificate": certificate is not None,
+        "--function": asked.function is not None,
+        "--from and --until": bool(asked.start or asked.until),
+    }
+    for option, given in others.items():
+        if given:
+            hint = "it is about inputs that may have no flush" if option.startswith("--f") else "leave one out"
+            raise InputError(f"--if-any and {option} exclude each other", hint=hint)
+
+
+def _text(result: VerifyResult | NothingResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:
     if json:
         from l1dflush.report.json_report import json_text  # noqa: PLC0415
 
         return json_text(result)
-    from l1dflush.verdict.model import VerifyResult  # noqa: PLC0415
+    from l1dflush.verdict.model import NothingResult, VerifyResult  # noqa: PLC0415
 
+    if isinstance(result, NothingResult):
+        from l1dflush.report.nothing import nothing_lines  # noqa: PLC0415
+
+        return Page(lambda width: nothing_lines(result, width), no_color)
     if isinstance(result, VerifyResult):
         from l1dflush.report.terminal import verify_lines  # noqa: PLC0415
 

@@ -1,6 +1,4 @@
-"""``verify``, ``trace_of`` and ``words_of``, each in a child process: what the command line uses, and programs
-should.
-"""
+"""What the command line asks of :mod:`l1dflush.verdict`, each in a child process; programs should as well."""
 
 from __future__ import annotations
 
@@ -15,12 +13,13 @@ from l1dflush.isolation.limits import limits_for
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
     from l1dflush.verdict.claimed import ClaimedWords
-    from l1dflush.verdict.model import TraceResult, VerifyResult
+    from l1dflush.verdict.if_any import Answer
+    from l1dflush.verdict.model import NothingResult, TraceResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 
 _Waiting = AbstractContextManager[None]
 _Warn = Callable[[str], None]
-_Result = TypeVar("_Result", "VerifyResult", "TraceResult", "ClaimedWords")
+_Result = TypeVar("_Result", "VerifyResult", "Answer", "TraceResult", "ClaimedWords")
 
 
 def verify(
@@ -41,6 +40,18 @@ def verify(
         return judge.verify(source, options).model_dump_json()
 
     return _isolated(VerifyResult, task, options, waiting, warn)
+
+
+def verify_if_any(
+    sources: Sequence[str], options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
+) -> VerifyResult | NothingResult:
+    """As :func:`l1dflush.verdict.if_any.verify_if_any`, in a child process; otherwise as :func:`verify`."""
+    from l1dflush.verdict.if_any import Answer, verify_if_any  # noqa: PLC0415 (as above)
+
+    def task() -> str:
+        return verify_if_any(sources, options).model_dump_json()
+
+    return _isolated(Answer, task, options, waiting, warn).root
 
 
 def trace_of(

@@ -17,7 +17,7 @@ from l1dflush.mitigation.question import WhatIfResult
 from l1dflush.plan.model import PlanResult
 from l1dflush.status.model import MatrixResult, StatusResult, WhatIfHostResult
 from l1dflush.verdict.comparison import ComparisonResult
-from l1dflush.verdict.model import ErrorResult, TraceResult, VerifyResult
+from l1dflush.verdict.model import ErrorResult, NothingResult, TraceResult, VerifyResult
 from l1dflush.verdict.policies import PolicyListResult, PolicyRunResult
 from l1dflush.verdict.size_model import OneSizeResult, SizeResult
 from l1dflush.vmentry.cost.model import CostResult
@@ -27,7 +27,7 @@ from l1dflush.vmentry.lab.model import LabResult, ScenarioListResult
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _MODELS: dict[str, Any] = {
-    "verify": VerifyResult,
+    "verify": VerifyResult | NothingResult,
     "comparison": ComparisonResult,
     "check": CheckResult,
     "certificate": Certificate,

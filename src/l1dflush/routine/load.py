@@ -9,7 +9,9 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import TextIO
 
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
@@ -139,8 +141,14 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
 def _standard_input() -> bytes:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("standard input is closed", where="-")
+    return _all_of(sys.stdin)
+
+
+# Who asks again gets the same: it can be read only once.
+@lru_cache(maxsize=1)
+def _all_of(stream: TextIO) -> bytes:
     try:
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        data = stream.buffer.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where="standard input") from error
     if len(data) > MAX_BYTES:

@@ -35,6 +35,7 @@ from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
 from l1dflush.verdict.select import NotFollowedError, select
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
+NO_WALK = "no-software-walk"
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 
@@ -122,10 +123,10 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
     if flush is None or buffer is None:
-        cause, reason = "no-software-walk", _no_walk(trace)
+        cause, reason = NO_WALK, _no_walk(trace)
     elif None in in_turn:
         name = others[in_turn.index(None)].routine.name
-        cause, reason = "no-software-walk", f"{name}, which takes its turn, reads no buffer"
+        cause, reason = NO_WALK, f"{name}, which takes its turn, reads no buffer"
     else:
         skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
         question = Question(

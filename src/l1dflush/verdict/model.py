@@ -280,6 +280,28 @@ class VerifyResult(Document):
     exit_status: int
 
 
+class LookedAtInfo(Document):
+    """A function or a file in which there is no flush."""
+
+    name: str
+    how: Literal["run", "read", "no code"] = Field(
+        description="how that is known: 'run' on all paths, 'read' (no loop, no asm statement, nothing that is named"
+        " like a flush), or a file of a kind that has no code"
+    )
+
+
+class NothingResult(Document):
+    """The result of `l1dflush verify --if-any` where there is surely no flush."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    tool_version: str
+    command: Literal["verify"] = "verify"
+    verdict: None = Field(default=None, description="null: there is nothing to judge")
+    sources: tuple[str, ...] = Field(description="the inputs, as they were named")
+    looked_at: tuple[LookedAtInfo, ...]
+    exit_status: Literal[0] = 0
+
+
 class ErrorInfo(Document):
     """What is wrong, where, and what to do about it."""
 

@@ -10,7 +10,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.trace.explore import trace as run_trace
-from l1dflush.trace.model import UNTIL, Kind, Trace
+from l1dflush.trace.model import UNTIL, Kind, Path, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import LINE, READS, mechanism, walked_arenas
@@ -53,10 +53,25 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     first = (failed or tried.failed)[:1]
     reason = "".join(f"; {routine.name} could not be followed: {error.what}" for routine, error in first)
     names = _list(routine.name for routine in listed)
+    followed = tuple(t.routine.name for t in tried.others if not any(_flushes(p) for p in t.paths))
     if any(symbol.function for symbol in routines[0].image.symbols.values()):
-        raise InputError(f"none of these functions walks a buffer: {names}{reason}", hint=_PICK)
+        raise NoWalkError(f"none of these functions walks a buffer: {names}{reason}", followed, hint=_PICK)
     what = f"it has no symbol table, and none of its pieces of code walks a buffer: {names}{reason}"
-    raise InputError(what, where=routines[0].origin.source, hint="--range A:B takes a piece, by address")
+    where = routines[0].origin.source
+    raise NoWalkError(what, followed, where=where, hint="--range A:B takes a piece, by address")
+
+
+class NoWalkError(InputError):
+    """No function walks a buffer; ``followed`` are those that were run on every path and flush in no other way."""
+
+    def __init__(self, what: str, followed: tuple[str, ...], *, where: str | None = None, hint: str) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.followed = followed
+
+
+def _flushes(path: Path) -> bool:
+    """Whether a path that walks no buffer flushes all the same: by one instruction."""
+    return mechanism(path, walks=False) in ("MSR write", "cache instruction")
 
 
 def _doubted(
@@ -168,8 +183,7 @@ class _Tried:
             names = _list(trace.routine.name for trace in walking)
             raise InputError(f"several functions walk a buffer: {names}", hint=_PICK)
         # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
-        does = {"MSR write", "cache instruction"}
-        flushing = [t for t in self.others if any(mechanism(p, walks=False) in does for p in t.paths)]
+        flushing = [t for t in self.others if any(_flushes(path) for path in t.paths)]
         if not walking and len(flushing) == 1 and not self.failed:
             return flushing[0]
         return walking[0] if walking else None
