@@ -8,6 +8,7 @@ which it does by shadowing its page tables; the page tables of the rest Xen writ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from l1dflush.host.reading.fact import Fact
@@ -27,7 +28,13 @@ _RUN = (
 
 def settings_of(host: HostFacts) -> XenSettings:
     """What is known of Xen's settings."""
-    return read_log(xen_lines(host.xen.log.value or ""), host.xen.info.value or "")
+    return _settings(host.xen.log.value or "", host.xen.info.value or "")
+
+
+@lru_cache(maxsize=4)
+def _settings(log: str, info: str) -> XenSettings:
+    """Of one host it is asked for each combination of what could not be read."""
+    return read_log(xen_lines(log), info)
 
 
 def without_bug(host: HostFacts) -> bool:
