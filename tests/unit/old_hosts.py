@@ -10,7 +10,7 @@ from made_hosts import made
 
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.status.judged import L1tfVerdict
+from l1dflush.status.grounds import L1tfVerdict
 
 Has = Literal["nothing", "inversion", "all"]
 Kvm = Literal["module", "built in", "gave up", "not loaded", "absent"]
@@ -80,7 +80,8 @@ CPUS = {
 
 @dataclass(frozen=True)
 class Old:
-    """What is true of a host. ``below``: a hypervisor is, and whether it says that it flushes."""
+    """What is true of a host. ``below``: a hypervisor is, and whether it says that it flushes. ``lock_seen``: where
+    firmware locked VMX off, so that what is built in gave up, the MSR that says so could be read."""
 
     release: str
     version: str
@@ -91,6 +92,7 @@ class Old:
     mode: str = "cond"
     smt: bool = True
     below: Literal["", "KVM", "KVM, which flushes"] = ""
+    lock_seen: bool = True
 
     @property
     def bug(self) -> bool:
@@ -170,8 +172,8 @@ class Old:
             "hypervisor": self.below[:3],
             "flush_command": False,
             "arch_capabilities": 8 if self.below == "KVM, which flushes" else 0,
-            "vmx": self.kvm != "gave up",
-            "ept": self.kvm != "gave up",
+            "vmx": self.kvm != "gave up" or not self.lock_seen,
+            "ept": self.kvm != "gave up" or not self.lock_seen,
             "address_bits": 46 if self.cpu == "Broadwell-EP" else 39,
             "threads": 2,
             "text": self.text,

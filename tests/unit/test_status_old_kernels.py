@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_hosts import hide
-from old_hosts import CPUS, NAMES, Old
+from old_hosts import CPUS, NAMES, Has, Old
 from thorough import examples
 
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.judged import Cause, L1tfVerdict
+from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.status.result import status_result
 from l1dflush.verdict.model import Verdict
@@ -43,6 +46,7 @@ def old_hosts(draw: st.DrawFn, *, any_name: bool) -> Old:
         mode=draw(st.sampled_from(("never", "cond", "always"))),
         smt=draw(st.booleans()),
         below=below,
+        lock_seen=draw(st.booleans()),
     )
 
 
@@ -63,6 +67,9 @@ def test_what_is_in_sys_decides_whatever_the_kernel_is_called(old: Old) -> None:
 @settings(max_examples=examples(250, 2500), deadline=None)
 @given(old_hosts(any_name=False), st.frozensets(st.sampled_from(HIDEABLE), max_size=14))
 def test_what_is_hidden_makes_a_verdict_unknown_at_most(old: Old, names: frozenset[str]) -> None:
+    if old.kvm == "gave up" and not old.lock_seen:
+        # Nothing else tells it from what runs guests, and then the flag is believed: see the next test.
+        names -= {"device"}
     result = status(hide(old.facts(), names))
     unless = [ground.says for ground in result.grounds if ground.cause is Cause.UNLESS]
     if unless and old.truth is not L1tfVerdict.PARTIAL:
@@ -70,3 +77,45 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(old: Old, names: frozens
         assert any(one.endswith(f"then {old.truth.value}") for one in unless)
     else:
         assert result.verdict in (old.truth, L1tfVerdict.UNKNOWN), result.grounds
+
+
+@pytest.mark.parametrize(
+    "release", ["3.16.84", "4.4.150", "4.4.0-116-generic", "4.9.0-8-amd64", "4.12.14-122.37-default"]
+)
+@pytest.mark.parametrize("has", ["nothing", "inversion"])
+def test_every_host_without_the_flush(release: str, has: Has) -> None:
+    kinds = ("module", "built in", "gave up", "not loaded", "absent")
+    below = ("", "KVM", "KVM, which flushes")
+    for kvm, ept, hypervisor, seen in product(kinds, (True, False), below, (True, False)):
+        old = Old(release, "#1 SMP", has, kvm, ept=ept or kvm == "gave up", below=hypervisor, lock_seen=seen)
+        result = status(old.facts())
+        assert result.verdict is old.truth, old
+        assert result.software_flush.used is False
+        says = {ground.cause for ground in result.grounds}
+        assert (Cause.NO_FLUSH in says) == (old.runs_guests and old.ept and hypervisor != below[2]), old
+        assert (Cause.TOO_OLD in says) == (has == "nothing"), old
+
+
+def test_the_flag_is_believed_where_nothing_shows_that_kvm_gave_up() -> None:
+    old = Old("4.4.302+", "#1 SMP", "inversion", "built in")
+    assert status(old.facts(device=None)).verdict is L1tfVerdict.VULNERABLE
+    gave_up = Old("4.4.302+", "#1 SMP", "inversion", "gave up", lock_seen=False)
+    assert status(gave_up.facts(device=None)).verdict is L1tfVerdict.VULNERABLE
+    assert status(gave_up.facts()).verdict is L1tfVerdict.MITIGATED
+    # Not where VMX is unknown.
+    assert status(old.facts(device=None, vmx=None)).verdict is L1tfVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "names", [("parameter",), ("parameter", "has_parameter"), ("parameter", "has_parameter", "kvm_ept")]
+)
+@pytest.mark.parametrize("release", ["4.4.180", "4.4.0-1028-aws", "6.1.192"])
+def test_a_module_without_a_word_of_vmx_has_no_flush(release: str, names: tuple[str, ...]) -> None:
+    """Its parameters cannot be read, or their folder was not copied: the kernel's text shows it."""
+    host = hide(Old(release, "#1 SMP", "inversion").facts(), frozenset(names))
+    expected = L1tfVerdict.VULNERABLE
+    if release == "6.1.192" and "has_parameter" in names:
+        expected = L1tfVerdict.UNKNOWN  # that is no kernel's text with its own module
+    if "kvm_ept" in names:
+        expected = L1tfVerdict.UNKNOWN  # it may have been loaded with ept=0
+    assert status(host).verdict is expected

@@ -8,6 +8,7 @@ from l1dflush.mitigation.rules import NO_FLUSH
 from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
 from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import FlushInfo, Outcome, StatusResult
+from l1dflush.status.worlds import X86
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
@@ -18,6 +19,8 @@ STYLES = {
     L1tfVerdict.VULNERABLE: "bold red",
     L1tfVerdict.UNKNOWN: "magenta",
 }
+_ANYWHERE = ("kernel release", "vulnerabilities/", "rfi_flush")
+"""What matters on other machines than x86."""
 NO_FILE = "no such file"
 MECHANISMS = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
 
@@ -66,8 +69,11 @@ def at_entry(outcome: Outcome) -> str:
 
 
 def _moot(result: StatusResult) -> tuple[str, ...]:
-    """What nobody can read, and nobody misses, where kvm_intel is not loaded or is a module, or Xen answers others."""
+    """What nobody can read, and nobody misses: of kvm_intel where it is not loaded or is a module, of Xen where it does
+    not answer others, and of x86 on other machines."""
     read = {fact.name: fact.value for fact in result.facts}
+    if read["machine"] is not None and not X86.fullmatch(read["machine"]):
+        return tuple(name for name in read if not name.startswith(_ANYWHERE))
     moot: tuple[str, ...] = ("/dev/kvm",) if read["kvm_intel built in"] == "no" else ()
     if read["kvm_intel loaded"] == "no":
         moot = ("vmentry_l1d_flush", "the file vmentry_l1d_flush", "ept", "flushes counted", "/dev/kvm")

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from l1dflush.host.reading.fact import Fact
+from l1dflush.host.reading.files import NO_FILE
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists, limits
 from l1dflush.mitigation.facts import Control, Limits
+from l1dflush.mitigation.part import SINCE
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained
 from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
 from l1dflush.status.judged import judge_explanation
+from l1dflush.status.worlds import is_x86
 from l1dflush.status.xen_host import xen_advice
 from l1dflush.verdict.model import Verdict
 
@@ -56,6 +59,10 @@ def advise(
         found += _memory(explained)
     if Cause.TOO_OLD in causes:
         found.append(Advice("a kernel of August 2018 or later"))
+    elif Cause.NO_FLUSH in causes and explained is not None:
+        found += _without_flush(host, explained, judged, software, lists)
+    if Cause.SANDBOX in causes:
+        found.append(Advice("run this on what it runs on: that decides, and cannot be seen from here"))
     if Cause.REFUTED in causes or Cause.UNPROVED in causes:
         found.append(Advice("microcode with the flush command, if there is such for this CPU", Takes.REBOOT))
     if Cause.UNKNOWN_TEXT in causes:
@@ -86,6 +93,21 @@ def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verd
             yield Advice(what, after.takes, then)
 
 
+def _without_flush(
+    host: HostFacts, explained: Explained, judged: Judged, software: Verdict, lists: Lists
+) -> Iterator[Advice]:
+    since = ", ".join(f"{major}.{minor}.{patch}" for (major, minor), patch in SINCE.items() if minor >= 9)
+    yield Advice(
+        f"a kernel whose KVM has the flush: {since} or later, or a distribution's that took it over", Takes.REBOOT
+    )
+    built_in = bool(host.mitigation.built_in.value)
+    after = changed(explained.shown, Change(ept=False), lists, built_in=built_in)
+    then = judge_explanation(host, after.explanation, software).verdict
+    if then.behind < judged.verdict.behind:
+        where = "kvm-intel.ept=0 on the boot line" if built_in else "'options kvm_intel ept=0' for modprobe"
+        yield Advice(f"{where}, which makes guests slower", after.takes, then)
+
+
 def _possible(explained: Explained, change: Change) -> bool:
     """Whether there is what it writes to, and it is not so already."""
     decision = explained.shown.decision
@@ -113,12 +135,17 @@ def _memory(explained: Explained | None) -> Iterator[Advice]:
 
 def _reading(host: HostFacts, explained: Explained | None, judged: Judged) -> Iterator[Advice]:
     """What could be read with more rights, where it matters."""
-    if judged.verdict is not L1tfVerdict.UNKNOWN:
+    if judged.verdict is not L1tfVerdict.UNKNOWN or any(one.cause is Cause.SANDBOX for one in judged.grounds):
         return
-    facts: list[Fact[Any]] = [host.mitigation.text, host.cpu.signature, host.kernel.release]
-    # As a rule the kernel's own text leaves one value of it.
-    if explained is None or len({one.world.facts.cpu.arch_capabilities for one in explained.possible}) != 1:
-        facts.insert(1, host.cpu.arch_capabilities)
+    facts: list[Fact[Any]] = [host.mitigation.text, host.kernel.release]
+    if is_x86(host) is not False:
+        facts.insert(1, host.cpu.signature)
+        # As a rule the kernel's own text leaves one value of it.
+        if explained is None or len({one.world.facts.cpu.arch_capabilities for one in explained.possible}) != 1:
+            facts.insert(1, host.cpu.arch_capabilities)
+    elif host.power is not None:
+        facts.insert(1, host.power.meltdown)
     unread: Sequence[tuple[str, str]] = [(fact.origin, fact.why) for fact in facts if not fact.known]
     for origin, why in unread:
-        yield Advice(f"make {origin} readable ({why})")
+        # What is not there nobody can make readable.
+        yield Advice(f"copy {origin} too, if it is there" if why == NO_FILE else f"make {origin} readable ({why})")
