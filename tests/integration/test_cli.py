@@ -469,6 +469,26 @@ def test_an_internal_error_is_one_line(capsys: Capture, monkeypatch: pytest.Monk
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_what_is_particular_to_a_routine_is_marked(capsys: Capture) -> None:
+    examples = Path(__file__).parents[1] / "data" / "examples"
+
+    def particular(*arguments: str) -> tuple[str, ...]:
+        main(["verify", *arguments, "--cpu", "skylake", "--json"])
+        scope = json.loads(capsys.readouterr().out)["scope"]
+        everything = scope["taken_for_granted"] + scope["not_modelled"]
+        assert set(scope["particular"]) <= set(everything)
+        assert "accesses to one set take effect in program order" in everything
+        assert "different inputs point to different memory" in everything
+        return tuple(scope["particular"])
+
+    assert particular("linux-4.9.120") == ()
+    pages = "whether the buffer's pages differ (not checked: no allocation seen)"
+    assert particular(str(examples / "walk.s"), "--bind", "rsi=65536") == (pages,)
+    several = particular(str(examples / "entry.s"))
+    assert several == ("different inputs point to different memory", "vmlaunch and vmresume do not fail", pages)
+    assert "between flushes nobody else" in particular("one-pass", "--start", "steady")[0]
+
+
 # --- streams and signals
 
 

@@ -18,20 +18,20 @@ _MARK = {"access": "", "prefetch": "p", "flush": "f"}
 def check_lines(result: CheckResult, width: int) -> list[Text]:
     """The lines of the report."""
     lines: list[Text] = []
-    for number, claim in enumerate(result.claims):
-        lines += [*_claim(number, claim, width), Text()]
-    if result.routine is not None:
-        name = f"{result.routine.name}, hash {result.routine.sha256}"
-        lines += _field("routine", name, width)
-        how = "the words are those of the routine given" if result.compared else (
-            "that the words are this routine's was not checked; --routine ROUTINE does that"
-        )  # fmt: skip
-        lines += _field("", how, width) if result.accepted else []
     if result.accepted:
         lines.append(Text("ACCEPTED", "bold green").append(_told(result), ""))
     else:
         lines += paragraph(result.reason, width, first="REJECTED  ", indent=" " * 10, style="bold red")
         lines += _field("where", _place(result.place), width) if result.place is not None else []
+    for number, claim in enumerate(result.claims):
+        lines += [Text(), *_claim(number, claim, width)]
+    if result.routine is not None:
+        name = f"{result.routine.name}, hash {result.routine.sha256}"
+        lines += [Text(), *_field("routine", name, width)]
+        how = "the words are those of the routine given" if result.compared else (
+            "that the words are this routine's was not checked; --routine ROUTINE does that"
+        )  # fmt: skip
+        lines += _field("", how, width) if result.accepted else []
     return lines
 
 
