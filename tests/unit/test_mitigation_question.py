@@ -8,6 +8,7 @@ from l1dflush.data.l1tf_cpus import lists
 from l1dflush.errors import InputError
 from l1dflush.mitigation.facts import Control, Kernel
 from l1dflush.mitigation.question import answered, asked, facts_of
+from l1dflush.report.what_if import what_if_lines
 
 AMD = '"cpu": {"vendor": "AuthenticAMD", "family": 23, "threads_per_core": 2, "bugs": ["retbleed"], "stibp": false}'
 
@@ -50,3 +51,25 @@ def test_no_question(text: str) -> None:
     with pytest.raises(InputError) as caught:
         asked(text, "here")
     assert caught.value.where == "here"
+
+
+@pytest.mark.parametrize(
+    ("release", "sysfs", "parameter", "notes"),
+    [
+        ("4.4.302", "Mitigation: PTE Inversion", None, 0),
+        ("3.16.60", "Mitigation: Page Table Inversion", None, 1),
+        ("4.14.62", None, None, 0),
+        ("4.14.63", "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT disabled", "cond", 0),
+        ("4.9.0-7-amd64", "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT disabled", "cond", 1),
+    ],
+)
+def test_a_kernel_without_the_flush_or_that_does_not_show_it(
+    release: str, sysfs: str | None, parameter: str | None, notes: int
+) -> None:
+    text = f'{{"kernel": {{"release": "{release}"}}, "command_line": "l1tf=flush", "actions": [{{"do": "load"}}]}}'
+    answer = answered(asked(text, "here"), lists())
+    assert (answer.sysfs, answer.parameter, len(answer.notes)) == (sysfs, parameter, notes)
+    said = " ".join(line.plain for line in what_if_lines([answer], 80))
+    assert ("this KVM has no flush" in said) == (parameter is None)
+    assert ("does not show" in said) == bool(notes)
+    assert ("nothing: there is no l1tf=" in said) == (parameter is None)

@@ -247,6 +247,12 @@ def test_a_later_kernel_brings_the_flush_to_a_host_without() -> None:
     result = what_if(host, Change(kernel="4.9.337", line="l1tf=full"))
     assert result.before[0].verdict is L1tfVerdict.VULNERABLE
     assert (result.after[0].parameter, result.verdict) == ("always", L1tfVerdict.MITIGATED)
+    assert "notimplemented" not in " ".join(line.plain for line in what_if_host_lines(result, 80))
+    table = matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS)
+    assert {cell.verdict for cell in table.cells} == {L1tfVerdict.VULNERABLE}
+    said = " ".join(line.plain for line in matrix_lines(table, 80))
+    assert "it never flushes" in said
+    assert "in software" not in said
 
 
 def test_a_host_that_the_decision_is_not_about_is_refused() -> None:

@@ -83,6 +83,16 @@ def parts(version: Version, release: str, text: str = "") -> tuple[Part, ...]:
     return _ANY
 
 
+def caveat(version: Version, release: str) -> str:
+    """What has to be said with an answer about a kernel of that name; empty where the name is enough."""
+    if len(parts(version, release)) == 1:
+        return ""
+    return (
+        f"{release} does not show how much of the mitigation of August 2018 it has: distributions keep a number and "
+        "take over patches"
+    )
+
+
 def _upstream(branch: tuple[int, int], patch: int) -> tuple[Part, ...]:
     if branch == (3, 16):
         if _LAST_3_16_BEFORE < patch < _FIRST_3_16_SURE:

@@ -12,6 +12,7 @@ from l1dflush.errors import InputError
 from l1dflush.mitigation.affected import Affected, Lists, affected, identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control, Cpu, Facts, Kernel, Vendor
+from l1dflush.mitigation.part import caveat
 from l1dflush.mitigation.run_time import Result
 from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
@@ -107,6 +108,7 @@ class WhatIfResult(Document):
     actions: tuple[ActionAnswer, ...]
     rule: RuleAnswer = Field(description="which decided the mode")
     rules: tuple[RuleAnswer, ...] = Field(description="for l1tf, SMT, PTE inversion and the mode")
+    notes: tuple[str, ...] = Field(default=(), description="what the answer takes for granted, one sentence each")
 
 
 def asked(text: str, where: str) -> Question:
@@ -169,7 +171,9 @@ def answered(question: Question, lists: Lists, where: str | None = None) -> What
         facts, why = facts_of(question, lists)
     except InputError as error:
         raise InputError(error.what, where=where, hint=error.hint) from None
-    return _answer(decide(facts, [Action(one.do, one.text) for one in question.actions]), why)
+    answer = _answer(decide(facts, [Action(one.do, one.text) for one in question.actions]), why)
+    said = caveat(facts.kernel.version, question.kernel.release)
+    return answer.model_copy(update={"notes": (f"{said}; the likeliest is taken",)}) if said else answer
 
 
 def rule_answers(decision: Decision) -> tuple[RuleAnswer, ...]:

@@ -28,7 +28,9 @@ def matrix_lines(result: MatrixResult, width: int) -> list[Text]:
     """One table for SMT on and one for off, or a single one without SMT."""
     what = f" with {'; '.join(result.changes)}" if result.changes else ""
     lines = paragraph(f"{result.where}{what}: every l1tf= with every vmentry_l1d_flush", width, style="bold")
-    lines += paragraph(f"(where it flushes: {MECHANISMS[result.mechanism]})", width, indent="  ")
+    flushes = any(cell.mode in (Mode.COND, Mode.ALWAYS) for cell in result.cells)
+    how = f"where it flushes: {MECHANISMS[result.mechanism]}" if flushes else "it never flushes"
+    lines += paragraph(f"({how})", width, indent="  ")
     if result.loading.result != "ok":
         lines += not_loaded(result.loading, width)
     asked = dict.fromkeys(cell.asked_smt for cell in result.cells)

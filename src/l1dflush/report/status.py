@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from l1dflush.mitigation.rules import NO_FLUSH
+from l1dflush.mitigation.facts import Control
+from l1dflush.mitigation.rules import BOOT_NONE, NO_FLUSH
 from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
 from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import FlushInfo, Outcome, StatusResult
@@ -68,6 +69,12 @@ def at_entry(outcome: Outcome) -> str:
     return f"{outcome.flushes.value}, {MECHANISMS[outcome.mechanism]}"
 
 
+def smt_control(outcome: Outcome) -> str:
+    """What the file reads; it came with l1tf=."""
+    none = outcome.rules[0].id == BOOT_NONE.id and outcome.smt is Control.NOT_IMPLEMENTED
+    return NO_FILE if none else outcome.smt.value
+
+
 def _moot(result: StatusResult) -> tuple[str, ...]:
     """What nobody can read, and nobody misses: of kvm_intel where it is not loaded or is a module, of Xen where it does
     not answer others, and of x86 on other machines."""
@@ -109,7 +116,7 @@ def _accounts(result: StatusResult, width: int) -> list[Text]:
         rows = [
             ("l1tf", says.text or f"unknown ({says.why})", of.sysfs or NO_FILE),
             ("parameter", read["vmentry_l1d_flush"], of.parameter or NO_FILE),
-            ("SMT", f"{read['SMT control']}, active: {read['SMT active']}", f"{of.smt.value}, active: {_yes(of)}"),
+            ("SMT", f"{read['SMT control']}, active: {read['SMT active']}", f"{smt_control(of)}, active: {_yes(of)}"),
             ("at VM entry", f"{says.mode.value}, does not say how" if says.mode else "does not say", at_entry(of)),
         ]
     columns = side_by_side((name for name, *_ in rows), "the kernel says", "from the facts", width)

@@ -42,6 +42,8 @@ def _one(answer: WhatIfResult, width: int) -> list[Text]:
         lines += paragraph(f"action {number}: {action.result}", width, indent="  ")
         for line in action.log:
             lines += paragraph(f"logs: {line}", width, indent="    ")
+    for note in answer.notes:
+        lines += paragraph(note, width, first="  note: ", indent="        ")
     for rule in answer.rules:
         lines += paragraph(f"rule {rule.id}: {rule.says}", width, indent="  ")
         lines += paragraph(f"({rule.source})", width, indent="    ", style="dim")

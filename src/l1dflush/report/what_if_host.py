@@ -7,7 +7,7 @@ from rich.text import Text
 from l1dflush.mitigation.question import ActionAnswer
 from l1dflush.mitigation.rules import BOOT_NONE
 from l1dflush.report.layout import header, paragraph, row, side_by_side
-from l1dflush.report.status import NO_FILE, STYLES, at_entry
+from l1dflush.report.status import NO_FILE, STYLES, at_entry, smt_control
 from l1dflush.status.model import Outcome, WhatIfHostResult
 from l1dflush.vmentry.subsystem import Boot
 
@@ -71,7 +71,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str]]:
         ("l1tf", outcome.sysfs or NO_FILE),
         ("parameter", outcome.parameter or NO_FILE),
         ("at VM entry", at_entry(outcome)),
-        ("SMT", f"{outcome.smt.value}, {'active' if outcome.smt_active else 'not active'}"),
+        ("SMT", f"{smt_control(outcome)}, {'active' if outcome.smt_active else 'not active'}"),
         ("auto means", auto_means(outcome.l1tf, outcome.rules[0].id)),
     ]
 

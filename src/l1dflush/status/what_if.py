@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
+from l1dflush.mitigation.facts import Kernel
+from l1dflush.mitigation.part import Part, caveat
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer, action_answer, rule_answers
 from l1dflush.mitigation.run_time import Result
 from l1dflush.mitigation.sysfs_text import Kind, read
@@ -74,17 +76,21 @@ def matrix_result(
         mechanism=Mechanism.COMMAND if of.world.facts.cpu.command else Mechanism.READING,
         loading=action_answer(loaded),
         cells=tuple(cells(host, of, lists, software=software)),
-        notes=tuple(_notes(change)),
+        notes=(*_notes(change), *_without_flush(of)),
         exit_status=ExitStatus.FINE,
     )
 
 
+def _without_flush(of: Explanation) -> Iterator[str]:
+    if of.world.facts.kernel.part is not Part.ALL:
+        yield "this kernel's KVM has no flush, nor does it know l1tf= and vmentry_l1d_flush: all cells are the same"
+
+
 def _notes(change: Change) -> Iterator[str]:
-    if change.kernel is not None and len(change.cases) > 1:
-        yield (
-            f"{change.kernel} does not show how much of the mitigation of August 2018 it has: distributions keep a "
-            "number and take over patches. Each case is told; 'l1dflush status' on a host with it decides by its files"
-        )
+    if change.kernel is None:
+        return
+    if said := caveat(Kernel.parse(change.kernel).version, change.kernel):
+        yield f"{said}. Each case is told; 'l1dflush status' on a host with it decides by its files"
 
 
 def _holds(host: HostFacts, explained: Explained, change: Change) -> bool:
