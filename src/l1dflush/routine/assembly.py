@@ -13,6 +13,7 @@ from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.routine.compiled import Compiled
+from l1dflush.routine.foreign import foreign_text
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
@@ -69,6 +70,10 @@ def assembled(
     """
     if len(text) > MAX_TEXT:
         raise InputError(f"more than {MAX_TEXT >> 20} Mi characters of assembly", where=source)
+    # Also here: a text out of a patch has not been looked at before.
+    foreign = foreign_text(text)
+    if foreign is not None:
+        raise foreign.error(source)
     name = "<stdin>" if source == "-" else source
     if _PREPROCESSOR.search(text):
         plain = preprocess(_encode(_line_marker(name, "#line") + text), where=source, defines=options.defines)

@@ -43,13 +43,15 @@ _LINE_COMMENT = re.compile(r"(?://|#|;).*$", re.M)
 
 
 class Format(StrEnum):
-    """What an input is. ``UNKNOWN`` is text of no known kind, ``BINARY`` anything that is no text."""
+    """What an input is. ``FOREIGN`` is what is known to be no routine (:mod:`l1dflush.routine.foreign`), ``UNKNOWN``
+    text of no known kind, ``BINARY`` anything else that is no text."""
 
     ELF = "elf"
     PATCH = "patch"
     C = "c"
     ASSEMBLY = "assembly"
     EMPTY = "empty"
+    FOREIGN = "foreign"
     BINARY = "binary"
     UNKNOWN = "unknown"
 
@@ -65,15 +67,20 @@ def detect(data: bytes, name: str) -> Format:
         return Format.ELF
     if not data.strip():
         return Format.EMPTY
-    if _is_binary(data[:SAMPLE]):
-        return Format.BINARY
-    # Here, and not above: an ELF file or a built-in routine needs neither parser.
+    # Here, and not above: an ELF file or a built-in routine needs neither parser nor table.
     from l1dflush.routine.c_source import looks_like_c  # noqa: PLC0415
+    from l1dflush.routine.foreign import foreign_binary, foreign_text  # noqa: PLC0415
     from l1dflush.routine.patch import looks_like_patch  # noqa: PLC0415
 
+    if foreign_binary(data) is not None:
+        return Format.FOREIGN
+    if _is_binary(data[:SAMPLE]):
+        return Format.BINARY
     if looks_like_patch(data):
         return Format.PATCH
     text = data[:SAMPLE].decode("utf-8", "replace")
+    if foreign_text(text) is not None:
+        return Format.FOREIGN
     is_c, is_assembly = looks_like_c(text), looks_like_assembly(text)
     if is_c != is_assembly:
         return Format.C if is_c else Format.ASSEMBLY

@@ -24,7 +24,9 @@ from elftools.elf.enums import ENUM_ST_INFO_BIND, ENUM_ST_INFO_TYPE
 from elftools.elf.sections import Section
 from elftools.elf.segments import Segment
 
+from l1dflush.cache.cpus import Isa
 from l1dflush.errors import InputError
+from l1dflush.routine.other_processors import what_else
 
 # Far above any kernel module, far below what would take noticeable time or memory.
 MAX_SECTIONS = 100_000
@@ -35,6 +37,13 @@ MAX_NAME = 4096
 MAX_NAMES_TOTAL = 32 << 20
 
 _SUPPORTED = "x86-64 and 32-bit x86 (i386) are supported"
+_OTHERS: dict[object, Isa] = {
+    "EM_ARM": "arm",
+    "EM_AARCH64": "arm",
+    "EM_PPC": "power",
+    "EM_PPC64": "power",
+    "EM_RISCV": "riscv",
+}
 _KINDS = {number: name for name, number in ENUM_ST_INFO_TYPE.items() if isinstance(number, int)}
 _BINDINGS = {number: name for name, number in ENUM_ST_INFO_BIND.items() if isinstance(number, int)}
 
@@ -163,7 +172,9 @@ def _check_kind(elf: ELFFile, where: str) -> None:
         if name == "<unknown>":
             name = f"machine number {machine}" if isinstance(machine, int) else machine.removeprefix("EM_")
         order = "" if elf.little_endian else " (big-endian)"
-        raise InputError(f"this is code for {name}{order}", where=where, hint=_SUPPORTED)
+        isa = _OTHERS.get(machine)
+        hint = _SUPPORTED if isa is None else what_else(isa)
+        raise InputError(f"this is code for {name}{order}", where=where, hint=hint)
     if elf.elfclass == 32 and machine == "EM_X86_64":
         what = "this is x32 code (64-bit instructions, 32-bit pointers)"
         raise InputError(what, where=where, hint=_SUPPORTED)

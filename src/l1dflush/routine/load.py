@@ -15,7 +15,7 @@ from typing import TextIO
 
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
-from l1dflush.routine.detect import Format, as_text, compression, detect
+from l1dflush.routine.detect import SAMPLE, Format, as_text, compression, detect
 from l1dflush.routine.extent import narrowed
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
@@ -80,7 +80,7 @@ def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine
             from l1dflush.routine.compressed import unpack  # noqa: PLC0415 (seldom needed)
 
             data = unpack(data, where=_shown(source), most=MAX_BYTES)
-        if detect(data, source) in (Format.EMPTY, Format.BINARY, Format.UNKNOWN):
+        if detect(data, source) in (Format.EMPTY, Format.FOREIGN, Format.BINARY, Format.UNKNOWN):
             # Nothing that could be taken together: this says why.
             return load_bytes(data, _shown(source), options)
         inputs.append((data, _shown(source)))
@@ -132,6 +132,12 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             return load_assembly(source, as_text(data), options)
         case Format.EMPTY:
             raise InputError("it is empty", where=source, hint=_UNDERSTOOD)
+        case Format.FOREIGN:
+            from l1dflush.routine.foreign import foreign_binary, foreign_text  # noqa: PLC0415
+
+            found = foreign_binary(data) or foreign_text(as_text(data[:SAMPLE]))
+            assert found is not None
+            raise found.error(source)
         case Format.BINARY:
             raise InputError("binary data of no known kind", where=source, hint=_UNDERSTOOD)
         case Format.UNKNOWN:

@@ -1,0 +1,39 @@
+"""What is no routine but is known: other assemblers, languages, instruction sets and object formats.
+
+Such an input is told what it is, before a parser for something else blames its first word. Each kind is a row of a
+table: of :mod:`binaries`, :mod:`assemblers`, :mod:`languages` or :mod:`processors`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from l1dflush.routine.foreign.signature import Foreign
+
+__all__ = ["Foreign", "foreign_binary", "foreign_text"]
+
+# What a text is shows in its first pages.
+_LOOKED_AT = 64 << 10
+# The end of a function in C; no assembly has a bracket there.
+_END_OF_FUNCTION = re.compile(r"^\}", re.M)
+
+
+def foreign_binary(data: bytes) -> Foreign | None:
+    """What the file ``data`` is, if it begins as a binary that is known and no ELF file."""
+    from l1dflush.routine.foreign.binaries import recognise  # noqa: PLC0415 (seldom needed)
+
+    return recognise(data)
+
+
+def foreign_text(text: str) -> Foreign | None:
+    """What ``text`` is, if that is known and is neither C nor x86 assembly for GNU as."""
+    from l1dflush.routine.foreign import assemblers, languages, processors  # noqa: PLC0415 (many patterns)
+    from l1dflush.routine.foreign.signature import first_match  # noqa: PLC0415
+
+    text = text[:_LOOKED_AT].removeprefix("\ufeff").replace("\r\n", "\n")
+    # Languages first, as they may have assembly in them.
+    found = first_match(languages.SIGNATURES, text)
+    if found is not None or _END_OF_FUNCTION.search(text):
+        return found
+    # Processors before assemblers: what is assembled for macOS or Windows may be for another one.
+    return first_match((*processors.SIGNATURES, *assemblers.SIGNATURES), text)
