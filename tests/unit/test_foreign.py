@@ -235,6 +235,34 @@ def test_what_gnu_as_takes_for_something_else_does_not_get_there() -> None:
     assert "NASM" in refusal(text.encode(), "x.s")
 
 
+def patch(path: str, text: str) -> bytes:
+    lines = "".join(f"+{line}\n" for line in text.splitlines())
+    count = len(text.splitlines())
+    return f"--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{count} @@\n{lines}".encode()
+
+
+@needs_as
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        ("rust/kernel/l1d.rs", RUST["no std"], "Rust"),
+        ("rust/cache.rs", RUST["method"], "Rust"),
+        ("arch/powerpc/kernel/flush.S", POWER["update"], "PowerPC"),
+        ("arch/arm/mm/flush.S", ARM["loop"], "32-bit Arm"),
+        ("arch/x86/flush.asm", NASM["macros"], "NASM"),
+    ],
+)
+def test_a_flush_of_another_kind_in_a_patch(path: str, text: str, kind: str) -> None:
+    with pytest.raises(InputError, match=f"{path}: this is .*{kind}"):
+        load_bytes(patch(path, text), "given", LoadOptions())
+
+
+def test_what_else_is_in_a_patch_is_not_blamed() -> None:
+    other = patch("rust/lines.rs", RUST["crate"])
+    with pytest.raises(InputError, match="given: no function with a flush among the added lines"):
+        load_bytes(other, "given", LoadOptions())
+
+
 def pe(machine: int) -> bytes:
     return b"MZ" + bytes(0x3A) + struct.pack("<I", 0x40) + b"PE\0\0" + struct.pack("<HH", machine, 1) + bytes(240)
 

@@ -19,6 +19,7 @@ from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.c_whole import object_of
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.diff_text import NewFile, new_files
+from l1dflush.routine.foreign import foreign_text
 from l1dflush.routine.mail_text import looks_like_mail, messages
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
@@ -134,6 +135,8 @@ class _Search:
             self._c_file(file, origin)
         elif file.path.endswith(_ASSEMBLY_SUFFIXES):
             self._assembly_file(file, origin)
+        else:
+            self._other_file(file)
         if self._count() > before:
             lines = {line.text.strip() for hunk in file.hunks for line in hunk.lines if line.added}
             self.added.setdefault(file.path, set()).update(lines)
@@ -215,6 +218,13 @@ class _Search:
             self._assemble(file.path, text, origin)
         except InputError as error:
             self.failure = self.failure or error
+
+    def _other_file(self, file: NewFile) -> None:
+        """Take note of a flush in another language."""
+        text = "\n".join(line.text for hunk in file.hunks for line in hunk.lines if line.added) + "\n"
+        foreign = foreign_text(text) if speaks_of_flush(text) else None
+        if foreign is not None:
+            self.failure = self.failure or foreign.error(file.path)
 
     def _assemble(self, path: str, text: str, origin: Origin) -> None:
         found = load_assembly(path, text, self.options)
