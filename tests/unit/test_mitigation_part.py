@@ -8,11 +8,12 @@ from old_hosts import NAMES, Has
 from l1dflush.mitigation.facts import Kernel
 from l1dflush.mitigation.part import Part, parts
 
-NOBODY_KNOWS = ("3.10.0-693.el7.x86_64", "4.4.0-1028-aws", "4.4.143-94.47-default", "4.9.100-vendor",
+NOBODY_KNOWS = ("3.10.0-693.el7.x86_64", "4.4.0-1028-aws", "4.4.143-94.47-default", "4.9.100-vendor", "4.9.100+",
                 "4.12.14-122.37-default", "4.14.35-2047.el7uek.x86_64", "4.14.62-65.117.amzn1.x86_64")  # fmt: skip
 """Names of distributions that show nothing."""
 EITHER = {"3.16.61": {"inversion", "nothing"}, "3.16.67": {"inversion", "nothing"},
-          "4.4.180-94.164-default": {"inversion", "all"}, "4.4.302-cip97": {"inversion", "all"}}  # fmt: skip
+          "4.4.180-94.164-default": {"inversion", "all"}, "4.4.302-cip97": {"inversion", "all"},
+          "4.4.302+": {"inversion", "all"}}  # fmt: skip
 
 
 @pytest.mark.parametrize(("release", "text", "has"), NAMES)
@@ -42,7 +43,7 @@ def test_what_began_with_it_has_it(release: str) -> None:
 @pytest.mark.parametrize(
     ("release", "plain"),
     [("4.18.4-041804-generic", True), ("4.4.150-0404150-generic", True), ("4.18.4-041805-generic", False),
-     ("4.9.150-1", False), ("4.18.0-rc8", True), ("4.18.0-rc8+", True), ("4.15.0-213-generic", False)],
+     ("4.9.150-1", False), ("4.18.0-rc8", True), ("4.18.0-rc8+", False), ("4.15.0-213-generic", False)],
 )  # fmt: skip
 def test_ubuntus_builds_of_unchanged_kernels(release: str, plain: bool) -> None:
     kernel = Kernel.parse(release)

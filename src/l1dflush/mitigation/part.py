@@ -37,7 +37,8 @@ _LAST_3_16_BEFORE, _FIRST_3_16_SURE = 57, 68
 _LAST_3_18_BEFORE = 117
 """3.18.y went on until 2019; what it took is not known here. Other branches before 4.19 ended before August 2018."""
 
-_PLAIN = re.compile(r"[0-9.]+(?:-rc[0-9]+)?\+?")
+_PLAIN = re.compile(r"[0-9.]+(?:-rc[0-9]+)?")
+"""A plus behind it means that there are changes beside (scripts/setlocalversion)."""
 _MAINLINE_BUILD = re.compile(r"[0-9.]+-(?P<digits>[0-9]{6,7})(?:rc[0-9]+)?-[a-z]+")
 """Ubuntu's builds of unchanged kernels: 4.18.4-041804-generic."""
 _DEBIAN = re.compile(r"\bDebian (\d{1,4})\.(\d{1,4})\.(\d{1,5})(?:-(\d{1,4}))?(?:\+deb9u(\d{1,4}))?(?!\d)")
