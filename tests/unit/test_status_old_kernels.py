@@ -119,3 +119,19 @@ def test_a_module_without_a_word_of_vmx_has_no_flush(release: str, names: tuple[
     if "kvm_ept" in names:
         expected = L1tfVerdict.UNKNOWN  # it may have been loaded with ept=0
     assert status(host).verdict is expected
+
+
+@pytest.mark.parametrize("bugs", [(), ("bugs",)])
+def test_what_has_parameters_is_there_whether_or_not_its_folder_could_be_seen(bugs: tuple[str, ...]) -> None:
+    """Built in, it gave up: its parameter reads auto, as up to 5.3 on a CPU without L1TF, and this one has it."""
+    old = Old("4.9.0-13-amd64", "#1 SMP Debian 4.9.228-1", "all", "gave up", smt=False, lock_seen=False)
+    host = hide(old.facts(), frozenset({"loaded", "text", "arch_capabilities", *bugs}))
+    assert status(host).verdict is L1tfVerdict.UNKNOWN
+
+
+def test_a_kernel_that_gives_the_flag_leaves_no_doubt_of_the_bug() -> None:
+    host = hide(Old("4.9.150", "#1 SMP", "all", mode="never").facts(), frozenset({"text", "arch_capabilities"}))
+    result = status(host)
+    assert result.verdict is L1tfVerdict.VULNERABLE
+    assert result.follows is not None
+    assert result.follows.outcome.bug

@@ -18,7 +18,7 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
-from l1dflush.status.worlds import World, worlds
+from l1dflush.status.worlds import World, module_there, worlds
 from l1dflush.vmentry.subsystem import WRITABLE, Mode
 
 _MOST_WORLDS = 20_000
@@ -83,11 +83,13 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
     if text is not None and read(text).kind is not Kind.UNKNOWN:
         same = decision.sysfs is not None and _means(decision.sysfs) == _means(text)
         pairs.append((says.text.origin, text if same else decision.sysfs, text))
-        if host.cpu.bugs.value is not None:
-            flag = "l1tf" in host.cpu.bugs.value
-            pairs.append((f"{host.cpu.bugs.origin}: bug l1tf", _yes(decision.bug), _yes(flag)))
+    bugs = host.cpu.bugs.value
+    # A kernel that does not know the bug has no flag for it.
+    if bugs is not None and (pairs or "l1tf" in bugs):
+        pairs.append((f"{host.cpu.bugs.origin}: bug l1tf", _yes(decision.bug), _yes("l1tf" in bugs)))
     parameter, loaded = decision.parameter, decision.mode is not None
-    if not loaded and says.loaded.value and says.built_in.value is not False:
+    there = module_there(host).value
+    if not loaded and there and says.built_in.value is not False:
         # Built in, and gave up at boot: its folder is there, and its mode was never set up.
         parameter, loaded = Mode.AUTO.value, True
     pairs += [
@@ -95,7 +97,7 @@ def differences(host: HostFacts, decision: Decision) -> tuple[Difference, ...]:
         (says.smt_control.origin, _control(decision.smt.value), _control(says.smt_control.value)),
         (says.smt_active.origin, _yes(decision.smt_active), _yes(says.smt_active.value)),
         (says.ept.origin, _yes(decision.ept), _yes(says.ept.value) if decision.mode or not loaded else None),
-        (says.loaded.origin, _yes(loaded), _yes(says.loaded.value)),
+        (says.loaded.origin, _yes(loaded), _yes(there)),
     ]
     return tuple(
         Difference(what, follows or "no such file", said)

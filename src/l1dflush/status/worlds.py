@@ -152,7 +152,7 @@ def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
             levels=level.value,
             mitigations=on.value,
             l1tf=option.value,
-            kvm_intel=kvm or bool(host.mitigation.loaded.value),
+            kvm_intel=kvm or bool(module_there(host).value),
             hotplug_smt=smt and (part.value is Part.ALL or host.mitigation.smt_control.known),
             part=part.value,
         )
@@ -208,11 +208,11 @@ def _vmx(host: HostFacts, part: Part) -> Fact[bool]:
     """A module that is loaded found VMX. One that is built in has its folder in ``/sys/module`` without it too, and
     kernels before 5.6 showed the flag also where firmware had locked VMX off. Where KVM has the flush, the kernel's
     text shows which it was; where it has none, the flag is believed: no host is safe because nobody looked."""
-    says = host.mitigation
-    if not says.loaded.value:
+    says, there = host.mitigation, module_there(host)
+    if not there.value:
         return host.cpu.vmx
     if says.built_in.value is False:
-        return Fact(True, says.loaded.origin)
+        return Fact(True, there.origin)
     if says.device.known:
         return says.device
     return Fact.unknown(host.cpu.vmx.origin, "") if part is Part.ALL else host.cpu.vmx
@@ -253,8 +253,15 @@ def _lines(host: HostFacts) -> list[_Choice[str]]:
     ]
 
 
+def module_there(host: HostFacts) -> Fact[bool]:
+    """Whether kvm_intel is loaded or built in: what has parameters is."""
+    says = host.mitigation
+    shown = next((fact for fact in (says.parameter, says.has_parameter, says.ept) if fact.known), None)
+    return says.loaded if says.loaded.known or shown is None else Fact(True, shown.origin)
+
+
 def _loaded(host: HostFacts) -> list[_Choice[bool]]:
-    return _either(host.mitigation.loaded, (False, True), "kvm_intel is {}loaded", ("not ", ""))
+    return _either(module_there(host), (False, True), "kvm_intel is {}loaded", ("not ", ""))
 
 
 def _options(host: HostFacts) -> list[_Choice[tuple[str, str]]]:
