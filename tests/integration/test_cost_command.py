@@ -99,7 +99,7 @@ def test_where_nothing_can_be_measured_it_says_what_helps(capsys: Capture, monke
     [
         ([], "missing argument"),
         (["nowhere.txt"], "nowhere.txt: cannot be read: No such file or directory"),
-        (["/"], "/: cannot be read: Is a directory"),
+        (["/"], "/: this is a directory"),
         (["a\0b"], "null byte"),
         (["/dev/null"], "/dev/null: it is empty"),
         ([__file__], "no trace of VM exits"),

@@ -204,7 +204,7 @@ def test_a_report_obeys_nobody(mine: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["nowhere"], 1, "nowhere: cannot read it: No such file or directory (a file, or one of cond-no-flag,"),
+        (["nowhere"], 1, "nowhere: cannot be read: No such file or directory (a file, or one of cond-no-flag,"),
         (["mine.toml", "--cpu", "skylark"], 1, "skylark"),
         (["mine.toml", "--cpu", "zen4"], 1, "the replacement policy of Zen 4"),
         (["mine.toml", "--routine", "nothing"], 1, "nothing: there is no such file and no such built-in routine"),

@@ -133,7 +133,7 @@ def test_what_cannot_be_driven(policy: str, cause: str, machine: Machine, capsys
         (["--silicon", "--policy", "LRU", "--start", "warm"], "--start: unknown start 'warm'"),
         (["--silicon", "--policy", "LRU", str(SURVIVOR)], "--policy and a file exclude each other"),
         (["--silicon", "--row", "1"], "--row alone means nothing here: there is no FILE"),
-        (["--silicon", "no-such-file"], "no-such-file: cannot read it"),
+        (["--silicon", "no-such-file"], "no-such-file: cannot be read"),
         (["--json", str(SURVIVOR)], "--json alone means nothing here: --silicon is missing"),
         (["--policy", "LRU", str(SURVIVOR)], "--policy alone means nothing here: --silicon is missing"),
         (["--on-cpu", "0", str(SURVIVOR)], "--on-cpu alone means nothing here: --silicon is missing"),

@@ -305,7 +305,8 @@ def test_compressed_and_cut() -> None:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, told in ((tmp_path, "Is a directory"), (tmp_path / "no", "No such file"), (Path("a\0b"), "null byte")):
+    cases = (tmp_path, "this is a directory"), (tmp_path / "no", "No such file"), (Path("a\0b"), "null byte")
+    for path, told in cases:
         with pytest.raises(InputError, match=told):
             count(str(path))
 

@@ -291,7 +291,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(content)
         with pytest.raises(InputError, match=told):
             from_archive(tmp_path / "a")
-    with pytest.raises(InputError, match="it is a folder"):
+    with pytest.raises(InputError, match="this is a directory"):
         from_archive(tmp_path)
     with pytest.raises(InputError, match="No such file"):
         from_archive(tmp_path / "none")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from l1dflush.check.model import Certificate, digest_of
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.json_keys import check_keys
+from l1dflush.user_files import read_file
 
 MAX_BYTES = 128 << 20
 _HINT = "what 'l1dflush verify --certificate FILE' writes"
@@ -17,17 +18,7 @@ _HINT = "what 'l1dflush verify --certificate FILE' writes"
 
 def read_certificate(path: Path) -> Certificate:
     """The certificate in a file, ``-`` being standard input. Raises InputError, in one line, if there is none."""
-    try:
-        if path == Path("-"):
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
-    if len(data) > MAX_BYTES:
-        hint = f"at most {MAX_BYTES >> 20} MiB"
-        raise InputError("the file is too large for a certificate", where=str(path), hint=hint)
+    data = read_file(path, MAX_BYTES)
     return parse_certificate(data, str(path))
 
 
@@ -35,13 +26,15 @@ def parse_certificate(data: bytes, where: str) -> Certificate:
     """The certificate in the text of a file; ``where`` is its name, for messages. Raises InputError."""
     Certificate.model_rebuild()
     try:
-        return Certificate.model_validate_json(data)
+        certificate = Certificate.model_validate_json(data)
     except ValidationError as error:
         # All alternatives and all elements would be told; the first says enough.
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:80]
         what = f"{first['msg'].lower()} at {place}" if place else first["msg"].lower()
         raise InputError(f"this is no certificate: {what[:200]}", where=where, hint=_HINT) from None
+    check_keys(data, where)
+    return certificate
 
 
 def certificate_text(certificate: Certificate) -> str:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from l1dflush.errors import InputError
+from l1dflush.user_files import read_file
 
 if TYPE_CHECKING:
     from l1dflush.cache.policies import Policy
 
 # Of policies that exist at several numbers of ways, the ones people draw are small.
 _USUAL_WAYS = 4
-
-
-class _There(StrEnum):
-    """What a name leads to."""
-
-    FILE = "a file"
-    DIRECTORY = "a directory"
-    OTHER = "no regular file"
-    NOTHING = "nothing"
 
 
 def policy_named(text: str, ways: int | None) -> Policy:
@@ -36,13 +28,14 @@ def policy_named(text: str, ways: int | None) -> Policy:
     try:
         name = canonical_name(text)
     except InputError:
-        there = _there(path)
-        if there is _There.FILE:
+        try:
             return _machine(path, ways)
-        if there is not _There.NOTHING:
-            raise InputError(f"this is {there}", where=text, hint="name a file with a machine") from None
-        if "/" in text or path.suffix in (".dot", ".gv", ".txt"):
-            raise InputError("there is no such file", where=text, hint="'l1dflush policies' lists the names") from None
+        except InputError:
+            if os.path.lexists(text):
+                raise
+            if "/" in text or path.suffix in (".dot", ".gv", ".txt"):
+                hint = "'l1dflush policies' lists the names"
+                raise InputError("there is no such file", where=text, hint=hint) from None
         raise
     if ways is not None:
         return get_policy(name, ways)
@@ -57,12 +50,9 @@ def policy_named(text: str, ways: int | None) -> Policy:
 def _machine(path: Path, ways: int | None) -> Policy:
     from l1dflush.cache.policy.machine import MAX_BYTES, parse_machine  # noqa: PLC0415
 
+    content = read_file(path, MAX_BYTES, hint="name a file with a machine", stdin=False)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
         text = content.decode()
-    except OSError as error:
-        raise InputError(f"cannot read it: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError:
         raise InputError("this is no text", where=str(path), hint="a machine in Graphviz dot or as a table") from None
     policy = parse_machine(text, path.name)
@@ -71,14 +61,3 @@ def _machine(path: Path, ways: int | None) -> Policy:
             f"the machine has {policy.ways} ways, not {ways}", where=str(path), hint=f"write {policy.ways}"
         )
     return policy
-
-
-def _there(path: Path) -> _There:
-    try:
-        if path.is_file():
-            return _There.FILE
-        if path.is_dir():
-            return _There.DIRECTORY
-        return _There.OTHER if path.exists() else _There.NOTHING
-    except (OSError, ValueError):  # a name that is too long, or has a zero byte
-        return _There.NOTHING

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from l1dflush.verdict.model import CounterexampleInfo, VerifyResult
     from l1dflush.verdict.replay_model import Replayed
 
-STANDARD_INPUT = "-"
 MAX_BYTES = 64 << 20
 _LIE = 2
 _EXAMPLES = """\b
@@ -134,30 +132,21 @@ def _played(file: str, row: int | None) -> Replayed | Outcome:
 def _result(file: str) -> VerifyResult:
     from pydantic import ValidationError  # noqa: PLC0415
 
+    from l1dflush.json_keys import check_keys  # noqa: PLC0415
+    from l1dflush.user_files import read_file  # noqa: PLC0415
     from l1dflush.verdict.model import VerifyResult  # noqa: PLC0415
 
-    content = _content(file)
-    if len(content) > MAX_BYTES:
-        raise InputError("the file is too large", where=file, hint=f"at most {MAX_BYTES >> 20} MiB")
+    content = read_file(file, MAX_BYTES)
     hint = "what 'l1dflush verify --json' writes, without --against"
     try:
-        return VerifyResult.model_validate_json(content)
+        result = VerifyResult.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:80]
         what = f"this is no result of verify: {place + ': ' if place else ''}{first['msg'][:120]}"
         raise InputError(what, where=file, hint=hint) from None
-
-
-def _content(file: str) -> bytes:
-    try:
-        if file == STANDARD_INPUT:
-            return sys.stdin.buffer.read(MAX_BYTES + 1)
-        with open(file, "rb") as opened:  # noqa: PTH123 (a path may not be one: a zero byte in it)
-            return opened.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot read it: {reason}", where=file[:200]) from None
+    check_keys(content, file)
+    return result
 
 
 def _example(result: VerifyResult, row: int | None, file: str) -> CounterexampleInfo:

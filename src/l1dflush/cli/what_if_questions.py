@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from l1dflush import __version__
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.errors import InputError
 from l1dflush.mitigation.question import WhatIfResult, answered, asked
+from l1dflush.user_files import read_file
 from l1dflush.verdict.model import ErrorInfo, ErrorResult
 
 _STANDARD_INPUT = "-"
@@ -65,19 +64,11 @@ def _questions(facts: str) -> Iterator[tuple[str, str]]:
 
 
 def _read(facts: str) -> str:
+    content = read_file(facts, _MOST_BYTES)
     try:
-        if facts == _STANDARD_INPUT:
-            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
-        else:
-            with Path(facts).open("rb") as file:
-                content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise InputError(f"it has more than {_MOST_BYTES >> 20} MiB", where=_name(facts), hint="ask in parts")
         return content.decode()
     except UnicodeDecodeError:
         raise InputError("it is no text in UTF-8", where=_name(facts)) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=_name(facts)) from None
 
 
 def _name(facts: str) -> str:

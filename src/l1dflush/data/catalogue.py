@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from l1dflush.cache.cpu_files import MAX_FILE_BYTES, parse_cpu_files
 from l1dflush.cache.cpus import Catalogue
 from l1dflush.errors import InputError
+from l1dflush.user_files import read_file
 
 FOLDERS_VARIABLE = "L1DFLUSH_CPUS"
 # Beside this module. importlib.resources would say the same and costs as much time as reading all the files.
@@ -58,16 +58,7 @@ def read_folder(folder: Path, *, named_by: str | None = None) -> dict[str, str]:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        # A pipe would block at open() for ever, so the kind is asked for first.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("is not a regular file", where=str(path), hint="move it out of the folder")
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(str(path), error, "make it readable or move it out of the folder") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError("is too long for a CPU file", where=str(path), hint=f"at most {MAX_FILE_BYTES} bytes")
+    data = read_file(path, MAX_FILE_BYTES, hint="make it readable or move it out of the folder", stdin=False)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

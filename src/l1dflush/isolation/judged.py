@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from l1dflush.errors import UndecidedError
 from l1dflush.isolation.child import run_in_child
 from l1dflush.isolation.limits import limits_for
+from l1dflush.routine.load import MAX_BYTES
+from l1dflush.user_files import keep
 
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
@@ -39,7 +41,7 @@ def verify(
 
         return judge.verify(source, options).model_dump_json()
 
-    return _isolated(VerifyResult, task, options, waiting, warn)
+    return _isolated(VerifyResult, task, source, options, waiting, warn)
 
 
 def verify_if_any(
@@ -51,7 +53,7 @@ def verify_if_any(
     def task() -> str:
         return verify_if_any(sources, options).model_dump_json()
 
-    return _isolated(Answer, task, options, waiting, warn).root
+    return _isolated(Answer, task, sources, options, waiting, warn).root
 
 
 def trace_of(
@@ -65,7 +67,7 @@ def trace_of(
 
         return judge.trace_of(source, options).model_dump_json()
 
-    return _isolated(TraceResult, task, options, waiting, warn)
+    return _isolated(TraceResult, task, source, options, waiting, warn)
 
 
 def words_of(
@@ -84,17 +86,20 @@ def words_of(
 
         return claimed.words_of(source, options, geometries).model_dump_json()
 
-    return _isolated(ClaimedWords, task, options, waiting, warn)
+    return _isolated(ClaimedWords, task, source, options, waiting, warn)
 
 
 def _isolated(
     model: type[_Result],
     task: Callable[[], str],
+    source: str | Sequence[str],
     options: VerifyOptions,
     waiting: _Waiting | None,
     warn: _Warn | None,
 ) -> _Result:
     model.model_rebuild()
+    # The child has no other open files, and a routine may be needed again.
+    keep([*([source] if isinstance(source, str) else source), *options.then], MAX_BYTES)
     text = run_in_child(task, limits_for(options.max_seconds, options.memory), waiting=waiting, warn=warn)
     try:
         return model.model_validate_json(text)

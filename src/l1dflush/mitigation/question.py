@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from l1dflush import __version__
 from l1dflush.errors import InputError
+from l1dflush.json_keys import check_keys
 from l1dflush.mitigation.affected import Affected, Lists, affected, identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control, Cpu, Facts, Kernel, Vendor
@@ -116,12 +117,14 @@ def asked(text: str, where: str) -> Question:
     if len(text) > LONGEST_LINE:
         raise InputError(f"a question is at most {LONGEST_LINE} characters long", where=where)
     try:
-        return Question.model_validate_json(text)
+        question = Question.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         what = f"{place}: {first['msg']}" if place else first["msg"]
         raise InputError(what, where=where, hint="see docs/mitigation.md") from None
+    check_keys(text, where)
+    return question
 
 
 def facts_of(question: Question, lists: Lists) -> tuple[Facts, Affected]:

@@ -20,22 +20,33 @@ def survivors_picture(result: MeasureResult, form: str) -> bytes:
 
     def draw(figure: Any) -> None:
         panels = figure.subplots(1, len(result.survivors), sharey=True, squeeze=False)[0]
+        # A policy looks the same in all panels, and each panel has its own.
+        shown = dict.fromkeys(name for one in result.survivors for name in _policies(one, result))
+        looks = {name: _look(index) for index, name in enumerate(shown)}
+        legend: dict[str, Any] = {}
         for axes, one in zip(panels, result.survivors, strict=True):
-            _panel(axes, one, result)
+            _panel(axes, one, {name: looks[name] for name in _policies(one, result)}, result.geometry.sets)
+            handles, labels = axes.get_legend_handles_labels()
+            legend |= dict(zip(labels, handles, strict=True))
         panels[0].set_ylabel("old lines left in a set, on average")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
+        figure.legend(legend.values(), legend.keys(), loc="outside upper left", ncols=3, frameon=False)
 
     return drawn(draw, form, (9.0, 4.4))
 
 
-def _panel(axes: Any, one: SurvivorsInfo, result: MeasureResult) -> None:
+def _look(number: int) -> dict[str, Any]:
+    """Colour and dashes of the curve with this number; the first colour is that of what was seen."""
+    again, colour = divmod(number, len(COLOURS) - 1)
+    return {"color": COLOURS[1 + colour], "linestyle": ("-", "--")[again % 2]}
+
+
+def _panel(axes: Any, one: SurvivorsInfo, looks: dict[str, dict[str, Any]], lines: int) -> None:
+    """Draws one history; ``looks`` are its policies with how they look, ``lines`` those of a way."""
     sizes = [point.flushed / 1024 for point in one.points]
-    lines = result.geometry.sets
-    for index, name in enumerate(_policies(one, result)):
+    for name, look in looks.items():
         said = [point.predicted[name] for point in one.points]
         label = safe(f"{name} predicts").replace("$", r"\$")
-        axes.plot(sizes, said, color=COLOURS[1 + index], linewidth=1.6, label=label, zorder=2)
+        axes.plot(sizes, said, **look, linewidth=1.6, label=label, zorder=2)
     seen = [point.per_set for point in one.points]
     most = [max(point.at_most / lines, point.per_set) for point in one.points]
     reach = [[0.0] * len(seen), [high - mean for high, mean in zip(most, seen, strict=True)]]

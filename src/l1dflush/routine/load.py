@@ -5,13 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import stat
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
-from typing import TextIO
 
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
@@ -19,9 +14,9 @@ from l1dflush.routine.detect import SAMPLE, Format, as_text, compression, detect
 from l1dflush.routine.extent import narrowed
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
+from l1dflush.user_files import STANDARD_INPUT, NoSuchFileError, keep, read_file
 
 MAX_BYTES = 64 << 20
-STANDARD_INPUT = "-"
 
 _UNDERSTOOD = "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
 _PACKED_SUFFIX = re.compile(r"\.(?:gz|xz|zst|zstd)\Z", re.I)
@@ -47,7 +42,17 @@ def load(source: str | Sequence[str], options: LoadOptions) -> list[Routine]:
 
 def read_input(source: str) -> bytes:
     """What a file, or - for standard input, has in it, with limits. Raises InputError."""
-    return _standard_input() if source == STANDARD_INPUT else _file(source)
+    if not source:
+        raise InputError("the name of the input is empty", hint=_UNDERSTOOD)
+    # Who asks again gets the same: standard input and pipes can be read only once.
+    keep([source], MAX_BYTES)
+    try:
+        return read_file(source, MAX_BYTES)
+    except NoSuchFileError:
+        near = difflib.get_close_matches(source, built_in.names(), n=3, cutoff=0.5)
+        names = ", ".join(near or built_in.names())
+        hint = f"did you mean the built-in {names}?" if near else f"built in are {names}"
+        raise InputError("there is no such file and no such built-in routine", where=source, hint=hint) from None
 
 
 def _shown(source: str) -> str:
@@ -142,56 +147,3 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             raise InputError("binary data of no known kind", where=source, hint=_UNDERSTOOD)
         case Format.UNKNOWN:
             raise InputError("text of no known kind", where=source, hint=_UNDERSTOOD)
-
-
-def _standard_input() -> bytes:
-    if sys.stdin is None or sys.stdin.closed:
-        raise InputError("standard input is closed", where="-")
-    return _all_of(sys.stdin)
-
-
-# Who asks again gets the same: it can be read only once.
-@lru_cache(maxsize=1)
-def _all_of(stream: TextIO) -> bytes:
-    try:
-        data = stream.buffer.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", where="standard input") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"more than {MAX_BYTES >> 20} MiB", where="standard input")
-    return data
-
-
-def _file(source: str) -> bytes:
-    if not source:
-        raise InputError("the name of the input is empty", hint=_UNDERSTOOD)
-    try:
-        _check(source, Path(source).stat())
-        # Not blocking, and checked again: what it is may have changed since.
-        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            _check(source, os.fstat(descriptor))
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        near = difflib.get_close_matches(source, built_in.names(), n=3, cutoff=0.5)
-        names = ", ".join(near or built_in.names())
-        hint = f"did you mean the built-in {names}?" if near else f"built in are {names}"
-        raise InputError("there is no such file and no such built-in routine", where=source, hint=hint) from None
-    except (OSError, ValueError) as error:
-        # ValueError: a NUL character in the name.
-        what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot be read: {what}", where=source) from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"more than {MAX_BYTES >> 20} MiB", where=source)
-    return data
-
-
-def _check(source: str, status: os.stat_result) -> None:
-    """Raises InputError unless this is a regular file that is not too large."""
-    if stat.S_ISDIR(status.st_mode):
-        raise InputError("this is a directory", where=source, hint="give one file")
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError("this is no regular file", where=source, hint="use - to read standard input")
-    if status.st_size > MAX_BYTES:
-        size = status.st_size / (1 << 20)
-        raise InputError(f"{size:.0f} MiB; at most {MAX_BYTES >> 20} MiB are read", where=source)

@@ -11,6 +11,7 @@ from l1dflush.errors import InputError
 from l1dflush.host.reading.files import MOST_BYTES, NO_FILE, Copied, UnreadableError, resolved
 from l1dflush.routine.compressed import unpack
 from l1dflush.routine.detect import compression
+from l1dflush.user_files import read_file
 
 MOST_UNPACKED = 64 << 20
 MOST_MEMBERS = 20_000
@@ -73,15 +74,7 @@ class Archive(Copied):
 def _data(path: Path) -> bytes:
     """The archive as it is when it is not compressed."""
     where = str(path)
-    try:
-        if path.is_dir():
-            raise InputError("it is a folder", where=where, hint="--sysroot reads a folder")
-        with path.open("rb") as file:
-            data = file.read(MOST_UNPACKED + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=where) from None
-    if len(data) > MOST_UNPACKED:
-        raise InputError(f"it has more than {MOST_UNPACKED >> 20} MiB", where=where, hint=_HINT)
+    data = read_file(path, MOST_UNPACKED, hint=f"{_HINT}; --sysroot reads a folder", stdin=False)
     return unpack(data, where=where, most=MOST_UNPACKED) if compression(data) else data
 
 

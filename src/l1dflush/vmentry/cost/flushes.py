@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.measure.model import MeasureResult
+from l1dflush.json_keys import check_keys
+from l1dflush.user_files import read_file
 from l1dflush.vmentry.cost.model import FlushInfo
 
 ROUNDS = 40
@@ -43,17 +45,13 @@ def given_costs(texts: Iterable[str]) -> dict[str, FlushInfo]:
 def costs_from_file(path: Path) -> dict[str, FlushInfo]:
     """The costs that ``l1dflush measure --json`` wrote into a file. Raises InputError if there are none in it."""
     where = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot be read: {reason}", where=where) from None
+    data = read_file(path, _LARGEST_FILE)
     try:
         result = MeasureResult.model_validate_json(data)
     except ValidationError:
         hint = "l1dflush measure --what costs --json writes one"
         raise InputError("this is no result of 'l1dflush measure --json'", where=where, hint=hint) from None
+    check_keys(data, where)
     if not result.costs:
         raise InputError("no costs were measured in it", where=where, hint="l1dflush measure --what costs --json")
     guest = result.environment.hypervisor

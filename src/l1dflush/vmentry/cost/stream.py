@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import lzma
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import zstandard
 
 from l1dflush.errors import InputError
 from l1dflush.routine.detect import compression
+from l1dflush.user_files import STANDARD_INPUT
+from l1dflush.user_files import opened as opened_file
 
 BLOCK = 512 << 10
 # No line of a trace is longer; what is, is no line.
@@ -22,8 +22,6 @@ LONGEST_LINE = 64 << 10
 # As routine/compressed.py has it: what xz -9 and zstd --ultra -22 need.
 _MEMORY = 129 << 20
 _WINDOW = 128 << 20
-
-STANDARD_INPUT = "-"
 
 
 @dataclass(slots=True)
@@ -181,18 +179,10 @@ class _Xz:
 @contextmanager
 def opened(source: str) -> Iterator[TraceBytes]:
     """The trace in a file, or on standard input for ``-``. Raises InputError if it cannot be opened."""
-    if source == STANDARD_INPUT:
-        buffer = getattr(sys.stdin, "buffer", None)
-        if buffer is None:
-            raise InputError("standard input is closed", where=source, hint="name a file")
-        yield TraceBytes("standard input", None, buffer)
-        return
-    try:
-        file = Path(source).open("rb", buffering=0)  # noqa: SIM115 (closed below)
-    except (OSError, ValueError) as error:
-        what = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot be read: {what}", where=source) from None
-    with file:
+    with opened_file(source) as file:
+        if source == STANDARD_INPUT:
+            yield TraceBytes("standard input", None, file)
+            return
         size = file.seek(0, 2) if file.seekable() else 0
         if size:
             file.seek(0)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l1dflush.cache.geometry import parse_size
 from l1dflush.errors import InputError
+from l1dflush.user_files import read_file
 from l1dflush.vmentry.lab.memory import LINE
 from l1dflush.vmentry.lab.script import BUFFER_NAME, Step, memories, parsed
 from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mode
@@ -113,15 +114,7 @@ def read_scenario(name: str) -> Scenario:
     """A shipped scenario by name, or a file. Raises InputError."""
     path = FOLDER / f"{name}{SUFFIX}" if name in shipped() else Path(name)
     where = name[:200]
-    try:
-        with path.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        hint = f"a file, or one of {', '.join(shipped())}"
-        raise InputError(f"cannot read it: {reason}", where=where, hint=hint) from None
-    if len(content) > _MOST_BYTES:
-        raise InputError("the file is too large", where=where, hint=f"at most {_MOST_BYTES >> 20} MiB")
+    content = read_file(path, _MOST_BYTES, where=where, hint=f"a file, or one of {', '.join(shipped())}", stdin=False)
     try:
         file = ScenarioFile.model_validate(tomllib.loads(content.decode("utf-8")))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
@@ -173,13 +166,9 @@ def _checked(where: str, folder: Path, file: ScenarioFile) -> Scenario:
 def _trace(path: Path, size: int, at: str) -> NDArray[np.int64]:
     """Byte offsets, one a line, decimal or hexadecimal."""
     try:
-        with path.open("rb") as opened:
-            content = opened.read(_MOST_TRACE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"its trace cannot be read: {reason[:120]}", where=at) from None
-    if len(content) > _MOST_TRACE_BYTES:
-        raise InputError("its trace is too large", where=at, hint=f"at most {_MOST_TRACE_BYTES >> 20} MiB")
+        content = read_file(path, _MOST_TRACE_BYTES, stdin=False)
+    except InputError as error:
+        raise InputError(f"its trace: {error.what}", where=at, hint=error.hint) from None
     found = []
     for number, line in enumerate(content.split(b"\n"), 1):
         word = line.split(b"#", 1)[0].strip()
