@@ -359,7 +359,7 @@ def test_schema(which: list[str], capsys: Capture) -> None:
         (["size", "--geometry", "32K,8"], "--geometry: '32K,8' is not a geometry"),
         (["size", "--policy", "LRU3PLRU4", "--geometry", "32K,8,64"], "LRU3PLRU4 needs 12 ways, not 8"),
         (["plan"], "which cache? (--cpu NAME, --host, or --geometry with --policy)"),
-        (["plan", "--cpu", "zen4"], "the replacement policy is not known (choose one with --policy: LRU"),
+        (["plan", "--cpu", "zen4"], "the replacement policy of Zen 4 is not known (choose one with --policy: LRU"),
         (["plan", "--geometry", "0,8,64", "--policy", "LRU"], "--geometry: "),
         (["plan", "--cpu", "skylake", "--touches", "-1"], "--touches"),
         (["plan", "--cpu", "skylake", "--start", "steady", "--goal", "word"], "a steady plan reads every line once"),

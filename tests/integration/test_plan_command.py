@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -196,3 +197,130 @@ def test_a_plan_that_does_not_prove_is_never_written(monkeypatch: pytest.MonkeyP
     assert main(["plan", *CACHE, "--emit", "asm"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "the plan is REFUTED as assembly" in err
+
+
+FENCE = 'L1D_FLUSH_BARRIER=__asm__ __volatile__("lfence" ::: "memory")'
+X86_ONLY = re.compile(r"%|\brax\b|lfence|mov")
+OTHERS = {
+    "power9": (["--policy", "tree-PLRU"], "32K,8,128", "sync"),
+    "cortex-a76": (["--policy", "tree-PLRU"], "64K,4,64", "dsb sy"),
+    "rocket": (["--policy", "FIFO", "--goal", "word"], "16K,4,64", "fence iorw, iorw"),
+}
+
+
+@needs_cc
+@pytest.mark.parametrize("cpu", OTHERS)
+def test_another_processor_gets_portable_c(cpu: str, tmp_path: Path, capsys: Capture) -> None:
+    more, geometry, barrier = OTHERS[cpu]
+    assert main(["plan", "--cpu", cpu, *more, "--emit", "c", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, schema("plan"))
+    assert document["proved"] == ["portable C at -O0", "portable C at -O2"]
+    code = document["code"]
+    assert barrier in code
+    # The one statement of assembly is an example in a comment.
+    (example,) = (line for line in code.splitlines() if "asm" in line)
+    assert example.startswith("/* #define L1D_FLUSH_BARRIER")
+    assert X86_ONLY.search(code) is None
+    (tmp_path / "plan.c").write_text(code)
+    cache = ["--geometry", geometry, *more[:2]]
+    assert main(["verify", str(tmp_path / "plan.c"), *cache, "-D", FENCE, "--every-path", "-q"]) == 0
+    # As many ways more are not emptied by it.
+    size, ways, line = geometry.split(",")
+    larger = f"{2 * int(size[:-1])}K,{2 * int(ways)},{line}"
+    assert main(["verify", str(tmp_path / "plan.c"), "--geometry", larger, *more[:2], "-D", FENCE, "-q"]) == 2
+
+
+@needs_cc
+@pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-Os"])
+def test_portable_c_needs_its_barrier_and_loads_the_lines_only(level: str, tmp_path: Path, capsys: Capture) -> None:
+    """Run as it is: the barrier counts, and behind the buffer is a page that may not be read."""
+    assert main(["plan", "--cpu", "power8", "--policy", "LRU", "--emit", "c"]) == 0
+    (tmp_path / "plan.c").write_text(capsys.readouterr().out)
+    compile_it = [
+        "cc",
+        level,
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-c",
+        str(tmp_path / "plan.c"),
+        "-o",
+        str(tmp_path / "plan.o"),
+    ]
+    without = subprocess.run(compile_it, capture_output=True, text=True, check=False)
+    assert without.returncode != 0 and "L1D_FLUSH_BARRIER is not defined" in without.stderr
+    (tmp_path / "user.c").write_text(
+        "#include <sys/mman.h>\nstatic int barriers;\n#define L1D_FLUSH_BARRIER (void)barriers++\n"
+        '#include "plan.c"\n'
+        "int main(void)\n{\n"
+        "\tchar *p = mmap(0, 65536 + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);\n"
+        "\tif (p == MAP_FAILED || mprotect(p + 65536, 4096, PROT_NONE))\n\t\treturn 9;\n"
+        "\tl1d_flush(p);\n\treturn barriers;\n}\n"
+    )
+    program = tmp_path / "program"
+    subprocess.run(["cc", level, str(tmp_path / "user.c"), "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], check=False).returncode == 2
+
+
+@pytest.mark.parametrize("form", ["asm", "bytes", "kernel"])
+@pytest.mark.parametrize("cpu", ["power9", "cortex-a53", "neoverse-v2", "cva6"])
+def test_x86_code_is_refused_for_another_processor(form: str, cpu: str, capsys: Capture) -> None:
+    assert main(["plan", "--cpu", cpu, "--policy", "LRU", "--emit", form]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert f"--emit: {form} is x86 code" in err and "--emit c writes portable C" in err
+
+
+@needs_cc
+def test_a_compiler_that_counts_in_memory_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def refuted(*_: object) -> object:
+        return SimpleNamespace(verdict=Verdict.REFUTED, cause=None, reason="3 are left", rows=())
+
+    monkeypatch.setattr("l1dflush.isolation.judged.verify", refuted)
+    assert main(["plan", "--cpu", "power9", "--policy", "LRU", "--emit", "c"]) == 3
+    out, err = capsys.readouterr()
+    assert out == "" and "touch more than the lines: 3 are left" in err
+
+
+@pytest.mark.parametrize(
+    ("cpu", "instruction"),
+    [("cortex-a53", "DC CISW"), ("cva6", "cbo.flush"), ("rocket", "cbo.flush"), ("power9 --policy random", "dcbf"),
+     ("skylake --policy random", "WBINVD")],
+)  # fmt: skip
+def test_never_says_what_else_there_is(cpu: str, instruction: str, capsys: Capture) -> None:
+    assert main(["plan", "--cpu", *cpu.split(), "--emit", "c"]) == 2
+    text = " ".join(capsys.readouterr().out.split())
+    name = cpu.split(maxsplit=1)[0]
+    assert instruction in text
+    command = f"l1dflush size --cpu {name} --policy random --chance 2^-20"
+    assert command in text
+    # What is named can be asked.
+    assert main(command.split()[1:]) == 0
+
+
+def test_never_without_chance_names_no_chance(capsys: Capture) -> None:
+    assert main(["plan", "--cpu", "power9", "--policy", "LIP", "--json"]) == 2
+    (one,) = json.loads(capsys.readouterr().out)["instead"]
+    assert "dcbf" in one
+
+
+UNKNOWN = {
+    "zen4": "the replacement policy of Zen 4 is not known",
+    "power10": "the replacement policy of POWER10 is not known",
+    "cortex-a76": "the replacement policy of Cortex-A76 is not known: its source only says pseudo-LRU",
+    "cortex-x4": "the replacement policy of Cortex-X4 is not known: its source only says RRIP",
+}
+
+
+@pytest.mark.parametrize("cpu", UNKNOWN)
+def test_an_unknown_policy_is_said_in_the_same_words(cpu: str, capsys: Capture) -> None:
+    for command in (["plan"], ["plan", "--emit", "c"], ["lab", "seed-story"]):
+        assert main([*command, "--cpu", cpu]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(f"l1dflush: {UNKNOWN[cpu]}")
+    assert main(["size", "--cpu", cpu]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "unknown, if LRU" in text and "the replacement policy of this cache is not known" in text
+    assert main(["verify", "52k", "--cpu", cpu]) == 3
+    assert "the replacement policy of this cache is not known" in " ".join(capsys.readouterr().out.split())

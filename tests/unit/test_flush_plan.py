@@ -69,7 +69,7 @@ def test_of_a_hybrid_it_says_which_cores(tmp_path: Path) -> None:
 def test_an_unknown_policy_gets_the_seed_and_the_scope_says_so(zen4: Machine) -> None:
     plan = zen4.plan()
     assert (plan.variant, plan.routine, plan.size) == (Variant.SEED, "seed", 64 << 10)
-    assert "nothing is proved" in plan.scope and "Zen 4" in plan.scope
+    assert "Nothing is proved" in plan.scope and "Zen 4" in plan.scope
     assert "enough" not in plan.scope
 
 
@@ -125,7 +125,7 @@ def test_a_size_that_was_given_is_read_and_judged(skylake: Machine, tmp_path: Pa
     other = tmp_path / "other"
     other.mkdir()
     unknown = Machine(other, *ZEN4).plan("planned", buffer_size=128 << 10)
-    assert unknown.size == 128 << 10 and "nothing is proved" in unknown.scope
+    assert unknown.size == 128 << 10 and "Nothing is proved" in unknown.scope
 
 
 def test_where_nothing_is_enough(skylake: Machine) -> None:

@@ -18,7 +18,7 @@ from l1dflush.errors import InputError
 __all__ = [
     "MAX_WAYS", "NAMES", "PUBLISHED_QLRU", "TREE_SHAPES",
     "Choice", "Deterministic", "Policy", "State", "Symmetric",
-    "all_policies", "all_states", "canonical_name", "get_policy", "known_policies",
+    "all_policies", "all_states", "canonical_name", "get_policy", "is_defined", "known_policies", "policy_unknown",
 ]  # fmt: skip
 
 MAX_WAYS = 16
@@ -107,15 +107,24 @@ def get_policy(name: str, ways: int) -> Policy:
 
 def known_policies(ways: int) -> tuple[str, ...]:
     """The policies that a cache with ``ways`` ways whose policy is unknown is proved against."""
-    return tuple(name for name in _CLASSIC if _defined(name, ways))
+    return tuple(name for name in _CLASSIC if is_defined(name, ways))
+
+
+def policy_unknown(whose: str, said: str | None = None) -> str:
+    """That the policy of a cache or a CPU is not known: the same words everywhere.
+
+    ``said`` is the name that its source has for it, where that is no policy but a family of them (``pseudo-LRU``).
+    """
+    return f"the replacement policy of {whose} is not known{f': its source only says {said}' if said else ''}"
 
 
 def all_policies(ways: int) -> tuple[str, ...]:
     """The canonical names of all named policies (:data:`NAMES`) that are defined at ``ways`` ways."""
-    return tuple(name for name in NAMES if _defined(name, ways))
+    return tuple(name for name in NAMES if is_defined(name, ways))
 
 
-def _defined(name: str, ways: int) -> bool:
+def is_defined(name: str, ways: int) -> bool:
+    """Whether ``name`` is a policy with that many ways: a CPU file may also have the name of a family of policies."""
     try:
         get_policy(name, ways)
     except InputError:

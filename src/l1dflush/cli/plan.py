@@ -98,9 +98,15 @@ def plan(
     given = (policy,) if policy else ()
     wanted = Wanted(given, (), (cpu,) if cpu else (), geometry, host, tuple(cpu_folder or ()))
     asked = questions(wanted, start, touches)
+    if emit not in (None, Form.C) and asked[0].isa != "x86":
+        what = f"{emit} is x86 code, and {asked[0].title} is no x86 CPU"
+        raise InputError(what, where="--emit", hint="--emit c writes portable C for it")
     if len(asked) > 1 or asked[0].certainty == "unknown":
+        from l1dflush.cache.policies import policy_unknown  # noqa: PLC0415
+
         names = ", ".join(one.policy.name for one in asked[:12])
-        raise InputError("the replacement policy is not known", hint=f"choose one with --policy: {names}")
+        whose = asked[0].title or "this cache"
+        raise InputError(policy_unknown(whose, asked[0].said), hint=f"choose one with --policy: {names}")
 
     from l1dflush.plan.find import Goal  # noqa: PLC0415
     from l1dflush.plan.planned import planned  # noqa: PLC0415
@@ -130,7 +136,10 @@ def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """What is proved of code: of ``function`` where there are several, at ``level`` of the C compiler."""
+    """What is proved of code: of ``function`` where there are several, at ``level`` of the C compiler.
+
+    ``loops`` says that these are the compiler's, and so what they touch.
+    """
 
     what: str
     suffix: str
@@ -139,6 +148,7 @@ class _Check:
     bind: Mapping[str, str]
     level: str = "2"
     function: str | None = None
+    loops: bool = False
 
 
 # Of a small cache the walk is too short to be recognised as one.
@@ -149,13 +159,21 @@ def _with_code(made: Planned, walk: Walk, asked: Asked, form: Form, limits: Limi
     """The result with code, after that was proved. Raises UndecidedError where that cannot be decided, InputError where
     a kernel cannot have it, and RuntimeError if it is refuted."""
     from l1dflush.plan import emit as emitted  # noqa: PLC0415
+    from l1dflush.plan import portable  # noqa: PLC0415
     from l1dflush.plan.planned import head_of  # noqa: PLC0415
 
     head, conditions = head_of(made.result), asked.conditions
     match form:
-        case Form.C:
+        case Form.C if asked.isa == "x86":
             code = emitted.c_function(walk, _NAME, head)
             checks = [_Check(f"C at -O{level}", ".c", code, conditions, _ARGUMENT, level) for level in _LEVELS]
+        case Form.C:
+            code = portable.portable_c(walk, _NAME, head, asked.isa)
+            source = portable.STAND_IN + code
+            checks = [
+                _Check(f"portable C at -O{level}", ".c", source, conditions, _ARGUMENT, level, loops=True)
+                for level in _LEVELS
+            ]
         case Form.ASM:
             code = emitted.assembly(walk, _NAME, head)
             checks = [_Check("assembly", ".s", code, conditions, _ARGUMENT)]
@@ -217,6 +235,9 @@ def _prove(check: _Check, asked: Asked, limits: Limits) -> None:
     if found.verdict is Verdict.UNDECIDED:
         cause = found.cause or found.rows[0].cause or "undecided"
         raise UndecidedError(cause, f"the plan could not be proved as {check.what}: {found.reason}")
+    if found.verdict is Verdict.REFUTED and check.loops:
+        what = f"as {check.what} the compiler here lets its loops touch more than the lines: {found.reason}"
+        raise UndecidedError("compiler", what, hint="GCC keeps what it counts with in registers")
     if found.verdict is not Verdict.PROVED:
         # A plan whose own code does not prove is a defect of this program, whatever the reason.
         raise RuntimeError(f"the plan is {found.verdict} as {check.what}: {found.reason}")

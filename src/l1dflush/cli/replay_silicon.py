@@ -97,7 +97,9 @@ def _policy(asked: Asked, ways: int) -> tuple[Policy, str]:
     cpus = (asked.cpu,) if asked.cpu is not None else ()
     found = questions(Wanted(named, (), cpus, None, not cpus, asked.cpu_folders), None, 0)
     if len(found) > 1 or found[0].certainty == "unknown":
-        raise InputError(f"the replacement policy of {found[0].title} is not known", hint=_IDENTIFY)
+        from l1dflush.cache.policies import policy_unknown  # noqa: PLC0415
+
+        raise InputError(policy_unknown(found[0].title, found[0].said), hint=_IDENTIFY)
     _check_ways(f"{found[0].title or found[0].policy.name}: sets", found[0].policy.ways, ways)
     return found[0].policy, found[0].certainty
 

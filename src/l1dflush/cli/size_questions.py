@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from l1dflush.cache.cpus import Cpu
+from l1dflush.cache.cpus import Cpu, Isa
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import NAMES, Policy, all_policies, get_policy, known_policies
+from l1dflush.cache.policies import NAMES, Policy, all_policies, get_policy, is_defined, known_policies
 from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.cli import proof_options
 from l1dflush.cli.policy_files import policy_named
@@ -41,15 +41,26 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Cache:
-    """A cache that was named, and its policy (None: unknown) as far as a catalogue says it."""
+    """A cache that was named, and its policy (None: unknown) as far as a catalogue says it.
+
+    ``said`` is the catalogue's name for it, which may be that of a family of policies.
+    """
 
     geometry: Geometry
     title: str = ""
     cpus: tuple[Cpu, ...] = ()
 
     @property
-    def policy(self) -> str | None:
+    def said(self) -> str | None:
         return self.cpus[0].policy if len({cpu.policy for cpu in self.cpus}) == 1 else None
+
+    @property
+    def policy(self) -> str | None:
+        return self.said if self.said is not None and is_defined(self.said, self.geometry.ways) else None
+
+    @property
+    def isa(self) -> Isa:
+        return self.cpus[0].isa if self.cpus else "x86"
 
     @property
     def certainty(self) -> str:
@@ -135,7 +146,15 @@ def _at(name: str, machine: MachinePolicy | None, ways: int) -> Policy:
 def _of_caches(wanted: Wanted) -> list[Asked]:
     policies = _policies(wanted)
     return [
-        Asked(policy, geometry=cache.geometry, cpus=cache.names, title=cache.title, certainty=certainty)
+        Asked(
+            policy,
+            geometry=cache.geometry,
+            cpus=cache.names,
+            title=cache.title,
+            certainty=certainty,
+            said=cache.said if cache.policy is None else None,
+            isa=cache.isa,
+        )
         for cache in _caches(wanted)
         for policy, certainty in _of_cache(cache, policies)
     ]

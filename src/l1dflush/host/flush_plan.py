@@ -8,7 +8,7 @@ from pathlib import Path
 
 from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import Policy, get_policy
+from l1dflush.cache.policies import Policy, get_policy, policy_unknown
 from l1dflush.errors import InputError, NoPlanError, UndecidedError
 from l1dflush.host.l1d import CACHES, CPUINFO
 from l1dflush.host.this_cpu import this_cpu
@@ -79,7 +79,7 @@ def flush_plan(request: Request, caches: Path = CACHES, cpuinfo: Path = CPUINFO)
         variant = Variant.SEED if cache.policy is None and given is None else Variant.PLANNED
     elif variant is not Variant.SEED and cache.policy is None and (given is None or variant is Variant.STEADY):
         hint = "policy= names one; variant='seed' reads 64 KiB whatever the policy is"
-        raise NoPlanError(f"the replacement policy of {cache.said} is not known, so there is no plan", hint=hint)
+        raise NoPlanError(f"{policy_unknown(cache.said.rstrip(','))}, so there is no plan", hint=hint)
     enough: int | None
     try:
         enough = _enough(cache, conditions)
@@ -181,7 +181,7 @@ def _enough(cache: Cache, conditions: Conditions) -> int | None:
 def _scope(variant: Variant, size: int, enough: int | None, cache: Cache, conditions: Conditions) -> str:
     read = f"{size >> 10} KiB are read."
     if cache.policy is None:
-        return f"{read} For {cache.said.rstrip(',')} nothing is proved: its replacement policy is not known."
+        return f"{read} Nothing is proved: {policy_unknown(cache.said.rstrip(','))}."
     start = f"from {conditions.start} ({conditions.start.meaning})"
     others = f", with at most {conditions.touches} accesses by others to a set meanwhile"
     if enough is None:

@@ -18,7 +18,7 @@ PAGE = 4096
 def machine_code(walk: Walk) -> bytes:
     """System V x86-64: the buffer's address in rdi, no other input; rax and rcx are overwritten."""
     code = Code()
-    warm_up = _warm_up(walk)
+    warm_up = warm_up_of(walk)
     code.upward_loop(warm_up.begin, warm_up.end, PAGE)
     code.lfence()
     for stretch in walk.stretches:
@@ -28,7 +28,7 @@ def machine_code(walk: Walk) -> bytes:
     return bytes(code)
 
 
-def _warm_up(walk: Walk) -> Stretch:
+def warm_up_of(walk: Walk) -> Stretch:
     """A load from every page first, so that no page walk brings lines in during the flush."""
     return Stretch(0, -(-walk.buffer_bytes // PAGE) * PAGE)
 
@@ -36,7 +36,7 @@ def _warm_up(walk: Walk) -> Stretch:
 def parts(walk: Walk, pointer: str, r: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The same in AT&T syntax, without the return: what comes next, and its instructions. ``r`` is what registers begin
     with."""
-    warm_up = (*_loop_text(_warm_up(walk), PAGE, 1, pointer, r), "lfence")
+    warm_up = (*_loop_text(warm_up_of(walk), PAGE, 1, pointer, r), "lfence")
     yield "a load from every page, so that no page walk comes in between later", warm_up
     for number, stretch in enumerate(walk.stretches, 2):
         loop = tuple(_loop_text(stretch, walk.step, number, pointer, r))

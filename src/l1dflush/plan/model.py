@@ -46,6 +46,8 @@ class PlanResult(Document):
         description="for a steady start that assumes that no line of the buffer is cached: accesses to every set of the"
         " full flush from another buffer that comes first; null if none is needed, enough or known, see the notes"
     )
+    isa: str = Field(description="instruction set of the CPU: x86, arm, power or riscv; x86 for a geometry alone")
+    instead: tuple[str, ...] = Field(description="what else there is where no number of accesses is enough")
     notes: tuple[str, ...] = Field(description="what whoever uses the plan has to see to, for a person")
     form: str | None = Field(description="the form of the code: c, asm, kernel or bytes; null if none was asked for")
     code: str | None = Field(description="the code, which was proved before it was written; null as above")

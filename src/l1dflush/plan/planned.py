@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from l1dflush import __version__
+from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import one_line
 from l1dflush.plan.find import Found, Goal, NeverError, find, savings
 from l1dflush.plan.first import First, first_flush
+from l1dflush.plan.instead import instead
 from l1dflush.plan.model import PlanResult, SavingInfo
 from l1dflush.plan.walk import Walk, walk_of
+from l1dflush.proof.chance import by_chance
 from l1dflush.proof.limits import Limits
 from l1dflush.verdict.model import ExitStatus, GeometryInfo, Verdict
 from l1dflush.verdict.sizes import Asked
@@ -72,6 +75,8 @@ def planned(asked: Asked, goal: Goal, limits: Limits, limits_of_savings: Limits 
         loads=0 if walk is None else walk.loads,
         buffer_bytes=0 if walk is None else walk.buffer_bytes,
         savings=saved,
+        isa=asked.isa,
+        instead=() if found is not None else _instead(asked, shape),
         first_needs=None if first is None else first.needs,
         notes=() if first is None else (first.note,),
         form=None,
@@ -80,6 +85,11 @@ def planned(asked: Asked, goal: Goal, limits: Limits, limits_of_savings: Limits 
         exit_status=ExitStatus.REFUTED if found is None else ExitStatus.FINE,
     )
     return Planned(result, walk, first)
+
+
+def _instead(asked: Asked, shape: Geometry) -> tuple[str, ...]:
+    cache = f"--cpu {asked.cpus[0]}" if asked.cpus else f"--geometry {shape.size},{shape.ways},{shape.line}"
+    return instead(asked.isa, cache, asked.policy.name, by_chance=by_chance(asked.policy, asked.policy.ways))
 
 
 def title_of(result: PlanResult) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
+from l1dflush.cache.policies import policy_unknown
 from l1dflush.host.measure.model import CostInfo, MeasureResult, Seen, SurvivorsInfo, SurvivorsPoint
 from l1dflush.report.layout import Column, header, paragraph, row, safe
 from l1dflush.report.measured_on import environment_lines, title_line
@@ -117,7 +118,7 @@ def _costs(result: MeasureResult, width: int) -> list[Text]:
     lines.append(Text())
     lines += _ratios(result, width)
     if result.planned is None:
-        hint = "no plan was timed: the policy is not known ('l1dflush identify'; --policy names one)"
+        hint = f"no plan was timed: {policy_unknown('this machine')} ('l1dflush identify'; --policy names one)"
         lines += paragraph(hint, width, indent="  ", style="dim")
     return lines
 

@@ -19,6 +19,8 @@ def plan_lines(result: PlanResult, width: int) -> list[Text]:
     if result.verdict is Verdict.REFUTED:
         lines = [Text(f"{name}, {result.cache}", "bold").append(": never", "bold red")]
         lines += paragraph("no number of accesses is certain to empty a set", width, indent="  ")
+        for one in result.instead:
+            lines += paragraph(one, width, first="  instead  ", indent=" " * 11)
     else:
         lines = [Text(f"{name}, {result.cache}", "bold").append(f": {len(result.word)} accesses a set", "bold green")]
         lines += paragraph(_cost(result), width, indent="  ")
@@ -29,7 +31,8 @@ def plan_lines(result: PlanResult, width: int) -> list[Text]:
     if result.savings:
         lines += [Text(), *_savings(result, width)]
     if result.verdict is Verdict.PROVED:
-        how = "--emit c, asm, kernel or bytes writes code, which is proved before"
+        forms = "c, asm, kernel or bytes writes code" if result.isa == "x86" else "c writes portable C"
+        how = f"--emit {forms}, which is proved before"
         lines += [Text(), *paragraph(how, width, style="dim")]
     return lines
 

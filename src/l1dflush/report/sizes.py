@@ -8,6 +8,7 @@ from dataclasses import replace
 from rich.cells import cell_len
 from rich.text import Text
 
+from l1dflush.cache.policies import policy_unknown
 from l1dflush.proof.conditions import Start
 from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import GAP, Column, fitted, header, paragraph, row, safe
@@ -172,6 +173,6 @@ def _remarks(result: SizeResult, width: int) -> Iterator[Text]:
     if any(cell.by_chance for cell in result.cells):
         facts.append(("*", f"an old line stays with a chance below {_chance(result, result.cells[0])}"))
     if any(cell.policy_certainty == "unknown" for cell in result.cells):
-        facts.append(("unknown", "the policy of this cache is not known; the known ones are listed"))
+        facts.append(("unknown", f"{policy_unknown('this cache')}; the known ones are listed"))
     for name, text in facts:
         yield from paragraph(text, width, first=f"  {name:<7} ", indent=" " * 10)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from l1dflush import __version__
 from l1dflush.cache.cpus import Catalogue, Cpu
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import Policy, get_policy
+from l1dflush.cache.policies import Policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.prover import resolved
@@ -203,18 +203,10 @@ def _rows(question: Question, caches: Sequence[_Cache]) -> list[Row]:
 
 
 def _outcome(question: Question, geometry: Geometry, policy: str | Policy | None) -> Outcome:
-    if isinstance(policy, str) and not _is_defined(policy, geometry.ways):
-        reason = f"the policy {policy} is not one that this version proves"
+    if isinstance(policy, str) and not is_defined(policy, geometry.ways):
+        reason = policy_unknown("this cache", policy)
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, "policy-not-supported", reason)
     return judge_cache(question, geometry, policy)
-
-
-def _is_defined(policy: str, ways: int) -> bool:
-    try:
-        get_policy(policy, ways)
-    except InputError:
-        return False
-    return True
 
 
 def _overall(rows: Iterable[Row]) -> tuple[Verdict, str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import Policy, known_policies
+from l1dflush.cache.policies import Policy, known_policies, policy_unknown
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.chance import by_chance
@@ -48,7 +48,7 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | N
     # Even where all of them agree that nothing is left, the policy may be one that never empties a set (LIP, random).
     return Outcome(
         Verdict.UNDECIDED, None, first.has, None, first.sets_without_walk,
-        "unknown-policy", "the replacement policy of this cache is not known", candidates=candidates,
+        "unknown-policy", policy_unknown("this cache"), candidates=candidates,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from l1dflush import __version__
+from l1dflush.cache.cpus import Isa
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
 from l1dflush.errors import UndecidedError
@@ -24,7 +25,11 @@ _LINE = 64
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One cell: a policy (at its ways), and whose cache that is, if that was said."""
+    """One cell: a policy (at its ways), and whose cache that is, if that was said.
+
+    ``said`` is what the catalogue calls the policy, where that is none that can be asked about; ``isa`` the instruction
+    set of the CPUs.
+    """
 
     policy: Policy
     conditions: Conditions = DEFAULT
@@ -32,6 +37,8 @@ class Asked:
     cpus: tuple[str, ...] = ()
     title: str = ""
     certainty: str = "given"
+    said: str | None = None
+    isa: Isa = "x86"
 
 
 def sizes(

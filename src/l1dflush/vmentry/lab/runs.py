@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from l1dflush import __version__
 from l1dflush.cache.cpus import Cpu
-from l1dflush.cache.policies import get_policy
+from l1dflush.cache.policies import get_policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError
 from l1dflush.plan.emit import assembly
@@ -130,10 +130,8 @@ class Lab:
 
     def _hardware(self, setting: Setting) -> Hardware:
         cpu = self._cpu(setting.cpu)
-        if cpu.policy is None:
-            raise InputError(
-                f"the replacement policy of {cpu.title} is not known", hint="a model needs one; choose another CPU"
-            )
+        if cpu.policy is None or not is_defined(cpu.policy, cpu.geometry.ways):
+            raise InputError(policy_unknown(cpu.title, cpu.policy), hint="a model needs one; choose another CPU")
         return Hardware(cpu.policy, cpu.geometry)
 
     def _cpu(self, name: str) -> Cpu:
