@@ -231,3 +231,12 @@ def test_the_c_compiler() -> None:
     # About the assembler's own temporary file: no path of ours is shown.
     with pytest.raises(InputError, match=r"^x\.c:1: no such instruction"):
         toolchain.compile_c(b'void f(void) { asm("bogus"); }', where="x.c")
+
+
+def test_a_remark_that_gnu_as_takes_for_an_instruction() -> None:
+    what = "no such instruction: .done. .a ';' of GNU as begins another instruction; .*NASM or MASM, give the object"
+    with pytest.raises(InputError, match=what):
+        load_assembly("x.s", "flush:\n\tmov al, [rdi]\n\tret ; done\n", LoadOptions())
+    # AT&T syntax is not NASM's.
+    with pytest.raises(InputError, match="no such instruction: .done.$"):
+        load_assembly("x.s", "flush:\n\tmovb (%rdi), %al\n\tret ; done\n", LoadOptions())

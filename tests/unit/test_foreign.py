@@ -35,6 +35,7 @@ MASM = {
     "proc": ".CODE\nFlushCache PROC\n    mov rax, QWORD PTR [rcx]\n    lfence\n    ret\nFlushCache ENDP\nEND\n",
     "segments": "_TEXT SEGMENT PARA 'CODE'\nPUBLIC f\nf PROC FRAME\n    xor eax, eax\n    ret\nf ENDP\n_TEXT ENDS\nEND\n",
     "model": "    .686p\n    .model flat, c\n    .code\nf proc uses ebx\n    mov eax, [esp + 8]\n    ret\nf endp\n    end f\n",
+    "macros": "INCLUDE ksamd64.inc\n    LEAF_ENTRY KeFlush, _TEXT$00\n    mov rax, [rcx]\n    LEAF_END KeFlush, _TEXT$00\n    end\n",
     "externs": "EXTERN area:QWORD\nINCLUDELIB kernel32\n.code\nf: mov rax, area\n   ret\nend\n",
 }
 RUST = {
@@ -48,6 +49,9 @@ CPP = {
     "std": '#include <cstdint>\nvoid f(const char *p) { auto n = reinterpret_cast<std::uintptr_t>(p); asm("" :: "r"(n)); }\n',
     "template": "template <int Bytes>\nvoid flush(volatile char *p) { for (int i = 0; i < Bytes; i += 64) (void)p[i]; }\n",
     "class": "class Flusher {\npublic:\n  void run() { }\nprivate:\n  char *pages;\n};\n",
+    "members": "Cache::Cache(char *area) : area_(area)\n{\n}\n\nvoid Cache::flush()\n{\n  (void)area_[0];\n}\n",
+    "pointers": "bool f(char *p)\n{\n  if (p == nullptr) return false;\n  delete p;\n  return true;\n}\n",
+    "braces": "void f(volatile char *p)\n{\n  for (unsigned i{0}; i < 65536; i += 64) (void)p[i];\n}\n",
     "lambda": 'extern "C" void f(volatile char *p)\n{\n  auto touch = [&](int i) { (void)p[i]; };\n  touch(0);\n}\n',
     "linkage": 'extern "C" void f(volatile char *p)\n{\n  constexpr int bytes = 65536;\n  (void)p[bytes - 1];\n}\n',
 }

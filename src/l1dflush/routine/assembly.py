@@ -33,6 +33,7 @@ _REGISTER = rf"(?:{_GENERAL}|[xyz]mm\d+|[re]ip)"
 _ATT = re.compile(rf"%{_REGISTER}\b", re.I)
 _INTEL = re.compile(rf"(?<![%\w.@$]){_REGISTER}(?![\w:@(])|\b[dqo]?word\s+ptr\b|\bbyte\s+ptr\b", re.I)
 _NUMBER = re.compile(r"[A-Za-z_.$][\w.$]*, [-+~\w()* ]+", re.ASCII)
+_REMARKS = "a ';' of GNU as begins another instruction; of assembly for NASM or MASM, give the object"
 _CODE_BITS = re.compile(r"^\s*\.code(16|32|64)(?:gcc)?\b", re.M)
 
 
@@ -93,6 +94,8 @@ def assembled(
         syntax = "Intel" if intel or ".intel_syntax" in text else "AT&T"
         return data, f"{syntax} syntax, {width} bit"
     assert first is not None
+    if first.hint is None and ";" in text and looks_intel(text):
+        raise InputError(first.what, where=first.where, hint=_REMARKS)
     raise first
 
 

@@ -48,6 +48,7 @@ SIGNATURES = (
             ),
             (2, rf"^~exte?rn(?:def)? {_NAME}~:~(?:proc|near|far|abs|[dqt]?word|byte|ptr)\b"),
             (2, r"^~(?:includelib\b|option (?:casemap|prologue|epilogue|dotname|language)|assume \w+:)"),
+            (2, r"^~(?:leaf|nested)_(?:entry|end) \w"),
             (1, rf"^~end(?: {_NAME})?~$"),
             (1, rf"^~public {_NAME}"),
             (1, rf"^~{_NAME} (?:d[bwdq]|equ) "),

@@ -89,6 +89,9 @@ SIGNATURES = (
             (2, r"=~new \w|\bdelete~\[~\]~\w|\breturn new \w"),
             (2, r"\boperator~(?:\(\)|\[\]|[-+*/=<>!&|]{1,3}|\bnew\b|\bdelete\b)~\("),
             (2, rf"^~#~include~<(?:{_CPP_HEADERS})>"),
+            (2, r"^(?:[\w*&]+ ){0,6}[A-Za-z_]\w*::\x7e?\w+~\([^;{}()]{0,200}\)[^;{}()]{0,40}\{"),
+            (2, r"\bfor~\((?:\w+ ){1,4}\w+\{"),
+            (1, r"\bdelete \w+~;"),
             (1, r"^~extern \"\""),
             # C23 has these too.
             (1, r"\bconstexpr\s+\w|\bnullptr\b|\b(?:const )?auto \w+~=[^=]"),
