@@ -238,5 +238,5 @@ def test_a_remark_that_gnu_as_takes_for_an_instruction() -> None:
     with pytest.raises(InputError, match=what):
         load_assembly("x.s", "flush:\n\tmov al, [rdi]\n\tret ; done\n", LoadOptions())
     # AT&T syntax is not NASM's.
-    with pytest.raises(InputError, match="no such instruction: .done.$"):
+    with pytest.raises(InputError, match=r"no such instruction: .done.$"):
         load_assembly("x.s", "flush:\n\tmovb (%rdi), %al\n\tret ; done\n", LoadOptions())
