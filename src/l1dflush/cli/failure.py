@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from l1dflush.cli import interrupts
 from l1dflush.cli.output import Outcome
 from l1dflush.errors import InputError, InternalError, L1dflushError, UndecidedError, one_line
 
@@ -15,7 +16,7 @@ VERBS = (
     "rules", "lab", "explain", "cpus", "policies", "schema", "vm", "gather", "status", "what-if",
 )  # fmt: skip
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
-INTERRUPTED = Outcome(130, message="interrupted")
+INTERRUPTED = Outcome(interrupts.STATUS, message=interrupts.MESSAGE)
 
 _ERROR = 1
 _UNDECIDED = 3

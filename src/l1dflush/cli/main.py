@@ -11,11 +11,10 @@ import contextlib
 import gc
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
-from l1dflush.cli import failure
+from l1dflush.cli import failure, interrupts
 from l1dflush.cli.output import Outcome, fitted, write
 from l1dflush.cli.words import refuse_empty
 
@@ -24,11 +23,8 @@ def run() -> int:
     """The entry point of the console script."""
     # A short process that imports much: looking for garbage at every 700th object costs a tenth of its time.
     gc.set_threshold(200_000)
-    outcome = answer(sys.argv[1:])
-    # From here on the answer stands: an interrupt must not make a whole verdict end with the status of none.
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = write(outcome)
+    status = write(answer(sys.argv[1:]))
+    interrupts.written()
     if status == failure.INTERRUPTED.status:
         # An interrupt that came while a module was being made makes Python kill itself with the signal at its
         # end, handled or not. Everything is written and cleaned up by now.
@@ -45,11 +41,15 @@ def answer(arguments: Sequence[str]) -> Outcome:
     """What a command has to say; whatever went wrong is said in it."""
     try:
         try:
-            return fitted(_outcome(arguments))
+            outcome = fitted(_outcome(arguments))
         except Exception as error:  # whatever it is, a person gets one line
-            return failure.outcome(error, arguments)
+            outcome = failure.INTERRUPTED if interrupts.seen() else failure.outcome(error, arguments)
+        # From here on the answer stands: an interrupt must not make a whole verdict end with the status of none.
+        interrupts.writing()
     except KeyboardInterrupt:
+        interrupts.writing()
         return failure.INTERRUPTED
+    return outcome
 
 
 def _outcome(arguments: Sequence[str]) -> Outcome:
@@ -61,7 +61,9 @@ def _outcome(arguments: Sequence[str]) -> Outcome:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         try:
-            with command().make_context("l1dflush", list(arguments)) as context:
+            whole = command()
+            interrupts.working()
+            with whole.make_context("l1dflush", list(arguments)) as context:
                 result = context.command.invoke(context)
         except exits() as stopped:
             return Outcome(stopped.exit_code, said.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -76,11 +77,7 @@ def _write(stream: TextIO | None, text: str | bytes) -> str | None:
     if stream is None:
         return "it is closed"
     try:
-        if isinstance(text, bytes):
-            stream.buffer.write(text)
-        else:
-            stream.write(_encodable(stream, text))
-        stream.flush()
+        _write_all(stream, text)
     except BrokenPipeError:
         _give_up(stream)
     except OSError as error:
@@ -89,6 +86,29 @@ def _write(stream: TextIO | None, text: str | bytes) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _write_all(stream: TextIO, text: str | bytes) -> None:
+    """Raises OSError and ValueError. Not through the stream's buffer if it has a file: a write that waits for a reader
+    and is interrupted by a signal loses there what did not fit, without an error (CPython 3.11)."""
+    stream.flush()
+    try:
+        file = stream.fileno()
+    except (OSError, ValueError):
+        if isinstance(text, bytes):
+            stream.buffer.write(text)
+        else:
+            stream.write(_encodable(stream, text))
+        stream.flush()
+        return
+    data = text if isinstance(text, bytes) else _encodable(stream, text).encode(stream.encoding, "replace")
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(file, rest) :]
+        except BlockingIOError:
+            # Whoever has the other end made it so.
+            select.select([], [file], [])
 
 
 def _stepped(outcome: Outcome, steps: Steps) -> Outcome:
