@@ -54,6 +54,29 @@ PROGRAMS = {
         "lea a(%rip),%rdi; mov $32,%ecx; 1: mov (%rdi),%rax; add $8,%rdi; dec %ecx; jne 1b;"
         "test %rax,%rax; je 2f; mov (%rdx),%al; jmp 2f; .data; a: .skip 128; .fill 128,1,1; .text; 2:"
     ),
+    "a sum": "mov $40,%ecx; xor %edx,%edx; 1: movslq (%rdi),%rax; add %rax,%rdx; add $64,%rdi; dec %ecx; jne 1b;"
+    "test %rdx,%rdx; je 2f; mov (%rdx),%al; 2:",
+    "a sum that is known at first and stored": (
+        "mov $40,%ecx; xor %edx,%edx; 1: mov %rdx,(%rsi); add (%rdi),%rdx; add $64,%rdi; dec %ecx; jne 1b;"
+        "mov (%rsi),%rax; test %rax,%rax; je 2f; mov (%rax),%al; 2:"
+    ),
+    "a sum that is an address": (
+        "mov $40,%ecx; mov %rsi,%rdx; 1: mov (%rdi),%rax; mov (%rdx),%bl; add %rax,%rdx; add $64,%rdi; dec %ecx; jne 1b"
+    ),
+    "a sum whose carry counts": (
+        "mov $9,%ecx; xor %edx,%edx; 1: lea 1(%rdx),%rbx; add (%rdi),%rdx; adc $0,%rsi; lea 64(%rdi),%rdi; dec %ecx;"
+        "jne 1b; test %rsi,%rsi; je 2f; mov (%rbx),%al; 2:"
+    ),
+    "a sum that ends the loop": (
+        "mov $9,%ecx; xor %edx,%edx; 1: add (%rdi),%rdx; add $64,%rdi; dec %ecx; test %rdx,%rdx; jne 1b"
+    ),
+    "a product of what is always the same": (
+        "mov $9,%ecx; 1: mov (%rdi),%rax; mov %rsi,%rdx; imul %rsi,%rdx; add $64,%rdi; dec %ecx; jne 1b;"
+        "test %rdx,%rdx; je 2f; mov (%rdx),%al; 2:"
+    ),
+    "a loaded value that another takes the place of": (
+        "mov $9,%ecx; 1: mov (%rdi),%rsi; mov %rdi,%rsi; add $64,%rdi; dec %ecx; jne 1b; mov 8(%rsi),%al"
+    ),
     "many": "mov $2000,%ecx; 1: mov (%rdi),%al; dec %ecx; jne 1b",
 }
 
@@ -100,6 +123,8 @@ BODY = (
     "add $8,%rsi", "sub $16,%rdi", "add %rcx,%rdx", "adc $0,%rdx", "mov %rdi,%r8", "mov (%rsi),%r9", "mov %r9,%r10",
     "add (%rsi),%rdx", "incq -8(%rsp)", "mov %rdx,-16(%rsp)", "mov -16(%rsp),%r11", "lea 8(%rax),%rbx", "cmp %rdi,%rsi",
     "xor %r9,%r9", "bt $3,%edx", "mov 8(%rsi,%rcx,8),%r9d", "shl %cl,%edx", "and $-64,%rdi", "setc %bl",
+    "add %rax,%rdx", "add %r9,%r8", "xor %rax,%r10", "mov %r10,%rbx", "imul %rax,%rdx", "xchg %rax,%r9", "sub %r8,%r8",
+    "mov %rdx,%rsi", "mov %al,%bl", "or (%rdi),%r11", "test %rax,%rdx",
 )  # fmt: skip
 
 

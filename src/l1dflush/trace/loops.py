@@ -7,7 +7,8 @@ instruction, the emulator may run the rest of its iterations alone if all of thi
 * it is plain data flow ending in a branch on known flags: no call, no fork, nothing that is stepped over;
 * what is known and unknown among the registers it reads before it writes them is the same at its beginning
   and at its end, so that it is the same in every iteration; so are the flags, which are known;
-* it computes no new unknown value but by plain loads into registers that it then does not read.
+* the unknown values that it loads, and what it computes from them (a sum of them, say), reach neither an address, nor
+  memory, nor a flag that is read: :func:`spread` follows them through the registers.
 
 Then only two things can differ between iterations: whether the memory it loads is defined, and which memory
 that is. Both are checked afterwards for every single access; where one differs, :class:`IrregularLoopError`
@@ -67,8 +68,11 @@ class Loops:
         self._head = -1
         self._body: list[Instruction] = []
         self._slots: list[_Slot] = []
-        # Plain loads of unknown values: the register, the value, and the instruction's number in the body.
-        self._unknown_loads: list[tuple[str, Unknown, int]] = []
+        # The unknown values that the first iteration loads, and the numbers of the instructions that load one or make
+        # a new one otherwise.
+        self._loaded: list[Unknown] = []
+        self._loading: set[int] = set()
+        self._making: set[int] = set()
         self._at_head: dict[str, Unknown | None] = {}
         self._flags_at_head: dict[str, FlagValue | None] = {}
         self._regular = False
@@ -82,7 +86,8 @@ class Loops:
         if not self._body:
             self._head = insn.address
             self._at_head = dict(self._state.registers)
-            self._slots, self._unknown_loads, self._regular = [], [], insn.address not in self._irregular
+            self._slots, self._loaded, self._regular = [], [], insn.address not in self._irregular
+            self._loading, self._making = set(), set()
             self._flags_at_head = dict(self._state.flags)
         self._body.append(insn)
         self._fresh_before = self._state.fresh_made
@@ -112,32 +117,26 @@ class Loops:
     def after(self, insn: Instruction, pc: int) -> None:
         """Called when it has run and the next address is known."""
         if self._regular and self._state.fresh_made != self._fresh_before:
-            # New unknown values are fine only as the result of a plain load, see above.
-            register = insn.operands[0] if insn.operands else None
-            source = insn.operands[1] if len(insn.operands) == 2 else None
-            self._regular = (
-                insn.effect.form in (Form.MOVE, Form.PLAIN)
-                and isinstance(register, Register)
-                and isinstance(source, Memory)
-                and register.size >= 4
-            )
+            # New unknown values are fine only where they come of what is loaded, see above.
+            self._making.add(len(self._body) - 1)
         self._regular = self._regular and all(self._harmless(insn, access) for access in self._accesses)
         if pc not in (insn.next, self._head):
             self._body = []
 
     def _harmless(self, insn: Instruction, access: Access) -> bool:
         """Whether an access did only what the next iterations may repeat: stored something known, loaded
-        something known, or loaded an unknown value into a register as it is."""
+        something known, or loaded an unknown value into a register, or took it in there."""
         if access.role in _STORES:
             return self._state.memory.defined(access.address, access.size)
         if self._defined[access.operand]:
             return True
         register = insn.operands[0] if insn.operands else None
-        if insn.effect.role(0) is not Role.WRITE or not isinstance(register, Register) or register.size < 4:
+        if insn.effect.role(0) not in _STORES or not isinstance(register, Register) or register.size < 4:
             return False
         value = self._state.registers[register.full]
         if value is not None:
-            self._unknown_loads.append((register.full, value, len(self._body) - 1))
+            self._loaded.append(value)
+        self._loading.add(len(self._body) - 1)
         return True
 
     def run_ahead(self, pc: int) -> int:
@@ -145,7 +144,10 @@ class Loops:
         body, self._body = self._body, []
         if not body or pc != self._head or not self._regular or body[-1].effect.form is not Form.BRANCH:
             return pc
-        if any(insn.effect.form is Form.BRANCH for insn in body[:-1]) or not self._same_as_at_head(body):
+        if any(insn.effect.form is Form.BRANCH for insn in body[:-1]):
+            return pc
+        reached = spread(body, self._loading)
+        if reached is None or not self._making <= reached.by or not self._same_as_at_head(body, reached.at_head):
             return pc
         until = body[-1].next
         stopped_at, reports = self._state.machine.run(pc, until, self._budget)
@@ -154,14 +156,16 @@ class Loops:
         self._take_over(reports)
         iterations = len(reports) // len(self._slots) if self._slots else 0
         self._budget.spend(iterations * len(body), pc)
-        for register, value, _ in self._unknown_loads:
-            key = ("last of loop", pc, register, value.uid, len(self._state.events))
-            self._state.set_unknown(register, self._state.fresh(key, [value]))
+        for register in sorted(reached.at_end):
+            value = self._state.registers[register]
+            key = ("last of loop", pc, register, value.uid if value is not None else "", len(self._state.events))
+            self._state.set_unknown(register, self._state.fresh(key, [value, *self._loaded]))
         return until
 
-    def _same_as_at_head(self, body: list[Instruction]) -> bool:
+    def _same_as_at_head(self, body: list[Instruction], other: set[str]) -> bool:
+        """Whether the next iteration begins as this one did, but for registers that nothing depends on."""
         registers = self._state.registers
-        for name in read_before_written(body):
+        for name in read_before_written(body) - other:
             now, then = registers[name], self._at_head[name]
             if (now.uid if now else None) != (then.uid if then else None):
                 return False
@@ -172,8 +176,7 @@ class Loops:
                 return False
             if flags is None and self._flags_at_head[part] is not None and reads_flag_first(body, part):
                 return False
-        # A loaded unknown value that the rest of the body reads is not covered by the check at the head.
-        return all(register not in read_before_written(body[at + 1 :]) for register, _, at in self._unknown_loads)
+        return True
 
     def _take_over(self, reports: list[tuple[int, int, int]]) -> None:
         """Checks every access against the body's and appends its event."""
@@ -228,24 +231,77 @@ class Loops:
                 raise IrregularLoopError(self._head)
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Where loaded values get to: the registers that hold something of them at the head of a later iteration and at its
+    end, and the numbers of the instructions ``by`` which they got there."""
+
+    at_head: set[str]
+    at_end: set[str]
+    by: set[int]
+
+
+def spread(body: list[Instruction], loading: set[int]) -> Spread | None:
+    """How what the instructions number ``loading`` load gets on from register to register, over any number of
+    iterations; ``None`` if it may get into an address, into memory or into a flag that is read."""
+    at_head: set[str] = set()
+    while True:
+        now, flags, by = set(at_head), set[str](), set[int]()
+        for number, insn in enumerate(body):
+            reads, writes, whole, addresses, stores = _registers(insn)
+            if now & addresses or flags & insn.effect.flags_read:
+                return None
+            if number in loading or now & reads:
+                if stores:
+                    return None
+                by.add(number)
+                now |= writes
+                flags |= insn.effect.flags_written
+            else:
+                now -= whole
+                # Shifts may leave them as they are.
+                if insn.effect.form not in (Form.SHIFT, Form.ROTATE):
+                    flags -= insn.effect.flags_written
+        if flags:
+            return None
+        if now <= at_head:
+            return Spread(at_head, now, by)
+        at_head |= now
+
+
+def _registers(insn: Instruction) -> tuple[set[str], set[str], set[str], set[str], bool]:
+    """The registers whose values an instruction uses, those it writes, of these the ones of which nothing stays, those
+    in addresses; and whether it stores to memory."""
+    reads, writes, addresses = set(insn.effect.reads), set(insn.effect.writes), set[str]()
+    kept: set[str] = set()
+    stores = False
+    if insn.effect.form in (Form.XOR, Form.SUB) and len(set(insn.operands)) == 1:
+        # Of the register's old value nothing is left, however wide: one of less than 32 bits is not told apart.
+        (register,) = set(insn.operands)
+        if isinstance(register, Register) and register.size >= 4:
+            return reads, {register.full}, {register.full}, addresses, False
+    for index, operand in enumerate(insn.operands):
+        role = insn.effect.role(index)
+        if isinstance(operand, Memory):
+            addresses |= {name for name in (operand.base, operand.index) if name is not None}
+            stores = stores or role in _STORES
+        elif isinstance(operand, Register):
+            # A write of less than 32 bits keeps the rest of the register.
+            if role is not Role.WRITE or operand.size < 4:
+                reads.add(operand.full)
+                kept.add(operand.full)
+            if role in _STORES:
+                writes.add(operand.full)
+    return reads, writes, writes - kept, addresses, stores
+
+
 def read_before_written(body: list[Instruction]) -> set[str]:
     """General registers whose value at the beginning of ``body`` matters to it."""
     written: set[str] = set()
     live: set[str] = set()
     for insn in body:
-        reads = set(insn.effect.reads)
-        writes = set(insn.effect.writes)
-        for index, operand in enumerate(insn.operands):
-            role = insn.effect.role(index)
-            if isinstance(operand, Memory):
-                reads |= {name for name in (operand.base, operand.index) if name is not None}
-            elif isinstance(operand, Register):
-                # A write of less than 32 bits keeps the rest of the register.
-                if role is not Role.WRITE or operand.size < 4:
-                    reads.add(operand.full)
-                if role in _STORES:
-                    writes.add(operand.full)
-        live |= reads - written
+        reads, writes, _, addresses, _ = _registers(insn)
+        live |= (reads | addresses) - written
         written |= writes
     return live
 
