@@ -8,7 +8,7 @@ import pytest
 
 from l1dflush.errors import InputError
 from l1dflush.routine.c_source import load_c, looks_like_c
-from l1dflush.routine.model import NoteKind, OriginKind, Parameter, Routine
+from l1dflush.routine.model import LeftOutKind, NoteKind, OriginKind, Parameter, Routine
 from l1dflush.routine.options import LoadOptions
 
 needs_compiler = pytest.mark.skipif(
@@ -117,7 +117,7 @@ def test_the_first_error_of_the_compiler_is_at_its_line() -> None:
 @needs_compiler
 def test_called_functions_come_along_if_they_compile() -> None:
     text = (
-        "static int helper(int x) { return MISSING + x; }\n"
+        "static int helper(int x) { return MISSING(x) + x.y; }\n"
         "static inline void one(const char *p) { (void)*(const volatile char *)p; }\n"
         "static struct unknown_thing broken;\n"
         "void flush(const char *p) { int i; for (i = 0; i < 4096; i += 64) one(p + i); helper(2); }\n"
@@ -126,6 +126,9 @@ def test_called_functions_come_along_if_they_compile() -> None:
     routine = load(text, function="flush")[0]
     assert not routine.image.symbols["helper"].defined
     assert "one" not in routine.image.symbols
+    assert [(one.kind, one.name, one.where) for one in routine.left_out] == [
+        (LeftOutKind.FUNCTION, "helper", "some/flush.c:1")
+    ]
 
 
 @needs_compiler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +42,10 @@ Function = Annotated[
 Define = Annotated[
     list[str] | None,
     typer.Option("--define", "-D", metavar="NAME[=VALUE]", help="Define a name that the C code uses. Repeatable."),
+]
+Undefine = Annotated[
+    list[str] | None,
+    typer.Option("--undefine", "-U", metavar="NAME", help="Say that a name is defined nowhere. Repeatable."),
 ]
 Optimize = Annotated[Level, typer.Option("--optimize", help="Optimisation level that C is compiled at.")]
 Bind = Annotated[
@@ -103,6 +107,19 @@ def pairs(option: str, texts: Sequence[str] | None, default: str | None = None) 
     return out
 
 
+def undefined(names: Sequence[str] | None, defines: Mapping[str, str]) -> frozenset[str]:
+    """The names of ``--undefine``. Raises InputError for what is no name, or is defined as well."""
+    found = frozenset(name.strip() for name in names or ())
+    for name in sorted(found):
+        if not name.isidentifier() or not name.isascii():
+            raise InputError(f"'{name}' is not a name", where="--undefine", hint="NAME as in C")
+        if name in defines:
+            raise InputError(
+                f"'{name}' is defined as well", where="--undefine", hint="drop one of --define, --undefine"
+            )
+    return found
+
+
 def seconds(value: float | None) -> float:
     """The time limit. Raises InputError unless it is a positive number."""
     limit = 10.0 if value is None else value
@@ -150,6 +167,7 @@ def input_options(
     *,
     function: Function = None,
     define: Define = None,
+    undefine: Undefine = None,
     optimize: Optimize = Level.USUAL,
     bind: Bind = None,
     buffer_size: BufferSize = None,
@@ -163,6 +181,7 @@ def input_options(
     """The options that concern the routine, checked. Raises InputError."""
     # Checked before the import, which takes long, so that a slip is answered at once.
     defines, bindings = pairs("--define", define, "1"), pairs("--bind", bind)
+    undefines = undefined(undefine, defines)
     limit, buffer_bytes = seconds(max_seconds), size("--buffer-size", buffer_size)
     keys = {name: switch("--static-key", name, value) for name, value in pairs("--static-key", static_key).items()}
     begin, ends = part(start, until, extent)
@@ -172,6 +191,7 @@ def input_options(
     return VerifyOptions(
         function=function,
         defines=defines,
+        undefines=undefines,
         optimize=optimize.value,
         bind=bindings,
         buffer_size=buffer_bytes,

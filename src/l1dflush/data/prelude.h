@@ -89,6 +89,9 @@
 #define __l1dflush_asm(l, q) l
 #endif
 
+/* See IS_ENABLED. */
+#define __l1dflush_comma_1 0,
+
 /* On demand */
 
 #define __ASM_SEL(a, b) __l1dflush_asm(#a, #b)
@@ -189,7 +192,7 @@ struct static_key_false { struct static_key key; };
 #define BITS_PER_LONG (__SIZEOF_LONG__ * 8)
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE (1UL << 12)
+#define PAGE_SIZE 4096UL
 #define PAGE_MASK (~((1UL << 12) - 1))
 #define PAGE_ALIGN(x) (((x) + 4095UL) & ~4095UL)
 #define SMP_CACHE_BYTES 64
@@ -214,8 +217,159 @@ struct static_key_false { struct static_key key; };
 #define MiB 1048576UL
 #define HZ 1000
 
+/* errno of x86-64 Linux; from 512 on the kernel's own. */
+#define EPERM 1
+#define ENOENT 2
+#define ESRCH 3
+#define EINTR 4
+#define EIO 5
+#define ENXIO 6
+#define E2BIG 7
+#define ENOEXEC 8
+#define EBADF 9
+#define ECHILD 10
+#define EAGAIN 11
 #define ENOMEM 12
+#define EACCES 13
+#define EFAULT 14
+#define ENOTBLK 15
+#define EBUSY 16
+#define EEXIST 17
+#define EXDEV 18
+#define ENODEV 19
+#define ENOTDIR 20
+#define EISDIR 21
 #define EINVAL 22
+#define ENFILE 23
+#define EMFILE 24
+#define ENOTTY 25
+#define ETXTBSY 26
+#define EFBIG 27
+#define ENOSPC 28
+#define ESPIPE 29
+#define EROFS 30
+#define EMLINK 31
+#define EPIPE 32
+#define EDOM 33
+#define ERANGE 34
+#define EDEADLOCK 35
+#define ENAMETOOLONG 36
+#define ENOLCK 37
+#define ENOSYS 38
+#define ENOTEMPTY 39
+#define ELOOP 40
+#define ENOMSG 42
+#define EIDRM 43
+#define ECHRNG 44
+#define EL2NSYNC 45
+#define EL3HLT 46
+#define EL3RST 47
+#define ELNRNG 48
+#define EUNATCH 49
+#define ENOCSI 50
+#define EL2HLT 51
+#define EBADE 52
+#define EBADR 53
+#define EXFULL 54
+#define ENOANO 55
+#define EBADRQC 56
+#define EBADSLT 57
+#define EBFONT 59
+#define ENOSTR 60
+#define ENODATA 61
+#define ETIME 62
+#define ENOSR 63
+#define ENONET 64
+#define ENOPKG 65
+#define EREMOTE 66
+#define ENOLINK 67
+#define EADV 68
+#define ESRMNT 69
+#define ECOMM 70
+#define EPROTO 71
+#define EMULTIHOP 72
+#define EDOTDOT 73
+#define EBADMSG 74
+#define EOVERFLOW 75
+#define ENOTUNIQ 76
+#define EBADFD 77
+#define EREMCHG 78
+#define ELIBACC 79
+#define ELIBBAD 80
+#define ELIBSCN 81
+#define ELIBMAX 82
+#define ELIBEXEC 83
+#define EILSEQ 84
+#define ERESTART 85
+#define ESTRPIPE 86
+#define EUSERS 87
+#define ENOTSOCK 88
+#define EDESTADDRREQ 89
+#define EMSGSIZE 90
+#define EPROTOTYPE 91
+#define ENOPROTOOPT 92
+#define EPROTONOSUPPORT 93
+#define ESOCKTNOSUPPORT 94
+#define ENOTSUP 95
+#define EPFNOSUPPORT 96
+#define EAFNOSUPPORT 97
+#define EADDRINUSE 98
+#define EADDRNOTAVAIL 99
+#define ENETDOWN 100
+#define ENETUNREACH 101
+#define ENETRESET 102
+#define ECONNABORTED 103
+#define ECONNRESET 104
+#define ENOBUFS 105
+#define EISCONN 106
+#define ENOTCONN 107
+#define ESHUTDOWN 108
+#define ETOOMANYREFS 109
+#define ETIMEDOUT 110
+#define ECONNREFUSED 111
+#define EHOSTDOWN 112
+#define EHOSTUNREACH 113
+#define EALREADY 114
+#define EINPROGRESS 115
+#define ESTALE 116
+#define EUCLEAN 117
+#define ENOTNAM 118
+#define ENAVAIL 119
+#define EISNAM 120
+#define EREMOTEIO 121
+#define EDQUOT 122
+#define ENOMEDIUM 123
+#define EMEDIUMTYPE 124
+#define ECANCELED 125
+#define ENOKEY 126
+#define EKEYEXPIRED 127
+#define EKEYREVOKED 128
+#define EKEYREJECTED 129
+#define EOWNERDEAD 130
+#define ENOTRECOVERABLE 131
+#define ERFKILL 132
+#define EWOULDBLOCK EAGAIN
+#define EDEADLOCK EDEADLK
+#define ERESTARTSYS 512
+#define ERESTARTNOINTR 513
+#define ERESTARTNOHAND 514
+#define ENOIOCTLCMD 515
+#define ERESTART_RESTARTBLOCK 516
+#define EPROBE_DEFER 517
+#define EOPENSTALE 518
+#define ENOPARAM 519
+#define EBADHANDLE 521
+#define ENOTSYNC 522
+#define EBADCOOKIE 523
+#define ENOTSUPP 524
+#define ETOOSMALL 525
+#define ESERVERFAULT 526
+#define EBADTYPE 527
+#define EJUKEBOX 528
+#define EIOCBQUEUED 529
+#define ERECALLCONFLICT 530
+#define ENOGRACE 531
+
 #define GFP_KERNEL 0xcc0U
 #define __GFP_ZERO 0x100U
 
@@ -253,14 +407,26 @@ struct static_key_false { struct static_key key; };
 #define WARN_ON_ONCE(c) (!!(c))
 #define BUG_ON(c) do { if (c) __builtin_trap(); } while (0)
 #define static_assert _Static_assert
-#define assert(c) ((void)0)
+/* Its expression counts, unless NDEBUG is defined: then it is not even looked at. */
+#define __l1dflush_text(x) __l1dflush_text_(x)
+#define __l1dflush_text_(x) #x
+#define assert(c) (__builtin_strcmp(__l1dflush_text(NDEBUG), "NDEBUG") ? (void)0 : (c) ? (void)0 : __builtin_trap())
 #define __kernel_section
 #define EXPORT_SYMBOL(x) struct __export_##x
 #define EXPORT_SYMBOL_GPL(x) struct __export_##x
 #define STACK_FRAME_NON_STANDARD(x) struct __frame_##x
-#define IS_ENABLED(x) 0
-#define IS_BUILTIN(x) 0
-#define IS_MODULE(x) 0
+/* 1 if x is defined as 1, else 0: pasted behind __l1dflush_comma_, only 1 makes a name that is something. */
+#define __l1dflush_second(a, b, ...) b
+#define __l1dflush_is__(pasted) __l1dflush_second(pasted 1, 0)
+#define __l1dflush_is_(x) __l1dflush_is__(__l1dflush_comma_##x)
+#define __l1dflush_is(x) __l1dflush_is_(x)
+#define IS_BUILTIN(x) __l1dflush_is(x)
+#define IS_MODULE(x) __l1dflush_is(x##_MODULE)
+#define IS_ENABLED(x) (__l1dflush_is(x) || __l1dflush_is(x##_MODULE))
+#define IS_REACHABLE(x) (__l1dflush_is(x) || (__l1dflush_is(x##_MODULE) && __l1dflush_is(MODULE)))
+#define CONFIG_X86 1
+#define CONFIG_X86_64 1
+#define CONFIG_64BIT 1
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
 
 #define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))

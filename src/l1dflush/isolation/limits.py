@@ -9,9 +9,9 @@ from pathlib import Path
 
 from l1dflush.proof.limits import DEFAULT_MEMORY
 
-# What following and proving may take together, as a multiple of the time limit for each: C is judged twice, and a
-# file may have several candidates.
-_PHASES = 6
+# What following and proving may take together, as a multiple of the time limit for each: C is judged twice, and
+# once more per name that decides, and a file may have several candidates.
+_PHASES = 8
 # What compilers may take besides. One has 30 s; they are asked several times, but are quick.
 _COMPILERS_SECONDS = 120.0
 # A process that is told that its time is up has this long to die of it.

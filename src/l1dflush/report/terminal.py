@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
+from l1dflush.report.left_out import left_out_lines
 from l1dflush.report.paths import path_lines
 from l1dflush.report.picture import counterexample_lines
 from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
@@ -52,6 +53,7 @@ def verify_lines(result: VerifyResult, width: int) -> list[Text]:
         + path_lines(result.paths, result.buffer, width)
         + outside_lines(result.outside, width),
         left_lines(result, width),
+        left_out_lines(result.left_out, width),
         finding_lines(result.findings, width),
         *_counterexamples(decide, width),
         scope_lines(result, width),

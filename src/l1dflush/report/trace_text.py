@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph
+from l1dflush.report.left_out import left_out_lines
 from l1dflush.report.runs import run_lines
 from l1dflush.report.terminal import buffer_lines, routine_lines
 from l1dflush.verdict.model import TracePath, TraceResult
@@ -13,6 +14,9 @@ from l1dflush.verdict.model import TracePath, TraceResult
 def trace_lines(result: TraceResult, width: int) -> list[Text]:
     """The whole report."""
     lines = routine_lines(result.routine, width) + buffer_lines(result.buffer, width)
+    told = left_out_lines(result.left_out, width)
+    if told:
+        lines += [Text(), *told]
     for number, path in enumerate(result.paths, 1):
         lines += [Text(), *_path_lines(path, result, number, width)]
     return lines

@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.routine.asm_conditions import left_out_of_assembly
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.foreign import foreign_text
-from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.kernel_prelude import configuration
+from l1dflush.routine.model import LeftOut, Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, assemble, preprocess
@@ -45,9 +47,11 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
     """
     data, detail = assembled(source, text, options)
     origin = Origin(OriginKind.ASSEMBLY, source, detail)
-    return routines_from_image(
+    found = routines_from_image(
         load_image(data, where=source), origin=origin, function=options.function, source_available=True
     )
+    left_out = _left_out(text, options, source)
+    return [replace(routine, left_out=left_out) for routine in found]
 
 
 def assembly_object(source: str, text: str, options: LoadOptions, bits: Bits | None, *, with_c: bool) -> Compiled:
@@ -58,7 +62,21 @@ def assembly_object(source: str, text: str, options: LoadOptions, bits: Bits | N
         numbers = {name: value for name, value in options.defines.items() if _NUMBER.fullmatch(f"{name}, {value}")}
         options = replace(options, defines=numbers)
     data, detail = assembled(source, text, options, bits)
-    return Compiled(data, source, Origin(OriginKind.ASSEMBLY, source, detail), source_available=True)
+    left_out = _left_out(text, options, source)
+    origin = Origin(OriginKind.ASSEMBLY, source, detail)
+    return Compiled(data, source, origin, source_available=True, left_out=left_out)
+
+
+def _left_out(text: str, options: LoadOptions, source: str) -> tuple[LeftOut, ...]:
+    return left_out_of_assembly(text, options, source, _prelude(text, options))
+
+
+def _prelude(text: str, options: LoadOptions) -> str | None:
+    """What C's preprocessor gets before the text; ``None`` if it does not get it at all."""
+    if _PREPROCESSOR.search(text) is None:
+        return None
+    narrow = {"CONFIG_X86_64", "CONFIG_64BIT"} if ".code32" in text else frozenset[str]()
+    return configuration(options.given | narrow)
 
 
 def assembled(
@@ -76,8 +94,14 @@ def assembled(
     if foreign is not None:
         raise foreign.error(source)
     name = "<stdin>" if source == "-" else source
-    if _PREPROCESSOR.search(text):
-        plain = preprocess(_encode(_line_marker(name, "#line") + text), where=source, defines=options.defines)
+    prelude = _prelude(text, options)
+    if prelude is not None:
+        plain = preprocess(
+            _encode(prelude + _line_marker(name, "#line") + text),
+            where=source,
+            defines=options.defines,
+            undefines=options.undefines,
+        )
         text = plain.decode("utf-8", "replace")
     else:
         text = _settings(options) + _line_marker(name) + text

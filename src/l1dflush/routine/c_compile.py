@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from l1dflush.errors import InputError
 from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
 from l1dflush.routine.buffer_content import buffer_notes
+from l1dflush.routine.c_conditions import decided
 from l1dflush.routine.c_text import Item
-from l1dflush.routine.c_unit import CIndex, CUnit, build_unit, unresolved_error
-from l1dflush.routine.model import Origin, Parameter, Routine, SourceNote
+from l1dflush.routine.c_unit import CIndex, CUnit, UndefinedNamesError, build_unit, unresolved_error
+from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, Parameter, Routine, SourceNote
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, compile_c
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
-_MAX_ATTEMPTS = 6
+_MAX_ATTEMPTS = 8
 
 # As a kernel is compiled: no position independence, no red zone, nothing read twice or left out because the
 # language allows it. Fragments of other people's code also need what GCC 14 made errors of: calls without a
@@ -64,56 +65,151 @@ _INCOMPLETE = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledUnit:
+    """The unit that compiles and the object that it becomes. ``declared_only`` are the called functions that had to be
+    left out of it, ``unknown`` the names whose values are anything; ``failed`` says why, for each such function."""
+
+    unit: CUnit
+    elf: bytes
+    declared_only: frozenset[str]
+    unknown: frozenset[str]
+    failed: Mapping[str, InputError]
+
+
 def compile_function(index: CIndex, function: Item, options: LoadOptions, origin: Origin, context: str) -> Routine:
     """The routine that ``function`` of the text in ``index`` becomes, with its parameters and notes.
 
     ``context`` is the blanked text in which the treatment of the buffer is looked for. Raises
     :class:`InputError`, see :func:`l1dflush.routine.c_source.load_c`.
     """
-    unit, declared_only, elf = compiled_unit(index, function, options)
-    found = routines_from_image(
-        load_image(elf, where=index.source), origin=origin, function=function.name, source_available=True
-    )
-    notes = notes_of_unit(index, unit, options, declared_only)
+    compiled = compiled_unit(index, function, options)
+    unit = compiled.unit
+    branches = decided(index, unit, options, context)
+    try:
+        image = load_image(compiled.elf, where=index.source)
+        found = routines_from_image(image, origin=origin, function=function.name, source_available=True)
+    except InputError as error:
+        raise with_branches(error, function.name, branches) from None
+    notes = notes_of_unit(index, unit, options, compiled.declared_only, compiled.unknown)
     functions = frozenset(item.name for item in (function, *unit.called))
     notes += buffer_notes(context, unit.words, functions, places(index))
-    return replace(found[0], parameters=parameters_of(index, function), notes=tuple(notes))
+    left_out = (*not_compiled(index, compiled.failed), *branches, *supposed(unit))
+    return replace(found[0], parameters=parameters_of(index, function), notes=tuple(notes), left_out=left_out)
 
 
-def notes_of_unit(index: CIndex, unit: CUnit, options: LoadOptions, declared_only: frozenset[str]) -> list[SourceNote]:
-    """What the asm statements in ``unit`` give reason to note; ``declared_only`` as for :func:`build_unit`."""
+def with_branches(error: InputError, function: str, branches: Sequence[LeftOut]) -> InputError:
+    """``error``, or that ``function`` is not compiled at all because of a condition that nobody decided."""
+    if not branches:
+        return error
+    first = branches[0]
+    names = dict.fromkeys(name for one in branches for name in one.names)
+    more = f" ({', '.join(names)} are not given)" if len(names) > 1 else ""
+    what = f"`{first.name}` leaves the function '{function}' out: {first.names[0]} is not given{more}"
+    return InputError(what, where=first.where, hint=f"--define {first.names[0]} brings it in")
+
+
+def not_compiled(index: CIndex, failed: Mapping[str, InputError]) -> Iterator[LeftOut]:
+    """The functions that have no code because they did not compile."""
+    for name, error in failed.items():
+        items = index.by_name.get(name, ())
+        where = f"{index.source}:{index.text.line(index.text.code.find(name, items[0].start))}" if items else ""
+        yield LeftOut(LeftOutKind.FUNCTION, name, missing_names(error), error.what, where)
+
+
+def supposed(unit: CUnit) -> Iterator[LeftOut]:
+    """The names that were supposed to be something."""
+    return (LeftOut(LeftOutKind.SUPPOSED, name, (name,), reason) for name, reason in sorted(unit.supposed.items()))
+
+
+def notes_of_unit(
+    index: CIndex,
+    unit: CUnit,
+    options: LoadOptions,
+    declared_only: frozenset[str],
+    unknown: frozenset[str] = frozenset(),
+) -> list[SourceNote]:
+    """What the asm statements in ``unit`` give reason to note; ``declared_only`` and ``unknown`` as for
+    :func:`build_unit`."""
     marked = _marked(index, unit)
     notes = list(notes_from_text(marked, places(index)))
-    return notes + _notes_from_code(index, unit.wanted, options, declared_only, marked)
+    if not marked:
+        return notes
+    marks: Mapping[int, str] = insertions(marked)
+    again = unit_of(index, unit.wanted, options, declared_only, unknown, marks)
+    try:
+        elf = run_compiler(again.text, index.source, options)
+    except InputError:
+        # A template that does not bear marks (its last line continues, it changes sections): nothing is said
+        # about its registers.
+        return notes
+    return notes + list(notes_from_code(marked, elf))
 
 
-def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> tuple[CUnit, frozenset[str], bytes]:
-    """The unit that compiles, the called functions that had to be left out of it, and the object.
+def unit_of(
+    index: CIndex,
+    wanted: Sequence[Item],
+    options: LoadOptions,
+    declared_only: frozenset[str],
+    unknown: frozenset[str],
+    marks: Mapping[int, str] | None = None,
+) -> CUnit:
+    """:func:`build_unit` with what the user gave."""
+    return build_unit(
+        index,
+        wanted,
+        defines=options.defines,
+        undefines=options.undefines,
+        declared_only=declared_only,
+        unknown=unknown,
+        insertions=marks,
+    )
 
-    The functions that are called come along with their bodies as far as they compile; one that needs names
-    from elsewhere is only declared, and its call is then a call to the outside.
+
+def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> CompiledUnit:
+    """``function`` with what it needs, as far as it compiles.
+
+    The functions that are called come along with their bodies. In one that has neither loop nor asm statement, a name
+    that nothing defines becomes a value that may be anything: an error's number, as a rule. One that needs more from
+    elsewhere is only declared, and its call is then a call to the outside. Raises InputError for ``function`` itself.
     """
     declared_only: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    failed: dict[str, InputError] = {}
     line = f"{index.source}:{index.text.line(index.text.code.find(function.name, function.start))}"
     for attempt in range(_MAX_ATTEMPTS):
-        unit = build_unit(index, [function], defines=options.defines, declared_only=declared_only)
-        called = {item.name for item in unit.called}
+        unit = unit_of(index, [function], options, declared_only, unknown)
+        called = {item.name: item for item in unit.called}
         last = not called or attempt == _MAX_ATTEMPTS - 1
         if unit.unresolved:
-            blamed = {
-                item.name for item in unit.called if index.facts(item).used.keys() & set(unit.unresolved)
-            } or called
+            error: InputError = unresolved_error(function.name, unit.unresolved, line)
+            missing = set(unit.unresolved)
+            blamed = {item.name for item in unit.called if index.facts(item).used.keys() & missing} or set(called)
             if last:
-                raise unresolved_error(function.name, unit.unresolved, line)
+                raise error
         else:
             try:
-                return unit, declared_only, run_compiler(unit.text, index.source, options)
-            except InputError as error:
-                if last or isinstance(error, TooMuchError):
-                    raise translated(error, function.name) from None
-                blamed = _blamed(index, unit, error)
-        # The last attempt but one leaves out all of them.
-        declared_only |= called if attempt >= _MAX_ATTEMPTS - 2 else blamed
+                return CompiledUnit(
+                    unit, run_compiler(unit.text, index.source, options), declared_only, unknown, failed
+                )
+            except InputError as complaint:
+                if last or isinstance(complaint, TooMuchError):
+                    raise translated(complaint, function.name) from None
+                error = translated(complaint, function.name)
+                missing = set(missing_names(error))
+                blamed = _blamed(index, unit, complaint)
+        # The last attempts but one leave out more and more.
+        if attempt >= _MAX_ATTEMPTS - 2:
+            blamed = set(called)
+        plain = {name for name in blamed if not (index.facts(called[name]).loops or index.facts(called[name]).asm)}
+        values = {name for name in missing if " " not in name} - index.facts(function).used.keys() - unknown
+        if attempt < _MAX_ATTEMPTS - 3 and values and blamed <= plain:
+            unknown |= values
+            continue
+        declared_only |= blamed
+        for name in blamed:
+            own = [one for one in unit.unresolved if one in index.facts(called[name]).used]
+            failed[name] = unresolved_error(name, own, line) if own else translated(error, name)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -133,6 +229,7 @@ def run_compiler(text: str, where: str, options: LoadOptions) -> bytes:
         where=where,
         optimize=options.optimize,
         defines=options.defines,
+        undefines=options.undefines,
         extra_flags=flags,
     )
 
@@ -158,6 +255,11 @@ def translated(error: InputError, function: str) -> InputError:
     return error
 
 
+def missing_names(error: InputError) -> tuple[str, ...]:
+    """The names that an error is about because nothing defines them."""
+    return error.names if isinstance(error, UndefinedNamesError) else ()
+
+
 def _marked(index: CIndex, unit: CUnit) -> list[Marked]:
     """The asm statements of the function and of those compiled into it."""
     statements = [statement for item in (*unit.wanted, *unit.called) for statement in index.facts(item).asm]
@@ -168,22 +270,6 @@ def _marked(index: CIndex, unit: CUnit) -> list[Marked]:
 def places(index: CIndex) -> Callable[[int], str]:
     """What gives file:line for an offset of the text."""
     return lambda offset: f"{index.source}:{index.text.line(offset)}"
-
-
-def _notes_from_code(
-    index: CIndex, wanted: Sequence[Item], options: LoadOptions, declared_only: frozenset[str], marked: list[Marked]
-) -> list[SourceNote]:
-    if not marked:
-        return []
-    marks: Mapping[int, str] = insertions(marked)
-    unit = build_unit(index, wanted, defines=options.defines, declared_only=declared_only, insertions=marks)
-    try:
-        elf = run_compiler(unit.text, index.source, options)
-    except InputError:
-        # A template that does not bear marks (its last line continues, it changes sections): nothing is said
-        # about its registers.
-        return []
-    return list(notes_from_code(marked, elf))
 
 
 def parameters_of(index: CIndex, function: Item) -> tuple[Parameter, ...]:

@@ -7,15 +7,16 @@ code is what the rest works on. What only the source shows goes along as notes.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_compile import compile_function
+from l1dflush.routine.c_compile import compile_function, not_compiled
 from l1dflush.routine.c_text import Item, blank_opaque, cut
 from l1dflush.routine.c_unit import CIndex
-from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.model import LeftOut, LeftOutKind, NoteKind, Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.toolchain import TooMuchError
@@ -25,6 +26,8 @@ _MAX_TRIED = 16
 _PATIENCE = 20.0  # seconds
 _MAX_RANKED = 2000
 _CALL_DEPTH = 4
+# A loop of plain C reads only with one of these: a compiler drops what nobody uses.
+_READS = re.compile(r"\bvolatile\b|\bREAD_ONCE\b|\bACCESS_ONCE\b|\breadb\b|\basm\b")
 _LOOKED_AT = 1 << 20
 
 
@@ -108,27 +111,63 @@ def compile_candidates(
     happens to the buffer.
 
     Raises the first :class:`InputError` of the likeliest candidates if none of them compiles: that a less
-    likely one does would only hide what is missing.
+    likely one does would only hide what is missing. Each routine has a list of the candidates that are none.
     """
     routines: list[Routine] = []
     reached = -1
-    failures: list[tuple[int, InputError]] = []
+    failures: list[tuple[Candidate, InputError]] = []
     started = time.monotonic()
-    for candidate in _worth_trying(candidates):
+    tried = _worth_trying(candidates)
+    for candidate in tried:
         try:
             routines.append(compile_function(index, candidate.function, options, origin, context))
             reached = max(reached, candidate.rank)
         except InputError as error:
-            failures.append((candidate.rank, error))
+            failures.append((candidate, error))
             if isinstance(error, TooMuchError) or time.monotonic() - started > _PATIENCE:
                 raise
-    best = max((rank for rank, _ in failures), default=-1)
+    best = max((candidate.rank for candidate, _ in failures), default=-1)
     if best > reached:
-        raise next(error for rank, error in failures if rank == best)
-    return routines
+        raise next(error for candidate, error in failures if candidate.rank == best)
+    missing = [
+        *not_compiled(index, {candidate.function.name: error for candidate, error in failures}),
+        *_not_tried(index, [candidate for candidate in candidates if candidate not in tried]),
+    ]
+    doubts = () if options.function is not None else tuple(_doubts(index, failures, routines))
+    return [
+        replace(routine, left_out=(*routine.left_out, *missing), notes=(*routine.notes, *doubts))
+        for routine in routines
+    ]
 
 
-def _worth_trying(candidates: list[Candidate]) -> Iterator[Candidate]:
+def _doubts(
+    index: CIndex, failures: Sequence[tuple[Candidate, InputError]], routines: Sequence[Routine]
+) -> Iterator[SourceNote]:
+    """What looks like a walk by itself, is called like a flush as much as those that compile, and does not compile."""
+    known = {routine.name for routine in routines}
+    for candidate, error in failures:
+        function, facts = candidate.function, index.facts(candidate.function)
+        reads = _READS.search(index.text.code, function.body, function.end) is not None
+        walks = bool(facts.asm) or (facts.loops and reads)
+        as_much = max((_likeness(name) for name in known), default=0) <= _likeness(function.name)
+        if walks and as_much and not facts.calls & known:
+            text = f"{function.name} may be the flush as well, and does not compile: {error.what}"
+            yield SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or "")
+
+
+def _likeness(name: str) -> int:
+    """How much a name is that of a flush of the L1D."""
+    return 2 if "l1d" in name.lower() or "l1tf" in name.lower() else 1 if speaks_of_flush(name) else 0
+
+
+def _not_tried(index: CIndex, candidates: Sequence[Candidate]) -> Iterator[LeftOut]:
+    for candidate in candidates:
+        name, line = candidate.function.name, index.text.line(candidate.function.start)
+        reason = f"not looked at: {_MAX_TRIED} others are as likely a flush (--function {name} takes it)"
+        yield LeftOut(LeftOutKind.FUNCTION, name, (), reason, f"{index.source}:{line}")
+
+
+def _worth_trying(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The likeliest candidates, in the order of the text."""
     likeliest = sorted(candidates, key=lambda candidate: -candidate.rank)[:_MAX_TRIED]
-    yield from (candidate for candidate in candidates if candidate in likeliest)
+    return [candidate for candidate in candidates if candidate in likeliest]

@@ -212,6 +212,9 @@ def _macros(code: str, directives: list[tuple[int, int]]) -> tuple[tuple[Macro, 
             macros.append(Macro(match.group(1), frozenset(words), match.group(2) is not None, start, end))
         elif name in ("if", "elif"):
             conditions.update(WORD.findall(piece, piece.find(name) + len(name)))
+        elif name in ("ifdef", "ifndef", "elifdef", "elifndef"):
+            # Of these the prelude has those of every kernel for this processor; others are not asked for by use.
+            conditions.update(w for w in WORD.findall(piece, piece.find(name) + len(name)) if w.startswith("CONFIG_"))
     return tuple(macros), frozenset(conditions - {"defined"})
 
 
@@ -373,6 +376,14 @@ def complete_items(piece: str) -> str:
     for start, end in _unpaired(piece, directives):
         wanted[start:end] = b"\0" * (end - start)
     return "".join(c if keep or c == "\n" else " " for c, keep in zip(piece, wanted, strict=True))
+
+
+def unpaired_conditions(piece: str) -> list[tuple[int, str]]:
+    """The conditionals whose partner is not in ``piece``, which :func:`complete_items` drops: where each begins, and
+    what it is on one line."""
+    code = blank_opaque(piece)
+    spans = sorted(_unpaired(piece, _Cutter(code).run()[1]))
+    return [(start, " ".join(code[start:end].split())) for start, end in spans]
 
 
 def _unpaired(text: str, directives: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ enough (a function that is called, a pointer that is read through); the others a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
@@ -93,19 +93,34 @@ _LONGEST_DECLARATION = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class CUnit:
-    """What the compiler gets. ``wanted`` are the items it is made for, ``called`` the other functions that are in
-    it with their bodies, ``unresolved`` the names that nothing here defines (sorted), ``pointers`` those that are
-    taken for pointer variables of another file."""
+    """What the compiler gets. ``prelude`` is what of it does not come from the text.
+
+    ``wanted`` are the items it is made for, ``called`` the other functions that are in it with their bodies,
+    ``unresolved`` the names that nothing here defines (sorted), ``pointers`` those that are taken for pointer
+    variables of another file. ``kept`` are the places of the text that are compiled, ``supposed`` the names that were
+    declared for it, each with its declaration or value.
+    """
 
     text: str
+    prelude: str
     wanted: tuple[Item, ...]
     called: tuple[Item, ...]
     unresolved: tuple[str, ...]
     words: frozenset[str]
     pointers: frozenset[str]
+    kept: tuple[tuple[int, int], ...]
+    supposed: Mapping[str, str]
 
 
-def unresolved_error(function: str, names: Iterable[str], where: str) -> InputError:
+class UndefinedNamesError(InputError):
+    """A function uses ``names`` that nothing defines."""
+
+    def __init__(self, what: str, names: Sequence[str], *, where: str, hint: str) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.names = tuple(names)
+
+
+def unresolved_error(function: str, names: Iterable[str], where: str) -> UndefinedNamesError:
     """The error that lists every name which ``function`` uses and nothing defines."""
     listed = list(names)
     shown = ", ".join(listed[:_MAX_LISTED]) + (", ..." if len(listed) > _MAX_LISTED else "")
@@ -118,7 +133,8 @@ def unresolved_error(function: str, names: Iterable[str], where: str) -> InputEr
             if len(tags) < len(listed)
             else (f"put the declaration of {tags[0]} into the file")
         )
-    return InputError(f"function '{function}' uses {count} not defined here: {shown}", where=where, hint=hint)
+    what = f"function '{function}' uses {count} not defined here: {shown}"
+    return UndefinedNamesError(what, listed, where=where, hint=hint)
 
 
 def build_unit(
@@ -126,13 +142,16 @@ def build_unit(
     wanted: Sequence[Item],
     *,
     defines: Mapping[str, str],
+    undefines: Collection[str] = (),
     declared_only: frozenset[str] = frozenset(),
+    unknown: frozenset[str] = frozenset(),
     insertions: Mapping[int, str] | None = None,
 ) -> CUnit:
     """The unit for the functions and variables ``wanted``.
 
-    The functions they call come with their bodies, but for those in ``declared_only``. ``insertions`` puts
-    text at offsets of the source (on the same line): the marks around asm statements.
+    The functions they call come with their bodies, but for those in ``declared_only``. The ``unknown`` names become
+    variables of another file, so that their values are anything. ``insertions`` puts text at offsets of the source (on
+    the same line): the marks around asm statements.
     """
     closure = _Closure(index, wanted, defines, declared_only)
     closure.run()
@@ -142,16 +161,27 @@ def build_unit(
     for value in defines.values():
         words.update(WORD.findall(value))
     own = frozenset(index.macros) | closure.defined | closure.local | closure.defines
-    picked, provided = known.pick(words, own)
-    externs, unresolved, pointers = _settle(closure, own | provided | known.always_names)
+    picked, provided = known.pick(words, own | frozenset(undefines))
+    guesses = _settle(closure, (own | provided | known.always_names) - frozenset(undefines), unknown)
     body = _masked_text(index, closure, insertions or {})
     name = index.source.replace("\\", "\\\\").replace('"', '\\"')
     name = "".join(c if c.isprintable() else "?" for c in name)
-    whole = f'#line 1 "l1dflush-prelude"\n{known.always}{picked}{externs}#line 1 "{name}"\n{body}\n'
+    head = f'#line 1 "l1dflush-prelude"\n{known.always}{picked}'
+    whole = f'{head}{guesses.declarations}#line 1 "{name}"\n{body}\n'
     called = tuple(item for item in closure.items if item.kind is ItemKind.FUNCTION and item not in wanted)
     kept = tuple(item for item in called if item.start not in closure.declared_only)
-    missing = tuple(sorted(set(unresolved)))
-    return CUnit(whole, tuple(wanted), kept, missing, frozenset(closure.words), pointers)
+    ends = ((i.start, i.body if i.start in closure.declared_only else i.end) for i in closure.items)
+    return CUnit(
+        whole,
+        head,
+        tuple(wanted),
+        kept,
+        tuple(sorted(set(guesses.unresolved))),
+        frozenset(closure.words),
+        frozenset(guesses.pointers),
+        tuple(ends),
+        {**guesses.supposed, **known.values(provided & closure.words, own)},
+    )
 
 
 def _define_name(name: str) -> str:
@@ -218,38 +248,53 @@ class _Closure:
         self.defined = frozenset(defined)
 
 
-def _settle(closure: _Closure, known: frozenset[str]) -> tuple[str, list[str], frozenset[str]]:
-    """Declarations for the names that can be guessed, the list of those that cannot, and which of the former are
-    guessed to be pointers."""
-    externs: list[str] = []
-    unresolved: list[str] = []
-    pointers: set[str] = set()
+@dataclass(slots=True)
+class _Guesses:
+    """Declarations for the names that can be guessed, those that cannot, and which of the former are guessed to be
+    pointers; ``supposed`` are the guessed variables."""
+
+    declarations: str = ""
+    unresolved: list[str] = field(default_factory=list)
+    pointers: set[str] = field(default_factory=set)
+    supposed: dict[str, str] = field(default_factory=dict)
+
+    def variable(self, name: str, declaration: str) -> None:
+        self.declarations += f"extern {declaration};\n"
+        self.supposed[name] = f"taken for `{declaration}` of another file"
+
+
+def _settle(closure: _Closure, known: frozenset[str], unknown: frozenset[str]) -> _Guesses:
+    """See :class:`_Guesses`."""
+    found = _Guesses()
     for item in closure.wanted:
         facts = closure.index.facts(item)
         for kind, name in facts.parameters:
             tag = _TAG.search(kind)
             if tag and name in facts.members_of and " ".join(tag.group().split()) not in closure.defined:
-                unresolved.append(" ".join(tag.group().split()))
+                found.unresolved.append(" ".join(tag.group().split()))
     for name, ways in sorted(closure.used.items()):
         # A tag that nobody defines is fine as long as it is only pointed to.
         if name in known or " " in name or _NAMES_ONLY.match(name) or _is_keyword(name):
             continue
-        if CALLED in ways and (not _CONSTANT_LIKE.match(name) or name.startswith("_")):
-            externs.append(f"extern long {name}();")
+        if name in unknown and not ways & {CALLED, TYPE, MEMBER}:
+            found.declarations += f"extern const long {name};\n"
+            found.supposed[name] = "its value is taken to be anything"
+        elif CALLED in ways and (not _CONSTANT_LIKE.match(name) or name.startswith("_")):
+            found.declarations += f"extern long {name}();\n"
         elif TYPE in ways:
-            unresolved.append(name)
+            found.unresolved.append(name)
         elif ways == {UNSURE}:
             continue  # if it is expanded or compiled after all, the compiler says so
         elif _CONSTANT_LIKE.match(name) or MEMBER in ways:
-            unresolved.append(name)
+            found.unresolved.append(name)
         elif POINTER in ways:
-            pointers.add(name)
-            externs.append(f"extern unsigned char *{name};")
+            found.pointers.add(name)
+            found.variable(name, f"unsigned char *{name}")
         elif ways == {ADDRESS}:
-            externs.append(f"extern unsigned long {name};")
+            found.variable(name, f"unsigned long {name}")
         else:
-            unresolved.append(name)
-    return "".join(line + "\n" for line in externs), unresolved, frozenset(pointers)
+            found.unresolved.append(name)
+    return found
 
 
 def _is_keyword(name: str) -> bool:

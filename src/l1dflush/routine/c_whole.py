@@ -14,15 +14,19 @@ from l1dflush.errors import InputError
 from l1dflush.routine.buffer_content import buffer_notes
 from l1dflush.routine.c_compile import (
     compiled_unit,
+    not_compiled,
     notes_of_unit,
     parameters_of,
     places,
     run_compiler,
+    supposed,
     translated,
+    unit_of,
 )
+from l1dflush.routine.c_conditions import decided
 from l1dflush.routine.c_source import find_candidates
 from l1dflush.routine.c_text import Item, ItemKind, blank_opaque, cut
-from l1dflush.routine.c_unit import CIndex, CUnit, build_unit, unresolved_error
+from l1dflush.routine.c_unit import CIndex, CUnit, unresolved_error
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.model import Origin, OriginKind, Parameter, SourceNote
 from l1dflush.routine.options import LoadOptions
@@ -53,7 +57,7 @@ def object_of(index: CIndex, functions: Sequence[Item], options: LoadOptions, or
     text that shows what happens to the buffer. Raises :class:`InputError` as :func:`c_object`."""
     whole = _Whole(index, functions, options)
     unit, elf = whole.compile()
-    facts = _Facts(index, options, whole.declared_only, context)
+    facts = _Facts(index, options, whole.declared_only, whole.unknown, context)
     own = frozenset(
         name
         for item in index.text.items
@@ -70,6 +74,7 @@ def object_of(index: CIndex, functions: Sequence[Item], options: LoadOptions, or
         facts=facts,
         failure=whole.failure,
         source_available=True,
+        left_out=(*not_compiled(index, whole.failed), *decided(index, unit, options, context), *supposed(unit)),
     )
 
 
@@ -95,10 +100,12 @@ class _Whole:
         # What has a loop and such a name may be the flush, or set up what it needs.
         self.likely = {c.function.start for c in found if must and c.named and c.rank}
         self.failure: InputError | None = None
+        self.failed: dict[str, InputError] = {}
         # A static function that is no candidate comes along with who calls it.
         kept = (f for f in by_name.values() if f.name in self.candidates or not _STATIC.search(_head(index, f)))
         self.wanted = sorted((*kept, *self._variables()), key=lambda item: item.start)
         self.declared_only: frozenset[str] = frozenset()
+        self.unknown: frozenset[str] = frozenset()
 
     def _variables(self) -> list[Item]:
         found = []
@@ -123,7 +130,7 @@ class _Whole:
             if unit.unresolved:
                 blamed = [(item, self._missing(item)) for item in self.wanted]
                 failed = [(item, why) for item, why in blamed if why is not None]
-                first = unresolved_error(self._name(unit.wanted[0]), unit.unresolved, self.index.source)
+                first: InputError = unresolved_error(self._name(unit.wanted[0]), unit.unresolved, self.index.source)
             else:
                 try:
                     return unit, run_compiler(unit.text, self.index.source, self.options)
@@ -142,7 +149,7 @@ class _Whole:
         raise first
 
     def _unit(self, wanted: Sequence[Item]) -> CUnit:
-        return build_unit(self.index, wanted, defines=self.options.defines, declared_only=self.declared_only)
+        return unit_of(self.index, wanted, self.options, self.declared_only, self.unknown)
 
     def _name(self, item: Item) -> str:
         return item.name or next(iter(sorted(self.index.facts(item).declared)), "")
@@ -163,12 +170,15 @@ class _Whole:
     def _leave_out(self, item: Item, error: InputError) -> None:
         if item.start in self.must:
             # Perhaps it is what it calls that does not compile; if not, this says what is wrong.
-            declared_only = compiled_unit(self.index, item, self.options)[1]
-            if declared_only <= self.declared_only:
+            alone = compiled_unit(self.index, item, self.options)
+            if alone.declared_only <= self.declared_only and alone.unknown <= self.unknown:
                 raise translated(error, item.name)
-            self.declared_only |= declared_only
-            self.wanted = [one for one in self.wanted if one.name not in declared_only or one.start in self.must]
+            self.declared_only |= alone.declared_only
+            self.unknown |= alone.unknown
+            self.failed.update(alone.failed)
+            self.wanted = [one for one in self.wanted if one.name not in alone.declared_only or one.start in self.must]
             return
+        self.failed.setdefault(self._name(item), translated(error, self._name(item)))
         if item.start in self.likely:
             self.failure = self.failure or translated(error, item.name)
         self.wanted = [one for one in self.wanted if one.start != item.start]
@@ -179,10 +189,18 @@ class _Whole:
 class _Facts:
     """See :class:`l1dflush.routine.compiled.SourceFacts`."""
 
-    def __init__(self, index: CIndex, options: LoadOptions, declared_only: frozenset[str], context: str) -> None:
+    def __init__(
+        self,
+        index: CIndex,
+        options: LoadOptions,
+        declared_only: frozenset[str],
+        unknown: frozenset[str],
+        context: str,
+    ) -> None:
         self._index = index
         self._options = options
         self._declared_only = declared_only
+        self._unknown = unknown
         self._context = context
         self._notes: dict[str, tuple[SourceNote, ...]] = {}
         self._units: dict[str, CUnit] = {}
@@ -197,9 +215,7 @@ class _Facts:
         if item is None:
             return None
         if function not in self._units:
-            self._units[function] = build_unit(
-                self._index, [item], defines=self._options.defines, declared_only=self._declared_only
-            )
+            self._units[function] = unit_of(self._index, [item], self._options, self._declared_only, self._unknown)
         return self._units[function]
 
     def parameters(self, function: str) -> tuple[Parameter, ...]:
@@ -209,7 +225,11 @@ class _Facts:
     def notes(self, function: str) -> tuple[SourceNote, ...]:
         if function not in self._notes:
             unit = self._unit(function)
-            found = [] if unit is None else notes_of_unit(self._index, unit, self._options, self._declared_only)
+            found = (
+                []
+                if unit is None
+                else notes_of_unit(self._index, unit, self._options, self._declared_only, self._unknown)
+            )
             self._notes[function] = tuple(found)
         return self._notes[function]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from l1dflush.errors import InputError
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.detect import Format, as_text, detect
 from l1dflush.routine.elf_reader import read_elf
-from l1dflush.routine.model import NoteKind, Origin, OriginKind, Routine, SourceNote
+from l1dflush.routine.model import LeftOut, LeftOutKind, NoteKind, Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.object_file import (
     ObjectData,
     ObjectImage,
@@ -37,6 +37,7 @@ def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> 
     _check_pointers(objects, image)
     where = " + ".join(name for _, name in inputs)
     mentioned: dict[int, frozenset[str]] = {}
+    left_out = tuple(_left_out(objects, image))
     routines = []
     for name, address in _candidates(objects, image, options.function, where).items():
         home, original = image.homes.get(name, (_file_of(image, name), name))
@@ -51,9 +52,18 @@ def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> 
                 parameters=part.facts.parameters(original) if part.facts is not None else (),
                 notes=(*_notes(objects, original, mentioned[home]), *_doubts(objects, options.function)),
                 source_available=any(one.source_available for one in objects),
+                left_out=left_out,
             )
         )
     return routines
+
+
+def _left_out(objects: Sequence[Compiled], image: ObjectImage) -> Iterator[LeftOut]:
+    """What all of them left out, but for what another one has."""
+    for one in (left for part in objects for left in part.left_out):
+        symbol = image.symbols.get(one.name)
+        if one.kind is LeftOutKind.BRANCH or symbol is None or not symbol.defined:
+            yield one
 
 
 def _compiled(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> list[list[Compiled]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from l1dflush.errors import InputError
-from l1dflush.routine.model import Origin, Parameter, SourceNote
+from l1dflush.routine.model import LeftOut, Origin, Parameter, SourceNote
 
 
 class SourceFacts(Protocol):
@@ -38,7 +38,7 @@ class Compiled:
     ``where`` names it in messages. ``functions`` are those that may be a flush, ``None``: any. ``own`` are names
     that the source calls static, whatever the object says. ``pointers`` are variables that the source does not
     declare and that were taken for pointers. ``facts`` is there if there is C to look at; ``failure`` says why a
-    function that is less likely the flush did not compile.
+    function that is less likely the flush did not compile, ``left_out`` what of the source is not in the object.
     """
 
     data: bytes
@@ -50,3 +50,4 @@ class Compiled:
     facts: SourceFacts | None = None
     failure: InputError | None = None
     source_available: bool = False
+    left_out: tuple[LeftOut, ...] = ()

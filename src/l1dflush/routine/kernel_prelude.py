@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 
 from l1dflush.routine.c_parse import facts_of
-from l1dflush.routine.c_text import WORD, cut
+from l1dflush.routine.c_text import WORD, cut, word_set
 
 _MARK = "/* On demand */"
 _FILE = "prelude.h"
@@ -25,6 +25,11 @@ class Prelude:
     always_names: frozenset[str]
     entries: dict[str, tuple[int, str, frozenset[str]]]
 
+    @property
+    def words(self) -> frozenset[str]:
+        """All words in it."""
+        return frozenset(self.entries).union(*(inner for _, _, inner in self.entries.values()))
+
     def pick(self, words: Iterable[str], defined: frozenset[str]) -> tuple[str, frozenset[str]]:
         """The C text that defines those of ``words`` which are here and not in ``defined``, and whatever that
         needs in turn; and the names that it defines."""
@@ -40,6 +45,30 @@ class Prelude:
             pieces[place] = text
             todo += inner
         return "\n".join(pieces[place] for place in sorted(pieces)) + "\n", frozenset(seen)
+
+    def values(self, names: Iterable[str], given: frozenset[str]) -> dict[str, str]:
+        """Those of ``names`` whose values other systems, other options or other programs have otherwise, each with what
+        it is here; ``given`` are names that are defined."""
+        found = {}
+        for name in sorted(_SYSTEM & frozenset(names) & self.entries.keys()):
+            found[name] = f"{self.entries[name][1].partition(name)[2].strip()} here"
+        if "assert" in names and "NDEBUG" not in given:
+            found["NDEBUG"] = "it is not defined, so assert() keeps its expression"
+        return found
+
+
+def configuration(given: frozenset[str]) -> str:
+    """What assembly needs of it: how a configuration is asked for, and what that of every kernel for x86-64 has,
+    without the names that are ``given``."""
+    known = prelude()
+    tests = ("IS_ENABLED", "IS_BUILTIN", "IS_MODULE", "IS_REACHABLE")
+    always = [line for line in known.always.splitlines(keepends=True) if "__l1dflush_comma" in line]
+    picked, _ = known.pick((*tests, "CONFIG_X86", "CONFIG_X86_64", "CONFIG_64BIT"), given)
+    return "".join(always) + picked
+
+
+# What is the same wherever the text may come from is not told.
+_SYSTEM = word_set("PAGE_SHIFT PAGE_SIZE PAGE_MASK SMP_CACHE_BYTES L1_CACHE_SHIFT L1_CACHE_BYTES CACHE_LINE_SIZE HZ")
 
 
 @cache

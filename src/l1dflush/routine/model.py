@@ -190,6 +190,33 @@ class SourceNote:
     where: str = ""
 
 
+class LeftOutKind(StrEnum):
+    """What of the input is not in the machine code, or is there only as it was supposed to be."""
+
+    FUNCTION = "function"  # it has no code here; where it is called, the call leads outside
+    PART = "part"  # of the input that was not looked at: a damaged hunk, a file that does not compile
+    BRANCH = "branch"  # of an #if or the like, which names that nobody gave decide
+    DEFAULT = "default"  # the text itself says what a name is unless it was given
+    SUPPOSED = "supposed"  # a name that nothing here defines, with what it was taken for
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that was left out of the machine code, or supposed.
+
+    ``name`` is the function, the condition as it is written, or the supposed name; ``names`` are those that are lacking
+    or that decide; ``reason`` completes "NAME: ..."; ``where`` is file:line. ``values`` are what else the deciding name
+    could be, each a value of ``--define`` that may bring the other branch in.
+    """
+
+    kind: LeftOutKind
+    name: str
+    names: tuple[str, ...] = ()
+    reason: str = ""
+    where: str = ""
+    values: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Routine:
     """The machine code of one flush, with where it came from and what its inputs are.
@@ -197,7 +224,8 @@ class Routine:
     ``entry`` is the address of its first instruction, ``end`` the address behind its last byte (``None``
     when unknown: it then ends where it returns); a path also ends where it comes to one of ``until``.
     A ``partial`` one begins inside a function. ``parameters`` are in the order of the ABI.
-    ``notes`` are facts of the source; ``source_available`` says whether there was source to look at.
+    ``notes`` are facts of the source; ``source_available`` says whether there was source to look at; ``left_out`` is
+    what of the source is not in the code.
     """
 
     name: str
@@ -210,6 +238,7 @@ class Routine:
     parameters: tuple[Parameter, ...] = ()
     notes: tuple[SourceNote, ...] = ()
     source_available: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def code(self) -> bytes:

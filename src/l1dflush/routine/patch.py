@@ -8,24 +8,35 @@ patch does with the buffer.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from l1dflush.errors import InputError
 from l1dflush.routine.assembly import assembly_object, load_assembly
+from l1dflush.routine.c_compile import missing_names
+from l1dflush.routine.c_conditions import asked_for
 from l1dflush.routine.c_source import compile_candidates, find_candidates
-from l1dflush.routine.c_text import Item, ItemKind, blank_opaque, complete_items, cut
+from l1dflush.routine.c_text import (
+    Item,
+    ItemKind,
+    blank_opaque,
+    complete_items,
+    cut,
+    directive_name,
+    unpaired_conditions,
+)
 from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.c_whole import object_of
 from l1dflush.routine.compiled import Compiled
-from l1dflush.routine.diff_text import NewFile, new_files
+from l1dflush.routine.diff_text import NewFile, NewLine, new_files
 from l1dflush.routine.foreign import foreign_text
 from l1dflush.routine.mail_text import looks_like_mail, messages
-from l1dflush.routine.model import Origin, OriginKind, Routine
+from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.symbol_table import speaks_of_flush
 
-T = TypeVar("T")
+T = TypeVar("T", Routine, Compiled)
 
 # One line of blank costs one character, and numbers in a hostile header are free.
 _LAST_LINE = 1_000_000
@@ -41,12 +52,14 @@ _FILE_HEADER = re.compile(rb"^(?:<[^<>\n]{1,200}>)*(?:\+\+\+ |diff --git )", re.
 
 @dataclass(frozen=True, slots=True)
 class _Fragment:
-    """The new version of a C file as far as the patch shows it; ``added`` are the added lines' numbers."""
+    """The new version of a C file as far as the patch shows it; ``added`` are the added lines' numbers, ``cut_off`` the
+    conditions of which it shows one end, with their lines and the lines that they are about."""
 
     path: str
     text: str
     context: str
     added: frozenset[int]
+    cut_off: tuple[tuple[int, str, range], ...]
 
 
 def looks_like_patch(data: bytes) -> bool:
@@ -97,8 +110,9 @@ class _Search:
         self.seen: dict[str, None] = {}
         # Per file that routines were found in, the lines that were added with them.
         self.added: dict[str, set[str]] = {}
-        # The first reason why a function that looked like a flush did not become a routine.
+        # The first reason why a function that looked like a flush did not become a routine, and all that was left out.
         self.failure: InputError | None = None
+        self.left_out: list[LeftOut] = []
 
     def run(self, data: bytes) -> None:
         """Look through all messages."""
@@ -148,7 +162,8 @@ class _Search:
     def result(self, found: list[T]) -> list[T]:
         """What was found, or the error that says best why there is nothing."""
         if found:
-            return found
+            more = (*self.left_out, *self._not_seen())
+            return [replace(each, left_out=each.left_out + more) for each in found]
         if self.failure is not None:
             raise self.failure
         if self.damage:
@@ -165,6 +180,20 @@ class _Search:
             raise InputError(f"no function '{self.options.function}' in the patch", where=self.where, hint=hint)
         raise InputError("no function with a flush among the added lines", where=self.where, hint=hint)
 
+    def _not_seen(self) -> Iterator[LeftOut]:
+        """Hunks that are damaged, and functions of which the patch shows only a part although a flush may be in it."""
+        for line, what in self.damage:
+            place = self.where if line is None else f"{self.where}:{line}"
+            yield LeftOut(LeftOutKind.PART, "a damaged hunk", (), what, place)
+        for name in self.seen:
+            function, _, part = name.partition(" ")
+            if part and speaks_of_flush(function):
+                yield LeftOut(LeftOutKind.FUNCTION, function, (), "the patch shows only a part of it")
+
+    def _failed(self, error: InputError, name: str, kind: LeftOutKind) -> None:
+        """Keeps why something is not in what was found."""
+        self.left_out.append(LeftOut(kind, name, missing_names(error), error.what, error.where or ""))
+
     def _c_file(self, file: NewFile, origin: Origin) -> None:
         for hunk in file.hunks:
             if hunk.section and (name := re.search(r"([A-Za-z_]\w*)\s*\(", hunk.section)):
@@ -174,9 +203,14 @@ class _Search:
             index = CIndex.of(cut(fragment.text, where=file.path), file.path)
             functions = self._functions(index, fragment)
             if functions or self._defines_others(index, fragment):
+                before = self._count()
                 self._compile(index, functions, origin, fragment.context)
+                if self._count() > before:
+                    shown = [(index.text.line(one.start), index.text.line(one.end - 1)) for one in functions]
+                    self.left_out += _cut_off(fragment, shown, self.options)
         except InputError as error:
             self.failure = self.failure or error
+            self._failed(error, file.path, LeftOutKind.PART)
 
     def _defines_others(self, _index: CIndex, _fragment: _Fragment) -> bool:
         """Whether to look at a file without functions."""
@@ -202,29 +236,42 @@ class _Search:
         try:
             if candidates:
                 self.routines += compile_candidates(index, candidates, self.options, origin, context)
-        except InputError:
+        except InputError as error:
             # A loop that needs half a kernel is not what is looked for; a function with the right name is.
             if any(candidate.named for candidate in candidates):
                 raise
+            names = ", ".join(candidate.function.name for candidate in candidates[:_MAX_SEEN])
+            self._failed(error, names, LeftOutKind.FUNCTION)
 
     def _assembly_file(self, file: NewFile, origin: Origin) -> None:
-        text = "\n".join(line.text for hunk in file.hunks for line in hunk.lines if line.added) + "\n"
-        labels = [match.group(1) or match.group(2) for match in _LABEL.finditer(text)]
+        added = "\n".join(line.text for hunk in file.hunks for line in hunk.lines if line.added)
+        labels = [match.group(1) or match.group(2) for match in _LABEL.finditer(added)]
         self.seen.update(dict.fromkeys(labels))
         wanted = self.options.function
         if self.alone and not any(name == wanted or (not wanted and speaks_of_flush(name)) for name in labels):
             return
         try:
-            self._assemble(file.path, text, origin)
+            self._assemble_parts(file, origin)
         except InputError as error:
             self.failure = self.failure or error
+            self._failed(error, file.path, LeftOutKind.PART)
+
+    def _assemble_parts(self, file: NewFile, origin: Origin) -> None:
+        """What a diff takes for the old lines behind a new function may well be its end: so from the first added line
+        on all of a hunk, and only if that does not assemble no more than up to the last added line."""
+        try:
+            self._assemble(file.path, _added_part(file, to_end=True), origin)
+        except InputError:
+            self._assemble(file.path, _added_part(file, to_end=False), origin)
 
     def _other_file(self, file: NewFile) -> None:
         """Take note of a flush in another language."""
         text = "\n".join(line.text for hunk in file.hunks for line in hunk.lines if line.added) + "\n"
         foreign = foreign_text(text) if speaks_of_flush(text) else None
         if foreign is not None:
-            self.failure = self.failure or foreign.error(file.path)
+            error = foreign.error(file.path)
+            self.failure = self.failure or error
+            self._failed(error, file.path, LeftOutKind.PART)
 
     def _assemble(self, path: str, text: str, origin: Origin) -> None:
         found = load_assembly(path, text, self.options)
@@ -258,6 +305,34 @@ class _ObjectSearch(_Search):
         self.objects.append(replace(found, origin=origin))
 
 
+def _added_part(file: NewFile, *, to_end: bool) -> str:
+    """The added lines of an assembly file and those between them, each at its own line; ``to_end``: up to the end of
+    each hunk. Raises :class:`InputError` as :func:`_fragment`."""
+    pieces: list[str] = []
+    for gap, lines in _placed(file):
+        added = [number for number, line in enumerate(lines) if line.added]
+        first, last = (added[0], len(lines) if to_end else added[-1] + 1) if added else (0, 0)
+        pieces += [gap, *((line.text if first <= n < last else "") + "\n" for n, line in enumerate(lines))]
+    return "".join(pieces)
+
+
+def _cut_off(fragment: _Fragment, shown: list[tuple[int, int]], options: LoadOptions) -> Iterator[LeftOut]:
+    """The conditions about the functions at the lines ``shown`` of which the patch has one end: what it shows of them
+    counts as taken."""
+    for line, text, about in fragment.cut_off:
+        if not any(first in about or last in about for first, last in shown):
+            continue
+        names = tuple(sorted(asked_for(text) - options.given))
+        if names or directive_name(text) in ("else", "endif"):
+            end = (
+                "which condition it belongs to is not in the patch"
+                if not names
+                else "its other end is not in the patch"
+            )
+            reason = f"{end}, and what the patch shows counts as taken"
+            yield LeftOut(LeftOutKind.BRANCH, text, names, reason, f"{fragment.path}:{line}")
+
+
 def _fragment(file: NewFile) -> _Fragment:
     """``file`` as a C text in which every line has its own number.
 
@@ -266,6 +341,23 @@ def _fragment(file: NewFile) -> _Fragment:
     whole: list[str] = []
     context: list[str] = []
     added: set[int] = set()
+    cut_off: list[tuple[int, str, range]] = []
+    for gap, lines in _placed(file):
+        piece = "\n".join(line.text for line in lines) + "\n"
+        whole += [gap, complete_items(piece)]
+        context += [gap, blank_opaque(piece)]
+        added.update(line.number for line in lines if line.added)
+        for offset, text in unpaired_conditions(piece):
+            line = lines[0].number + piece.count("\n", 0, offset)
+            opens = directive_name(text).startswith("if")
+            about = range(line, lines[-1].number + 1) if opens else range(lines[0].number, line)
+            cut_off.append((line, text, about))
+    return _Fragment(file.path, "".join(whole), "".join(context), frozenset(added), tuple(cut_off))
+
+
+def _placed(file: NewFile) -> Iterator[tuple[str, tuple[NewLine, ...]]]:
+    """The hunks' lines, each with the line breaks that bring it to its line. Raises :class:`InputError` as
+    :func:`_fragment`."""
     last = 0
     for hunk in file.hunks:
         if not hunk.lines:
@@ -273,10 +365,5 @@ def _fragment(file: NewFile) -> _Fragment:
         first = hunk.lines[0].number
         if first <= last or hunk.lines[-1].number > _LAST_LINE:
             raise InputError("its hunks are out of order, or their line numbers too high", where=file.path)
-        piece = "\n".join(line.text for line in hunk.lines) + "\n"
-        gap = "\n" * (first - last - 1)
-        whole += [gap, complete_items(piece)]
-        context += [gap, blank_opaque(piece)]
-        added.update(line.number for line in hunk.lines if line.added)
+        yield "\n" * (first - last - 1), hunk.lines
         last = hunk.lines[-1].number
-    return _Fragment(file.path, "".join(whole), "".join(context), frozenset(added))

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -82,12 +82,22 @@ def link(data: bytes, *, where: str, bits: Literal[32, 64], address: int) -> byt
     return _run([linker, *options, "-o", "output.elf", "input.o"], "input.o", data, "output.elf", where=where)
 
 
-def preprocess(text: bytes, *, where: str, defines: Mapping[str, str]) -> bytes:
-    """``text``, an assembly file with C preprocessor lines, after the preprocessor. Raises InputError."""
+def preprocess(
+    text: bytes,
+    *,
+    where: str,
+    defines: Mapping[str, str],
+    undefines: Collection[str] = (),
+    language: Literal["assembler-with-cpp", "c"] = "assembler-with-cpp",
+    extra_flags: Sequence[str] = (),
+) -> bytes:
+    """``text``, C or an assembly file with C preprocessor lines, after the preprocessor. Raises InputError."""
     _refuse_other_files(text, where, preprocessed=True)
-    flags = ["-E", "-x", "assembler-with-cpp", "-nostdinc", "-D__ASSEMBLY__=1", "-D__ASSEMBLER__=1"]
-    command = [*_compiler(where), *flags, *_define_flags(defines), "-o", "output.s", "input.S"]
-    return _run(command, "input.S", text, "output.s", where=where)
+    flags = ["-E", "-x", language, "-nostdinc"]
+    if language != "c":
+        flags += ["-D__ASSEMBLY__=1", "-D__ASSEMBLER__=1"]
+    flags += [*_define_flags(defines, undefines), *extra_flags]
+    return _run([*_compiler(where), *flags, "-o", "output.s", "input.S"], "input.S", text, "output.s", where=where)
 
 
 def compile_c(
@@ -96,6 +106,7 @@ def compile_c(
     where: str,
     optimize: str = "2",
     defines: Mapping[str, str] | None = None,
+    undefines: Collection[str] = (),
     extra_flags: Sequence[str] = (),
 ) -> bytes:
     """The ELF object that the C compiler makes of ``text``, with line numbers, no system headers.
@@ -108,7 +119,7 @@ def compile_c(
         raise InputError(f"no such level of optimisation: '{optimize}'", where="--optimize", hint=hint)
     _refuse_other_files(text, where, preprocessed=True)
     command = [*_compiler(where), "-c", "-x", "c", "-g", f"-O{optimize}", "-nostdinc"]
-    command += [*_define_flags(defines or {}), *extra_flags, "-o", "output.o", "input.c"]
+    command += [*_define_flags(defines or {}, undefines), *extra_flags, "-o", "output.o", "input.c"]
     return _run(command, "input.c", text, "output.o", where=where)
 
 
@@ -134,12 +145,16 @@ def _compiler(where: str) -> list[str]:
     )
 
 
-def _define_flags(defines: Mapping[str, str]) -> list[str]:
+def _define_flags(defines: Mapping[str, str], undefines: Collection[str]) -> list[str]:
     flags = []
     for name, value in defines.items():
         if not _NAME.fullmatch(name) or not value.isprintable():
             raise InputError(f"cannot define '{name}'", where="--define", hint="NAME=VALUE, NAME as in C")
         flags.append(f"-D{name}={value}")
+    for name in sorted(undefines):
+        if not _NAME.fullmatch(name):
+            raise InputError(f"'{name}' is not a name", where="--undefine", hint="NAME as in C")
+        flags.append(f"-U{name}")
     return flags
 
 

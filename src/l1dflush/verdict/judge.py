@@ -12,6 +12,7 @@ from l1dflush.cache.policies import Policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.prover import resolved
+from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.model import Trace
@@ -27,6 +28,7 @@ from l1dflush.verdict.described import (
 )
 from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.left_behind import left_behind
+from l1dflush.verdict.left_out import as_options, explained, left_out, made_up, undecided_names, ways_to_give
 from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, TraceResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Flush, Outcome, Question
@@ -50,14 +52,22 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     caches = _caches(options)
     routines = load(source, options.load_options())
     try:
-        trace = select(routines, options)
+        trace = _selected(routines, options)
         others = [_other(name, options) for name in options.then]
     except UndecidedError as error:
         return _undecided(error.routine if isinstance(error, NotFollowedError) else routines[0], error, options)
     result = _judge(trace, others, caches, options)
     if trace.routine.origin.compiled and options.optimize != "0":
         result = _compare_unoptimised(source, others, caches, options, result)
-    return result
+    return _compare_given(source, (trace, *others), caches, options, result)
+
+
+def _selected(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
+    """As :func:`select`; that there is no flush is told with what was left out."""
+    try:
+        return select(routines, options)
+    except InputError as error:
+        raise explained(error, routines) from None
 
 
 def _other(name: str, options: VerifyOptions) -> Trace:
@@ -74,12 +84,13 @@ def _other(name: str, options: VerifyOptions) -> Trace:
 
 def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult:
     """The trace of the routine that ``source`` names. Raises InputError and UndecidedError."""
-    trace = select(load(source, options.load_options()), options)
+    trace = _selected(load(source, options.load_options()), options)
     buffer = find_buffer(trace, options.bind.items())
     places = Places(trace.routine.image, buffer)
     return TraceResult(
         tool_version=__version__,
         routine=routine_info(trace.routine),
+        left_out=left_out([trace.routine], made_up(trace.routine, trace, places)),
         buffer=buffer_info(trace, buffer, options),
         paths=tuple(trace_path(path, places) for path in trace.paths),
         exit_status=ExitStatus.FINE,
@@ -117,7 +128,8 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
     flush = _flush(trace, options)
     in_turn = [_flush(other, options) for other in others]
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
-    findings = find(trace, buffer, size, line)
+    named = undecided_names([trace.routine, *(other.routine for other in others)])
+    findings = sorted((*find(trace, buffer, size, line), *named), key=lambda f: -f.severity.rank)
     walking = flush.paths if flush is not None else ()
     paths = tuple(path_info(path, places, mechanism(path, path in walking)) for path in trace.paths)
     rows: list[Row] = []
@@ -153,6 +165,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
         paths=paths,
         outside=outside(trace),
         left=left_behind(trace.paths, buffer, places),
+        left_out=left_out([trace.routine, *(other.routine for other in others)], made_up(trace.routine, trace, places)),
         findings=tuple(findings),
         rows=tuple(rows),
         scope=scope(trace, buffer, options),
@@ -247,18 +260,73 @@ def _compare_unoptimised(
     """Adds a finding where C compiled at -O0 has another verdict."""
     plain = options.unoptimised()
     try:
-        other = _judge(select(load(source, plain.load_options()), plain), others, caches, plain).verdict
-    except UndecidedError:
-        other = Verdict.UNDECIDED
-    except InputError:
+        other = _judge(select(load(source, plain.load_options()), plain), others, caches, plain)
+    except (InputError, UndecidedError):
         return result
-    if other is result.verdict:
+    if not _differ(result, other):
         return result
-    found = finding("optimisation-dependent", f"{result.verdict} at -O{options.optimize}, {other} at -O0")
+    text = f"{result.verdict} at -O{options.optimize}, {other.verdict} at -O0"
+    found = finding("optimisation-dependent", text)
     findings = tuple(sorted((*result.findings, found), key=lambda f: -f.severity.rank))
     return result.model_copy(
         update={"findings": findings, "exit_status": int(_exit_status(result.verdict, findings, options))}
     )
+
+
+def _differ(one: VerifyResult, other: VerifyResult) -> bool:
+    """Whether two verdicts are different answers, and not the same question that was not answered once."""
+
+    def answer(result: VerifyResult) -> str | None:
+        # That nothing walks is an answer.
+        return (
+            result.verdict if result.verdict is not Verdict.UNDECIDED else result.cause and _ANSWERS.get(result.cause)
+        )
+
+    first, second = answer(one), answer(other)
+    return first is not None and second is not None and first != second
+
+
+_ANSWERS = {"no-software-walk": "no walk"}
+
+
+def _compare_given(
+    source: str | Sequence[str],
+    traces: Sequence[Trace],
+    caches: Sequence[_Cache],
+    options: VerifyOptions,
+    result: VerifyResult,
+) -> VerifyResult:
+    """UNDECIDED where a name that nobody gave decides what is compiled, and the verdict with it."""
+    routines = [trace.routine for trace in traces]
+    started = time.monotonic()
+    known = {tuple(digest(routine) for routine in routines)}
+    for way in ways_to_give(routines):
+        if time.monotonic() - started > options.max_seconds:
+            break
+        mine = options.defining(way)
+        try:
+            again = [select(load(source, mine.load_options()), mine), *(_other(name, mine) for name in mine.then)]
+            digests = tuple(digest(trace.routine) for trace in again)
+            if digests in known:
+                continue
+            known.add(digests)
+            other = _judge(again[0], again[1:], caches, mine)
+        except (InputError, UndecidedError):
+            continue
+        if _differ(result, other):
+            without = " ".join(f"--undefine {name}" for name in way)
+            said = result.verdict if result.verdict is not Verdict.UNDECIDED else "no walk"
+            than = other.verdict if other.verdict is not Verdict.UNDECIDED else "no walk"
+            reason = f"{said} with {without}, {than} with {as_options(way)}: say which it is"
+            return result.model_copy(
+                update={
+                    "verdict": Verdict.UNDECIDED,
+                    "cause": "undefined-decides",
+                    "reason": reason,
+                    "exit_status": int(_exit_status(Verdict.UNDECIDED, result.findings, options)),
+                }
+            )
+    return result
 
 
 def _no_walk(trace: Trace) -> str:
@@ -271,12 +339,15 @@ def _no_walk(trace: Trace) -> str:
 
 
 def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) -> VerifyResult:
+    # Of an object every symbol of another file would be one.
+    supposed = made_up(routine, None, Places(routine.image, None)) if routine.source_available else ()
     return VerifyResult(
         tool_version=__version__,
         routine=routine_info(routine),
         buffer=None,
         paths=(),
-        findings=(),
+        left_out=left_out([routine], supposed),
+        findings=tuple(undecided_names([routine])),
         rows=(),
         scope=scope_of(options.conditions, TAKEN_FOR_GRANTED),
         verdict=Verdict.UNDECIDED,

@@ -99,6 +99,21 @@ class OutsideInfo(Document):
     stands_for: str = Field(description="what it was taken to do")
 
 
+class LeftOutInfo(Document):
+    """Something of the source that is not in the machine code, or was supposed."""
+
+    kind: Literal["function", "part", "branch", "default", "supposed"] = Field(
+        description="a function that has no code here; a part of the input that was not looked at;"
+        " a branch of an #if or the like that names decide which nobody"
+        " gave; a name with the text's own default; a name that nothing defines, and what it was taken for"
+    )
+    name: str = Field(description="the function, the condition as it is written, or the name")
+    names: tuple[str, ...] = Field(default=(), description="the names that are lacking, or that decide")
+    reason: str = Field(description="why, or what follows from it")
+    where: str = Field(default="", description="file:line, if there is one place")
+    option: str = Field(default="", description="the option that brings it in or settles it; empty if there is none")
+
+
 class LeftInfo(Document):
     """Own lines that are cached at the end: touched between the flush and the end, and not flushed since."""
 
@@ -271,6 +286,9 @@ class VerifyResult(Document):
     left: tuple[LeftInfo, ...] = Field(
         default=(), description="what some flushing path touches behind its flush: a guest can still see it"
     )
+    left_out: tuple[LeftOutInfo, ...] = Field(
+        default=(), description="what of the source is not in the machine code that was judged, or was supposed"
+    )
     findings: tuple[Finding, ...]
     rows: tuple[Row, ...]
     scope: Scope
@@ -350,6 +368,7 @@ class TraceResult(Document):
     tool_version: str
     command: Literal["trace"] = "trace"
     routine: RoutineInfo
+    left_out: tuple[LeftOutInfo, ...] = Field(default=(), description="as in a verify result")
     buffer: BufferInfo | None
     paths: tuple[TracePath, ...]
     exit_status: int

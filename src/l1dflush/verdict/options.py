@@ -11,7 +11,7 @@ from l1dflush.cache.policies import Policy
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import DEFAULT_MEMORY
 from l1dflush.routine import built_in
-from l1dflush.routine.options import LoadOptions
+from l1dflush.routine.options import LoadOptions, as_configured
 from l1dflush.trace.options import TraceOptions
 from l1dflush.verdict.severity import Severity
 
@@ -27,6 +27,7 @@ class VerifyOptions:
 
     function: str | None = None
     defines: Mapping[str, str] = field(default_factory=dict)
+    undefines: frozenset[str] = frozenset()
     optimize: str = "2"
     bind: Mapping[str, str] = field(default_factory=dict)
     static_keys: Mapping[str, bool] = field(default_factory=dict)
@@ -50,7 +51,8 @@ class VerifyOptions:
 
     def load_options(self) -> LoadOptions:
         """The part that concerns reading the input."""
-        return LoadOptions(self.function, self.defines, self.optimize, self.start, self.until)
+        defines, undefines = as_configured(self.defines, self.undefines)
+        return LoadOptions(self.function, defines, undefines, self.optimize, self.start, self.until)
 
     def trace_options(self) -> TraceOptions:
         """The part that concerns running it."""
@@ -59,6 +61,10 @@ class VerifyOptions:
     def unoptimised(self) -> VerifyOptions:
         """The same question for C compiled at -O0."""
         return replace(self, optimize="0")
+
+    def defining(self, defines: Mapping[str, str]) -> VerifyOptions:
+        """The same question with more names defined."""
+        return replace(self, defines={**self.defines, **defines})
 
     def for_other(self, sources: Sequence[str]) -> VerifyOptions:
         """The same question about another routine: a built-in one has no functions that one could be picked from."""

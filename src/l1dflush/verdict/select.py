@@ -97,9 +97,9 @@ def _doubted(
             text = f"{routine.name} may be the flush as well, and could not be followed: {error.what}"
             notes.append(SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or ""))
         else:
-            names.append(routine.name)
+            names.append(f"{routine.name}: {error.what}")
     if names:
-        note = f"{found.routine.name} is the flush ({_list(names)} could not be followed)"
+        note = f"{found.routine.name} is the flush (could not be followed: {_list(names)})"
         found = replace(found, assumptions=(*found.assumptions, note))
     return replace(found, routine=replace(found.routine, notes=(*found.routine.notes, *notes)))
 

@@ -1,0 +1,332 @@
+"""Which names that nobody gave decide what of a C text is compiled.
+
+A text out of a patch or a kernel asks for names that a build would give: ``#ifdef CONFIG_X``, ``#if ORDER > 3``,
+``IS_ENABLED(CONFIG_X)``. Undefined, they silently leave code out. Here they are found, for the conditions that matter
+to what is compiled; which branch is taken is asked of the preprocessor itself, with a text that has nothing but the
+directives in it and a mark in every branch.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from l1dflush.errors import InputError
+from l1dflush.routine.c_text import WORD, CText, directive_name, word_set
+from l1dflush.routine.c_unit import CIndex, CUnit
+from l1dflush.routine.kernel_prelude import prelude
+from l1dflush.routine.model import LeftOut, LeftOutKind
+from l1dflush.routine.options import LoadOptions
+from l1dflush.routine.toolchain import preprocess
+
+MOST = 40
+"""So many are told of one routine."""
+# What other processors, compilers and languages than the one here define: that these are not defined is certain.
+_FOREIGN = word_set(
+    """
+    __cplusplus __OBJC__ __ASSEMBLY__ __ASSEMBLER__ __CHECKER__ __GENKSYMS__ _MSC_VER _WIN32 _WIN64 __CYGWIN__
+    __MINGW32__ __APPLE__ __MACH__ __clang__ __ICC __INTEL_COMPILER __TINYC__ __i386__ __i386 __ILP32__ __aarch64__
+    __arm__ __thumb__ __powerpc__ __powerpc64__ __PPC__ __PPC64__ __riscv __riscv_xlen __s390__ __s390x__ __sparc__
+    __sparc_v9__ __mips__ __ia64__ __alpha__ __hppa__ __m68k__ __loongarch__ CONFIG_X86_32
+    """
+)
+_TEST = re.compile(r"\b(IS_ENABLED|IS_BUILTIN|IS_MODULE|IS_REACHABLE)\s*\(\s*([A-Za-z_]\w*)\s*\)")
+_NAME = re.compile(r"(?<!\w)[A-Za-z_]\w*")
+_ASKS_THE_COMPILER = re.compile(r"\b__has_\w+\s*\((?:[^()]|\([^()]*\))*\)")
+_NUMBER = re.compile(r"(?<!\w)(0[xX][0-9a-fA-F]+|\d+)[uUlL]*(?!\w)")
+_DEFINES = re.compile(r"[ \t]*(?:#|%:)[ \t]*(?:define|undef)[ \t]+([A-Za-z_]\w*)")
+_WHOLE_DEFINE = re.compile(r"[ \t]*(?:#|%:)[ \t]*define[ \t]+[A-Za-z_]\w*(.*)", re.S)
+_DEFINEDNESS = re.compile(r"\bdefined\b|\bifn?def\b|\belifn?def\b")
+_HUGE = "0x7fffffff"
+_MARK = "l1dflush_branch_"
+
+
+def asked_for(directive: str) -> frozenset[str]:
+    """The names that the condition of a directive asks for; ``directive`` is on one line, without comments."""
+    rest = directive.partition(directive_name(directive))[2]
+    return frozenset(_NAME.findall(_ASKS_THE_COMPILER.sub(" ", rest))) - {"defined"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A branch of a conditional: its directive at ``start`` to ``end``, what it goes up to, and the directive's text
+    as code, on one line."""
+
+    start: int
+    end: int
+    until: int
+    text: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that its condition asks for."""
+        return asked_for(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conditional:
+    """An #if with its other branches, up to its #endif."""
+
+    branches: tuple[_Branch, ...]
+
+    @property
+    def start(self) -> int:
+        return self.branches[0].start
+
+    @property
+    def end(self) -> int:
+        return self.branches[-1].until
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset().union(*(branch.names for branch in self.branches))
+
+
+def conditionals(text: CText) -> Iterator[_Conditional]:
+    """The conditionals of ``text`` that begin and end in it, the inner ones first."""
+    open_ones: list[list[tuple[int, int]]] = []
+    for span in text.directives:
+        name = directive_name(text.code[span[0] : span[1]])
+        if name in ("if", "ifdef", "ifndef"):
+            open_ones.append([span])
+        elif name in ("elif", "elifdef", "elifndef", "else"):
+            if open_ones:
+                open_ones[-1].append(span)
+        elif name == "endif" and open_ones:
+            spans = open_ones.pop()
+            ends = [start for start, _ in spans[1:]] + [span[0]]
+            yield _Conditional(
+                tuple(
+                    _Branch(start, end, until, " ".join(text.code[start:end].replace("\\\n", " ").split()))
+                    for (start, end), until in zip(spans, ends, strict=True)
+                )
+            )
+
+
+def decided(index: CIndex, unit: CUnit, options: LoadOptions, context: str) -> list[LeftOut]:
+    """What names that nobody gave decide about ``unit``: branches left out, tests of the configuration, and values that
+    the text itself has for what is not given. At most :data:`MOST`, in the order of the text. ``context`` is all that
+    is known of the file, if that is more than the text.
+    """
+    text = index.text
+    tests = [test for test in _tests(index, unit) if not {test[2], f"{test[2]}_MODULE"} & options.given]
+    found = _of_directives(text, index.usable, unit.prelude, _relevant(index, unit), options, index.source, "c")
+    for offset, test, name in tests:
+        if name not in index.macros:
+            place = f"{index.source}:{text.line(offset)}"
+            left = LeftOut(LeftOutKind.BRANCH, test, (name,), "what is not given counts as off", place, ("1",))
+            found.append((offset, left))
+    unique = {(one.name, one.names, one.where): one for _, one in sorted(found, key=lambda pair: pair[0])}
+    return [*unasked(text.text + context, options, index.source), *list(unique.values())[:MOST]]
+
+
+def unasked(text: str, options: LoadOptions, where: str) -> Iterator[LeftOut]:
+    """The names that are given, and that ``text`` does not ask for: most likely they are misspelt."""
+    words = frozenset(WORD.findall(text)) | prelude().words
+    for name in sorted(options.given):
+        if not {name, name.removesuffix("_MODULE")} & words:
+            yield LeftOut(LeftOutKind.SUPPOSED, name, (), f"it is given, and nothing in {where} asks for it")
+
+
+def decided_by_directives(text: CText, head: str, where: str, options: LoadOptions) -> list[LeftOut]:
+    """The same for all directives of an assembly text behind ``head``."""
+    matter = sorted(conditionals(text), key=lambda one: one.start)
+    found = _of_directives(text, text.text, head, matter, options, where, "assembler-with-cpp")
+    return [one for _, one in sorted(found, key=lambda pair: pair[0])][:MOST]
+
+
+def _of_directives(
+    text: CText,
+    usable: str,
+    head: str,
+    matter: Sequence[_Conditional],
+    options: LoadOptions,
+    where: str,
+    language: Literal["c", "assembler-with-cpp"],
+) -> list[tuple[int, LeftOut]]:
+    """What names that nobody gave decide in the conditionals ``matter``, with where; ``usable`` is the text without
+    directives that are not for us, ``head`` what comes before it."""
+    names = frozenset().union(*(one.names for one in matter))
+    unknown = {name for name in names if name not in options.given and name not in _FOREIGN}
+    again = [macro for macro in text.macros if macro.name in options.defines]
+    if not unknown and not again:
+        return []
+    marks = {macro.end for macro in again} | {branch.end for one in matter for branch in one.branches}
+    passed, known = _preprocessed(text, usable, head, options, matter, marks, unknown, where, language)
+    found = [found for one in matter for found in _of_conditional(text, one, passed, unknown - known, where)]
+    for macro in again:
+        if macro.end in passed:
+            reason = "the text defines it anew, so that --define says nothing"
+            place = f"{where}:{text.line(macro.start)}"
+            found.append((macro.start, LeftOut(LeftOutKind.SUPPOSED, macro.name, (), reason, place)))
+    return found
+
+
+def _tests(index: CIndex, unit: CUnit) -> Iterator[tuple[int, str, str]]:
+    """Tests of the configuration outside of conditions: their offset, text, and the name they are about."""
+    text = index.text
+    used = [(macro.start, macro.end) for macro in text.macros if macro.name in unit.words]
+    for start, end in (*unit.kept, *used):
+        for match in _TEST.finditer(text.code, start, end):
+            place = bisect_right(text.directives, (match.start(), len(text.code))) - 1
+            inside = place >= 0 and match.start() < text.directives[place][1]
+            if not inside or (start, end) in used:
+                yield match.start(), match.group(), match.group(2)
+
+
+def _relevant(index: CIndex, unit: CUnit) -> list[_Conditional]:
+    """The conditionals that have to do with what is compiled: around or inside of it, or around the definition of a
+    macro that it uses, or that such a conditional asks for."""
+    rest = list(conditionals(index.text))
+    kept = sorted(unit.kept)
+    starts = [start for start, _ in kept]
+    found: list[_Conditional] = []
+    words = set(unit.words)
+    macros: dict[str, list[int]] = {}
+    # There the text itself says that something is lacking.
+    errors = [s for s, e in index.text.directives if directive_name(index.text.code[s:e]) == "error"]
+    for start, end in index.text.directives:
+        if match := _DEFINES.match(index.text.code[start:end]):
+            macros.setdefault(match.group(1), []).append(start)
+
+    def overlaps(one: _Conditional) -> bool:
+        place = bisect_left(starts, one.end)
+        return (place > 0 and kept[place - 1][1] > one.start) or any(one.start < at < one.end for at in errors)
+
+    todo = True
+    while todo:
+        used = sorted(place for word in words & macros.keys() for place in macros[word])
+        now: list[_Conditional] = []
+        later: list[_Conditional] = []
+        for one in rest:
+            place = bisect_left(used, one.start)
+            (now if overlaps(one) or (place < len(used) and used[place] < one.end) else later).append(one)
+        found += now
+        rest = later
+        before = len(words)
+        for one in now:
+            words |= one.names
+        todo = len(words) > before
+    return sorted(found, key=lambda one: one.start)
+
+
+def _preprocessed(
+    text: CText,
+    usable: str,
+    head: str,
+    options: LoadOptions,
+    matter: Sequence[_Conditional],
+    marks: set[int],
+    unknown: set[str],
+    where: str,
+    language: Literal["c", "assembler-with-cpp"],
+) -> tuple[frozenset[int], frozenset[str]]:
+    """Which of the directives that end at ``marks`` the preprocessor passes, and where the conditionals ``matter``
+    begin that it comes to; and which of the ``unknown`` names the compiler or the prelude defines."""
+    before = {one.start for one in matter}
+    lines = [head]
+    ordered = sorted(unknown)
+    for number, name in enumerate(ordered):
+        lines.append(f"#ifdef {name}\n{_MARK}name_{number}\n#endif\n")
+    for start, end in text.directives:
+        if start in before:
+            lines.append(f"{_MARK}{start}\n")
+        lines.append(usable[start:end] + "\n")
+        if end in marks:
+            lines.append(f"{_MARK}{end}\n")
+    try:
+        plain = preprocess(
+            "".join(lines).encode("utf-8", "replace"),
+            where=where,
+            defines=options.defines,
+            undefines=options.undefines,
+            language=language,
+            extra_flags=("-P", "-w"),
+        ).decode("utf-8", "replace")
+    except InputError:
+        # Conditions that are no C: the compiler has said so, or says it where it matters.
+        return frozenset(), frozenset()
+    found = re.findall(rf"\b{_MARK}(name_)?(\d+)\b", plain)
+    passed = frozenset(int(number) for name, number in found if not name)
+    return passed, frozenset(ordered[int(number)] for name, number in found if name)
+
+
+def _of_conditional(
+    text: CText, one: _Conditional, passed: frozenset[int], unknown: set[str], where: str
+) -> Iterator[tuple[int, LeftOut]]:
+    if one.start not in passed:
+        return  # it is inside a branch that is not taken, which is told
+    own = {macro.name for macro in text.macros}
+    taken = next((number for number, branch in enumerate(one.branches) if branch.end in passed), len(one.branches))
+    asked = one.branches[: taken + 1]
+    names = {name for branch in asked for name in branch.names} & unknown
+    for name in sorted(names & own):
+        yield from _default(text, one, taken, name, where)
+    deciding = sorted(names - own)
+    if not deciding:
+        return
+    gone = [branch for number, branch in enumerate(one.branches) if number != taken]
+    lines = [
+        (text.line(branch.end) + 1, text.line(branch.until) - 1)
+        for branch in gone
+        if text.code[branch.end : branch.until].strip()
+    ]
+    conditions = [branch for branch in asked if branch.names & set(deciding)]
+    first = conditions[0]
+    yield (
+        first.start,
+        LeftOut(
+            LeftOutKind.BRANCH,
+            first.text,
+            tuple(deciding),
+            lines_left_out(lines),
+            f"{where}:{text.line(first.end)}",
+            _values(conditions),
+        ),
+    )
+
+
+def lines_left_out(spans: Sequence[tuple[int, int]]) -> str:
+    """What a condition does that leaves these lines out, from the first to the last each."""
+    told = [f"{first}" if first == last else f"{first} to {last}" for first, last in spans if first <= last]
+    if not told:
+        return "what is behind it is taken"
+    one = len(told) == 1 and told[0].isdecimal()
+    return f"line{'' if one else 's'} {', '.join(told)} {'is' if one else 'are'} left out"
+
+
+def _default(text: CText, one: _Conditional, taken: int, name: str, where: str) -> Iterator[tuple[int, LeftOut]]:
+    """A name that only this conditional defines, because it was not defined: a guard of a header if it is empty."""
+    places = [macro for macro in text.macros if macro.name == name]
+    if taken == len(one.branches) or not all(one.start < macro.start < one.end for macro in places):
+        return
+    branch = one.branches[taken]
+    for macro in places:
+        match = _WHOLE_DEFINE.match(text.code[macro.start : macro.end])
+        value = " ".join(match.group(1).replace("\\\n", " ").split()) if match else ""
+        if branch.end <= macro.start < branch.until and value:
+            place = f"{where}:{text.line(macro.start)}"
+            reason = f"it is {value} here, unless it is given"
+            yield macro.start, LeftOut(LeftOutKind.DEFAULT, name, (name,), reason, place)
+            return
+
+
+def _values(conditions: Sequence[_Branch]) -> tuple[str, ...]:
+    """What a name may be so that another branch is taken: defined, or on either side of what it is compared with."""
+    values = ["1"]
+    for branch in conditions:
+        rest = branch.text.partition(directive_name(branch.text))[2]
+        numbers = [_number(written) for written in _NUMBER.findall(rest)[:4]]
+        values += [str(near) for number in numbers for near in (number, number + 1, number - 1) if near > 0]
+        if numbers or not _DEFINEDNESS.search(branch.text):
+            values.append(_HUGE)
+    return tuple(dict.fromkeys(values))[:8]
+
+
+def _number(written: str) -> int:
+    """A number as C writes it; one that C would refuse is as good as any."""
+    base = 16 if written[:2].lower() == "0x" else 8 if written.startswith("0") and not set(written) & set("89") else 10
+    return int(written, base)

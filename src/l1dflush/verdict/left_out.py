@@ -1,0 +1,108 @@
+"""What of the source is not in the machine code that was judged: facts for the result, and what they may change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+
+from l1dflush.errors import InputError
+from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
+from l1dflush.trace.model import Kind, Trace
+from l1dflush.verdict.findings import finding
+from l1dflush.verdict.model import Finding, LeftOutInfo
+from l1dflush.verdict.walk import Places
+
+MOST_TRIED = 12
+"""So many ways of giving the names that decide are tried; each compiles and judges anew."""
+_MOST_TOGETHER = 3
+_MOST_TOLD = 4
+_MOST_MADE_UP = 20
+
+
+def left_out(routines: Iterable[Routine], more: Iterable[LeftOut] = ()) -> tuple[LeftOutInfo, ...]:
+    """What was left out of all ``routines``, and ``more`` of that, each thing once."""
+    found = dict.fromkeys([*(one for routine in routines for one in routine.left_out), *more])
+    return tuple(
+        LeftOutInfo(
+            kind=one.kind.value, name=one.name, names=one.names, reason=one.reason, where=one.where, option=_option(one)
+        )
+        for one in found
+    )
+
+
+def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[LeftOut]:
+    """Symbols of which nothing here is known and whose addresses the code has as numbers, but for those that ``trace``
+    uses as addresses: what depends on them depends on where they were put for running the code."""
+    image = routine.image
+    events = [event for path in trace.paths for event in path.events] if trace is not None else []
+    known = {event.detail if event.kind is Kind.CALL else places.of(event)[0] for event in events}
+    found: dict[str, str] = {}
+    for one in image.relocations.within(routine.entry, routine.entry + len(routine.code)):
+        symbol = image.symbols.get(one.of.symbol)
+        unknown = not one.of.section and not one.of.relative and symbol is not None and not symbol.defined
+        if unknown and one.of.symbol not in known:
+            found.setdefault(one.of.symbol, places.where(one.address))
+    for name, where in list(found.items())[:_MOST_MADE_UP]:
+        reason = "nothing here says what it is, and the code has its address as a number"
+        yield LeftOut(LeftOutKind.SUPPOSED, name, (name,), reason, where)
+
+
+def _option(one: LeftOut) -> str:
+    """The option that brings it in, or settles it."""
+    names = [name for name in one.names if " " not in name]
+    if not names:
+        return ""
+    value = "" if one.kind is LeftOutKind.BRANCH and one.values[:1] == ("1",) else "=VALUE"
+    return f"--define {names[0]}{value}"
+
+
+def undecided_names(routines: Iterable[Routine]) -> Iterator[Finding]:
+    """A finding for each name that nobody gave and that decides what is compiled."""
+    told: dict[str, list[LeftOut]] = {}
+    for one in (one for routine in routines for one in routine.left_out if one.kind is LeftOutKind.BRANCH):
+        for name in one.names:
+            told.setdefault(name, []).append(one)
+    for name, places in told.items():
+        first = places[0]
+        more = f", and {len(places) - 1} more" if len(places) > 1 else ""
+        text = f"nobody gave {name}, which decides what is compiled: `{first.name}`{more}"
+        yield finding("undefined-decides", text, first.where)
+
+
+def ways_to_give(routines: Sequence[Routine]) -> list[dict[str, str]]:
+    """What else the deciding names may be, as values of ``--define``: each alone, few of them together in every way,
+    and all of them. At most :data:`MOST_TRIED`, the simplest first."""
+    values: dict[str, dict[str, None]] = {}
+    for one in (one for routine in routines for one in routine.left_out if one.kind is LeftOutKind.BRANCH):
+        for name in one.names:
+            if one.values:
+                values.setdefault(name, {}).update(dict.fromkeys(one.values))
+    ways = [{name: next(iter(found))} for name, found in values.items()]
+    if 1 < len(values) <= _MOST_TOGETHER:
+        # The first value each, or none.
+        firsts = [[(name, None), (name, next(iter(found)))] for name, found in values.items()]
+        every = ({name: value for name, value in way if value is not None} for way in product(*firsts))
+        ways += [way for way in every if len(way) > 1]
+    elif len(values) > 1:
+        ways.append({name: next(iter(found)) for name, found in values.items()})
+    ways += [{name: value} for name, found in values.items() for value in list(found)[1:]]
+    return ways[:MOST_TRIED]
+
+
+def as_options(way: dict[str, str]) -> str:
+    """``--define A --define B=3``."""
+    return " ".join(f"--define {name}" + (f"={value}" if value != "1" else "") for name, value in way.items())
+
+
+def explained(error: InputError, routines: Sequence[Routine]) -> InputError:
+    """``error``, which is that no function is the flush, with what was left out: that may be why."""
+    found = dict.fromkeys(
+        one for routine in routines for one in routine.left_out if one.kind is not LeftOutKind.SUPPOSED
+    )
+    if not found:
+        return error
+    told = [f"{one.name}{f' ({one.where})' if one.where else ''}: {one.reason}" for one in list(found)[:_MOST_TOLD]]
+    more = f", and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+    options = dict.fromkeys(option for one in found if (option := _option(one)))
+    hint = "; ".join(part for part in (error.hint, ", ".join(list(options)[:_MOST_TOLD])) if part)
+    return InputError(f"{error.what}; left out: {'; '.join(told)}{more}", where=error.where, hint=hint or None)
