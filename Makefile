@@ -4,7 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # What the installed package is made of: a change in any of these rebuilds it.
-INPUTS := pyproject.toml CMakeLists.txt $(shell find core src -type f -not -name '*.pyc' 2>/dev/null)
+INPUTS := pyproject.toml CMakeLists.txt $(wildcard docs/*.md) \
+          $(shell find core src -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: verify test thorough fuzz lint golden benchmark clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,9 @@ def test_data_and_types_are_inside() -> None:
     assert {"l1dflush/py.typed", "l1dflush/_core.pyi", "l1dflush/data/prelude.h"} <= names
     assert sum(name.startswith("l1dflush/data/cpus/") for name in names) >= 40
     assert "l1dflush/data/routines/linux-4.9.120.toml" in names
+
+
+def test_the_manual_is_inside() -> None:
+    pages = {path.name for path in (Path(__file__).parents[2] / "docs").glob("*.md")}
+    assert "verify.md" in pages
+    assert {f"l1dflush/docs/{name}" for name in pages} <= installed()

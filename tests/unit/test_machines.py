@@ -230,7 +230,7 @@ DOT = 'digraph {{\na -> a [label="h(0) / _"]\na -> a [label="m() / 0"]\n__start0
     ("text", "message"),
     [
         ("", "x: it does not say in which state the machine starts (add a line 'start STATE')"),
-        ("start a", "x: it says nothing about hits and misses (see docs/policies.md for an example)"),
+        ("start a", "x: it says nothing about hits and misses ('l1dflush help policies' has an example)"),
         ("start a\na hit 0 -> a\na miss -> 0 a",
          "x: it does not say how many ways there are (add a line such as 'ways 4')"),
         ("ways 17\n", "x:1: '17' is no number of ways (1 to 16)"),

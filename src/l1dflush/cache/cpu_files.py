@@ -189,7 +189,9 @@ def parse_cpu_file(where: str, text: str) -> CpuFile:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         what = "brackets nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise InputError(f"is not TOML: {what[:200]}", where=where, hint="see docs/cpus.md") from None
+        raise InputError(
+            f"is not TOML: {what[:200]}", where=where, hint="'l1dflush help cpus' has an example"
+        ) from None
     try:
         return CpuFile.model_validate(content)
     except ValidationError as error:

@@ -13,6 +13,7 @@ from l1dflush.cli import (
     cpus,
     explain,
     gather,
+    help_pages,
     identify,
     lab,
     measure,
@@ -42,6 +43,7 @@ Examples:
   l1dflush plan --cpu skylake --emit c    the cheapest flush that is enough
   l1dflush trace openbsd                  what a flush does to memory, in order
   l1dflush explain no-fence               what a finding means
+  l1dflush help verify                    a page of the manual
 
 \b
 Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
@@ -83,6 +85,7 @@ def command() -> Any:
         status,
         what_if,
         gather,
+        help_pages,
     ):
         module.register(app)
     return typer.main.get_command(app)

@@ -13,7 +13,7 @@ from l1dflush.errors import InputError, InternalError, L1dflushError, UndecidedE
 
 VERBS = (
     "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "trace", "routines",
-    "rules", "lab", "explain", "cpus", "policies", "schema", "vm", "gather", "status", "what-if",
+    "rules", "lab", "explain", "cpus", "policies", "schema", "vm", "gather", "status", "what-if", "help",
 )  # fmt: skip
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
 INTERRUPTED = Outcome(interrupts.STATUS, message=interrupts.MESSAGE)

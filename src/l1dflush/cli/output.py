@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_WIDTH = 80
 # Longer lines are no longer easy to read; whoever sets COLUMNS may have them.
 _WIDEST_TERMINAL = 120
-_ASCII = str.maketrans({"█": "#", "…": "...", "─": "-", "│": "|"} | dict.fromkeys("└┌┐┘┬┴", "+"))
+_ASCII = str.maketrans({"█": "#", "…": "...", "─": "-", "│": "|", "━": "=", "•": "*"} | dict.fromkeys("└┌┐┘┬┴", "+"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NOTE = (
     "'l1dflush policies NAME' draws what one does, access by access. NAME may also be tree-PLRU with another shape, "
-    "QLRU_Hxy_Mz_Ru_Uw with other digits (_UMO may follow), or a file with a machine: see docs/policies.md."
+    "QLRU_Hxy_Mz_Ru_Uw with other digits (_UMO may follow), or a file with a machine: see 'l1dflush help policies'."
 )
 
 

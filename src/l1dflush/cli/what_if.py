@@ -98,7 +98,8 @@ def what_if(
         typer.Option(
             "--facts",
             metavar="FILE",
-            help="Answer questions in JSON, one a line (see docs/mitigation.md), without a host. - for standard input.",
+            help="Answer questions in JSON, one a line, without a host (see 'l1dflush help mitigation'). - for standard"
+            " input.",
         ),
     ] = None,
     json: options.Json = False,

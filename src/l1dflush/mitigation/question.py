@@ -122,7 +122,7 @@ def asked(text: str, where: str) -> Question:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         what = f"{place}: {first['msg']}" if place else first["msg"]
-        raise InputError(what, where=where, hint="see docs/mitigation.md") from None
+        raise InputError(what, where=where, hint="'l1dflush help mitigation' describes questions") from None
     check_keys(text, where)
     return question
 

@@ -147,7 +147,9 @@ class _Builder:
 
     def number_of_ways(self) -> int:
         if not self.said:
-            raise error(self.name, 0, "it says nothing about hits and misses", "see docs/policies.md for an example")
+            raise error(
+                self.name, 0, "it says nothing about hits and misses", "'l1dflush help policies' has an example"
+            )
         if self.ways is None and not self.dot:
             raise error(self.name, 0, "it does not say how many ways there are", "add a line such as 'ways 4'")
         most = max((way for _, what, way in self.said if what == "hit"), default=0) + 1

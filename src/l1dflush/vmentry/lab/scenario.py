@@ -122,7 +122,9 @@ def read_scenario(name: str) -> Scenario:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:80]
-        raise InputError(f"{place}: {first['msg'][:120]}", where=where, hint="see docs/lab.md") from None
+        raise InputError(
+            f"{place}: {first['msg'][:120]}", where=where, hint="'l1dflush help lab' describes the file"
+        ) from None
     return _checked(where, path.parent, file)
 
 
