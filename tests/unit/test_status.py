@@ -176,6 +176,27 @@ def test_a_flush_that_is_conditional_and_not_proved_is_partial_at_best() -> None
     assert status(made(**SOFTWARE), Verdict.UNDECIDED).verdict is PARTIAL
 
 
+@pytest.mark.parametrize(
+    ("changes", "cause", "verdict"),
+    [
+        ({"others": ("vboxdrv",)}, Cause.OTHERS, UNKNOWN),
+        ({"uneven": frozenset({"flush_l1d"})}, Cause.UNEVEN, UNKNOWN),
+        # As a rule there is none: it stays at what is seen.
+        ({"others": None}, Cause.CONDITIONAL, PARTIAL),
+        ({"others": ("vboxdrv",), "parameter": "never", "text": P + "vulnerable"}, Cause.NEVER, VULNERABLE),
+    ],
+)
+def test_beside_what_may_as_well_be_vulnerable_partial_is_unknown(
+    changes: dict[str, Any], cause: Cause, verdict: L1tfVerdict
+) -> None:
+    result = status(made(**changes))
+    assert (result.verdict, result.grounds[0].cause) == (verdict, cause)
+    # What helps against the rest is still told, and what does not is not.
+    assert any("echo always" in one.what and "echo off" in one.what for one in result.advice)
+    half = [one for one in result.advice if one.what.startswith("echo") and ";" not in one.what]
+    assert bool(half) is (verdict is VULNERABLE)
+
+
 def test_no_guests_without_the_module_and_what_would_be_with_it() -> None:
     result = status(without_module(made()))
     assert result.verdict is MITIGATED

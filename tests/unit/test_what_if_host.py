@@ -150,7 +150,7 @@ def test_nothing_is_promised_that_status_would_not_say(changes: dict[str, Any]) 
 def test_beside_another_hypervisor_no_cell_is_safe() -> None:
     host = made(others=("vboxdrv",))
     cells = matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS).cells
-    assert {cell.verdict for cell in cells} == {L1tfVerdict.UNKNOWN, L1tfVerdict.PARTIAL, L1tfVerdict.VULNERABLE}
+    assert {cell.verdict for cell in cells} == {L1tfVerdict.UNKNOWN, L1tfVerdict.VULNERABLE}
 
 
 def test_long_titles_are_wrapped() -> None:

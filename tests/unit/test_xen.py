@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sysroots import CopiedHost
 from xen_hosts import SETTINGS, threads, written, xen_log
 
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.host.l1d import Signature
 from l1dflush.host.reading import files as reading_files
 from l1dflush.host.reading.collect import from_archive, from_sysroot
 from l1dflush.host.reading.files import LiveFiles, Sysroot, UnreadableError
@@ -167,8 +169,9 @@ def test_firmware_is_not_asked_where_there_is_no_hypervisor(tmp_path: Path) -> N
 def test_a_whole_log(version: str, flush: bool, shadowing: bool, rdcl_no: bool) -> None:
     log = xen_log(version=version, flush=flush, shadowing=shadowing, rdcl_no=rdcl_no, bug=not rdcl_no)
     expected = XenSettings(
-        bug=None if rdcl_no else True, immune=rdcl_no, settings=True, flush=flush, command=True, hvm=True, pv=shadowing
-    )
+        bug=None if rdcl_no else True, immune=rdcl_no, settings=True, flush=flush, skip=False, command=True, hvm=True,
+        pv=shadowing,
+    )  # fmt: skip
     assert read_log(xen_lines(written(log)), "") == expected
     stamped = written(log).replace("(XEN) ", "(XEN) [2026-03-01 10:20:30.123] ")
     assert read_log(xen_lines(stamped), "") == expected
@@ -188,6 +191,35 @@ def test_a_whole_log(version: str, flush: bool, shadowing: bool, rdcl_no: bool) 
 )  # fmt: skip
 def test_whether_there_are_guests_that_can_aim(changes: dict[str, Any], hvm: bool | None) -> None:
     assert read_log(xen_lines(written(xen_log(**changes))), "").hvm is hvm
+
+
+@pytest.mark.parametrize(
+    ("line", "hvm"), [("CPU0: VMX disabled by BIOS.", False), ("CPU1: VMX disabled by BIOS.", None),
+                      ("VMX: failed to initialise.", False)],
+)  # fmt: skip
+def test_only_the_first_cpu_tells_whether_there_is_vmx(line: str, hvm: bool | None) -> None:
+    assert read_log([line], "").hvm is hvm
+
+
+@pytest.mark.parametrize(
+    ("lines", "skip"),
+    [
+        (["Hardware hints: SKIP_L1DFL"], True),
+        (["Hardware hints:"], False),
+        (["Hardware hints:", "Hardware features: IBPB IBRS"], False),
+        # The line of hints is lost, or there was none in that version.
+        (["Hardware features: IBPB IBRS STIBP SSBD L1D_FLUSH"], None),
+        (["Hardware features:"], None),
+        (["Hardware features: IBRS/IBPB STIBP L1D_FLUSH SSBD MD_CLEAR"], False),
+        (["Hardware features: IBRS/IBPB STIBP L1D_FLUSH SSBD MD_CLEAR SKIP_L1DFL"], True),
+        (["Hardware features: RSBA"], False),
+        ([], None),
+    ],
+)
+def test_whether_a_hypervisor_below_flushes_is_known_from_a_line_that_would_say_so(
+    lines: list[str], skip: bool | None
+) -> None:
+    assert read_log(lines, "").skip is skip
 
 
 @pytest.mark.parametrize(
@@ -232,17 +264,20 @@ def test_a_log_that_has_lost_lines_says_less_and_nothing_else(cut: int) -> None:
     lines = log.split("\n")
     for rest in (lines[cut:], lines[:-cut], lines[:cut] + lines[cut + 1 :], log[cut * 17 :].split("\n")):
         said = read_log(xen_lines("\n".join(rest)), "")
-        for name in ("bug", "flush", "hvm", "pv", "smt_at_boot", "command"):
+        for name in ("bug", "flush", "hvm", "pv", "smt_at_boot", "command", "skip"):
             assert getattr(said, name) in (None, getattr(whole, name))
 
 
 # --- what follows
 
 
-def dom0(log: list[str] | None, info: str | None = None, **changes: Any) -> HostFacts:
+def dom0(log: list[str] | None, info: str | None = None, *, plain: bool = False, **changes: Any) -> HostFacts:
+    """``plain``: with the text of ``changes``."""
     hidden = {"xen_control": True, "xen_log": None if log is None else written(log), "xen_info": info}
     one_thread = {"threads": 1, "smt_control": "notsupported", "smt_active": False}
-    return without_module(made(hypervisor="Xen", vmx=False, ept=False, **one_thread | hidden | changes))
+    host = made(hypervisor="Xen", vmx=False, ept=False, **one_thread | hidden | changes)
+    bare = without_module(host)
+    return replace(bare, mitigation=replace(bare.mitigation, text=host.mitigation.text)) if plain else bare
 
 
 def status(host: HostFacts) -> StatusResult:
@@ -256,6 +291,12 @@ CASES: dict[str, tuple[dict[str, Any] | None, str | None, L1tfVerdict, str]] = {
     "flush, one thread a core": ({}, ONE, MITIGATED, ""),
     "flush, two threads a core": ({}, TWO, PARTIAL, "smt=0"),
     "flush, SMT not known": ({}, None, UNKNOWN, "xl info"),
+    "flush, SMT on, HAP not known": ({"hap": None}, TWO, UNKNOWN, "conring_size"),
+    "flush, SMT on at boot, HAP not known": ({"hap": None, "smt": True}, None, UNKNOWN, "xl info"),
+    "flush, SMT off, HAP not known": ({"hap": None}, ONE, MITIGATED, ""),
+    "flush, SMT on, HAP off": ({"hap": "not detected"}, TWO, MITIGATED, ""),
+    "flush, SMT on, shadowing not known": ({"shadowing": None}, TWO, UNKNOWN, "conring_size"),
+    "flush, SMT on, no shadowing, HAP not known": ({"shadowing": False, "hap": None}, TWO, VULNERABLE, "pv-l1tf"),
     "flush, SMT on at boot": ({"smt": True}, None, PARTIAL, "xl info"),
     "flush, SMT on at boot and off now": ({"smt": True}, ONE, MITIGATED, ""),
     "flush, SMT off at boot": ({"line": "smt=0"}, None, UNKNOWN, "xl info"),
@@ -284,6 +325,86 @@ def test_what_xen_s_settings_come_to(name: str) -> None:
     assert result.exit_status == {NOT_AFFECTED: 0, MITIGATED: 0, UNKNOWN: 3}.get(verdict, 2)
     assert any(advice in one.what for one in result.advice) if advice else True
     assert not (verdict is MITIGATED and result.advice)
+
+
+KNIGHTS, CASCADE = (Signature("GenuineIntel", 6, model, 5, "") for model in (0x57, 0x55))
+AIRMONT = Signature("GenuineIntel", 6, 0x75, 0, "")
+HAP, HINTS, SHADOWING = "HVM: Hardware Assisted Paging", ("Hardware hints", "Hardware features"), "PV L1TF shadowing"
+
+
+def without(log: list[str], lost: str | tuple[str, ...]) -> list[str]:
+    kept = [line for line in log if not line.strip().startswith(lost)]
+    assert len(kept) < len(log)
+    return kept
+
+
+@pytest.mark.parametrize("version", SETTINGS)
+@pytest.mark.parametrize(
+    ("changes", "lost", "whole"),
+    [
+        # Paging by the hardware was not detected, so neither flush nor SMT matters.
+        ({"hap": "not detected"}, HAP, MITIGATED),
+        ({"hap": "detected but disabled", "flush": False}, HAP, MITIGATED),
+        ({"skip": True, "flush": False}, HINTS, UNKNOWN),
+        ({"shadowing": False}, SHADOWING, VULNERABLE),
+        ({"flush": False}, "Xen settings", VULNERABLE),
+    ],
+)
+def test_without_a_line_it_is_unknown(
+    version: str, changes: dict[str, Any], lost: str | tuple[str, ...], whole: L1tfVerdict
+) -> None:
+    log = xen_log(version=version, **changes)
+    assert status(dom0(log, TWO)).verdict is whole
+    assert status(dom0(without(log, lost), TWO)).verdict is UNKNOWN
+
+
+def test_the_line_of_hints_alone_is_lost() -> None:
+    log = without(xen_log(flush=False, skip=True), "Hardware hints")
+    assert status(dom0(log, ONE)).verdict is UNKNOWN
+    # Where it is there and says nothing, nobody flushes.
+    assert status(dom0(xen_log(flush=False), ONE)).verdict is VULNERABLE
+
+
+@pytest.mark.parametrize("log", [None, without(xen_log(), SHADOWING), without(xen_log(), "Xen settings")])
+def test_what_is_open_of_xen_s_guests_makes_a_partial_kvm_unknown(log: list[str] | None) -> None:
+    dom0_s = {"hypervisor": "Xen", "xen_control": True, "xen_info": ONE}
+    host = made(xen_log=None if log is None else written(log), **dom0_s)
+    assert status(host).verdict is UNKNOWN
+    assert status(made(xen_log=written(xen_log()), **dom0_s)).verdict is PARTIAL
+    never = {"parameter": "never", "text": "Mitigation: PTE Inversion; VMX: vulnerable"}
+    assert status(made(xen_log=None, **dom0_s | never)).verdict is VULNERABLE
+
+
+@pytest.mark.parametrize(("hypervisor", "verdict"), [("Xen", UNKNOWN), (None, UNKNOWN), ("", PARTIAL)])
+def test_beside_what_may_be_xen_partial_is_unknown(hypervisor: str | None, verdict: L1tfVerdict) -> None:
+    hidden = {"xen_control": None, "xen_log": None, "xen_info": None}
+    assert status(made(hypervisor=hypervisor, **hidden)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "log", "verdict"),
+    [
+        # It shows RDCL_NO to its control domain, and has not read it.
+        ({"signature": CASCADE, "arch_capabilities": 1}, {}, UNKNOWN),
+        ({"signature": CASCADE, "arch_capabilities": 1}, {"bug": False}, NOT_AFFECTED),
+        ({"signature": CASCADE, "arch_capabilities": 1}, {"bug": False, "rdcl_no": True}, NOT_AFFECTED),
+        ({"signature": CASCADE, "arch_capabilities": 1, "text": None, "has_text": None}, {}, UNKNOWN),
+        # Only the kernel's word, and no CPU.
+        ({"signature": None, "arch_capabilities": None}, {}, UNKNOWN),
+        ({"signature": None, "arch_capabilities": None}, None, NOT_AFFECTED),
+        # In the kernel's list: Xen supposes the bug in what it does not know.
+        ({"signature": KNIGHTS}, {}, NOT_AFFECTED),
+        ({"signature": AIRMONT, "arch_capabilities": None}, {}, NOT_AFFECTED),
+        # Not of the control domain.
+        ({"signature": CASCADE, "arch_capabilities": 1, "xen_control": False}, {}, NOT_AFFECTED),
+    ],
+)
+def test_not_affected_is_held_against_what_xen_believes(
+    changes: dict[str, Any], log: dict[str, Any] | None, verdict: L1tfVerdict
+) -> None:
+    kernel = {"text": "Not affected", "bugs": frozenset()} | changes
+    result = status(dom0(None if log is None else xen_log(**log), ONE, plain=True, **kernel))
+    assert result.verdict is verdict, result.grounds
 
 
 @pytest.mark.parametrize("kept", [slice(0, 0), slice(0, 4), slice(17, None)])

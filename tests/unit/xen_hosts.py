@@ -26,8 +26,9 @@ def xen_log(
 ) -> list[str]:
     """The lines of a whole log. ``shadowing``: of DomU, None: a Xen from before XSA-273, which says nothing of L1TF."""
     hints = f"{' RDCL_NO' if rdcl_no else ''}{' SKIP_L1DFL' if skip else ''}"
-    features = f"Hardware features: IBRS/IBPB STIBP SSBD{' L1D_FLUSH' if command else ''} MD_CLEAR"
     early = version in ("4.6", "4.11")
+    flushes = " L1D_FLUSH" if command else ""
+    features = f"Hardware features: {'IBRS/IBPB' if early else 'IBPB IBRS'} STIBP SSBD{flushes} MD_CLEAR"
     lines = [f"Xen version {version}.1 (abuild@) (gcc 7.5.0) debug=n", f"Command line: {line}", *NOISE]
     lines += ["Speculative mitigation facilities:"]
     lines += [f"  {features}{hints}"] if early else [f"  Hardware hints:{hints}", f"  {features}"]

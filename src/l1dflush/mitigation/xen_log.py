@@ -20,6 +20,8 @@ _NO = ("0", "no", "off", "false", "disable")
 """As ``parse_bool`` of xen/common/kernel.c reads them."""
 _PV = re.compile(r"PV L1TF shadowing: Dom0 (?:enabled|disabled), DomU (enabled|disabled)")
 _HAP = re.compile(r"HVM: Hardware Assisted Paging \(HAP\) (detected but disabled|not detected|detected)")
+_ONE_LINE = frozenset({"IBRS/IBPB", "RDCL_NO", "IBRS_ALL", "RSBA", "SSB_NO", "MDS_NO"})
+"""What only a line has that holds hints and features together; those that have a line each write IBPB IBRS."""
 _THREADS = re.compile(r"(?m)^threads_per_core\s*:\s*([0-9]{1,4})\s*$")
 
 
@@ -29,16 +31,16 @@ class XenSettings:
 
     ``bug``: whether Xen believes that the CPU has L1TF; ``immune``: the CPU itself says that it has not (RDCL_NO).
     ``settings``: the line with Xen's own settings is there. ``flush``: the L1D is flushed before each entry of a guest
-    whose paging is the hardware's. ``skip``: a hypervisor below Xen says that it flushes. ``command``: the CPU has the
-    flush. ``hvm``: such guests can be run. ``pv``: paravirtual guests are kept from page table entries that L1TF can
-    use. ``smt_at_boot``: SMT was on when Xen had booted; ``smt``: it is now.
+    whose paging is the hardware's. ``skip``: whether a hypervisor below Xen says that it flushes. ``command``: the CPU
+    has the flush. ``hvm``: such guests can be run. ``pv``: paravirtual guests are kept from page table entries that
+    L1TF can use. ``smt_at_boot``: SMT was on when Xen had booted; ``smt``: it is now.
     """
 
     bug: bool | None = None
     immune: bool = False
     settings: bool = False
     flush: bool | None = None
-    skip: bool = False
+    skip: bool | None = None
     command: bool | None = None
     hvm: bool | None = None
     pv: bool | None = None
@@ -56,7 +58,7 @@ def read_log(lines: Iterable[str], info: str) -> XenSettings:
         immune=any("RDCL_NO" in line.split() for line in hints),
         settings=bool(settings),
         flush=_agreed("L1D_FLUSH" in line.split() for line in settings),
-        skip=any("SKIP_L1DFL" in line.split() for line in hints),
+        skip=_skip(hints),
         command=_agreed("L1D_FLUSH" in line.split() for line in hints if line.startswith("Hardware features:")),
         hvm=_hvm(lines),
         pv=_agreed(found[1] == "enabled" for line in lines if (found := _PV.match(line))),
@@ -71,10 +73,20 @@ def _agreed(answers: Iterable[bool]) -> bool | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _skip(hints: list[str]) -> bool | None:
+    """Which of the two lines has it depends on the version, so that a line of features says that it is not so only
+    where its words show that it has the hints too."""
+    if any("SKIP_L1DFL" in line.split() for line in hints):
+        return True
+    complete = any(line.startswith("Hardware hints:") or not _ONE_LINE.isdisjoint(line.split()) for line in hints)
+    return False if complete else None
+
+
 def _hvm(lines: list[str]) -> bool | None:
     """Whether there are guests that could aim at memory: with shadow paging Xen writes the entries itself."""
     enabled = any(re.match(r"HVM: \S+ enabled", line) for line in lines)
-    if any(line.startswith("VMX: failed") or line.endswith("VMX disabled by BIOS.") for line in lines):
+    # Of another CPU than the first it says that this CPU stays down.
+    if any(line.startswith("VMX: failed") or line == "CPU0: VMX disabled by BIOS." for line in lines):
         return None if enabled else False
     paging = _agreed(found[1] == "detected" for line in lines if (found := _HAP.match(line)))
     return paging if enabled or paging is False else None

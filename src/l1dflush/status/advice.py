@@ -52,7 +52,8 @@ def advise(
 ) -> list[Advice]:
     """What helps, what helps least first; nothing where nothing is to be done."""
     found = list(_reading(host, explained, judged))
-    if explained is not None and explained.possible and judged.grounds[0].cause in _DECIDED:
+    first = next((ground.cause for ground in judged.grounds if not ground.open), None)
+    if explained is not None and explained.possible and first in _DECIDED:
         found += _tried(host, explained, judged, software, lists)
     causes = {ground.cause for ground in judged.grounds}
     if Cause.NO_INVERSION in causes or Cause.MEMORY in causes:
@@ -87,10 +88,10 @@ def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verd
         if (change.writes or change.smt) and not _possible(explained, change):
             continue
         after = changed(explained.shown, change, lists, built_in=built_in)
-        then = judge_explanation(host, after.explanation, software).verdict
-        if then.behind < best.get(after.takes, judged.verdict).behind:
-            best[after.takes] = then
-            yield Advice(what, after.takes, then)
+        then = judge_explanation(host, after.explanation, software)
+        if then.settled.behind < best.get(after.takes, judged.settled).behind:
+            best[after.takes] = then.settled
+            yield Advice(what, after.takes, then.verdict)
 
 
 def _without_flush(
@@ -102,10 +103,10 @@ def _without_flush(
     )
     built_in = bool(host.mitigation.built_in.value)
     after = changed(explained.shown, Change(ept=False), lists, built_in=built_in)
-    then = judge_explanation(host, after.explanation, software).verdict
-    if then.behind < judged.verdict.behind:
+    then = judge_explanation(host, after.explanation, software)
+    if then.settled.behind < judged.settled.behind:
         where = "kvm-intel.ept=0 on the boot line" if built_in else "'options kvm_intel ept=0' for modprobe"
-        yield Advice(f"{where}, which makes guests slower", after.takes, then)
+        yield Advice(f"{where}, which makes guests slower", after.takes, then.verdict)
 
 
 def _possible(explained: Explained, change: Change) -> bool:

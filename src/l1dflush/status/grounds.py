@@ -43,7 +43,7 @@ _RANK = (
     L1tfVerdict.VULNERABLE,
 )
 """Of several causes the one that is furthest behind decides. What is unknown beside one that is partial cannot make it
-better, so it stays at that."""
+better, so it stays at that, unless it may as well be vulnerable (:attr:`Ground.open`)."""
 
 
 class Cause(StrEnum):
@@ -79,11 +79,18 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """One cause with its share in the verdict."""
+    """One cause with its share in the verdict. ``open``: it is unknown, and nothing makes it likelier than not that it
+    is no worse than partial."""
 
     cause: Cause
     verdict: L1tfVerdict
     says: str
+    open: bool = False
+
+    @property
+    def behind(self) -> float:
+        """How far it is behind the best: what is open is between partial and vulnerable."""
+        return L1tfVerdict.PARTIAL.behind + 0.5 if self.open else self.verdict.behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,14 @@ class Judged:
     verdict: L1tfVerdict
     grounds: tuple[Ground, ...]
 
+    @property
+    def settled(self) -> L1tfVerdict:
+        """The verdict without what is open, which no change of Linux's settings can close."""
+        others = [ground for ground in self.grounds if not ground.open]
+        return worst(others).verdict if others else self.verdict
+
 
 def worst(grounds: Sequence[Ground]) -> Judged:
     """The verdict of grounds that hold together."""
-    ordered = tuple(sorted(grounds, key=lambda ground: -ground.verdict.behind))
+    ordered = tuple(sorted(grounds, key=lambda ground: -ground.behind))
     return Judged(ordered[0].verdict, ordered)

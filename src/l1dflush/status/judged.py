@@ -14,7 +14,7 @@ from l1dflush.host.l1d import FLUSH_COMMAND
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Decision
-from l1dflush.mitigation.facts import Facts, Kernel
+from l1dflush.mitigation.facts import RDCL_NO, Facts, Kernel
 from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.powerpc import read_power, tells_l1tf
 from l1dflush.mitigation.pte_inversion import memory_end
@@ -23,7 +23,7 @@ from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.grounds import Cause, Ground, Judged, L1tfVerdict, worst
 from l1dflush.status.sandbox import imitates_linux
 from l1dflush.status.worlds import X86
-from l1dflush.status.xen_host import without_bug, xen_grounds
+from l1dflush.status.xen_host import believes_bug, without_bug, xen_grounds
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
@@ -39,7 +39,8 @@ def _of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Ver
 def judge_explanation(host: HostFacts, explanation: Explanation, software: Verdict) -> Judged:
     """How one explanation of ``host``, or what becomes of it, is to be read."""
     facts = explanation.world.facts
-    return _on_host(host, _of_decision(explanation.decision, facts, guest=host.may_be_guest, software=software))
+    judged = _of_decision(explanation.decision, facts, guest=host.may_be_guest, software=software)
+    return _on_host(host, judged, [explanation])
 
 
 def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Judged:
@@ -53,20 +54,20 @@ def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Ju
     if (host.kernel.machine.value or "").startswith("ppc"):
         return worst([_of_power(host, reading)])
     if explained is None:
-        return _on_host(host, worst([_by_word(host, reading)]))
+        return _on_host(host, worst([_by_word(host, reading)]), [])
     follows = [
         _of_decision(one.decision, one.world.facts, guest=guest, software=software)
         for one in explained.possible or (explained.nearest,)
     ]
     if reading is None:
-        return _unsaid(host, explained, follows)
+        return _in_xen(host, _unsaid(host, explained, follows), explained.possible)
     if explained.differences:
         if reading.kind is Kind.VULNERABLE or reading.mode is Mode.NEVER:
             return worst([_by_word(host, reading)])
         first = explained.differences[0]
         what = f"the facts lead to '{first.follows}', and {first.what} says '{first.said}'"
         return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
-    return _on_host(host, _together(explained, follows))
+    return _on_host(host, _together(explained, follows), explained.possible)
 
 
 def _memory(decision: Decision, facts: Facts) -> list[Ground]:
@@ -93,7 +94,7 @@ def _entry(decision: Decision, facts: Facts, *, guest: bool, software: Verdict) 
     if decision.mode is Mode.NOT_REQUIRED or (without and facts.cpu.flush_not_required):
         # No CPU with the bug says so itself.
         what = "guests: a hypervisor below says that it flushes for this one; nobody can check that here"
-        return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what)]
+        return [Ground(Cause.BELOW, L1tfVerdict.UNKNOWN, what, open=True)]
     if without:
         what = "guests: this KVM has no flush: kvm_intel has no parameter vmentry_l1d_flush"
         return [Ground(Cause.NO_FLUSH, L1tfVerdict.VULNERABLE, what)]
@@ -255,14 +256,26 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
     return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
 
 
-def _on_host(host: HostFacts, judged: Judged) -> Judged:
-    """A verdict with what no decision sees: what else runs guests here, and CPUs that are not alike."""
+def _on_host(host: HostFacts, judged: Judged, possible: Sequence[Explanation]) -> Judged:
+    """A verdict with what no decision sees: what else runs guests here, and CPUs that are not alike. ``possible``: what
+    explains it; none where only the kernel's word counts."""
     if judged.verdict is L1tfVerdict.NOT_AFFECTED:
-        return judged
+        return _in_xen(host, judged, possible)
     if without_bug(host):
         what = "the CPU has no L1TF: Xen read RDCL_NO in it, whatever its control domain is shown"
         return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, what)])
     return worst([*judged.grounds, *_others(host), *xen_grounds(host), *_uneven(host, judged)])
+
+
+def _in_xen(host: HostFacts, judged: Judged, possible: Sequence[Explanation]) -> Judged:
+    """That there is no L1TF, held against what Xen believes of the same CPU: it reads RDCL_NO itself, and supposes the
+    bug in a CPU that it does not know. A CPU of the kernel's lists has none whatever Xen supposes."""
+    if judged.verdict is not L1tfVerdict.NOT_AFFECTED or not believes_bug(host):
+        return judged
+    if possible and not any(one.world.facts.cpu.arch_capabilities & RDCL_NO for one in possible):
+        return judged
+    what = "the kernel says that the CPU has no L1TF, which no list of CPUs explains, and Xen believes it vulnerable"
+    return worst([Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)])
 
 
 def _others(host: HostFacts) -> list[Ground]:
@@ -271,10 +284,11 @@ def _others(host: HostFacts) -> list[Ground]:
     if others.value == () or (others.value is None and machine is not None and not X86.fullmatch(machine)):
         return []
     if others.value is None:
+        # As a rule there is none.
         what = f"whether another program runs guests could not be read: {others.origin}: {others.why}"
-    else:
-        what = f"{', '.join(others.value)} runs guests too: whether it flushes cannot be seen here"
-    return [Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what)]
+        return [Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what)]
+    what = f"{', '.join(others.value)} runs guests too: whether it flushes cannot be seen here"
+    return [Ground(Cause.OTHERS, L1tfVerdict.UNKNOWN, what, open=True)]
 
 
 def _uneven(host: HostFacts, judged: Judged) -> list[Ground]:
@@ -283,4 +297,4 @@ def _uneven(host: HostFacts, judged: Judged) -> list[Ground]:
     if not flushes or FLUSH_COMMAND not in (host.cpu.uneven.value or ()):
         return []
     what = "some CPUs have the flush command and others have not: their microcode differs"
-    return [Ground(Cause.UNEVEN, L1tfVerdict.UNKNOWN, what)]
+    return [Ground(Cause.UNEVEN, L1tfVerdict.UNKNOWN, what, open=True)]

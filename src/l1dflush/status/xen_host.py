@@ -19,6 +19,7 @@ from l1dflush.status.grounds import Cause, Ground, L1tfVerdict
 
 _MITIGATED, _PARTIAL = L1tfVerdict.MITIGATED, L1tfVerdict.PARTIAL
 _VULNERABLE, _UNKNOWN = L1tfVerdict.VULNERABLE, L1tfVerdict.UNKNOWN
+_WHETHER_ANY = "whether there are guests with paging by the hardware is not in Xen's log"
 _RUN = (
     "run 'xl dmesg' and 'xl info' there as root: what follows 'Xen settings', 'PV L1TF shadowing' and "
     "'threads_per_core' decides. 'l1dflush gather' as root takes them along; a copy has them in l1dflush/xl-dmesg.txt "
@@ -45,6 +46,11 @@ def without_bug(host: HostFacts) -> bool:
     return said.immune and said.bug is not True
 
 
+def believes_bug(host: HostFacts) -> bool:
+    """Whether Xen says of the CPU that it has L1TF, where this is its control domain."""
+    return bool(host.xen.control.value) and settings_of(host).bug is True
+
+
 def xen_grounds(host: HostFacts) -> Iterator[Ground]:
     """What Xen's guests rest on; none where this is not its control domain."""
     control, log = host.xen.control, host.xen.log
@@ -52,15 +58,15 @@ def xen_grounds(host: HostFacts) -> Iterator[Ground]:
         return
     if control.value is None:
         what = f"whether this runs Xen's guests (dom0) could not be read: {_why(control)}"
-        yield Ground(Cause.OTHERS, _UNKNOWN, what)
+        # Where the CPU shows no hypervisor there is hardly Xen.
+        yield Ground(Cause.OTHERS, _UNKNOWN, what, open=host.may_be_guest)
         return
     this = "this is the control domain of Xen (dom0), whose own settings decide"
     said = settings_of(host)
     if log.value is None:
-        yield Ground(Cause.XEN, _UNKNOWN, f"{this}: {_why(log)}")
+        yield _open(f"{this}: {_why(log)}")
     elif not said.settings:
-        what = f"{this}, and its log has no line about them: they are overwritten, or were left out"
-        yield Ground(Cause.XEN, _UNKNOWN, what)
+        yield _open(f"{this}, and its log has no line about them: they are overwritten, or were left out")
     else:
         yield from _hvm(said)
         yield _pv(said)
@@ -86,6 +92,8 @@ def xen_advice(host: HostFacts) -> Iterator[str]:
             yield "take l1d-flush=no, xen=no or no out of spec-ctrl= on Xen's boot line, or boot a later Xen (XSA-273)"
         else:
             yield "microcode with the flush command, if there is such for this CPU: Xen has no flush in software"
+    if None in (said.flush, said.pv, said.hvm):
+        yield "boot Xen with a larger conring_size=, or read its log right after it booted: lines of it are missing"
     if said.pv is False:
         yield "pv-l1tf=domu on Xen's boot line"
     if said.flush and said.hvm is not False and said.smt is not False:
@@ -108,20 +116,30 @@ def _hvm(said: XenSettings) -> Iterator[Ground]:
         yield Ground(Cause.XEN, _MITIGATED, f"{guests}: the L1D is flushed by MSR before each entry")
         yield _smt(said)
     elif said.flush is None:
-        yield Ground(Cause.XEN, _UNKNOWN, f"{guests}: Xen's log has different settings")
+        yield _open(f"{guests}: Xen's log has different settings")
     elif said.skip:
-        what = f"{guests}: a hypervisor below Xen says that it flushes; nobody can check that here"
-        yield Ground(Cause.BELOW, _UNKNOWN, what)
-    elif said.hvm:
-        yield Ground(Cause.XEN, _VULNERABLE, f"{guests}: nothing is flushed before they are entered")
+        yield _open(f"{guests}: a hypervisor below Xen says that it flushes; nobody can check that here", Cause.BELOW)
     else:
-        what = f"{guests}: nothing is flushed before they are entered, and whether there are any the log does not say"
-        yield Ground(Cause.XEN, _UNKNOWN, what)
+        what = f"{guests}: nothing is flushed before they are entered"
+        if said.hvm is None:
+            yield _open(f"{what}, and whether there are any is not in Xen's log")
+        elif said.skip is None:
+            yield _open(f"{what}, and whether a hypervisor below Xen does it is not in Xen's log")
+        else:
+            yield Ground(Cause.XEN, _VULNERABLE, what)
+
+
+def _open(what: str, cause: Cause = Cause.XEN) -> Ground:
+    """It may be anything, vulnerable too."""
+    return Ground(cause, _UNKNOWN, what, open=True)
 
 
 def _smt(said: XenSettings) -> Ground:
     if said.smt is False:
         return Ground(Cause.XEN, _MITIGATED, "Xen runs one thread of each core")
+    if said.hvm is None and (said.smt or said.smt_at_boot):
+        # At worst it is partial, so this is not open.
+        return Ground(Cause.SMT, _UNKNOWN, f"SMT is on, or was when Xen booted; {_WHETHER_ANY}")
     if said.smt:
         what = "SMT is on: a guest on one thread reads what the other thread leaves in the L1D that both use"
         return Ground(Cause.SMT, _PARTIAL, what)
@@ -134,8 +152,7 @@ def _smt(said: XenSettings) -> Ground:
 def _pv(said: XenSettings) -> Ground:
     guests = "Xen's paravirtual guests"
     if said.pv is None:
-        what = f"{guests}: whether they are kept from entries that L1TF can use is not in Xen's log"
-        return Ground(Cause.XEN, _UNKNOWN, what)
+        return _open(f"{guests}: whether they are kept from entries that L1TF can use is not in Xen's log")
     if said.pv:
         what = f"{guests}: one that writes an entry that L1TF can use gets shadow page tables"
         return Ground(Cause.XEN, _MITIGATED, what)
