@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 
@@ -219,3 +220,14 @@ def test_all_ways_of_few_names_are_tried() -> None:
     (routine,) = load_assembly("f.s", "l1d_flush: ret\n", LoadOptions())
     ways = ways_to_give([replace(routine, left_out=left_out)])
     assert [sorted(way) for way in ways] == [["A"], ["B"], ["A", "B"]]
+
+
+def test_every_error_has_its_number() -> None:
+    """Held against the C library's numbers, as Python has them; the kernel's own are checked by hand: errno.h of Linux."""
+    numbers = {name: getattr(errno, name) for name in dir(errno) if name[:1] == "E" and name.isupper()}
+    numbers |= {"ERESTARTSYS": 512, "ENOIOCTLCMD": 515, "EPROBE_DEFER": 517, "ENOTSUPP": 524, "EIOCBQUEUED": 529}
+    checks = "".join(f'_Static_assert({name} == {value}, "{name}");\n' for name, value in sorted(numbers.items()))
+    text = f"extern char *area;\nvoid l1d_flush(void) {{ {checks}{WALK} }}\n"
+    assert in_c(text) == ()
+    with pytest.raises(InputError, match="static assertion failed"):
+        in_c(text.replace("EINVAL == 22", "EINVAL == 23"))

@@ -252,7 +252,7 @@ struct static_key_false { struct static_key key; };
 #define EPIPE 32
 #define EDOM 33
 #define ERANGE 34
-#define EDEADLOCK 35
+#define EDEADLK 35
 #define ENAMETOOLONG 36
 #define ENOLCK 37
 #define ENOSYS 38
@@ -310,7 +310,7 @@ struct static_key_false { struct static_key key; };
 #define ENOPROTOOPT 92
 #define EPROTONOSUPPORT 93
 #define ESOCKTNOSUPPORT 94
-#define ENOTSUP 95
+#define EOPNOTSUPP 95
 #define EPFNOSUPPORT 96
 #define EAFNOSUPPORT 97
 #define EADDRINUSE 98
@@ -348,6 +348,7 @@ struct static_key_false { struct static_key key; };
 #define EOWNERDEAD 130
 #define ENOTRECOVERABLE 131
 #define ERFKILL 132
+#define ENOTSUP EOPNOTSUPP
 #define EWOULDBLOCK EAGAIN
 #define EDEADLOCK EDEADLK
 #define ERESTARTSYS 512

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from l1dflush.cache.cpus import Isa
 
-# The pages on these instructions in the Arm ARM (DDI 0487), Power ISA 3.1 book II, and the RISC-V CMO specification 1.0;
-# Intel, "Deep Dive: Intel Analysis of L1 Terminal Fault", on IA32_FLUSH_CMD, and SDM volume 2 on WBINVD.
+# The pages on these instructions in the Arm ARM (DDI 0487), Power ISA 3.1 book II, the RISC-V CMO specification 1.0 and
+# Intel's SDM volume 2; Intel, "Deep Dive: Intel Analysis of L1 Terminal Fault", on IA32_FLUSH_CMD.
 _INSTRUCTIONS: dict[Isa, str] = {
     "arm": "DC CISW, from EL1 on, cleans and invalidates the L1D by set and way; DC CIVAC does so with lines whose"
     " addresses are known",

@@ -16,8 +16,8 @@ BARRIER = "L1D_FLUSH_BARRIER"
 STAND_IN = f'#define {BARRIER} __asm__ __volatile__("lfence" ::: "memory")\n'
 """A barrier of the processor that code is proved on."""
 
-# What completes the loads before it, and then lets nothing begin before that: DSB and ISB in the Arm ARM (DDI 0487), sync
-# and isync in Power ISA 3.1 book II, FENCE in the RISC-V unprivileged ISA.
+# What completes the loads before it, and then lets nothing begin before that: DSB and ISB in the Arm ARM (DDI 0487),
+# sync and isync in Power ISA 3.1 book II, FENCE in the RISC-V unprivileged ISA.
 _BARRIERS: dict[Isa, tuple[str, ...]] = {
     "arm": ("dsb sy", "isb"),
     "power": ("sync", "isync"),

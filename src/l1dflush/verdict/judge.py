@@ -274,19 +274,16 @@ def _compare_unoptimised(
 
 
 def _differ(one: VerifyResult, other: VerifyResult) -> bool:
-    """Whether two verdicts are different answers, and not the same question that was not answered once."""
-
-    def answer(result: VerifyResult) -> str | None:
-        # That nothing walks is an answer.
-        return (
-            result.verdict if result.verdict is not Verdict.UNDECIDED else result.cause and _ANSWERS.get(result.cause)
-        )
-
-    first, second = answer(one), answer(other)
+    """Whether two verdicts are different answers, and not one answer and a question that was not answered."""
+    first, second = _answer(one), _answer(other)
     return first is not None and second is not None and first != second
 
 
-_ANSWERS = {"no-software-walk": "no walk"}
+def _answer(result: VerifyResult) -> str | None:
+    if result.verdict is Verdict.UNDECIDED:
+        # That nothing walks is an answer, too.
+        return "no walk" if result.cause == NO_WALK else None
+    return result.verdict.value
 
 
 def _compare_given(
@@ -315,9 +312,7 @@ def _compare_given(
             continue
         if _differ(result, other):
             without = " ".join(f"--undefine {name}" for name in way)
-            said = result.verdict if result.verdict is not Verdict.UNDECIDED else "no walk"
-            than = other.verdict if other.verdict is not Verdict.UNDECIDED else "no walk"
-            reason = f"{said} with {without}, {than} with {as_options(way)}: say which it is"
+            reason = f"{_answer(result)} with {without}, {_answer(other)} with {as_options(way)}: say which it is"
             return result.model_copy(
                 update={
                     "verdict": Verdict.UNDECIDED,
