@@ -223,7 +223,7 @@ def test_all_ways_of_few_names_are_tried() -> None:
 
 
 def test_every_error_has_its_number() -> None:
-    """Held against the C library's numbers, as Python has them; the kernel's own are checked by hand: errno.h of Linux."""
+    """Held against the C library's numbers, as Python has them; of the kernel's own some, from its errno.h."""
     numbers = {name: getattr(errno, name) for name in dir(errno) if name[:1] == "E" and name.isupper()}
     numbers |= {"ERESTARTSYS": 512, "ENOIOCTLCMD": 515, "EPROBE_DEFER": 517, "ENOTSUPP": 524, "EIOCBQUEUED": 529}
     checks = "".join(f'_Static_assert({name} == {value}, "{name}");\n' for name, value in sorted(numbers.items()))
