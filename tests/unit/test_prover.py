@@ -6,7 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
+from typing import NoReturn
 
 import plain_search as plain
 import pytest
@@ -249,6 +251,42 @@ def test_a_question_that_is_too_large_may_still_be_refuted() -> None:
     assert outcome.leftovers > 0
     assert outcome.curve is None
     assert not outcome.proved
+
+
+@pytest.mark.parametrize("start", ["any", "any+invalid", "any+invalidations", "cold", "cold+invalidations"])
+@pytest.mark.parametrize("name", ["FIFO", "tree-PLRU", "SRRIP-HP", "QLRU_H11_M1_R0_U0"])
+@settings(bounded, max_examples=examples(20, 40))
+@given(word=words(7, 9), touches=BOUNDED)
+def test_a_run_refutes_only_what_leaves_something(name: str, start: str, word: Word, touches: int) -> None:
+    """The worst is out of reach: what a run shows is true and no more than the worst, and nothing else is concluded."""
+    conditions = Conditions(Start.parse(start), touches)
+    exact = decide(name, 4, word, conditions, own={0, 5})
+
+    def too_long(*_: object) -> NoReturn:
+        raise UndecidedError("out-of-time", "no")
+
+    found = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prover, "_searched", too_long)
+        patch.setattr(prover, "_known", {})
+        with suppress(UndecidedError):
+            found = decide(name, 4, word, conditions, own={0, 5}, limits=Limits(seconds=60))
+    if found is None:
+        # At most starts with invalid ways leave something.
+        assert decide(name, 4, word, conditions.with_all_ways_valid(), own={0, 5}).proved
+    elif found.proved:
+        assert exact.proved
+    else:
+        assert found.at_least
+        assert 0 < found.leftovers <= exact.leftovers
+
+
+def test_a_run_is_found_where_the_worst_takes_too_long() -> None:
+    """With invalid ways these take half a minute and more."""
+    for name, lines in (("FIFO", 9), ("SRRIP-HP", 8)):
+        found = decide(name, 8, word_of([*range(lines)] * 2), limits=Limits(seconds=4))
+        assert found.at_least
+        assert found.leftovers > 0
 
 
 def test_flushes_at_more_start_states_than_fit_are_undecided() -> None:

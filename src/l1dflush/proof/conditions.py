@@ -98,6 +98,12 @@ class Conditions:
     start: Start = Start()
     touches: int = 0
 
+    def with_all_ways_valid(self) -> Conditions:
+        """The same with those starts only in which all ways are valid: what can be left then can be left anyhow, and
+        there are far fewer of them."""
+        base = Base.ANY if self.start.base is Base.ANY_INVALID else self.start.base
+        return Conditions(Start(base), self.touches)
+
 
 DEFAULT = Conditions()
 ALL_WAYS_VALID = Conditions(Start(Base.ANY))

@@ -31,6 +31,10 @@ class Limits:
         deadline = time.monotonic() + self.seconds
         return lambda: replace(self, seconds=max(deadline - time.monotonic(), 0.0))
 
+    def part(self, share: float) -> Limits:
+        """The same memory and this share of the time."""
+        return self if self.seconds is None else replace(self, seconds=self.seconds * share)
+
     @property
     def memory_text(self) -> str:
         """The memory, for a person."""

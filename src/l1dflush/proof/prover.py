@@ -62,7 +62,8 @@ class Outcome:
     the search kept, over all steps. ``curve``: the most old lines left after 0, 1, 2, ... items, up to and with
     the first 0 (they can only become fewer); ``None`` if the whole question was too large. Then the word is proved by
     an upper bound, so that ``leftovers`` is 0 and what is left on the way is not known; or it is refuted by a single
-    run: ``leftovers`` is what that run leaves, and there may be more (``at_least``).
+    run, from a start with all ways valid or any other: ``leftovers`` is what that run leaves, and there may be more
+    (``at_least``).
     """
 
     leftovers: int
@@ -82,6 +83,8 @@ class Outcome:
 
 # Up to so many ways a policy has few enough states to ask what exactly a word leaves before a bound is tried.
 _FEW_WAYS = 8
+# Shares of the time: for a run that refutes a word, and for the worst one when there is a run.
+_FOR_A_RUN, _FOR_THE_WORST = 0.25, 0.5
 
 
 def decide(
@@ -110,11 +113,16 @@ def decide(
     if ways > _FEW_WAYS and empties(twin, word, conditions, own, limits):
         return bounded
     left = limits.running()
+    run = _a_run(twin, word, conditions, own, limits)
+    # With a run that refutes the word, what is left at worst is worth half of the time: more questions may follow.
+    allowed = left() if run is None else left().part(_FOR_THE_WORST)
     try:
-        curve, states = _searched(twin, word, conditions, own, limits)
+        curve, states = _searched(twin, word, conditions, own, allowed)
     except UndecidedError as error:
         if error.cause not in ("state-space-too-large", "out-of-time"):
             raise
+        if run is not None:
+            return Outcome(leftovers=len(run.leftovers), states=limits.states, curve=None)
         if ways <= _FEW_WAYS and empties(twin, word, conditions, own, limits):
             return bounded
         if error.cause == "out-of-time":
@@ -126,6 +134,21 @@ def decide(
             raise error from None
         return Outcome(leftovers=len(found.leftovers), states=limits.states, curve=None)
     return Outcome(leftovers=curve[-1], states=states, curve=tuple(curve))
+
+
+def _a_run(
+    policy: Policy, word: Word, conditions: Conditions, own: Collection[int], limits: Limits
+) -> Counterexample | None:
+    """A run that refutes the word, where time is limited and one is found soon. All ways are valid at its start, and
+    such starts are asked about first: most words that leave something do so from one of them, and with invalid ways
+    the search takes ten times as long or more."""
+    if limits.seconds is None:
+        return None
+    try:
+        few = limits.part(_FOR_A_RUN)
+        return counterexample(policy, policy.ways, word, conditions.with_all_ways_valid(), own=own, limits=few)
+    except (UndecidedError, ValueError):
+        return None
 
 
 def _known_curve(

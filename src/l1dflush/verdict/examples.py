@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Literal
 
 from l1dflush.cache.policies import Policy
 from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.cache.policy.machine_table import table_text
+from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import Start
-from l1dflush.proof.counterexample import TOUCHES, Line, Outcomes
+from l1dflush.proof.counterexample import TOUCHES, Counterexample, Line, Outcomes
 from l1dflush.proof.counterexample import Step as Played
 from l1dflush.proof.protocols import Protocol
 from l1dflush.proof.steady_run import Between, BetweenStep, SteadyRun
@@ -27,10 +29,7 @@ _Name = Callable[[Line | None], str]
 
 def word_example(question: Question, policy: str | Policy, ways: int, found: SetWord) -> CounterexampleInfo:
     """A start and a run of one word. Raises UndecidedError where none can be found in the time that is left."""
-    example = prover.counterexample(
-        policy, ways, found.word, question.conditions, own=found.own,
-        limits=question.limits(),
-    )  # fmt: skip
+    example = _found(question, policy, ways, found)
     name = _names(lambda line: (question.flush.places, found.lines[line]))
     twin = prover.resolved(policy, ways)
     last = example.steps[-1] if example.steps else None
@@ -48,6 +47,23 @@ def word_example(question: Question, policy: str | Policy, ways: int, found: Set
         leftovers=_old(content),
         smallest=example.smallest,
     )
+
+
+def _found(question: Question, policy: str | Policy, ways: int, found: SetWord) -> Counterexample:
+    """The smallest counterexample; or one that is only known to be the smallest of those with all ways valid."""
+    asked, limits = question.conditions, question.limits()
+    if asked.start.all_ways_valid:
+        return prover.counterexample(policy, ways, found.word, asked, own=found.own, limits=limits)
+    try:
+        return prover.counterexample(policy, ways, found.word, asked, own=found.own, limits=limits.part(0.5))
+    except UndecidedError:
+        # The word may be refuted by such a start only because that was looked for: see prover.decide.
+        with_all = asked.with_all_ways_valid()
+        try:
+            one = prover.counterexample(policy, ways, found.word, with_all, own=found.own, limits=question.limits())
+        except ValueError as error:
+            raise UndecidedError("out-of-time", str(error), hint="--max-seconds N") from None
+        return replace(one, smallest=False)
 
 
 def protocol_example(

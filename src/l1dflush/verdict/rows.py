@@ -153,7 +153,8 @@ def _judge(
     if refuted is not None:
         reason = f"{empty} sets get no access" if empty else ""
         if at_least:
-            reason = f"at least {leftovers} old lines may stay in a set"
+            lines = "line" if leftovers == 1 else "lines"
+            reason = f"at least {leftovers} old {lines} may stay in a set"
         example = None
         if examples:
             try:

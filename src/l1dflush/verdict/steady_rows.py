@@ -69,7 +69,8 @@ def judge_protocols(
         protocol, run = worst
         reason = f"{empty} sets get no access" if empty else ""
         if not exact or undecided:
-            reason = f"at least {leftovers} old lines may stay in a set"
+            lines = "line" if leftovers == 1 else "lines"
+            reason = f"at least {leftovers} old {lines} may stay in a set"
         example = protocol_example(question, policy, ways, protocol, run) if run and examples else None
         return Outcome(Verdict.REFUTED, needs, has, leftovers, empty, None, reason, None, (), example)
     if undecided is not None:
