@@ -411,7 +411,7 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
     file = tmp_path / "large.l1d"
     with file.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    with pytest.raises(InputError, match="too large"):
+    with pytest.raises(InputError, match="more than 128 MiB"):
         read_certificate(file)
 
 

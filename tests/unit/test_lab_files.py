@@ -170,7 +170,7 @@ def test_every_shipped_one_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"", "title: Field required (see docs/lab.md)"),
+        (b"", "title: Field required ('l1dflush help lab' describes the file)"),
         (b"\xff\xfe", "this is no TOML: 'utf-8' codec can't decode"),
         (b"\x00", "this is no TOML: Invalid statement"),
         ("a = " + "[" * 100_000, "this is no TOML: "),
