@@ -17,6 +17,7 @@ import pytest
 
 from l1dflush.errors import InputError
 from l1dflush.report.terminal import verify_lines
+from l1dflush.verdict import judge
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -61,6 +62,12 @@ def assembly(count: str, before: str = "") -> str:
 	lfence
 	ret
 """
+
+
+@pytest.fixture(autouse=True)
+def at_one_level_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What C comes to without optimisation takes most of the time, and is not what is asked here."""
+    monkeypatch.setattr(judge, "_compare_unoptimised", lambda *asked: asked[-1])
 
 
 class Case(NamedTuple):
@@ -222,3 +229,68 @@ def test_a_definition_that_the_text_overrides_is_told(tmp_path: Path) -> None:
     assert isinstance(result, VerifyResult) and result.verdict is Verdict.PROVED
     (entry,) = [entry for entry in result.left_out if entry.name == "PAGES"]
     assert "anew" in entry.reason and entry.where.endswith("f.c:1")
+
+
+SIZES = "#define SIZE 4096\n#else\n#define SIZE 65536\n#endif\n"
+PICK = "#define PICK(n) S_##n\n#define S_0 65536\n#ifdef N\n#undef S_0\n#define S_0 4096\n#endif\n"
+ASSERT = "long n = 65536;\n\tassert((n = 4096));\n\t"
+MACRO = "\t.macro sized o\n\t.ifdef \\o\n\tmov $4096, %ecx\n\t.else\n\tmov $65536, %ecx\n\t.endif\n\t.endm\n"
+IRP = "\t.irp o, SMALL\n\t.ifdef \\o\n\tmov $4096, %ecx\n\t.else\n\tmov $65536, %ecx\n\t.endif\n\t.endr"
+CAPITALS = GAS.replace(".ifdef", ".IFDEF").replace(".else", ".ELSE").replace(".endif", ".ENDIF")
+HAVE = f"#define HAVE(x) defined(CONFIG_##x)\n#if HAVE(N)\n{SIZES}"
+HIDDEN = {
+    "in a macro that is compared": ("f.c", c(walk("SIZE"), f"#define BIG (ORDER > 3)\n#if BIG\n{SIZES}"), "ORDER", "4"),
+    "in a macro that asks": ("f.c", c(walk("SIZE"), f"#define S defined(CONFIG_N)\n#if S\n{SIZES}"), "CONFIG_N", "1"),
+    "as the value of a macro": ("f.c", c(walk("SIZE"), f"#define S CONFIG_N\n#if S\n{SIZES}"), "CONFIG_N", "1"),
+    "defined later": ("f.c", c(walk("SIZE"), f"#ifdef N\n{SIZES}") + "#define N 1\n", "N", "1"),
+    "behind a pasted macro": ("f.c", c(walk("PICK(0)"), PICK), "N", "1"),
+    "pasted for a test": (
+        "f.c", c(walk("CFG(N) ? 4096 : 65536"), "#define CFG(x) IS_ENABLED(CONFIG_##x)\n"), "CONFIG_N", "1",
+    ),
+    "around NDEBUG": ("f.c", c(ASSERT + walk("n"), "#ifndef N\n#define NDEBUG\n#endif\n"), "N", "1"),
+    "pasted in assembly": ("f.S", assembly("\tmov $SIZE, %ecx", HAVE), "CONFIG_N", "1"),
+    "of an assembler's macro": ("f.s", assembly("\tsized SMALL", MACRO), "SMALL", "1"),
+    "repeated": ("f.s", assembly(IRP), "SMALL", "1"),
+    "in capitals": ("f.s", CAPITALS, "SMALL", "1"),
+    "behind a label": ("f.s", GAS.replace("\t.ifdef", "2:\t.ifdef"), "SMALL", "1"),
+    "in quotes": ("f.s", GAS.replace(".ifdef SMALL", '.ifdef "SMALL"'), "SMALL", "1"),
+    "set at the end": ("f.s", GAS + "\t.set SMALL, 1\n", "SMALL", "1"),
+    "set where it is not": ("f.s", GAS.replace("\t.else", "\t.else\n\t.set SMALL, 0"), "SMALL", "1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "text", "name", "value"), HIDDEN.values(), ids=HIDDEN)
+def test_a_name_that_is_not_in_the_condition_itself(
+    tmp_path: Path, file: str, text: str, name: str, value: str
+) -> None:
+    case = Case(file, text, name, value, None)
+    result = ask(tmp_path, case, {}, frozenset())
+    assert isinstance(result, VerifyResult), result
+    assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "undefined-decides"), result.reason
+    assert name in told(result)
+    assert verdict(given(tmp_path, case, value)).startswith("REFUTED")
+
+
+def test_a_helper_whose_name_is_pasted_is_no_outside_call(tmp_path: Path) -> None:
+    helper = "static unsigned long n = 65536;\nstatic void set_small(void) { n = 4096; }\n#define SET(x) set_##x()\n"
+    result = ask(tmp_path, Case("f.c", c("SET(small);\n\t" + walk("n"), helper), "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.verdict is Verdict.REFUTED
+    assert result.outside == ()
+
+
+def test_more_names_than_are_tried_are_told(tmp_path: Path) -> None:
+    many = "".join(f"#ifdef CONFIG_{n}\n#define V{n} 1\n#else\n#define V{n} 0\n#endif\n" for n in range(14))
+    small = "#ifdef CONFIG_LAST\n#define S 4096\n#else\n#define S 65536\n#endif\n"
+    sizes = " + ".join(["S", *(f"V{n} * 64" for n in range(14))])
+    result = ask(tmp_path, Case("f.c", c(walk(sizes), many + small), "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult)
+    assert next(entry.names for entry in result.left_out if entry.kind == "part")[-1] == "CONFIG_LAST"
+
+
+def test_a_condition_in_two_hunks_is_one(tmp_path: Path) -> None:
+    body = "".join(f"+{line}\n" for line in c(walk()).splitlines())
+    text = f"--- a/f.c\n+++ b/f.c\n@@ -10,1 +10,2 @@\n int a;\n+#ifdef CONFIG_N\n@@ -20,0 +21,7 @@\n{body}+#endif\n"
+    case = Case("f.patch", text.replace("+21,7", f"+21,{body.count(chr(10)) + 1}"), "CONFIG_N", "1", None)
+    assert isinstance(without := ask(tmp_path, case, {}, frozenset()), InputError) and "CONFIG_N" in str(without)
+    assert verdict(given(tmp_path, case, "1")).startswith("PROVED")
+    assert isinstance(given(tmp_path, case, None), InputError)

@@ -9,7 +9,7 @@ directives in it and a mark in every branch.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +22,7 @@ from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import preprocess
 
-MOST = 40
+MOST = 100
 """So many are told of one routine."""
 # What other processors, compilers and languages than the one here define: that these are not defined is certain.
 _FOREIGN = word_set(
@@ -33,7 +33,12 @@ _FOREIGN = word_set(
     __sparc_v9__ __mips__ __ia64__ __alpha__ __hppa__ __m68k__ __loongarch__ CONFIG_X86_32
     """
 )
-_TEST = re.compile(r"\b(IS_ENABLED|IS_BUILTIN|IS_MODULE|IS_REACHABLE)\s*\(\s*([A-Za-z_]\w*)\s*\)")
+_TESTS = word_set("IS_ENABLED IS_BUILTIN IS_MODULE IS_REACHABLE")
+_TEST_MACRO = re.compile(r"^#define (IS_ENABLED|IS_BUILTIN|IS_MODULE|IS_REACHABLE)\(x\) (.*)$", re.M)
+_ASKS = "l1dflush_asks"
+_ASKED = re.compile(rf"\b{_ASKS} \* ([A-Za-z_]\w*)")
+_LINE_MARKER = re.compile(r'# (\d+) "([^"]*)"')
+_ASM_CONDITION = re.compile(r"(\.ifn?(?:ot)?def\s+([A-Za-z_.]\w*))")
 _NAME = re.compile(r"(?<!\w)[A-Za-z_]\w*")
 _ASKS_THE_COMPILER = re.compile(r"\b__has_\w+\s*\((?:[^()]|\([^()]*\))*\)")
 _NUMBER = re.compile(r"(?<!\w)(0[xX][0-9a-fA-F]+|\d+)[uUlL]*(?!\w)")
@@ -64,6 +69,11 @@ class _Branch:
     def names(self) -> frozenset[str]:
         """The names that its condition asks for."""
         return asked_for(self.text)
+
+    @property
+    def compares(self) -> bool:
+        """Whether its condition is an expression, in which macros are expanded."""
+        return directive_name(self.text) in ("if", "elif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +121,22 @@ def decided(index: CIndex, unit: CUnit, options: LoadOptions, context: str) -> l
     the text itself has for what is not given. At most :data:`MOST`, in the order of the text. ``context`` is all that
     is known of the file, if that is more than the text.
     """
-    text = index.text
-    tests = [test for test in _tests(index, unit) if not {test[2], f"{test[2]}_MODULE"} & options.given]
-    found = _of_directives(text, index.usable, unit.prelude, _relevant(index, unit), options, index.source, "c")
-    for offset, test, name in tests:
-        if name not in index.macros:
-            place = f"{index.source}:{text.line(offset)}"
-            left = LeftOut(LeftOutKind.BRANCH, test, (name,), "what is not given counts as off", place, ("1",))
-            found.append((offset, left))
+    found = _of_directives(index.text, index.usable, unit.prelude, _relevant(index, unit), options, index.source, "c")
+    found += _tests(index, unit, options)
+    found += _in_statements(index, unit, options)
+    return [*unasked(index.text.text + context, options, index.source), *_first(found)]
+
+
+def _first(found: list[tuple[int, LeftOut]]) -> list[LeftOut]:
+    """The first :data:`MOST` of all, in the order of the text, and how many more there are."""
     unique = {(one.name, one.names, one.where): one for _, one in sorted(found, key=lambda pair: pair[0])}
-    return [*unasked(text.text + context, options, index.source), *list(unique.values())[:MOST]]
+    everything = list(unique.values())
+    if len(everything) <= MOST:
+        return everything
+    rest = everything[MOST:]
+    names = tuple(dict.fromkeys(name for one in rest for name in one.names))
+    reason = f"{len(rest)} more conditions that names decide which nobody gave"
+    return [*everything[:MOST], LeftOut(LeftOutKind.PART, ", ".join(names), names, reason, rest[0].where)]
 
 
 def unasked(text: str, options: LoadOptions, where: str) -> Iterator[LeftOut]:
@@ -134,8 +150,7 @@ def unasked(text: str, options: LoadOptions, where: str) -> Iterator[LeftOut]:
 def decided_by_directives(text: CText, head: str, where: str, options: LoadOptions) -> list[LeftOut]:
     """The same for all directives of an assembly text behind ``head``."""
     matter = sorted(conditionals(text), key=lambda one: one.start)
-    found = _of_directives(text, text.text, head, matter, options, where, "assembler-with-cpp")
-    return [one for _, one in sorted(found, key=lambda pair: pair[0])][:MOST]
+    return _first(_of_directives(text, text.text, head, matter, options, where, "assembler-with-cpp"))
 
 
 def _of_directives(
@@ -149,32 +164,63 @@ def _of_directives(
 ) -> list[tuple[int, LeftOut]]:
     """What names that nobody gave decide in the conditionals ``matter``, with where; ``usable`` is the text without
     directives that are not for us, ``head`` what comes before it."""
-    names = frozenset().union(*(one.names for one in matter))
-    unknown = {name for name in names if name not in options.given and name not in _FOREIGN}
     again = [macro for macro in text.macros if macro.name in options.defines]
-    if not unknown and not again:
+    if not matter and not again:
         return []
-    marks = {macro.end for macro in again} | {branch.end for one in matter for branch in one.branches}
-    passed, known = _preprocessed(text, usable, head, options, matter, marks, unknown, where, language)
-    found = [found for one in matter for found in _of_conditional(text, one, passed, unknown - known, where)]
+    passed, undefined = _preprocessed(text, usable, head, options, matter, where, language)
+    settled = options.given | _FOREIGN
+    found = [found for one in matter for found in _of_conditional(text, one, passed, undefined, settled, where)]
     for macro in again:
         if macro.end in passed:
-            reason = "the text defines it anew, so that --define says nothing"
+            reason = "the text defines it anew, so that --define says nothing from there on"
             place = f"{where}:{text.line(macro.start)}"
             found.append((macro.start, LeftOut(LeftOutKind.SUPPOSED, macro.name, (), reason, place)))
     return found
 
 
-def _tests(index: CIndex, unit: CUnit) -> Iterator[tuple[int, str, str]]:
-    """Tests of the configuration outside of conditions: their offset, text, and the name they are about."""
-    text = index.text
-    used = [(macro.start, macro.end) for macro in text.macros if macro.name in unit.words]
-    for start, end in (*unit.kept, *used):
-        for match in _TEST.finditer(text.code, start, end):
-            place = bisect_right(text.directives, (match.start(), len(text.code))) - 1
-            inside = place >= 0 and match.start() < text.directives[place][1]
-            if not inside or (start, end) in used:
-                yield match.start(), match.group(), match.group(2)
+def _asking(text: str) -> str:
+    """``text`` with a prelude whose tests of the configuration leave behind what they ask for, and come to the same."""
+    return _TEST_MACRO.sub(rf"#define \1(x) ((\2) + 0 * {_ASKS} * x)", text)
+
+
+def _tests(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[tuple[int, LeftOut]]:
+    """Tests of the configuration in the code that is compiled, as the preprocessor comes to them: the name may be put
+    together by macros."""
+    if not unit.words & _TESTS:
+        return
+    try:
+        plain = preprocess(
+            _asking(unit.text).encode("utf-8", "replace"),
+            where=index.source,
+            defines=options.defines,
+            undefines=options.undefines,
+            language="c",
+            extra_flags=("-w",),
+        ).decode("utf-8", "replace")
+    except InputError:
+        return  # the compiler has said so
+    line, own = 0, False
+    for piece in plain.split("\n"):
+        if marker := _LINE_MARKER.match(piece):
+            line, own = int(marker.group(1)), marker.group(2) != "l1dflush-prelude"
+            continue
+        for match in _ASKED.finditer(piece) if own else ():
+            name = match.group(1)
+            if not {name, f"{name}_MODULE"} & options.given and 0 < line <= len(index.text.line_starts):
+                reason, place = "what is not given counts as off", f"{index.source}:{line}"
+                left = LeftOut(LeftOutKind.BRANCH, f"IS_ENABLED({name})", (name,), reason, place, ("1",))
+                yield index.text.line_starts[line - 1], left
+        line += 1
+
+
+def _in_statements(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[tuple[int, LeftOut]]:
+    """Conditions of the assembler in asm statements, which --define does not reach."""
+    for start, end in unit.kept:
+        for match in _ASM_CONDITION.finditer(index.text.text, start, end):
+            if match.group(2) not in options.given:
+                reason = "the assembler is asked in an asm statement, which --define does not reach"
+                place = f"{index.source}:{index.text.line(match.start())}"
+                yield match.start(), LeftOut(LeftOutKind.BRANCH, match.group(1), (match.group(2),), reason, place)
 
 
 def _relevant(index: CIndex, unit: CUnit) -> list[_Conditional]:
@@ -185,6 +231,8 @@ def _relevant(index: CIndex, unit: CUnit) -> list[_Conditional]:
     starts = [start for start, _ in kept]
     found: list[_Conditional] = []
     words = set(unit.words)
+    if "assert" in words:
+        words.add("NDEBUG")
     macros: dict[str, list[int]] = {}
     # There the text itself says that something is lacking.
     errors = [s for s, e in index.text.directives if directive_name(index.text.code[s:e]) == "error"]
@@ -209,6 +257,7 @@ def _relevant(index: CIndex, unit: CUnit) -> list[_Conditional]:
         before = len(words)
         for one in now:
             words |= one.names
+        words |= {word for macro in index.text.macros if macro.name in words for word in macro.words}
         todo = len(words) > before
     return sorted(found, key=lambda one: one.start)
 
@@ -219,21 +268,23 @@ def _preprocessed(
     head: str,
     options: LoadOptions,
     matter: Sequence[_Conditional],
-    marks: set[int],
-    unknown: set[str],
     where: str,
     language: Literal["c", "assembler-with-cpp"],
-) -> tuple[frozenset[int], frozenset[str]]:
-    """Which of the directives that end at ``marks`` the preprocessor passes, and where the conditionals ``matter``
-    begin that it comes to; and which of the ``unknown`` names the compiler or the prelude defines."""
-    before = {one.start for one in matter}
-    lines = [head]
-    ordered = sorted(unknown)
-    for number, name in enumerate(ordered):
-        lines.append(f"#ifdef {name}\n{_MARK}name_{number}\n#endif\n")
+) -> tuple[frozenset[int], dict[int, set[str]]]:
+    """Of which directives the preprocessor passes the end, and where the conditionals ``matter`` begin that it comes
+    to; and the names that are undefined there and that a branch asks for, by the end of its directive, also those that
+    are only in the macros in its condition."""
+    branches = {one.start: one.branches for one in matter}
+    marks = {branch.end for one in matter for branch in one.branches} | {macro.end for macro in text.macros}
+    lines = [_asking(head)]
     for start, end in text.directives:
-        if start in before:
+        if start in branches:
             lines.append(f"{_MARK}{start}\n")
+            for branch in branches[start]:
+                for name in sorted(branch.names):
+                    lines.append(f"#ifndef {name}\n{_MARK}name_{branch.end}_{name}\n#endif\n")
+                condition = branch.text.partition(directive_name(branch.text))[2]
+                lines.append(f"{_MARK}text_{branch.end} {condition if branch.compares else ''}\n")
         lines.append(usable[start:end] + "\n")
         if end in marks:
             lines.append(f"{_MARK}{end}\n")
@@ -248,25 +299,40 @@ def _preprocessed(
         ).decode("utf-8", "replace")
     except InputError:
         # Conditions that are no C: the compiler has said so, or says it where it matters.
-        return frozenset(), frozenset()
-    found = re.findall(rf"\b{_MARK}(name_)?(\d+)\b", plain)
-    passed = frozenset(int(number) for name, number in found if not name)
-    return passed, frozenset(ordered[int(number)] for name, number in found if name)
+        return frozenset(), {}
+    undefined: dict[int, set[str]] = {}
+    for end, name in re.findall(rf"\b{_MARK}name_(\d+)_(\w+)", plain):
+        undefined.setdefault(int(end), set()).add(name)
+    callable_ones = {macro.name for macro in text.macros if macro.callable} | prelude().entries.keys()
+    for end, condition in re.findall(rf"\b{_MARK}text_(\d+)\b([^\n]*)", plain):
+        found = set(_NAME.findall(_ASKS_THE_COMPILER.sub(" ", condition))) - callable_ones - {"defined", _ASKS}
+        undefined.setdefault(int(end), set()).update(n for n in found if not n.startswith(("__l1dflush", _MARK)))
+    return frozenset(int(number) for number in re.findall(rf"\b{_MARK}(\d+)\b", plain)), undefined
 
 
 def _of_conditional(
-    text: CText, one: _Conditional, passed: frozenset[int], unknown: set[str], where: str
+    text: CText,
+    one: _Conditional,
+    passed: frozenset[int],
+    undefined: dict[int, set[str]],
+    settled: frozenset[str],
+    where: str,
 ) -> Iterator[tuple[int, LeftOut]]:
     if one.start not in passed:
         return  # it is inside a branch that is not taken, which is told
-    own = {macro.name for macro in text.macros}
     taken = next((number for number, branch in enumerate(one.branches) if branch.end in passed), len(one.branches))
     asked = one.branches[: taken + 1]
-    names = {name for branch in asked for name in branch.names} & unknown
+    names = {name for branch in asked for name in undefined.get(branch.end, ())} - settled
+    # What the text has defined before, under another condition, that one decides.
+    names -= {macro.name for macro in text.macros if macro.start < one.start}
+    # A name that only this conditional defines is a default, or guards a header.
+    own = {macro.name for macro in text.macros if one.start < macro.start < one.end}
+    own -= {macro.name for macro in text.macros if not one.start < macro.start < one.end}
     for name in sorted(names & own):
-        yield from _default(text, one, taken, name, where)
+        yield from _default(text, one, passed, name, where)
     deciding = sorted(names - own)
-    if not deciding:
+    files = any("__has_include" in branch.text for branch in asked)
+    if not deciding and not files:
         return
     gone = [branch for number, branch in enumerate(one.branches) if number != taken]
     lines = [
@@ -274,19 +340,12 @@ def _of_conditional(
         for branch in gone
         if text.code[branch.end : branch.until].strip()
     ]
-    conditions = [branch for branch in asked if branch.names & set(deciding)]
+    conditions = [branch for branch in asked if undefined.get(branch.end, set()) & set(deciding)] or asked
     first = conditions[0]
-    yield (
-        first.start,
-        LeftOut(
-            LeftOutKind.BRANCH,
-            first.text,
-            tuple(deciding),
-            lines_left_out(lines),
-            f"{where}:{text.line(first.end)}",
-            _values(conditions),
-        ),
-    )
+    reason = lines_left_out(lines) + ("; no other file is read" if files else "")
+    place = f"{where}:{text.line(first.end)}"
+    left = LeftOut(LeftOutKind.BRANCH, first.text, tuple(deciding), reason, place, _values(conditions))
+    yield first.start, left
 
 
 def lines_left_out(spans: Sequence[tuple[int, int]]) -> str:
@@ -298,20 +357,17 @@ def lines_left_out(spans: Sequence[tuple[int, int]]) -> str:
     return f"line{'' if one else 's'} {', '.join(told)} {'is' if one else 'are'} left out"
 
 
-def _default(text: CText, one: _Conditional, taken: int, name: str, where: str) -> Iterator[tuple[int, LeftOut]]:
+def _default(
+    text: CText, one: _Conditional, passed: frozenset[int], name: str, where: str
+) -> Iterator[tuple[int, LeftOut]]:
     """A name that only this conditional defines, because it was not defined: a guard of a header if it is empty."""
-    places = [macro for macro in text.macros if macro.name == name]
-    if taken == len(one.branches) or not all(one.start < macro.start < one.end for macro in places):
-        return
-    branch = one.branches[taken]
-    for macro in places:
+    for macro in text.macros:
         match = _WHOLE_DEFINE.match(text.code[macro.start : macro.end])
         value = " ".join(match.group(1).replace("\\\n", " ").split()) if match else ""
-        if branch.end <= macro.start < branch.until and value:
+        if macro.name == name and macro.end in passed and one.start < macro.start < one.end and value:
             place = f"{where}:{text.line(macro.start)}"
             reason = f"it is {value} here, unless it is given"
             yield macro.start, LeftOut(LeftOutKind.DEFAULT, name, (name,), reason, place)
-            return
 
 
 def _values(conditions: Sequence[_Branch]) -> tuple[str, ...]:

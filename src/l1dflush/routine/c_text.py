@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -57,6 +57,7 @@ _OPAQUE = re.compile(
 _DIRECTIVE = r"^[ \t]*(?:\#|%:)(?:[^\n\\]|\\[\s\S])*"
 _STRUCTURE = re.compile(_DIRECTIVE + r"|[{}();]", re.MULTILINE)
 _DIRECTIVE_NAME = re.compile(r"[ \t]*(?:#|%:)(?:[ \t]|\\\n)*(\w*)")
+_PASTED = re.compile(r"(\w+)\s*##|##\s*(\w+)")
 _DEFINE = re.compile(r"[ \t]*(?:#|%:)[ \t]*define[ \t]+([A-Za-z_]\w*)(\([^()\n]*\))?")
 # The whole header of an item like module_param(x, int, 0): a macro call that needs no semicolon.
 _MACRO_CALL = re.compile(r"\s*(?!__)[A-Za-z_]\w*[ \t]*\(")
@@ -102,13 +103,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A ``#define`` of the text: its name and the words of its body, and whether it takes arguments."""
+    """A ``#define`` of the text: its name and the words of its body, and whether it takes arguments. ``pastes``
+    says whether it puts words together, and ``pasted`` are those that it puts another one behind (``set_##x``:
+    ``set_``) or before."""
 
     name: str
     words: frozenset[str]
     callable: bool
     start: int
     end: int
+    pastes: bool = False
+    pasted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,10 @@ def _macros(code: str, directives: list[tuple[int, int]]) -> tuple[tuple[Macro, 
         if name == "define" and (match := _DEFINE.match(piece)):
             words = set(WORD.findall(piece, match.end()))
             words -= set(WORD.findall(match.group(2) or ""))
-            macros.append(Macro(match.group(1), frozenset(words), match.group(2) is not None, start, end))
+            pasted = frozenset(word for pair in _PASTED.findall(piece) for word in pair if word in words)
+            macros.append(
+                Macro(match.group(1), frozenset(words), match.group(2) is not None, start, end, "##" in piece, pasted)
+            )
         elif name in ("if", "elif"):
             conditions.update(WORD.findall(piece, piece.find(name) + len(name)))
         elif name in ("ifdef", "ifndef", "elifdef", "elifndef"):
@@ -350,10 +358,11 @@ def function_name(header: str) -> str | None:
     return plain[-1] if plain else names[-1]
 
 
-def complete_items(piece: str) -> str:
+def complete_items(piece: str, paired: Collection[int] = ()) -> str:
     """``piece``, a hunk of a file, with everything blanked that is not wholly inside it.
 
-    Half functions at either end go, and conditionals whose other half is elsewhere; line breaks stay.
+    Half functions at either end go, and conditionals whose other half is elsewhere, but for those that begin at
+    ``paired``: another hunk has the other half. Line breaks stay.
     """
     code = blank_opaque(piece)
     # A hunk may begin inside a comment: then its end comes before any beginning.
@@ -374,6 +383,8 @@ def complete_items(piece: str) -> str:
     for start, end in directives:
         wanted[start:end] = b"\1" * (end - start)
     for start, end in _unpaired(piece, directives):
+        if start in paired:
+            continue
         wanted[start:end] = b"\0" * (end - start)
     return "".join(c if keep or c == "\n" else " " for c, keep in zip(piece, wanted, strict=True))
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, ItemFacts, facts_of
+from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, VALUE, ItemFacts, facts_of
 from l1dflush.routine.c_text import (
     WORD,
     CText,
@@ -49,6 +49,7 @@ class CIndex:
     usable: str
     by_name: dict[str, list[Item]] = field(default_factory=dict)
     macros: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    pasted: dict[str, frozenset[str]] = field(default_factory=dict)
     _facts: dict[int, ItemFacts] = field(default_factory=dict)
     _by_word: dict[str, list[Item]] = field(default_factory=dict)
 
@@ -69,6 +70,7 @@ class CIndex:
                     index._by_word.setdefault(word, []).append(item)
         for macro in text.macros:
             index.macros.setdefault(macro.name, []).append(macro.words)
+            index.pasted[macro.name] = index.pasted.get(macro.name, frozenset()) | macro.pasted
         return index
 
     def facts(self, item: Item) -> ItemFacts:
@@ -78,6 +80,11 @@ class CIndex:
                 raise InputError(f"more than {_MAX_PARSED} declarations to look at", where=self.source)
             self._facts[item.start] = facts_of(self.text, item, where=self.source)
         return self._facts[item.start]
+
+    def made_of(self, word: str) -> set[str]:
+        """The names of the text that begin or end with ``word``: what a macro may make of it by pasting."""
+        known = self.by_name.keys() | self.macros.keys() | self._by_word.keys()
+        return {name for name in known if name != word and (name.startswith(word) or name.endswith(word))}
 
     def definitions(self, name: str) -> list[Item]:
         """The items that declare or define ``name``."""
@@ -241,6 +248,10 @@ class _Closure:
                 continue
             names_seen.add(name)
             todo += self.index.definitions(name)
+            for word in self.index.pasted.get(name, ()):
+                made = self.index.made_of(word) - names_seen
+                self.words |= made
+                names += ((one, {UNSURE}) for one in made)
             for macro in self.index.macros.get(name, ()):
                 self.words |= macro
                 names += ((word, {UNSURE}) for word in macro if word not in names_seen)
@@ -266,6 +277,8 @@ class _Guesses:
 def _settle(closure: _Closure, known: frozenset[str], unknown: frozenset[str]) -> _Guesses:
     """See :class:`_Guesses`."""
     found = _Guesses()
+    # What a macro pastes need not be a name by itself: if it has to be, the compiler says so.
+    pasting = any(macro.pastes and macro.name in closure.words for macro in closure.index.text.macros)
     for item in closure.wanted:
         facts = closure.index.facts(item)
         for kind, name in facts.parameters:
@@ -283,7 +296,7 @@ def _settle(closure: _Closure, known: frozenset[str], unknown: frozenset[str]) -
             found.declarations += f"extern long {name}();\n"
         elif TYPE in ways:
             found.unresolved.append(name)
-        elif ways == {UNSURE}:
+        elif ways == {UNSURE} or (pasting and ways == {VALUE}):
             continue  # if it is expanded or compiled after all, the compiler says so
         elif _CONSTANT_LIKE.match(name) or MEMBER in ways:
             found.unresolved.append(name)

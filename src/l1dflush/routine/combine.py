@@ -60,7 +60,12 @@ def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> 
 
 def _left_out(objects: Sequence[Compiled], image: ObjectImage) -> Iterator[LeftOut]:
     """What all of them left out, but for what another one has."""
+    asking = [part for part in objects if part.source_available]
     for one in (left for part in objects for left in part.left_out):
+        unasked = one.kind is LeftOutKind.SUPPOSED and not one.names and not one.where
+        # Given, and not asked for in one of them: another may.
+        if unasked and not all(any(o.name == one.name and not o.where for o in part.left_out) for part in asking):
+            continue
         symbol = image.symbols.get(one.name)
         if one.kind is LeftOutKind.BRANCH or symbol is None or not symbol.defined:
             yield one

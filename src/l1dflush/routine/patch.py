@@ -342,17 +342,38 @@ def _fragment(file: NewFile) -> _Fragment:
     context: list[str] = []
     added: set[int] = set()
     cut_off: list[tuple[int, str, range]] = []
-    for gap, lines in _placed(file):
-        piece = "\n".join(line.text for line in lines) + "\n"
-        whole += [gap, complete_items(piece)]
+    hunks = [(gap, lines, "\n".join(line.text for line in lines) + "\n") for gap, lines in _placed(file)]
+    halves = [unpaired_conditions(piece) for _, _, piece in hunks]
+    paired = _paired(halves)
+    for number, (gap, lines, piece) in enumerate(hunks):
+        mine = {offset for hunk, offset in paired if hunk == number}
+        whole += [gap, complete_items(piece, mine)]
         context += [gap, blank_opaque(piece)]
         added.update(line.number for line in lines if line.added)
-        for offset, text in unpaired_conditions(piece):
+        for offset, text in halves[number]:
             line = lines[0].number + piece.count("\n", 0, offset)
             opens = directive_name(text).startswith("if")
             about = range(line, lines[-1].number + 1) if opens else range(lines[0].number, line)
-            cut_off.append((line, text, about))
+            if offset not in mine:
+                cut_off.append((line, text, about))
     return _Fragment(file.path, "".join(whole), "".join(context), frozenset(added), tuple(cut_off))
+
+
+def _paired(halves: list[list[tuple[int, str]]]) -> set[tuple[int, int]]:
+    """Of the halves of conditionals in the hunks those that belong together, as hunk and offset: what opens in one and
+    ends in a later one. Between them there may be more of the file that a patch does not show."""
+    open_ones: list[list[tuple[int, int]]] = []
+    found: set[tuple[int, int]] = set()
+    for hunk, parts in enumerate(halves):
+        for offset, text in parts:
+            name = directive_name(text)
+            if name.startswith("if"):
+                open_ones.append([(hunk, offset)])
+            elif open_ones:
+                open_ones[-1].append((hunk, offset))
+                if name == "endif":
+                    found.update(open_ones.pop())
+    return found
 
 
 def _placed(file: NewFile) -> Iterator[tuple[str, tuple[NewLine, ...]]]:

@@ -28,7 +28,16 @@ from l1dflush.verdict.described import (
 )
 from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.left_behind import left_behind
-from l1dflush.verdict.left_out import as_options, explained, left_out, made_up, undecided_names, ways_to_give
+from l1dflush.verdict.left_out import (
+    MOST_TRIED,
+    as_options,
+    explained,
+    left_out,
+    made_up,
+    not_tried,
+    undecided_names,
+    ways_to_give,
+)
 from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, TraceResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Flush, Outcome, Question
@@ -297,9 +306,13 @@ def _compare_given(
     routines = [trace.routine for trace in traces]
     started = time.monotonic()
     known = {tuple(digest(routine) for routine in routines)}
-    for way in ways_to_give(routines):
-        if time.monotonic() - started > options.max_seconds:
-            break
+    ways = ways_to_give(routines)
+    for number, way in enumerate(ways):
+        if number == MOST_TRIED or time.monotonic() - started > options.max_seconds:
+            tried = {name for way in ways[:number] for name in way}
+            names = [name for way in ways[number:] for name in way if name not in tried]
+            rest = left_out((), [not_tried(names)] if names else [])
+            return result.model_copy(update={"left_out": (*result.left_out, *rest)})
         mine = options.defining(way)
         try:
             again = [select(load(source, mine.load_options()), mine), *(_other(name, mine) for name in mine.then)]

@@ -71,7 +71,7 @@ def undecided_names(routines: Iterable[Routine]) -> Iterator[Finding]:
 
 def ways_to_give(routines: Sequence[Routine]) -> list[dict[str, str]]:
     """What else the deciding names may be, as values of ``--define``: each alone, few of them together in every way,
-    and all of them. At most :data:`MOST_TRIED`, the simplest first."""
+    and all of them; the simplest first."""
     values: dict[str, dict[str, None]] = {}
     for one in (one for routine in routines for one in routine.left_out if one.kind is LeftOutKind.BRANCH):
         for name in one.names:
@@ -86,7 +86,14 @@ def ways_to_give(routines: Sequence[Routine]) -> list[dict[str, str]]:
     elif len(values) > 1:
         ways.append({name: next(iter(found)) for name, found in values.items()})
     ways += [{name: value} for name, found in values.items() for value in list(found)[1:]]
-    return ways[:MOST_TRIED]
+    return ways
+
+
+def not_tried(names: Iterable[str]) -> LeftOut:
+    """That the verdict with these names given otherwise was not asked for, since there are too many ways."""
+    told = tuple(dict.fromkeys(names))
+    reason = f"not judged the other way: at most {MOST_TRIED} ways are, in the time for one question"
+    return LeftOut(LeftOutKind.PART, ", ".join(told), told, reason)
 
 
 def as_options(way: dict[str, str]) -> str:
