@@ -22,6 +22,7 @@ _CONDITION = re.compile(
 # The names of macros, and what they are called with; what a block is repeated with.
 _MACRO = re.compile(r"^[^\S\n]*\.macro[^\S\n]+([A-Za-z_.$][\w.$]*)", re.M | re.I)
 _REPEATED = re.compile(r"^[^\S\n]*\.irpc?\b(.*)", re.M | re.I)
+_QUOTED = re.compile(r'\s*"([^"\n]*)')
 _NAME = re.compile(r"[A-Za-z_.$][\w.$]*")
 
 
@@ -55,7 +56,7 @@ def _by_the_assembler(code: str, text: str, options: LoadOptions, where: str) ->
         keyword = match.group(1).split()[0].lower()
         if keyword.startswith("if"):
             # Strings are blanked in the code, and a name may stand in one.
-            quoted = re.compile(r"\s*\"([^\"\n]*)").match(text, match.start(1) + len(keyword))
+            quoted = _QUOTED.match(text, match.start(1) + len(keyword))
             name = match.group(2) or (quoted.group(1) if quoted and keyword.endswith("def") else "")
             negated = keyword in ("ifndef", "ifnotdef")
             stack.append(_Open(match.end(), f".{keyword} {name}", name, negated))

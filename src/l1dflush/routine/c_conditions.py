@@ -51,8 +51,15 @@ _MARK = "l1dflush_branch_"
 
 def asked_for(directive: str) -> frozenset[str]:
     """The names that the condition of a directive asks for; ``directive`` is on one line, without comments."""
-    rest = directive.partition(directive_name(directive))[2]
-    return frozenset(_NAME.findall(_ASKS_THE_COMPILER.sub(" ", rest))) - {"defined"}
+    return _names_in(_condition_of(directive))
+
+
+def _condition_of(directive: str) -> str:
+    return directive.partition(directive_name(directive))[2]
+
+
+def _names_in(condition: str) -> frozenset[str]:
+    return frozenset(_NAME.findall(_ASKS_THE_COMPILER.sub(" ", condition))) - {"defined"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +190,28 @@ def _asking(text: str) -> str:
     return _TEST_MACRO.sub(rf"#define \1(x) ((\2) + 0 * {_ASKS} * x)", text)
 
 
+def _preprocess(
+    text: str, options: LoadOptions, where: str, language: Literal["c", "assembler-with-cpp"], *flags: str
+) -> str:
+    """``text`` after the preprocessor, as the compiler would get it. Raises InputError."""
+    plain = preprocess(
+        text.encode("utf-8", "replace"),
+        where=where,
+        defines=options.defines,
+        undefines=options.undefines,
+        language=language,
+        extra_flags=("-w", *flags),
+    )
+    return plain.decode("utf-8", "replace")
+
+
 def _tests(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[tuple[int, LeftOut]]:
     """Tests of the configuration in the code that is compiled, as the preprocessor comes to them: the name may be put
     together by macros."""
     if not unit.words & _TESTS:
         return
     try:
-        plain = preprocess(
-            _asking(unit.text).encode("utf-8", "replace"),
-            where=index.source,
-            defines=options.defines,
-            undefines=options.undefines,
-            language="c",
-            extra_flags=("-w",),
-        ).decode("utf-8", "replace")
+        plain = _preprocess(_asking(unit.text), options, index.source, "c")
     except InputError:
         return  # the compiler has said so
     line, own = 0, False
@@ -283,20 +298,13 @@ def _preprocessed(
             for branch in branches[start]:
                 for name in sorted(branch.names):
                     lines.append(f"#ifndef {name}\n{_MARK}name_{branch.end}_{name}\n#endif\n")
-                condition = branch.text.partition(directive_name(branch.text))[2]
+                condition = _condition_of(branch.text)
                 lines.append(f"{_MARK}text_{branch.end} {condition if branch.compares else ''}\n")
         lines.append(usable[start:end] + "\n")
         if end in marks:
             lines.append(f"{_MARK}{end}\n")
     try:
-        plain = preprocess(
-            "".join(lines).encode("utf-8", "replace"),
-            where=where,
-            defines=options.defines,
-            undefines=options.undefines,
-            language=language,
-            extra_flags=("-P", "-w"),
-        ).decode("utf-8", "replace")
+        plain = _preprocess("".join(lines), options, where, language, "-P")
     except InputError:
         # Conditions that are no C: the compiler has said so, or says it where it matters.
         return frozenset(), {}
@@ -305,7 +313,7 @@ def _preprocessed(
         undefined.setdefault(int(end), set()).add(name)
     callable_ones = {macro.name for macro in text.macros if macro.callable} | prelude().entries.keys()
     for end, condition in re.findall(rf"\b{_MARK}text_(\d+)\b([^\n]*)", plain):
-        found = set(_NAME.findall(_ASKS_THE_COMPILER.sub(" ", condition))) - callable_ones - {"defined", _ASKS}
+        found = _names_in(condition) - callable_ones - {_ASKS}
         undefined.setdefault(int(end), set()).update(n for n in found if not n.startswith(("__l1dflush", _MARK)))
     return frozenset(int(number) for number in re.findall(rf"\b{_MARK}(\d+)\b", plain)), undefined
 
@@ -362,9 +370,11 @@ def _default(
 ) -> Iterator[tuple[int, LeftOut]]:
     """A name that only this conditional defines, because it was not defined: a guard of a header if it is empty."""
     for macro in text.macros:
+        if macro.name != name or macro.end not in passed or not one.start < macro.start < one.end:
+            continue
         match = _WHOLE_DEFINE.match(text.code[macro.start : macro.end])
         value = " ".join(match.group(1).replace("\\\n", " ").split()) if match else ""
-        if macro.name == name and macro.end in passed and one.start < macro.start < one.end and value:
+        if value:
             place = f"{where}:{text.line(macro.start)}"
             reason = f"it is {value} here, unless it is given"
             yield macro.start, LeftOut(LeftOutKind.DEFAULT, name, (name,), reason, place)
@@ -374,8 +384,7 @@ def _values(conditions: Sequence[_Branch]) -> tuple[str, ...]:
     """What a name may be so that another branch is taken: defined, or on either side of what it is compared with."""
     values = ["1"]
     for branch in conditions:
-        rest = branch.text.partition(directive_name(branch.text))[2]
-        numbers = [_number(written) for written in _NUMBER.findall(rest)[:4]]
+        numbers = [_number(written) for written in _NUMBER.findall(_condition_of(branch.text))[:4]]
         values += [str(near) for number in numbers for near in (number, number + 1, number - 1) if near > 0]
         if numbers or not _DEFINEDNESS.search(branch.text):
             values.append(_HUGE)
