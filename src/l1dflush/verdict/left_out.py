@@ -34,14 +34,15 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
     """Symbols of which nothing here is known and whose addresses the code has as numbers, but for those that ``trace``
     uses as addresses: what depends on them depends on where they were put for running the code."""
     image = routine.image
-    events = [event for path in trace.paths for event in path.events] if trace is not None else []
-    known = {event.detail if event.kind is Kind.CALL else places.of(event)[0] for event in events}
     found: dict[str, str] = {}
     for one in image.relocations.within(routine.entry, routine.entry + len(routine.code)):
         symbol = image.symbols.get(one.of.symbol)
-        unknown = not one.of.section and not one.of.relative and symbol is not None and not symbol.defined
-        if unknown and one.of.symbol not in known:
+        if not one.of.section and not one.of.relative and symbol is not None and not symbol.defined:
             found.setdefault(one.of.symbol, places.where(one.address))
+    if found and trace is not None:
+        # Few routines come here, and a trace may have very many events.
+        for event in (event for path in trace.paths for event in path.events):
+            found.pop(event.detail if event.kind is Kind.CALL else places.of(event)[0], None)
     for name, where in list(found.items())[:_MOST_MADE_UP]:
         reason = "nothing here says what it is, and the code has its address as a number"
         yield LeftOut(LeftOutKind.SUPPOSED, name, (name,), reason, where)
