@@ -14,7 +14,7 @@ import pytest
 
 from l1dflush.cli import interrupts, main
 
-ROOT = Path(__file__).parents[2]
+SOURCES = Path(sys.modules["l1dflush"].__file__ or "").parents[1]
 # Says when it has come to the entry point: how long the interpreter takes is not ours.
 ENTRY = r"""
 import os, sys
@@ -45,7 +45,7 @@ def begun(arguments: list[str], **streams: object) -> subprocess.Popen[bytes]:
     """The command line, once it has come to the entry point."""
     told, tell = os.pipe()
     command = [sys.executable, "-c", ENTRY, str(tell), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     run = subprocess.Popen(command, pass_fds=[tell], env=environment, **pipes)  # type: ignore[call-overload]
     os.close(tell)
@@ -155,7 +155,7 @@ try:
 except KeyboardInterrupt:
     print("again")
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == (b"again\n", b"")
 

@@ -21,6 +21,7 @@ from l1dflush.cli.main import main
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
+SOURCES = Path(sys.modules["l1dflush"].__file__ or "").parents[1]
 INPUTS = ROOT / "tests" / "golden" / "inputs"
 needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
@@ -132,7 +133,7 @@ def test_a_named_pipe_with_a_writer_is_read(late: float, tmp_path: Path, capsys:
 
 
 def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHON": sys.executable}
+    environment = os.environ | {"PYTHONPATH": str(SOURCES), "PYTHON": sys.executable}
     return subprocess.run(
         ["bash", "-c", f'l1dflush() {{ "$PYTHON" -m l1dflush "$@"; }}; {command}'],
         cwd=folder,
