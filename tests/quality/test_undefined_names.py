@@ -287,6 +287,19 @@ def test_more_names_than_are_tried_are_told(tmp_path: Path) -> None:
     assert next(entry.names for entry in result.left_out if entry.kind == "part")[-1] == "CONFIG_LAST"
 
 
+@pytest.mark.parametrize("condition", ["ORDER == (1 << 3)", "ORDER * ORDER == 0x31", "(ORDER ^ 0x50) == 0x5a"])
+def test_a_branch_that_no_tried_value_reaches_is_told(tmp_path: Path, condition: str) -> None:
+    """As far as the verdict goes nobody has looked at it."""
+    text = c(f"#if {condition}\n\t{walk('4096')}\n#else\n\t{walk()}\n#endif")
+    result = ask(tmp_path, Case("f.c", text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.verdict is Verdict.PROVED
+    assert [(entry.names, entry.option) for entry in result.left_out if entry.kind == "part"] == [
+        (("ORDER",), "--define ORDER=VALUE")
+    ]
+    reached = ask(tmp_path, Case("f.c", text.replace(condition, "ORDER > 3"), "", None, None), {}, frozenset())
+    assert isinstance(reached, VerifyResult) and not [entry for entry in reached.left_out if entry.kind == "part"]
+
+
 def test_a_condition_in_two_hunks_is_one(tmp_path: Path) -> None:
     body = "".join(f"+{line}\n" for line in c(walk()).splitlines())
     text = f"--- a/f.c\n+++ b/f.c\n@@ -10,1 +10,2 @@\n int a;\n+#ifdef CONFIG_N\n@@ -20,0 +21,7 @@\n{body}+#endif\n"

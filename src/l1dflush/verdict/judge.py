@@ -14,7 +14,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.prover import resolved
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
-from l1dflush.routine.model import NoteKind, Routine
+from l1dflush.routine.model import LeftOut, NoteKind, Routine
 from l1dflush.trace.model import Trace
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
@@ -34,6 +34,7 @@ from l1dflush.verdict.left_out import (
     explained,
     left_out,
     made_up,
+    not_reached,
     not_tried,
     undecided_names,
     ways_to_give,
@@ -307,12 +308,13 @@ def _compare_given(
     started = time.monotonic()
     known = {tuple(digest(routine) for routine in routines)}
     ways = ways_to_give(routines)
+    # Of a name that is compared no value may lead to another branch.
+    unreached = dict.fromkeys(name for way in ways for name, value in way.items() if value != "1")
     for number, way in enumerate(ways):
         if number == MOST_TRIED or time.monotonic() - started > options.max_seconds:
             tried = {name for way in ways[:number] for name in way}
             names = [name for way in ways[number:] for name in way if name not in tried]
-            rest = left_out((), [not_tried(names)] if names else [])
-            return result.model_copy(update={"left_out": (*result.left_out, *rest)})
+            return _also_left_out(result, [not_tried(names)] if names else [])
         mine = options.defining(way)
         try:
             again = [select(load(source, mine.load_options()), mine), *(_other(name, mine) for name in mine.then)]
@@ -320,6 +322,8 @@ def _compare_given(
             if digests in known:
                 continue
             known.add(digests)
+            for name in way:
+                unreached.pop(name, None)
             other = _judge(again[0], again[1:], caches, mine)
         except (InputError, UndecidedError):
             continue
@@ -334,7 +338,11 @@ def _compare_given(
                     "exit_status": int(_exit_status(Verdict.UNDECIDED, result.findings, options)),
                 }
             )
-    return result
+    return _also_left_out(result, [not_reached(unreached)] if unreached else [])
+
+
+def _also_left_out(result: VerifyResult, more: Sequence[LeftOut]) -> VerifyResult:
+    return result.model_copy(update={"left_out": (*result.left_out, *left_out((), more))})
 
 
 def _no_walk(trace: Trace) -> str:

@@ -97,6 +97,13 @@ def not_tried(names: Iterable[str]) -> LeftOut:
     return LeftOut(LeftOutKind.PART, ", ".join(told), told, reason)
 
 
+def not_reached(names: Iterable[str]) -> LeftOut:
+    """That no value that was tried of these names leads to other code."""
+    told = tuple(dict.fromkeys(names))
+    reason = "not judged the other way: none of the values that were tried gives other code"
+    return LeftOut(LeftOutKind.PART, ", ".join(told), told, reason)
+
+
 def as_options(way: dict[str, str]) -> str:
     """``--define A --define B=3``."""
     return " ".join(f"--define {name}" + (f"={value}" if value != "1" else "") for name, value in way.items())
