@@ -300,6 +300,35 @@ def test_a_branch_that_no_tried_value_reaches_is_told(tmp_path: Path, condition:
     assert isinstance(reached, VerifyResult) and not [entry for entry in reached.left_out if entry.kind == "part"]
 
 
+UNBUILT = {
+    "C": ("f.c", c(f"#ifdef CONFIG_N\n\tstruct unknown one = {{ 0 }};\n#endif\n\t{walk()}"), "CONFIG_N"),
+    "C without a definition": (
+        "f.c", c(walk("SIZE"), f"#ifdef BOTH\n{SIZES.replace('4096', 'OTHER(1)')}"), "BOTH",
+    ),
+    "assembly": ("f.s", GAS.replace("mov $(8*4096)", "bogus $(8*4096)"), "SMALL"),
+    "not followed": ("f.s", GAS.replace("mov $(8*4096), %ecx", "vaddps %ymm0, %ymm1, %ymm2\n\tjmp *%rax"), "SMALL"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "text", "name"), UNBUILT.values(), ids=UNBUILT)
+def test_a_branch_that_cannot_be_judged_is_told_with_why(tmp_path: Path, file: str, text: str, name: str) -> None:
+    result = ask(tmp_path, Case(file, text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.verdict is Verdict.PROVED
+    (entry,) = [entry for entry in result.left_out if entry.kind == "part"]
+    assert entry.names == (name,) and entry.reason.startswith(f"not judged the other way; --define {name}: ")
+    why = ask(tmp_path, Case(file, text, "", None, None), {name: "1"}, frozenset())
+    assert (str(why) if isinstance(why, InputError) else why.reason) in entry.reason
+
+
+@pytest.mark.parametrize("more", ["", "int helper(int a)\n{\n\treturn a + 1;\n}\n"])
+def test_a_branch_in_which_nothing_walks_is_another_answer(tmp_path: Path, more: str) -> None:
+    """Also beside other functions, where none of them is the flush then."""
+    text = c(f"#ifdef CONFIG_N\n\treturn;\n#endif\n\t{walk()}", more)
+    result = ask(tmp_path, Case("f.c", text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.cause == "undefined-decides"
+    assert "no walk with --define CONFIG_N" in result.reason
+
+
 def test_a_condition_in_two_hunks_is_one(tmp_path: Path) -> None:
     body = "".join(f"+{line}\n" for line in c(walk()).splitlines())
     text = f"--- a/f.c\n+++ b/f.c\n@@ -10,1 +10,2 @@\n int a;\n+#ifdef CONFIG_N\n@@ -20,0 +21,7 @@\n{body}+#endif\n"

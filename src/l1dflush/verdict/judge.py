@@ -34,6 +34,7 @@ from l1dflush.verdict.left_out import (
     explained,
     left_out,
     made_up,
+    not_judged,
     not_reached,
     not_tried,
     undecided_names,
@@ -44,10 +45,11 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Flush, Outcome, Question
 from l1dflush.verdict.rows import judge_cache
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.select import NotFollowedError, select
+from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
 NO_WALK = "no-software-walk"
+NO_WALK_ANSWER = "no walk"
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 
@@ -292,7 +294,7 @@ def _differ(one: VerifyResult, other: VerifyResult) -> bool:
 def _answer(result: VerifyResult) -> str | None:
     if result.verdict is Verdict.UNDECIDED:
         # That nothing walks is an answer, too.
-        return "no walk" if result.cause == NO_WALK else None
+        return NO_WALK_ANSWER if result.cause == NO_WALK else None
     return result.verdict.value
 
 
@@ -310,26 +312,36 @@ def _compare_given(
     ways = ways_to_give(routines)
     # Of a name that is compared no value may lead to another branch.
     unreached = dict.fromkeys(name for way in ways for name, value in way.items() if value != "1")
+    judged: list[dict[str, str]] = []
+    failed: list[tuple[dict[str, str], str]] = []
     for number, way in enumerate(ways):
         if number == MOST_TRIED or time.monotonic() - started > options.max_seconds:
             tried = {name for way in ways[:number] for name in way}
             names = [name for way in ways[number:] for name in way if name not in tried]
-            return _also_left_out(result, [not_tried(names)] if names else [])
+            return _also_left_out(result, [*not_judged(failed, judged), *([not_tried(names)] if names else [])])
         mine = options.defining(way)
         try:
             again = [select(load(source, mine.load_options()), mine), *(_other(name, mine) for name in mine.then)]
             digests = tuple(digest(trace.routine) for trace in again)
             if digests in known:
+                judged.append(way)
                 continue
             known.add(digests)
             for name in way:
                 unreached.pop(name, None)
             other = _judge(again[0], again[1:], caches, mine)
-        except (InputError, UndecidedError):
+            answer, why = _answer(other), f"UNDECIDED: {other.reason}"
+        except (InputError, UndecidedError) as error:
+            # Of several functions the one that was judged may be among those that were followed to their ends.
+            followed = error.followed if isinstance(error, NoWalkError) else ()
+            answer, why = (NO_WALK_ANSWER if routines[0].name in followed else None), str(error)
+        if answer is None and _answer(result) is not None:
+            failed.append((way, why))
             continue
-        if _differ(result, other):
+        judged.append(way)
+        if None not in (answer, _answer(result)) and answer != _answer(result):
             without = " ".join(f"--undefine {name}" for name in way)
-            reason = f"{_answer(result)} with {without}, {_answer(other)} with {as_options(way)}: say which it is"
+            reason = f"{_answer(result)} with {without}, {answer} with {as_options(way)}: say which it is"
             return result.model_copy(
                 update={
                     "verdict": Verdict.UNDECIDED,
@@ -338,7 +350,10 @@ def _compare_given(
                     "exit_status": int(_exit_status(Verdict.UNDECIDED, result.findings, options)),
                 }
             )
-    return _also_left_out(result, [not_reached(unreached)] if unreached else [])
+    more = not_judged(failed, judged)
+    told = {name for one in more for name in one.names}
+    silent = [name for name in unreached if name not in told]
+    return _also_left_out(result, [*more, *([not_reached(silent)] if silent else [])])
 
 
 def _also_left_out(result: VerifyResult, more: Sequence[LeftOut]) -> VerifyResult:

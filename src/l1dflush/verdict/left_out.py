@@ -97,6 +97,19 @@ def not_tried(names: Iterable[str]) -> LeftOut:
     return LeftOut(LeftOutKind.PART, ", ".join(told), told, reason)
 
 
+def not_judged(failed: Iterable[tuple[dict[str, str], str]], judged: Sequence[dict[str, str]]) -> list[LeftOut]:
+    """Which ways of giving names could not be judged, with why; not where other values of the same names, the ways
+    ``judged``, were, nor where the names of a way that is told are among others."""
+    done = {frozenset(way) for way in judged}
+    told: dict[frozenset[str], LeftOut] = {}
+    for way, why in failed:
+        names = frozenset(way)
+        if names not in done and not any(names >= known for known in told):
+            reason = f"not judged the other way; {as_options(way)}: {why}"
+            told[names] = LeftOut(LeftOutKind.PART, ", ".join(way), tuple(way), reason)
+    return list(told.values())
+
+
 def not_reached(names: Iterable[str]) -> LeftOut:
     """That no value that was tried of these names leads to other code."""
     told = tuple(dict.fromkeys(names))
