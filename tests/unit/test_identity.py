@@ -22,6 +22,7 @@ from l1dflush.routine.load import load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import assemble
+from l1dflush.trace.explore import trace
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 
@@ -239,6 +240,57 @@ def test_where_a_kernel_patches() -> None:
     tables += ["", alternative.format(99), alternative.format(100)]
     found = [hashed(walk(more=SITE + table) + STATES) for table in tables]
     assert len(set(found)) == len(found)
+
+
+# --- what it read beyond what the file tells
+
+
+def run(text: str) -> str:
+    return digest(trace(routine(text)).routine)
+
+
+ROW = ".type {0}, @object\n.size {0}, {1}\n{0}: .long {2}\n"
+POINTED = walk(more="mov $lines, %rdi\nmov 4(%rdi), %ecx") + BUFFERS + ".section .rodata\n" + ROW.format("lines", 4, 7)
+BEYOND = {
+    "another constant": POINTED + ROW.format("more", 4, "{}") + ROW.format("third", 4, 9),
+    "wider than the variable": (
+        walk(more="mov lines(%rip), %ecx") + BUFFERS + ".section .rodata\n" + ROW.format("lines", 1, "{} << 8")
+    ),
+    "an index": (
+        walk(more="mov $3, %edi\nmov lines(,%rdi,4), %ecx") + BUFFERS
+        + ".data\n" + ROW.format("lines", 4, "1, 2, 3, {}, 5")
+    ),
+    "behind the code": walk(more="mov $flush, %rdi\nmov behind-flush(%rdi), %ecx") + "behind: .long {}\n" + BUFFERS,
+    "without a relocation": (
+        walk(more="lea 1f(%rip), %rdi\nmov 5(%rdi), %ecx\n1:") + ".byte 0\n.long {}, {}, {}\n" + BUFFERS
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BEYOND.values(), ids=BEYOND)
+def test_what_was_read_counts(text: str) -> None:
+    one, other = text.replace("{}", "1024"), text.replace("{}", "64")
+    assert run(one) == run(one) != run(other)
+
+
+def test_what_was_not_read_does_not_count() -> None:
+    text = BEYOND["another constant"].format(1024)
+    assert run(text) == run(text.replace("third: .long 9", "third: .long 8"))
+    told = [json.loads(line) for line in described(trace(routine(text)).routine)]
+    assert [record for record in told if record[0] == "data"] == [
+        ["data", 1, 0, "07000000"],
+        ["data", 1, 4, "00040000"],
+    ]
+
+
+def test_where_a_linker_puts_things_does_not_count_where_addresses_are_read() -> None:
+    """A pointer behind a variable, and half of one: of these the symbol counts, and not what it came to."""
+    rows = ".section .rodata\n" + ROW.format("lines", 4, 7) + "far: .quad {}\n"
+    for read in ("mov 4(%rdi), %rcx", "mov 6(%rdi), %cx"):
+        text = walk(more=f"mov $lines, %rdi\n{read}") + rows + BUFFERS
+        moved = text.replace(".section .rodata", '.section .away, "a"\n.skip 100\n.section .rodata')
+        assert run(text.format("outer")) == run(moved.format("outer"))
+        assert run(text.format("outer")) != run(text.format("outer+8"))
 
 
 # --- what does not change it

@@ -22,7 +22,8 @@ from functools import partial
 
 import capstone
 
-from l1dflush.routine.model import Image, JumpSite, Routine, Section, Symbol
+from l1dflush.routine.intervals import Extents, Intervals
+from l1dflush.routine.model import Image, JumpSite, Routine, Section
 from l1dflush.routine.relocations import Relocation
 from l1dflush.routine.symbol_table import SectionMap
 
@@ -30,6 +31,7 @@ from l1dflush.routine.symbol_table import SectionMap
 MAX_CODE, MAX_DATA = 512 << 10, 16 << 20
 # So much of code that has no known end, and that is used for something else than going there.
 _LEAST_USED = 64
+_LONGEST_RELOCATED = 8
 _LONGEST_INSTRUCTION = 15
 # So many bytes are decoded in one go.
 _PART = 512
@@ -108,8 +110,8 @@ class _Description:
         self._code_bytes = self._data_bytes = 0
         self._sections = SectionMap(list(image.sections))
         symbols = [s for s in image.symbols.values() if s.defined and s.size and s.size_told]
-        self._functions = _Extents([s for s in symbols if s.function])
-        self._objects = _Extents([s for s in symbols if not s.function])
+        self._functions = Extents([s for s in symbols if s.function])
+        self._objects = Extents([s for s in symbols if not s.function])
         mode = capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32
         self._decoder = capstone.Cs(capstone.CS_ARCH_X86, mode)
         self._count_of_code = 0
@@ -117,6 +119,8 @@ class _Description:
         # The piece that an instruction is in, by its address.
         self._at: dict[int, _Code] = {}
         self._data: set[tuple[int, int]] = set()
+        # Both, and what else was read.
+        self._told = Intervals()
         self._numbers: dict[int, int] = {}
         self._todo: deque[_Code | _Data | tuple[int, Section]] = deque()
         self._sites = _sites(image)
@@ -128,6 +132,17 @@ class _Description:
         if self._code_section(routine.entry) is None:
             return
         self._code_from(routine.entry, routine.end, 0)
+        yield from self._come_to()
+        for start, end in routine.reads:
+            self._use_read(start, end)
+            yield from self._come_to()
+        ends = ((address, self._at.get(address)) for address in routine.until)
+        yield from sorted(("until", code.number, address - code.start) for address, code in ends if code is not None)
+
+    # --- what is come to
+
+    def _come_to(self) -> Iterator[Sequence[object]]:
+        """The records of all that was come to and not told yet."""
         while self._todo:
             match self._todo.popleft():
                 case _Code() as code:
@@ -136,10 +151,6 @@ class _Description:
                     yield from self._of_data(data)
                 case number, section:
                     yield "section", number, section.name, section.alignment, section.writable
-        ends = ((address, self._at.get(address)) for address in routine.until)
-        yield from sorted(("until", code.number, address - code.start) for address, code in ends if code is not None)
-
-    # --- what is come to
 
     def _code_section(self, address: int) -> Section | None:
         """The section whose code ``address`` is in."""
@@ -176,9 +187,28 @@ class _Description:
             start, end = symbol.address, min(symbol.address + (symbol.size or 0), end)
         if start < end and (start, end) not in self._data:
             self._data.add((start, end))
-            self._count(data=end - start)
-            self._number(section)
-            self._todo.append(_Data(section, start, end))
+            self._use(section, start, end)
+
+    def _use_read(self, start: int, end: int) -> None:
+        """What of the initialised data from ``start`` up to ``end``, which was read, is in no piece yet: beyond the
+        size that the file tells, or where only a computed address leads."""
+        section = self._sections.at(start)
+        end = min(end, section.address + len(section.data)) if section is not None else start
+        if section is None or start >= end:
+            return
+        # Of a relocated place all or nothing: what stands there is not the file's.
+        for relocation in self._relocations(max(start - _LONGEST_RELOCATED + 1, section.address), end):
+            if relocation.address + relocation.of.size > start:
+                start = min(start, relocation.address)
+                end = max(end, relocation.address + relocation.of.size)
+        for first, last in self._told.gaps(start, end):
+            self._use(section, first, last)
+
+    def _use(self, section: Section, start: int, end: int) -> None:
+        self._told.add(start, end)
+        self._count(data=end - start)
+        self._number(section)
+        self._todo.append(_Data(section, start, end))
 
     def _count(self, *, code: int = 0, data: int = 0) -> None:
         self._code_bytes += code
@@ -219,6 +249,7 @@ class _Description:
             follows = last.next if last is not None and not ends and not _CALL.match(last.mnemonic) else None
             end = limit
         code = _Code(self._count_of_code, start, end, steps, follows)
+        self._told.add(start, end)
         self._count(code=end - start)
         self._count_of_code += 1
         insort(self._starts, start)
@@ -357,19 +388,6 @@ def _sites(image: Image) -> _Sites:
     found += ((at, ("return",)) for at in sites.returns)
     found += ((at, ("tracing",)) for at in sites.tracing)
     return _Sites(found)
-
-
-class _Extents:
-    """Finds the symbol whose extent an address lies in: of several the one that begins last, of these the largest."""
-
-    def __init__(self, symbols: Sequence[Symbol]) -> None:
-        self._symbols = sorted(symbols, key=lambda symbol: (symbol.address, symbol.size or 0))
-        self._starts = [symbol.address for symbol in self._symbols]
-
-    def at(self, address: int) -> Symbol | None:
-        index = bisect_right(self._starts, address) - 1
-        symbol = self._symbols[index] if index >= 0 else None
-        return symbol if symbol is not None and address < symbol.address + (symbol.size or 0) else None
 
 
 def _blank(content: bytearray, offset: int, size: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 
-from l1dflush.routine.model import Routine
+from l1dflush.routine.model import Image, Routine
 from l1dflush.trace.decode import decoder_of
 from l1dflush.trace.kernel_sites import feature_name
 from l1dflush.trace.loops import IrregularLoopError
-from l1dflush.trace.model import Path, Trace
+from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.path import PathRun, too_many_paths
 
@@ -56,4 +58,23 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
     if as_shipped:
         names = ", ".join(feature_name(feature).removeprefix("CPU feature ") for feature in sorted(as_shipped))
         assumptions.setdefault(f"code is as shipped, whatever a kernel patches into it for CPU features {names}")
+    routine = replace(routine, reads=_reads(routine.image, paths))
     return Trace(routine, tuple(paths), tuple(undefined_used), tuple(assumptions), stubs)
+
+
+def _reads(image: Image, paths: Iterable[Path]) -> tuple[tuple[int, int], ...]:
+    """What of the sections of ``image`` the paths read: pieces that do not touch, address to end, in the order in which
+    each was first come to."""
+    loads = (event for path in paths for event in path.events if event.kind is Kind.LOAD)
+    of_sections = (event for event in loads if event.arena is not None and event.arena.kind is ArenaKind.SECTION)
+    bases = {f"section:{section.address:x}": section.address for section in image.sections}
+    found = dict.fromkeys((event.arena.key, event.offset, event.size) for event in of_sections if event.arena)
+    order = {(bases[key] + offset, size): number for number, (key, offset, size) in enumerate(found)}
+    pieces: list[tuple[int, int, int]] = []
+    for (start, size), number in sorted(order.items()):
+        if pieces and start <= pieces[-1][1]:
+            first, end, before = pieces.pop()
+            pieces.append((first, max(end, start + size), min(before, number)))
+        else:
+            pieces.append((start, start + size, number))
+    return tuple((start, end) for start, end, _ in sorted(pieces, key=lambda piece: piece[2]))
