@@ -261,6 +261,10 @@ BEYOND = {
         + ".data\n" + ROW.format("lines", 4, "1, 2, 3, {}, 5")
     ),
     "behind the code": walk(more="mov $flush, %rdi\nmov behind-flush(%rdi), %ecx") + "behind: .long {}\n" + BUFFERS,
+    "where a computed jump leads": (
+        walk(more="lea behind(%rip), %rdi\nadd $71, %rdi\njmp *%rdi")
+        + "behind: ret\n.skip 70, 0x90\nmov ${}, %eax\nret\n" + BUFFERS
+    ),
     "without a relocation": (
         walk(more="lea 1f(%rip), %rdi\nmov 5(%rdi), %ecx\n1:") + ".byte 0\n.long {}, {}, {}\n" + BUFFERS
     ),
@@ -291,6 +295,20 @@ def test_where_a_linker_puts_things_does_not_count_where_addresses_are_read() ->
         moved = text.replace(".section .rodata", '.section .away, "a"\n.skip 100\n.section .rodata')
         assert run(text.format("outer")) == run(moved.format("outer"))
         assert run(text.format("outer")) != run(text.format("outer+8"))
+
+
+@pytest.mark.parametrize("last", ["mov $5, %eax", "test %eax, %eax\njz 8f\nnop\n8:"])
+def test_code_behind_a_size_that_is_too_small_is_the_routines(last: str) -> None:
+    whole = walk(more=last) + ".type next, @function\nnext: nop\nret\n" + BUFFERS
+    short = whole.replace(SIZE, "").replace("lea place+65536", f"{SIZE}\nlea place+65536")
+    assert len(routine(short).code) == 7
+    assert trace(routine(short)).routine.code == trace(routine(whole)).routine.code == routine(whole).code
+    assert run(short) == hashed(whole)
+
+
+def test_where_the_next_function_begins_the_routine_ends() -> None:
+    text = walk().replace("ret", "nop").replace(SIZE, SIZE + "\n.type next, @function\nnext: nop\nret") + BUFFERS
+    assert trace(routine(text)).routine.code == routine(text).code
 
 
 # --- what does not change it

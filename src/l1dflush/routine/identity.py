@@ -5,8 +5,8 @@ put into both and into the data they use, that data, and where a kernel patches.
 things, nor over other functions of the file. Whatever is numbered is numbered in the order in which it is come to from
 the routine's first instruction, so the order in the file does not count. ``docs/verify.md`` has the definition.
 
-Code is looked at without running it. What is too much is better than too little here: a function that is called only
-where a branch is never taken still counts; but code that only a computed address leads to is not seen.
+Code is looked at without running it; then comes what of the file the run has used besides. What is too much is better
+than too little here: a function that is called only where a branch is never taken still counts.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ class _Description:
             return
         self._code_from(routine.entry, routine.end, 0)
         yield from self._come_to()
-        for start, end in routine.reads:
-            self._use_read(start, end)
+        for start, end in routine.used:
+            self._use_rest(start, end)
             yield from self._come_to()
         ends = ((address, self._at.get(address)) for address in routine.until)
         yield from sorted(("until", code.number, address - code.start) for address, code in ends if code is not None)
@@ -189,9 +189,9 @@ class _Description:
             self._data.add((start, end))
             self._use(section, start, end)
 
-    def _use_read(self, start: int, end: int) -> None:
-        """What of the initialised data from ``start`` up to ``end``, which was read, is in no piece yet: beyond the
-        size that the file tells, or where only a computed address leads."""
+    def _use_rest(self, start: int, end: int) -> None:
+        """What from ``start`` up to ``end``, which was run or read, is in no piece yet: beyond the size that the file
+        tells, or where only a computed address leads."""
         section = self._sections.at(start)
         end = min(end, section.address + len(section.data)) if section is not None else start
         if section is None or start >= end:

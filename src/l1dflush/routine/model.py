@@ -224,8 +224,8 @@ class Routine:
     ``entry`` is the address of its first instruction, ``end`` the address behind its last byte (``None``
     when unknown: it then ends where it returns); a path also ends where it comes to one of ``until``.
     A ``partial`` one begins inside a function. ``parameters`` are in the order of the ABI.
-    ``reads`` are the pieces of the image, address to end, that were read when it was run, in the order in which they
-    were come to; empty as long as it was not run.
+    ``used`` are the pieces of the image, address to end, that were run and read when it was run, in the order in which
+    they were come to; empty as long as it was not.
     ``notes`` are facts of the source; ``source_available`` says whether there was source to look at; ``left_out`` is
     what of the source is not in the code.
     """
@@ -238,7 +238,7 @@ class Routine:
     until: frozenset[int] = frozenset()
     partial: bool = False
     parameters: tuple[Parameter, ...] = ()
-    reads: tuple[tuple[int, int], ...] = ()
+    used: tuple[tuple[int, int], ...] = ()
     notes: tuple[SourceNote, ...] = ()
     source_available: bool = False
     left_out: tuple[LeftOut, ...] = ()

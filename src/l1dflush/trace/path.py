@@ -9,7 +9,7 @@ explorer wrote; a path that runs past its script takes the branch as not taken.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import JumpSite, Routine
@@ -64,6 +64,11 @@ class PathRun:
         self._kernel = KernelSites(routine.image, options.static_keys)
         self._calls = Calls(self.state, routine, self._kernel)
         self.stubs, self.as_shipped = self._kernel.stubs, self._kernel.as_shipped
+
+    @property
+    def ran(self) -> Iterator[tuple[int, int]]:
+        """The instructions that were run, address to the next, in the order in which they were come to."""
+        return ((insn.address, insn.next) for insn in self._instructions.values())
 
     def run(self) -> Path:
         """Runs to the return. Raises UndecidedError for what cannot be followed."""
