@@ -5,22 +5,27 @@
  * what a routine needs is, and nothing that the routine's own text or --define defines: kernels of many
  * versions and programs of any kind then agree with it. Everything here compiles without any other header,
  * with kernel flags. Values are those of x86-64 Linux with 4 KiB pages.
+ *
+ * A word that is an attribute in the kernel is here what it is there (compiler_attributes.h, compiler_types.h,
+ * init.h), as far as the code may depend on it. Those that are nothing here are about sections, checkers,
+ * tracing, sanitizers, or i386.
  */
 #define __maybe_unused
 #define __always_unused
-#define __used
-#define __init
-#define __exit
+#define __used __attribute__((__used__))
+#define __init __attribute__((__cold__))
+#define __exit __attribute__((__cold__))
 #define __initdata
 #define __exitdata
 #define __initconst
-#define __devinit
-#define __meminit
-#define __ref
+#define __devinit __attribute__((__cold__))
+#define __meminit __attribute__((__cold__))
+#define __ref __attribute__((__noinline__))
 #define __refdata
-#define noinstr
-#define noinline
-#define __noinline
+#define noinstr __attribute__((__noinline__))
+#define noinline __attribute__((__noinline__))
+#define __noinline __attribute__((__noinline__))
+#define noinline_for_stack __attribute__((__noinline__))
 #define __always_inline inline __attribute__((__always_inline__))
 #define __forceinline inline __attribute__((__always_inline__))
 #define asmlinkage
@@ -28,15 +33,17 @@
 #define notrace
 #define __read_mostly
 #define __ro_after_init
-#define __cold
-#define __hot
-#define __pure
-#define __weak
+#define __cold __attribute__((__cold__))
+#define __hot __attribute__((__hot__))
+#define __pure __attribute__((__pure__))
+#define __attribute_const__ __attribute__((__const__))
+#define __malloc __attribute__((__malloc__))
+#define __weak __attribute__((__weak__))
 #define __must_check
-#define __noreturn
-#define __cpuidle
+#define __noreturn __attribute__((__noreturn__))
+#define __cpuidle __attribute__((__noinline__))
 #define __kprobes
-#define nokprobe_inline
+#define nokprobe_inline inline __attribute__((__always_inline__))
 #define __latent_entropy
 #define __user
 #define __iomem
@@ -53,19 +60,19 @@
 #define __page_aligned_data __attribute__((__aligned__(4096)))
 #define __page_aligned_bss __attribute__((__aligned__(4096)))
 #define __randomize_layout
-#define __noclone
+#define __noclone __attribute__((__noclone__))
 #define __no_sanitize_address
 #define __no_kcsan
-#define __no_stack_protector
+#define __no_stack_protector __attribute__((__no_stack_protector__))
 #define __nocfi
-#define __flatten
+#define __flatten __attribute__((__flatten__))
 #define __deprecated
 #define __private
 #define __hidden
 #define __lockfunc
 #define __sched
 #define __entry_text
-#define __cpuinit
+#define __cpuinit __attribute__((__cold__))
 #define __net_init
 #define __net_exit
 #define fastcall
@@ -401,7 +408,7 @@ struct static_key_false { struct static_key key; };
 #define stringify(x) __stringify(x)
 #define __unused __attribute__((__unused__))
 #define fallthrough __attribute__((__fallthrough__))
-#define asm_inline __asm__
+#define asm_inline __asm__ __inline__
 #define asm_volatile_goto(x...) __asm__ goto(x)
 #define BUILD_BUG_ON(c)
 #define WARN_ON(c) (!!(c))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.routine.c_attributes import not_expanded
 from l1dflush.routine.c_text import WORD, CText, directive_name, word_set
 from l1dflush.routine.c_unit import CIndex, CUnit
 from l1dflush.routine.kernel_prelude import prelude
@@ -291,6 +292,7 @@ def _preprocessed(
     are only in the macros in its condition."""
     branches = {one.start: one.branches for one in matter}
     marks = {branch.end for one in matter for branch in one.branches} | {macro.end for macro in text.macros}
+    own = {macro.name for macro in text.macros} | options.given
     lines = [_asking(head)]
     for start, end in text.directives:
         if start in branches:
@@ -300,7 +302,7 @@ def _preprocessed(
                     lines.append(f"#ifndef {name}\n{_MARK}name_{branch.end}_{name}\n#endif\n")
                 condition = _condition_of(branch.text)
                 lines.append(f"{_MARK}text_{branch.end} {condition if branch.compares else ''}\n")
-        lines.append(usable[start:end] + "\n")
+        lines.append((not_expanded(usable[start:end], own) if language == "c" else usable[start:end]) + "\n")
         if end in marks:
             lines.append(f"{_MARK}{end}\n")
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from l1dflush.errors import InputError
+from l1dflush.routine.kernel_attributes import ATTRIBUTE, BEFORE_VALUE, PARSER_BLIND
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -24,27 +25,8 @@ def word_set(text: str) -> frozenset[str]:
 
 MAX_TEXT = 4 << 20  # characters; the largest C file of Linux that is written by hand has a tenth of it
 
-# Say something about linkage, placement or checking, nothing about what the code does, and are no C to a
-# parser.
-ATTRIBUTE_NAMES = word_set(
-    """
-    __maybe_unused __always_unused __used __init __exit __initdata __exitdata __initconst __devinit __meminit
-    __ref __refdata noinstr __always_inline __forceinline __inline __inline__ noinline __noinline asmlinkage
-    __visible notrace __read_mostly __ro_after_init __cold __hot __pure __weak __must_check __noreturn
-    __cpuidle __kprobes nokprobe_inline __latent_entropy __malloc __user __iomem __percpu __rcu __force
-    __kernel __bitwise __packed __cacheline_aligned __cacheline_aligned_in_smp ____cacheline_aligned
-    ____cacheline_aligned_in_smp __page_aligned_data __page_aligned_bss __randomize_layout __noclone
-    __no_sanitize_address __no_kcsan __no_stack_protector __nocfi __flatten __deprecated __private __hidden
-    __lockfunc __sched __entry_text __cpuinit __net_init __net_exit fastcall __fastcall __cdecl
-    """
-)
-# These mean something to the compiler and take an argument; only the parser must not see them.
-_ARGUMENT_ATTRIBUTES = "__aligned|__section|__printf|__acquires|__releases|__must_hold|__alias|__malloc|__counted_by"
-
-_ATTRIBUTE = re.compile(r"\b(?:" + "|".join(sorted(ATTRIBUTE_NAMES)) + r")\b")
-_PARSER_BLIND = re.compile(rf"\b(?:{_ARGUMENT_ATTRIBUTES})[ \t]*\((?:[^()\n]|\([^()\n]*\))*\)|{_ATTRIBUTE.pattern}")
 _INLINE = re.compile(
-    r"\b(?:inline|__inline|__inline__|__always_inline|__forceinline)\b|"
+    r"\b(?:inline|__inline|__inline__|__always_inline|__forceinline|nokprobe_inline)\b|"
     r"__attribute__\s*\(\(\s*_*always_inline_*\s*\)\)"
 )
 _STATIC = re.compile(r"\bstatic\b")
@@ -190,8 +172,9 @@ def cut(text: str, *, where: str) -> CText:
         raise InputError("this is no C text: it has NUL characters", where=where)
     code = blank_opaque(text)
     # A parser takes the attribute for the type in "__maybe_unused f(void)".
-    parsable = blank_matches(_PARSER_BLIND, text, code).encode("ascii", "replace").decode("ascii")
-    code = _ATTRIBUTE.sub(lambda match: " " * len(match.group()), code)
+    parsable = blank_matches(BEFORE_VALUE, blank_matches(PARSER_BLIND, text, code), code)
+    parsable = parsable.encode("ascii", "replace").decode("ascii")
+    code = ATTRIBUTE.sub(lambda match: spaces(match.group()), code)
     items, directives = _Cutter(code).run()
     macros, conditions = _macros(code, directives)
     line_starts = (0, *(match.end() for match in re.finditer("\n", text)))

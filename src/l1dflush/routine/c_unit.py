@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
+from l1dflush.routine.c_attributes import not_expanded
 from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, VALUE, ItemFacts, facts_of
 from l1dflush.routine.c_text import (
     WORD,
@@ -170,7 +171,7 @@ def build_unit(
     own = frozenset(index.macros) | closure.defined | closure.local | closure.defines
     picked, provided = known.pick(words, own | frozenset(undefines))
     guesses = _settle(closure, (own | provided | known.always_names) - frozenset(undefines), unknown)
-    body = _masked_text(index, closure, insertions or {})
+    body = not_expanded(_masked_text(index, closure, insertions or {}), own)
     name = index.source.replace("\\", "\\\\").replace('"', '\\"')
     name = "".join(c if c.isprintable() else "?" for c in name)
     head = f'#line 1 "l1dflush-prelude"\n{known.always}{picked}'

@@ -113,6 +113,19 @@ def _said_to_be(packed: str, routine: Routine) -> Routine:
     return replace(routine, origin=replace(origin, detail=f"{origin.detail}, {packed}" if origin.detail else packed))
 
 
+def _with_the_rest(routines: list[Routine], data: bytes, source: str, options: LoadOptions) -> list[Routine]:
+    """The ``routines`` of a patch, with all of its files taken together if one of them has a weak definition: another
+    of these files may have what takes its place."""
+    if not any(symbol.weak for routine in routines for symbol in routine.image.symbols.values()):
+        return routines
+    from l1dflush.routine.combine import load_together  # noqa: PLC0415 (seldom needed)
+
+    try:
+        return load_together([(data, source)], options)
+    except InputError:
+        return routines  # its files do not go together; that the definition is weak is told
+
+
 def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> list[Routine]:
     """As :func:`load_bytes`, for what is not compressed; ``name`` tells what it is where the content does not."""
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
@@ -126,7 +139,7 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
         case Format.PATCH:
             from l1dflush.routine.patch import load_patch  # noqa: PLC0415
 
-            return load_patch(source, data, options)
+            return _with_the_rest(load_patch(source, data, options), data, source, options)
         case Format.C:
             from l1dflush.routine.c_source import load_c  # noqa: PLC0415
 

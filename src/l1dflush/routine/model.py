@@ -38,7 +38,8 @@ class Symbol:
     """A name in the image. ``size`` is in bytes, ``None`` when nobody can tell; ``size_told`` says whether it is from
     the file.
 
-    For an undefined symbol ``address`` is the start of its own region (see :data:`EXTERNAL_BASE`).
+    For an undefined symbol ``address`` is the start of its own region (see :data:`EXTERNAL_BASE`). A linker takes
+    another definition of the name for a ``weak`` one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Symbol:
     defined: bool
     function: bool
     size_told: bool = True
+    weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def symbols_by_name(symbols: list[PlacedSymbol], sections: list[Section]) -> dic
             defined=symbol.defined,
             function=executable and _is_code_label(symbol),
             size_told=bool(symbol.size),
+            weak=symbol.defined and symbol.binding == "STB_WEAK",
         )
     return result
 

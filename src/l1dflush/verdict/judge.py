@@ -37,6 +37,7 @@ from l1dflush.verdict.left_out import (
     not_judged,
     not_reached,
     not_tried,
+    replaceable,
     undecided_names,
     ways_to_give,
 )
@@ -102,7 +103,7 @@ def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult
     return TraceResult(
         tool_version=__version__,
         routine=routine_info(trace.routine),
-        left_out=left_out([trace.routine], made_up(trace.routine, trace, places)),
+        left_out=left_out([trace.routine], [*made_up(trace.routine, trace, places), *replaceable(trace)]),
         buffer=buffer_info(trace, buffer, options),
         paths=tuple(trace_path(path, places) for path in trace.paths),
         exit_status=ExitStatus.FINE,
@@ -177,7 +178,10 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
         paths=paths,
         outside=outside(trace),
         left=left_behind(trace.paths, buffer, places),
-        left_out=left_out([trace.routine, *(other.routine for other in others)], made_up(trace.routine, trace, places)),
+        left_out=left_out(
+            [trace.routine, *(other.routine for other in others)],
+            [*made_up(trace.routine, trace, places), *(each for one in (trace, *others) for each in replaceable(one))],
+        ),
         findings=tuple(findings),
         rows=tuple(rows),
         scope=scope(trace, buffer, options),

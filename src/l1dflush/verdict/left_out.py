@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
@@ -46,6 +47,33 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
     for name, where in list(found.items())[:_MOST_MADE_UP]:
         reason = "nothing here says what it is, and the code has its address as a number"
         yield LeftOut(LeftOutKind.SUPPOSED, name, (name,), reason, where)
+
+
+def replaceable(trace: Trace) -> Iterator[LeftOut]:
+    """The weak definitions that ``trace`` went through, and those that the code it ran refers to: where another file
+    has one of that name, a linker takes that. In a linked file it has been done."""
+    image = trace.routine.image
+    weak = {name: symbol for name, symbol in image.symbols.items() if symbol.weak}
+    if not weak or image.linked:
+        return
+    functions = sorted((one.address, one.name) for one in image.symbols.values() if one.function and one.defined)
+    starts = [address for address, _ in functions]
+    ran = {bisect_right(starts, pc) for path in trace.paths for pc in {event.pc for event in path.events}}
+    found: set[str] = set()
+    for number in {*ran, bisect_right(starts, trace.routine.entry)} - {0}:
+        address, _ = functions[number - 1]
+        found |= {name for name, one in weak.items() if one.address == address}
+        end = starts[number] if number < len(starts) else address + len(_rest(trace.routine, address))
+        found |= {one.of.symbol for one in image.relocations.within(address, end) if not one.of.section}
+    for name in sorted(found & weak.keys()):
+        line = image.lines.get(weak[name].address)
+        reason = "it is weak: another definition may take its place"
+        yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, str(line) if line is not None else "")
+
+
+def _rest(routine: Routine, address: int) -> bytes:
+    section = routine.image.section_at(address)
+    return b"" if section is None else section.data[address - section.address :]
 
 
 def _option(one: LeftOut) -> str:
