@@ -221,6 +221,79 @@ OTHERS: dict[str, tuple[str, tuple[Damage, ...], tuple[str, str]]] = {
                                   ("vulnerable", "kernel-without-mitigation")),
 }  # fmt: skip
 
+UNREAD: dict[str, tuple[Damage, ...]] = {
+    "no cpuinfo": (remove("/proc/cpuinfo"),),
+    "a cpuinfo of which nothing is understood": (write("/proc/cpuinfo", "processor : 0\nvendor : none"),),
+    "no release": (remove("/proc/sys/kernel/osrelease"), remove("/l1dflush/uname.txt")),
+    "a release that is none": (release("Linux"),),
+    "neither": (remove("/proc/cpuinfo"), release("custom")),
+    "no machine": (remove("/l1dflush/uname.txt"),),
+    "neither CPU nor machine": (remove("/proc/cpuinfo"), remove("/l1dflush/uname.txt")),
+}  # fmt: skip
+"""What could not be read, so that nothing follows from facts alone."""
+
+
+@pytest.mark.parametrize("early", ["Mitigation: Page Table Inversion", "Mitigation: PTE Inversion"])
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_kvm_without_a_flush_is_one_whoever_says_what_kernel_and_cpu_it_is(
+    name: str, early: str, tmp_path: Path, capsys: Capture
+) -> None:
+    host = changed(tmp_path, EARLY, LOADED, write(L1TF, early), *UNREAD[name])
+    assert judged(host, capsys) == ("vulnerable", "kvm-without-flush")
+    assert "a kernel whose KVM has the flush" in told(host, capsys)
+
+
+VMX = "Mitigation: PTE Inversion; VMX: "
+CONTRADICTED: dict[str, tuple[tuple[Damage, ...], str]] = {
+    "not affected, and the parameter says cond": ((write(L1TF, "Not affected"), GIVEN), "unknown"),
+    "not affected, and cpuinfo has the bug": ((write(L1TF, "Not affected"), remove(PARAMETERS)), "unknown"),
+    "EPT disabled, and the parameter ept says Y": (
+        (write(L1TF, VMX + "EPT disabled"), write(f"{PARAMETERS}/vmentry_l1d_flush", "EPT disabled")), "unknown",
+    ),
+    "always, and the parameter says cond": ((write(L1TF, VMX + "cache flushes, SMT disabled"), GIVEN), "unknown"),
+    "SMT disabled, and the control says on": (
+        (write(L1TF, VMX + "cache flushes, SMT disabled"), write(f"{PARAMETERS}/vmentry_l1d_flush", "always"),
+         write("/sys/devices/system/cpu/smt/control", "on"), write("/sys/devices/system/cpu/smt/active", "1")),
+        "unknown",
+    ),
+    "the flush is not necessary, whatever SMT does": (
+        (write(L1TF, VMX + "flush not necessary, SMT vulnerable"),
+         write(f"{PARAMETERS}/vmentry_l1d_flush", "not required")), "unknown",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("unread", ["no cpuinfo", "no release", "a release that is none", "neither"])
+@pytest.mark.parametrize("name", CONTRADICTED)
+def test_a_word_is_held_against_all_that_was_read(name: str, unread: str, tmp_path: Path, capsys: Capture) -> None:
+    damages, expected = CONTRADICTED[name]
+    if "cpuinfo has" in name and unread in ("no cpuinfo", "neither"):
+        damages = (*damages, write(f"{PARAMETERS}/vmentry_l1d_flush", "always"))  # the bug shows there
+    host = changed(tmp_path, EARLY, LOADED, *damages, *UNREAD[unread])
+    assert judged(host, capsys)[0] == expected
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "riscv64", "s390x"])
+@pytest.mark.parametrize(
+    ("text", "more", "verdict"),
+    [
+        ("Mitigation: PTE Inversion", (), "unknown"),
+        ("Mitigation: RFI Flush", (), "unknown"),
+        ("Not affected", (), "not affected"),
+        ("Not affected", (GIVEN,), "unknown"),
+        ("Not affected", (write("/proc/cpuinfo", "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 60"),), "unknown"),
+        ("Vulnerable", (), "vulnerable"),
+    ],
+)
+def test_a_text_that_a_machine_cannot_have_is_not_believed(
+    machine: str, text: str, more: tuple[Damage, ...], verdict: str, tmp_path: Path, capsys: Capture
+) -> None:
+    host = changed(
+        tmp_path, EARLY, remove("/proc/cpuinfo"), remove("/sys/module/kvm_intel"), write(L1TF, text), *more,
+        write("/l1dflush/uname.txt", f"6.1.100\n#1 SMP\n{machine}"),
+    )  # fmt: skip
+    assert judged(host, capsys)[0] == verdict
+
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_others_of_their_kinds(name: str, tmp_path: Path, capsys: Capture) -> None:

@@ -34,6 +34,10 @@ def status(host: HostFacts, software: Verdict = Verdict.PROVED) -> StatusResult:
     return status_result(host, FlushWorth(software, "linux-4.18", "Haswell"), lists())
 
 
+NOT_X86: dict[str, Any] = {"signature": None, "bugs": None, "parameter": None, "has_parameter": None, "kvm_ept": None,
+                           "loaded": False}  # fmt: skip
+
+
 CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
     "conditional and SMT on": ({}, PARTIAL, Cause.CONDITIONAL),
     "conditional alone": (
@@ -99,31 +103,31 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
          "smt_active": None, "bugs": frozenset(), "has_text": None, "has_parameter": False}, VULNERABLE, Cause.TOO_OLD,
     ),
     "powerpc": (
-        {"machine": "ppc64le", "signature": None, "text": "Mitigation: RFI Flush", "loaded": False}, MITIGATED,
+        NOT_X86 | {"machine": "ppc64le", "text": "Mitigation: RFI Flush", "loaded": False}, MITIGATED,
         Cause.KERNEL_SAYS,
     ),
     "powerpc without": (
-        {"machine": "ppc64le", "signature": None, "text": "Vulnerable: L1D private per thread"}, VULNERABLE,
+        NOT_X86 | {"machine": "ppc64le", "text": "Vulnerable: L1D private per thread"}, VULNERABLE,
         Cause.KERNEL_SAYS,
     ),
     "powerpc that knew nothing of L1TF": (
-        {"machine": "ppc64le", "signature": None, "text": "Not affected", "release": "4.14.161", "parameter": None,
+        NOT_X86 | {"machine": "ppc64le", "text": "Not affected", "release": "4.14.161", "parameter": None,
          "loaded": None, "others": None}, UNKNOWN, Cause.KERNEL_SAYS,
     ),
     "powerpc of a distribution, of which that is not known": (
-        {"machine": "ppc64", "signature": None, "text": "Not affected", "release": "4.18.0-80.el8.ppc64le",
+        NOT_X86 | {"machine": "ppc64", "text": "Not affected", "release": "4.18.0-80.el8.ppc64le",
          "parameter": None, "loaded": None, "others": None}, UNKNOWN, Cause.KERNEL_SAYS,
     ),
     "powerpc that is not affected": (
-        {"machine": "ppc64le", "signature": None, "text": "Not affected", "release": "4.14.162", "parameter": None,
+        NOT_X86 | {"machine": "ppc64le", "text": "Not affected", "release": "4.14.162", "parameter": None,
          "loaded": None, "others": None}, NOT_AFFECTED, Cause.KERNEL_SAYS,
     ),
-    "ARM": ({"machine": "aarch64", "signature": None, "text": "Not affected"}, NOT_AFFECTED, Cause.KERNEL_SAYS),
+    "ARM": (NOT_X86 | {"machine": "aarch64", "text": "Not affected"}, NOT_AFFECTED, Cause.KERNEL_SAYS),
     "powerpc's text on x86": (
         SMT_OFF | {"parameter": "always", "text": "Mitigation: RFI Flush"}, UNKNOWN, Cause.DISAGREE,
     ),
     "x86's text on powerpc": (
-        {"machine": "ppc64le", "signature": None, "text": "Mitigation: PTE Inversion", "parameter": None}, UNKNOWN,
+        NOT_X86 | {"machine": "ppc64le", "text": "Mitigation: PTE Inversion", "parameter": None}, UNKNOWN,
         Cause.DISAGREE,
     ),
     "whether VirtualBox is there could not be read": (
@@ -131,15 +135,17 @@ CASES: dict[str, tuple[dict[str, Any], L1tfVerdict, Cause]] = {
         Cause.OTHERS,
     ),
     "powerpc with nothing else to be read": (
-        {"machine": "ppc64le", "signature": None, "text": "Mitigation: RFI Flush", "parameter": None, "loaded": None,
+        NOT_X86 | {"machine": "ppc64le", "text": "Mitigation: RFI Flush", "parameter": None, "loaded": None,
          "others": None}, MITIGATED, Cause.KERNEL_SAYS,
     ),
-    "VirtualBox where only the kernel's word counts": (
-        {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled", "others": ("vboxdrv",)}, UNKNOWN,
+    "VirtualBox where the CPU is unknown": (
+        {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled", "kvm_ept": False,
+         "others": ("vboxdrv",)}, UNKNOWN,
         Cause.OTHERS,
     ),
-    "EPT off where only the kernel's word counts": (
-        {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled"}, MITIGATED, Cause.KERNEL_SAYS,
+    "EPT off where the CPU is unknown": (
+        {"signature": None, "text": P + "EPT disabled", "parameter": "EPT disabled", "kvm_ept": False}, MITIGATED,
+        Cause.EPT_OFF,
     ),
     "a parameter that the kernel's word does not fit": (
         {"signature": None, "text": "Mitigation: PTE Inversion", "parameter": "never"}, UNKNOWN, Cause.DISAGREE,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_hosts import hide, made
 from thorough import examples
@@ -14,6 +15,7 @@ from xen_hosts import threads as made_threads
 
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
@@ -21,10 +23,26 @@ from l1dflush.mitigation.facts import Cpu, Facts, Kernel, Limits
 from l1dflush.status.explained import explain
 from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
 from l1dflush.status.judged import judge
+from l1dflush.status.result import understood
 from l1dflush.status.worlds import World
 from l1dflush.verdict.model import Verdict
 
 LISTS = lists()
+P = "Mitigation: PTE Inversion"
+CPUINFO = frozenset(
+    {
+        "signature",
+        "flags",
+        "uneven",
+        "bugs",
+        "microcode",
+        "hypervisor",
+        "flush_command",
+        "arch_capabilities",
+        "vmx",
+        "ept",
+    }
+)
 RELEASES = (
     "4.9.130",
     "4.14.66",
@@ -45,8 +63,8 @@ LINES = ("", "l1tf=off", "l1tf=full", "l1tf=full,force", "l1tf=flush,nosmt", "mi
 _BACKPORTED = (Limits.CACHE_BITS, Limits.ADDRESS_BITS)
 """Limits for RAM that a kernel may have against its version."""
 WRITES = ("never", "cond", "always", "auto", "rubbish")
-# Without these the decision cannot be asked at all.
-HIDEABLE = ("version", "command_line", "levels", "config_mitigations", "config_l1tf", "memory_end", "bugs",
+HIDEABLE = ("release", "machine", "signature", "cpuinfo",
+            "version", "command_line", "levels", "config_mitigations", "config_l1tf", "memory_end", "bugs",
             "flush_command", "arch_capabilities", "ept", "vmx", "address_bits", "threads", "text", "smt_control",
             "smt_active", "loaded", "parameter", "kvm_ept", "options", "hypervisor", "l1d", "flags",
             "others", "built_in", "xen_control", "xen_log", "xen_info")  # fmt: skip
@@ -198,10 +216,43 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(
     case: tuple[HostFacts, Decision, L1tfVerdict], names: frozenset[str]
 ) -> None:
     host, _, verdict = case
-    host = hide(host, names)
-    explained = explain(host, LISTS)
-    assert explained.differences == ()
-    may_be(judge(host, explained, Verdict.PROVED), verdict)
+    host = hide(host, whole(names))
+    known = understood(host, LISTS)
+    for explained in (known.explained, known.guess):
+        # Where release, machine or CPU are unknown something stands for them, and explains as much.
+        assert explained is None or explained.differences == ()
+    may_be(judged_of(host), verdict)
+
+
+@pytest.mark.parametrize(
+    "word", ["Not affected", P, f"{P}; VMX: EPT disabled", f"{P}; VMX: cache flushes, SMT disabled"]
+)
+@settings(max_examples=examples(40, 400), deadline=None)
+@given(hosts(), st.frozensets(st.sampled_from(("release", "machine", "cpuinfo")), min_size=1), st.data())
+def test_a_good_word_that_is_not_true_is_not_believed(
+    word: str, case: tuple[HostFacts, Decision, L1tfVerdict], names: frozenset[str], data: st.DataObject
+) -> None:
+    """Something else, another text, stood there; and what was read says so: then it is no better than the truth."""
+    host, truth, verdict = case
+    assume(truth.bug and host.mitigation.loaded.value and truth.sysfs != word)
+    assume(truth.parameter in ("never", "cond", "always"))
+    lied = replace(host, mitigation=replace(host.mitigation, text=Fact(word, "l1tf")))
+    also = data.draw(st.frozensets(st.sampled_from(("version", "command_line", "address_bits", "threads"))))
+    judged = judged_of(hide(lied, whole(names | also)))
+    assert (
+        judged.verdict in (L1tfVerdict.UNKNOWN, L1tfVerdict.PARTIAL, L1tfVerdict.VULNERABLE)
+        or verdict is judged.verdict
+    )
+
+
+def whole(names: frozenset[str]) -> frozenset[str]:
+    """With what is in /proc/cpuinfo, where that is missing."""
+    return names - {"cpuinfo"} | CPUINFO if "cpuinfo" in names else names
+
+
+def judged_of(host: HostFacts) -> Judged:
+    known = understood(host, LISTS)
+    return judge(host, known.explained, Verdict.PROVED, known.guess)
 
 
 def may_be(judged: Judged, truth: L1tfVerdict) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from l1dflush.host.reading.fact import Fact
@@ -11,12 +13,12 @@ from l1dflush.host.reading.files import NO_FILE
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists, limits
 from l1dflush.mitigation.facts import Control, Limits
-from l1dflush.mitigation.part import SINCE
+from l1dflush.mitigation.part import SINCE, Part
 from l1dflush.status.changes import Change, Takes, changed
-from l1dflush.status.explained import Explained
+from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
-from l1dflush.status.judged import judge_explanation
-from l1dflush.status.worlds import is_x86
+from l1dflush.status.judged import judge_alone, judge_explanation
+from l1dflush.status.worlds import World, is_x86
 from l1dflush.status.xen_host import xen_advice
 from l1dflush.verdict.model import Verdict
 
@@ -48,10 +50,16 @@ _PROPOSALS: tuple[tuple[str, Change], ...] = (
 
 
 def advise(
-    host: HostFacts, explained: Explained | None, judged: Judged, software: Verdict, lists: Lists
+    host: HostFacts,
+    explained: Explained | None,
+    judged: Judged,
+    software: Verdict,
+    lists: Lists,
+    guess: Explained | None = None,
 ) -> list[Advice]:
-    """What helps, what helps least first; nothing where nothing is to be done."""
-    found = list(_reading(host, explained, judged))
+    """What helps, what helps least first; nothing where nothing is to be done. ``guess``: what explains the host with
+    what stands for an unknown kernel or CPU, of which nothing is promised."""
+    found = list(_reading(host, explained or guess, judged, software))
     first = next((ground.cause for ground in judged.grounds if not ground.open), None)
     if explained is not None and explained.possible and first in _DECIDED:
         found += _tried(host, explained, judged, software, lists)
@@ -60,7 +68,7 @@ def advise(
         found += _memory(explained)
     if Cause.TOO_OLD in causes:
         found.append(Advice("a kernel of August 2018 or later"))
-    elif Cause.NO_FLUSH in causes and explained is not None:
+    elif Cause.NO_FLUSH in causes:
         found += _without_flush(host, explained, judged, software, lists)
     if Cause.SANDBOX in causes:
         found.append(Advice("run this on what it runs on: that decides, and cannot be seen from here"))
@@ -95,18 +103,22 @@ def _tried(host: HostFacts, explained: Explained, judged: Judged, software: Verd
 
 
 def _without_flush(
-    host: HostFacts, explained: Explained, judged: Judged, software: Verdict, lists: Lists
+    host: HostFacts, explained: Explained | None, judged: Judged, software: Verdict, lists: Lists
 ) -> Iterator[Advice]:
     since = ", ".join(f"{major}.{minor}.{patch}" for (major, minor), patch in SINCE.items() if minor >= 9)
     yield Advice(
         f"a kernel whose KVM has the flush: {since} or later, or a distribution's that took it over", Takes.REBOOT
     )
+    if explained is None:
+        return
     built_in = bool(host.mitigation.built_in.value)
-    after = changed(explained.shown, Change(ept=False), lists, built_in=built_in)
-    then = judge_explanation(host, after.explanation, software)
-    if then.settled.behind < judged.settled.behind:
+    after = [changed(one, Change(ept=False), lists, built_in=built_in) for one in explained.possible]
+    then = [judge_explanation(host, one.explanation, software) for one in after]
+    # It has to help whatever could not be read.
+    last = max(then, key=lambda one: one.settled.behind, default=judged)
+    if last.settled.behind < judged.settled.behind:
         where = "kvm-intel.ept=0 on the boot line" if built_in else "'options kvm_intel ept=0' for modprobe"
-        yield Advice(f"{where}, which makes guests slower", after.takes, then.verdict)
+        yield Advice(f"{where}, which makes guests slower", after[0].takes, last.verdict)
 
 
 def _possible(explained: Explained, change: Change) -> bool:
@@ -134,19 +146,71 @@ def _memory(explained: Explained | None) -> Iterator[Advice]:
         yield Advice(f"mem={decision.memory_limit >> 30}G on the boot line, or less RAM", Takes.REBOOT)
 
 
-def _reading(host: HostFacts, explained: Explained | None, judged: Judged) -> Iterator[Advice]:
-    """What could be read with more rights, where it matters."""
-    if judged.verdict is not L1tfVerdict.UNKNOWN or any(one.cause is Cause.SANDBOX for one in judged.grounds):
+def _reading(host: HostFacts, explained: Explained | None, judged: Judged, software: Verdict) -> Iterator[Advice]:
+    """What could be read with more rights or a whole copy, where it matters."""
+    causes = {one.cause for one in judged.grounds}
+    if judged.verdict is not L1tfVerdict.UNKNOWN or Cause.SANDBOX in causes:
         return
-    facts: list[Fact[Any]] = [host.mitigation.text, host.kernel.release]
+    says = host.mitigation
+    facts: list[Fact[Any]] = [says.text]
     if is_x86(host) is not False:
-        facts.insert(1, host.cpu.signature)
-        # As a rule the kernel's own text leaves one value of it.
-        if explained is None or len({one.world.facts.cpu.arch_capabilities for one in explained.possible}) != 1:
-            facts.insert(1, host.cpu.arch_capabilities)
+        facts += [host.cpu.signature, *_deciding(host, explained, software)]
     elif host.power is not None:
-        facts.insert(1, host.power.meltdown)
-    unread: Sequence[tuple[str, str]] = [(fact.origin, fact.why) for fact in facts if not fact.known]
-    for origin, why in unread:
-        # What is not there nobody can make readable.
-        yield Advice(f"copy {origin} too, if it is there" if why == NO_FILE else f"make {origin} readable ({why})")
+        facts.append(host.power.meltdown)
+    facts.append(host.kernel.release)
+    if Cause.OTHERS in causes:
+        facts.append(says.others)
+    yield from map(Advice, dict.fromkeys(_read_it(fact) for fact in facts if not fact.known))
+
+
+def _read_it(fact: Fact[Any]) -> str:
+    """What is not there nobody can make readable."""
+    if fact.why == NO_FILE:
+        return f"copy {fact.origin} too, if it is there"
+    if missing := re.search(r"there is no (/\S+)$", fact.why):
+        return f"copy {missing[1]} too, if it is there"
+    return f"make {fact.origin} readable ({fact.why})"
+
+
+def _deciding(host: HostFacts, explained: Explained | None, software: Verdict) -> list[Fact[Any]]:
+    """The unknown facts of which any leads from one verdict to another while all the rest stays as it is."""
+    cpu, says, kernel = host.cpu, host.mitigation, host.kernel
+    if explained is None:
+        # Nothing was ruled out; of a CPU with L1TF the kernel's text tells.
+        return [says.loaded] if says.text.known else [cpu.arch_capabilities, says.loaded]
+    of: tuple[tuple[Fact[Any], Callable[[World], Any]], ...] = (
+        (says.loaded, lambda world: world.loaded),
+        (says.has_parameter, lambda world: world.facts.kernel.part),
+        (says.ept, lambda world: (world.facts.cpu.ept, world.options, world.by_hand)),
+        (cpu.arch_capabilities, lambda world: world.facts.cpu.arch_capabilities),
+        (cpu.vmx, lambda world: world.facts.cpu.vmx),
+        (cpu.flush_command, lambda world: world.facts.cpu.command),
+        (cpu.address_bits, lambda world: world.facts.cpu.address_bits),
+        (kernel.memory_end, lambda world: world.facts.memory_end),
+        (kernel.command_line, lambda world: world.facts.line),
+    )
+    judged = [(_values(one, [value for _, value in of]), judge_alone(host, one, software).verdict)
+              for one in explained.possible]  # fmt: skip
+    # That something would be unknown for another reason is no use to anybody, unless there is nothing else.
+    settled = [one for one in judged if one[1] is not L1tfVerdict.UNKNOWN]
+    return _turning(of, settled) or _turning(of, judged)
+
+
+def _values(one: Explanation, of: Sequence[Callable[[World], Any]]) -> tuple[Any, ...]:
+    """Those of the facts, and behind them what else may differ."""
+    kernel, cpu = one.world.facts.kernel, one.world.facts.cpu
+    rest = (replace(kernel, part=Part.ALL, hotplug_smt=True), cpu.model, cpu.threads, one.written)
+    return (*(value(one.world) for value in of), rest)
+
+
+def _turning(
+    of: Sequence[tuple[Fact[Any], Any]], judged: Sequence[tuple[tuple[Any, ...], L1tfVerdict]]
+) -> list[Fact[Any]]:
+    found = []
+    for place, (fact, _) in enumerate(of):
+        verdicts: dict[Any, set[L1tfVerdict]] = defaultdict(set)
+        for values, verdict in judged:
+            verdicts[values[:place] + values[place + 1 :]].add(verdict)
+        if any(len(each) > 1 for each in verdicts.values()):
+            found.append(fact)
+    return found

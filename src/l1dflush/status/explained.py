@@ -18,10 +18,13 @@ from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.sysfs_text import Kind, Reading, read
+from l1dflush.status.stand_ins import release_known
 from l1dflush.status.worlds import World, module_there, worlds
 from l1dflush.vmentry.subsystem import WRITABLE, Mode
 
 _MOST_WORLDS = 20_000
+_MOST_STAND_INS = 6_000
+"""Of a host that says neither what kernel nor what CPU it has, and little else, nothing follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,13 @@ class Explained:
 def explain(host: HostFacts, lists: Lists) -> Explained:
     """What explains an x86 ``host``. Raises InputError where too little is known to ask the decision."""
     tries: list[tuple[Explanation, tuple[Difference, ...]]] = []
+    most = _MOST_WORLDS if release_known(host) and host.cpu.signature.known else _MOST_STAND_INS
     for backported in (False, True):
-        candidates = tuple(islice(worlds(host, lists, backported=backported), _MOST_WORLDS + 1))
-        if len(candidates) > _MOST_WORLDS:
+        candidates = tuple(islice(worlds(host, lists, backported=backported), most + 1))
+        if len(candidates) > most:
             raise InputError("too little of the host could be read to say what follows")
-        judged = [
-            (one, differences(host, one.decision)) for one in (*_as_booted(candidates), *_as_written(candidates, host))
-        ]
+        booted = tuple(_as_booted(candidates))
+        judged = [(one, differences(host, one.decision)) for one in (*booted, *_as_written(booted, host))]
         possible = tuple(one for one, different in judged if not different)
         if possible:
             return Explained(possible, possible[0], ())
@@ -119,12 +122,12 @@ def _as_booted(possible: Iterable[World]) -> Iterator[Explanation]:
         yield Explanation(world, (), decide(world.facts, world.actions))
 
 
-def _as_written(possible: Iterable[World], host: HostFacts) -> Iterator[Explanation]:
+def _as_written(booted: Iterable[Explanation], host: HostFacts) -> Iterator[Explanation]:
     """With the writes that bring what was read about, where there are such."""
-    for booted in _as_booted(possible):
-        written = tuple(_writes(host, booted.decision))
+    for one in booted:
+        written = tuple(_writes(host, one.decision))
         if written:
-            world = booted.world
+            world = one.world
             yield Explanation(world, written, decide(world.facts, (*world.actions, *written)))
 
 

@@ -22,7 +22,8 @@ from l1dflush.mitigation.sysfs_text import Kind, Reading, read
 from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.grounds import Cause, Ground, Judged, L1tfVerdict, worst
 from l1dflush.status.sandbox import imitates_linux
-from l1dflush.status.worlds import X86
+from l1dflush.status.stand_ins import x86_alone
+from l1dflush.status.worlds import X86, is_x86
 from l1dflush.status.xen_host import believes_bug, without_bug, xen_grounds
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
@@ -38,27 +39,29 @@ def _of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Ver
 
 def judge_explanation(host: HostFacts, explanation: Explanation, software: Verdict) -> Judged:
     """How one explanation of ``host``, or what becomes of it, is to be read."""
-    facts = explanation.world.facts
-    judged = _of_decision(explanation.decision, facts, guest=host.may_be_guest, software=software)
-    return _on_host(host, judged, [explanation])
+    return _on_host(host, judge_alone(host, explanation, software), [explanation])
 
 
-def judge(host: HostFacts, explained: Explained | None, software: Verdict) -> Judged:
-    """The verdict on a host. ``explained`` None: the decision could not be asked, so only the kernel's word counts."""
+def judge_alone(host: HostFacts, explanation: Explanation, software: Verdict) -> Judged:
+    """The same without what no decision sees."""
+    return _of_decision(explanation.decision, explanation.world.facts, guest=host.may_be_guest, software=software)
+
+
+def judge(host: HostFacts, explained: Explained | None, software: Verdict, guess: Explained | None = None) -> Judged:
+    """The verdict on a host. ``explained`` None: the decision could not be asked about this kernel and CPU; ``guess``:
+    it was asked about what stands for them, and the kernel's word is held against that."""
     said = host.mitigation.text
     reading = None if said.value is None else read(said.value)
-    guest = host.may_be_guest
     if reading is not None and reading.kind is Kind.UNKNOWN:
         what = f"the kernel says '{reading.raw}', which is none of the texts that are known"
         return worst([Ground(Cause.UNKNOWN_TEXT, L1tfVerdict.UNKNOWN, what)])
     if (host.kernel.machine.value or "").startswith("ppc"):
         return worst([_of_power(host, reading)])
+    if explained is None and _may_be_held(host, reading):
+        explained = guess
     if explained is None:
         return _on_host(host, worst([_by_word(host, reading)]), [])
-    follows = [
-        _of_decision(one.decision, one.world.facts, guest=guest, software=software)
-        for one in explained.possible or (explained.nearest,)
-    ]
+    follows = [judge_alone(host, one, software) for one in explained.possible or (explained.nearest,)]
     if reading is None:
         return _in_xen(host, _unsaid(host, explained, follows), explained.possible)
     if explained.differences:
@@ -151,6 +154,10 @@ def _together(explained: Explained, follows: Sequence[Judged]) -> Judged:
             for other in sorted(others, key=lambda verdict: -verdict.behind)
         ]
         return worst([*follows[0].grounds, *unless])
+    causes = {one.grounds[0].cause for one in follows if one.verdict is not follows[0].verdict}
+    if follows[0].verdict is L1tfVerdict.VULNERABLE and causes == {Cause.BELOW}:
+        what = f"unless {_where(explained, follows, L1tfVerdict.UNKNOWN)}: then unknown"
+        return worst([*follows[0].grounds, Ground(Cause.UNLESS, L1tfVerdict.UNKNOWN, what)])
     kinds = " or ".join(dict.fromkeys(one.verdict.value for one in follows))
     what = f"it is {kinds}, and what decides could not be read"
     return worst([Ground(Cause.DEPENDS, L1tfVerdict.UNKNOWN, what)])
@@ -223,8 +230,18 @@ def _tells_l1tf(host: HostFacts) -> bool:
         return False
 
 
+def _may_be_held(host: HostFacts, reading: Reading | None) -> bool:
+    """Whether the decision is about a kernel that says so: it is x86's."""
+    kind = None if reading is None else reading.kind
+    if imitates_linux(host) or kind is Kind.POWER:
+        return False
+    x86 = is_x86(host)
+    return x86 is True or (x86 is None and (x86_alone(host) is not None or kind is Kind.INVERSION))
+
+
 def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
-    """What the kernel says, with nothing to hold it against."""
+    """What the kernel says where nothing follows from facts: what is bad is believed, and what is good only of other
+    machines than x86, whose kernels say all there is to know."""
     if reading is not None and reading.kind is Kind.VULNERABLE:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, f"the kernel says '{reading.raw}'")
     if name := imitates_linux(host):
@@ -235,25 +252,24 @@ def _by_word(host: HostFacts, reading: Reading | None) -> Ground:
         what = f"the kernel does not say: {said.origin}: {said.why}"
         return Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)
     word = f"the kernel says '{reading.raw}'"
-    if reading.kind is Kind.NOT_AFFECTED:
-        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
     if reading.mode is Mode.NEVER:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.VULNERABLE, word)
-    machine, parameter = host.kernel.machine.value, host.mitigation.parameter.value
-    if machine is not None and (reading.kind is Kind.POWER) is not machine.startswith("ppc"):
+    machine, x86 = host.kernel.machine.value, x86_alone(host)
+    foreign = machine is not None and X86.fullmatch(machine) is None
+    of_power, affected = reading.kind is Kind.POWER, reading.kind is not Kind.NOT_AFFECTED
+    if machine is not None and affected and (not machine.startswith("ppc") if of_power else foreign):
         what = f"{word}, which is not what a kernel for {machine} says"
         return Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)
-    if reading.kind is Kind.POWER:
-        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
-    if parameter in (Mode.NEVER, Mode.COND, Mode.ALWAYS) and parameter != reading.mode:
-        what = f"{word}, and {host.mitigation.parameter.origin} says '{parameter}'"
+    if foreign and x86 is not None:
+        what = f"{word}, and this is {machine}; but only on x86 there is what was read of {x86.origin}"
         return Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)
-    if reading.smt or reading.mode is Mode.COND:
-        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.PARTIAL, word)
-    if reading.mode in (None, Mode.EPT_DISABLED):
+    # On POWER old kernels said "Not affected" of every CPU; those answer to another function.
+    if not affected and x86 is None and (foreign or (machine is None and _tells_l1tf(host))):
+        return Ground(Cause.KERNEL_SAYS, L1tfVerdict.NOT_AFFECTED, word)
+    if of_power and machine is not None:
         return Ground(Cause.KERNEL_SAYS, L1tfVerdict.MITIGATED, word)
-    what = f"{word}, and whether that is enough could not be found out"
-    return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, what)
+    lacks = "what machine it is could not be read" if is_x86(host) is None else "too little else could be read"
+    return Ground(Cause.KERNEL_SAYS, L1tfVerdict.UNKNOWN, f"{word}, and {lacks}, so nothing can be held against that")
 
 
 def _on_host(host: HostFacts, judged: Judged, possible: Sequence[Explanation]) -> Judged:

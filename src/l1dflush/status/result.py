@@ -31,6 +31,7 @@ from l1dflush.status.model import (
     StatusResult,
 )
 from l1dflush.status.sandbox import imitates_linux
+from l1dflush.status.stand_ins import check_named
 from l1dflush.status.worlds import is_x86
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism
@@ -38,10 +39,12 @@ from l1dflush.vmentry.subsystem import Mechanism
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """``explained`` is None where the decision cannot be asked; ``why_not`` says why."""
+    """``explained`` is None where the decision cannot be asked; ``why_not`` says why. ``guess``: what explains it then
+    with what stands for an unknown kernel or CPU, None where that cannot be asked either."""
 
     explained: Explained | None
     why_not: str = ""
+    guess: Explained | None = None
 
 
 def understood(host: HostFacts, lists: Lists) -> Understood:
@@ -49,22 +52,31 @@ def understood(host: HostFacts, lists: Lists) -> Understood:
     x86 = is_x86(host)
     if x86 is False:
         return Understood(None, f"the decision is about x86, and this is {host.kernel.machine.value}")
-    if x86 is None:
-        return Understood(None, "what machine it is could not be read")
+    unnamed = "what machine it is could not be read" if x86 is None else _unnamed(host)
     try:
         explained = explain(host, lists)
     except InputError as error:
-        return Understood(None, str(error))
+        return Understood(None, unnamed or str(error))
+    if unnamed:
+        return Understood(None, unnamed, explained)
     name = imitates_linux(host)
     if name and any(one.decision.bug for one in explained.possible or (explained.nearest,)):
         return Understood(None, f"the decision is Linux's, and this is {name}")
     return Understood(explained)
 
 
+def _unnamed(host: HostFacts) -> str:
+    try:
+        check_named(host)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def status_result(host: HostFacts, worth: FlushWorth, lists: Lists) -> StatusResult:
     """The verdict on a host with all that it rests on. ``worth``: of the software flush on its L1D."""
     known = understood(host, lists)
-    judged = judge(host, known.explained, worth.verdict)
+    judged = judge(host, known.explained, worth.verdict, known.guess)
     signature = host.cpu.signature.value
     return StatusResult(
         where=host.where,
@@ -78,7 +90,7 @@ def status_result(host: HostFacts, worth: FlushWorth, lists: Lists) -> StatusRes
         follows=None if known.explained is None else _follows(host, known.explained, worth.verdict),
         why_not=known.why_not,
         software_flush=_flush(worth, known.explained),
-        advice=_advice(host, known.explained, judged, worth.verdict, lists),
+        advice=_advice(host, known, judged, worth.verdict, lists),
         notes=tuple(_notes(host, known.explained, worth.verdict, lists)),
         facts=tuple(fact_infos(host)),
         exit_status=judged.verdict.exit_status,
@@ -236,9 +248,9 @@ def with_module(decision: Decision) -> str:
 
 
 def _advice(
-    host: HostFacts, explained: Explained | None, judged: Judged, software: Verdict, lists: Lists
+    host: HostFacts, known: Understood, judged: Judged, software: Verdict, lists: Lists
 ) -> tuple[AdviceInfo, ...]:
     return tuple(
         AdviceInfo(what=one.what, takes=None if one.takes is None else one.takes.says, then=one.then)
-        for one in advise(host, explained, judged, software, lists)
+        for one in advise(host, known.explained, judged, software, lists, known.guess)
     )

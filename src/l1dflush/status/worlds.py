@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any, Generic, TypeVar
 
-from l1dflush.errors import InputError
+from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists, identified
@@ -22,6 +22,7 @@ from l1dflush.mitigation.facts import RDCL_NO, SKIP_VMENTRY_L1DFLUSH, Control, C
 from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.pte_inversion import kernel_limit, memory_limit
 from l1dflush.status.parts import PARTS, kernel_parts
+from l1dflush.status.stand_ins import CPUS, kernels, release_known
 from l1dflush.vmentry.subsystem import Boot
 
 X86 = re.compile(r"x86_64|amd64|i[3-6]86|x86")
@@ -77,12 +78,17 @@ def is_x86(host: HostFacts) -> bool | None:
 
 def worlds(host: HostFacts, lists: Lists, *, backported: bool = False) -> Iterator[World]:
     """Every world that the facts of an x86 ``host`` leave possible, the likeliest first; ``backported``: those in which
-    the kernel follows rules of later versions. Raises InputError where too little is known."""
+    the kernel follows rules of later versions. What stands for a kernel that is unknown has them from the start."""
     # With SMT on and yet not active only one thread of each core runs.
     smt = host.mitigation.smt_control.value, host.mitigation.smt_active.value
     siblings = smt != (Control.ON, False)
     of_part: dict[Part, list[_Choice[Cpu]]] = {}
-    for kernel in _kernels(host, backported=backported):
+    if release_known(host):
+        possible = _kernels(host, upstream(host), backported=backported)
+    else:
+        named = () if backported else kernels(host, _BACKPORTED)
+        possible = chain.from_iterable(_kernels(host, one, backported=False) for one in named)
+    for kernel in possible:
         part = kernel.value.part
         if part not in of_part:
             of_part[part] = list(_cpus(host, kernel.value, lists))
@@ -102,19 +108,17 @@ def _of_kernel(
 
 
 def upstream(host: HostFacts) -> Kernel:
-    """The kernel by its release; the third number, which Debian hides, from its version text. Raises InputError."""
-    release = host.kernel.release
-    if release.value is None:
-        raise InputError(f"the kernel's release is unknown: {release.why}", where=release.origin)
-    kernel = Kernel.parse(release.value)
+    """The kernel by its release; the third number, which Debian hides, from its version text. Raises InputError where
+    it is none."""
+    kernel = Kernel.parse(host.kernel.release.value or "")
     shown = re.search(r"\bDebian (\d{1,4})\.(\d{1,4})\.(\d{1,5})(?!\d)", host.kernel.version.value or "")
     if shown and not kernel.version[2] and (int(shown[1]), int(shown[2])) == kernel.version[:2]:
         return replace(kernel, version=(*kernel.version[:2], int(shown[3])), hidden=False)
     return kernel
 
 
-def _kernels(host: HostFacts, *, backported: bool) -> Iterator[_Choice[Kernel]]:
-    known, says = upstream(host), host.kernel
+def _kernels(host: HostFacts, known: Kernel, *, backported: bool) -> Iterator[_Choice[Kernel]]:
+    says = host.kernel
     levels, mitigations, l1tf = [_Choice(4)], [_Choice(True)], [_Choice(True)]
     if says.machine.value not in ("x86_64", "amd64"):
         levels = _either(says.levels, (known.levels, 3, 2), "its page tables have {} levels")
@@ -165,10 +169,14 @@ def _has_had(kernel: Kernel, limits: Limits) -> bool:
 
 
 def _cpus(host: HostFacts, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu]]:
+    said = host.cpu.signature.value
+    for signature, *assumed in CPUS if said is None else ((said,),):
+        for one in _of_signature(host, signature, kernel, lists):
+            yield replace(one, assumed=(*assumed, *one.assumed))
+
+
+def _of_signature(host: HostFacts, signature: Signature, kernel: Kernel, lists: Lists) -> Iterator[_Choice[Cpu]]:
     says = host.cpu
-    signature = says.signature.value
-    if signature is None:
-        raise InputError(f"the CPU is unknown: {says.signature.why}", where=says.signature.origin)
     vendor = Vendor(signature.vendor) if signature.vendor in tuple(Vendor) else Vendor.OTHER
     plain = Cpu(
         vendor=vendor,
