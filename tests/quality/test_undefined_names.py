@@ -251,6 +251,35 @@ HIDDEN = {
     "pasted in assembly": ("f.S", assembly("\tmov $SIZE, %ecx", HAVE), "CONFIG_N", "1"),
     "of an assembler's macro": ("f.s", assembly("\tsized SMALL", MACRO), "SMALL", "1"),
     "repeated": ("f.s", assembly(IRP), "SMALL", "1"),
+    "of both preprocessors' text": ("f.S", "#define SHIFT 6\n" + GAS, "SMALL", "1"),
+    "behind a macro of the other preprocessor": (
+        "f.S", "#define WHEN(x) .ifdef x\n" + GAS.replace(".ifdef SMALL", "WHEN(SMALL)"), "SMALL", "1",
+    ),
+    "set where nothing is assembled": ("f.s", "\t.if 0\nSMALL = 1\n\t.endif\n" + GAS, "SMALL", "1"),
+    "set in a macro that nobody uses": ("f.s", "\t.macro never\n\t.set SMALL, 1\n\t.endm\n" + GAS, "SMALL", "1"),
+    "set behind a condition of its own": (
+        "f.s", "\t.ifdef OTHER\n\t.if 0\n\t.equ SMALL, 1\n\t.endif\n\t.endif\n" + GAS, "SMALL", "1",
+    ),
+    "put together": ("f.s", assembly("\tsized SMALL", MACRO.replace("\\o", "OPT_\\o")), "OPT_SMALL", "1"),
+    "put together in the middle": (
+        "f.S", "#define A 1\n"
+        + assembly("\tsized M, A", MACRO.replace("d o", "d o, p").replace("\\o", "S\\o\\()\\p\\()LL")),
+        "SM1LL", "1",
+    ),
+    "of another macro syntax": (
+        "f.s", assembly("\tsized SMALL", "\t.altmacro\n" + MACRO.replace("\\o", "o")), "SMALL", "1",
+    ),
+    "asked with a directive that is an argument": (
+        "f.s", assembly("\tsized .ifdef, SMALL", MACRO.replace("d o", "d d, o").replace(".ifdef", "\\d")), "SMALL", "1",
+    ),
+    "asked with half a directive": (
+        "f.s", assembly("\tsized def, SMALL", "\t.nolist\n" + MACRO.replace("d o", "d d, o").replace("fdef", "f\\d")),
+        "SMALL", "1",
+    ),
+    "a default that does more": (
+        "f.s", assembly("\tmov $4096, %ecx\n\t.ifndef SMALL\n\t.set SMALL, 0\n\tmov $65536, %ecx\n\t.endif"),
+        "SMALL", "1",
+    ),
     "in capitals": ("f.s", CAPITALS, "SMALL", "1"),
     "behind a label": ("f.s", GAS.replace("\t.ifdef", "2:\t.ifdef"), "SMALL", "1"),
     "in quotes": ("f.s", GAS.replace(".ifdef SMALL", '.ifdef "SMALL"'), "SMALL", "1"),
@@ -269,6 +298,35 @@ def test_a_name_that_is_not_in_the_condition_itself(
     assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "undefined-decides"), result.reason
     assert name in told(result)
     assert verdict(given(tmp_path, case, value)).startswith("REFUTED")
+
+
+def test_only_names_that_are_asked_for_are_told(tmp_path: Path) -> None:
+    """And not what else a macro is used with; nor what is defined there."""
+    more = "\t.macro only o, code:vararg\n\t.ifdef \\o\n\t\\code\n\t.endif\n\t.endm\n\t.set KNOWN, 1\n"
+    uses = "\t.irp f, FAST, KNOWN\n\tonly \\f, mov $65536, %ecx\n\t.endr\n# .ifdef COMMENT, don't\n/*\n\t.ifdef GONE */"
+    result = ask(tmp_path, Case("f.s", assembly(uses, more), "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.verdict is Verdict.PROVED
+    (entry,) = result.left_out
+    assert (entry.name, entry.names, entry.where) == (".ifdef \\o", ("FAST",), str(tmp_path / "f.s:3"))
+
+
+def test_lines_of_the_assembler_are_those_of_the_file(tmp_path: Path) -> None:
+    text = "#define A(x) x\n#ifdef CONFIG_N\n\tnop\n\tnop\n#endif\n" + GAS
+    result = ask(tmp_path, Case("f.S", text, "", None, None), {"SMALL": "1"}, frozenset({"CONFIG_N"}))
+    assert isinstance(result, VerifyResult) and result.left_out == () and result.verdict is Verdict.REFUTED
+    result = ask(tmp_path, Case("f.S", text, "", None, None), {}, frozenset({"CONFIG_N"}))
+    assert isinstance(result, VerifyResult)
+    (entry,) = result.left_out
+    assert (entry.where, entry.reason) == (str(tmp_path / "f.S:9"), "line 10 is left out")
+
+
+def test_a_name_that_both_preprocessors_ask_for_is_told_as_not_judged(tmp_path: Path) -> None:
+    """Given to the first, it is no name for the second any more."""
+    text = "#ifdef SMALL\n\tnop\n#endif\n" + GAS
+    result = ask(tmp_path, Case("f.S", text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult)
+    (entry,) = [entry for entry in result.left_out if entry.kind == "part"]
+    assert entry.names == ("SMALL",) and "invalid identifier" in entry.reason
 
 
 def test_a_helper_whose_name_is_pasted_is_no_outside_call(tmp_path: Path) -> None:
@@ -303,7 +361,7 @@ def test_a_branch_that_no_tried_value_reaches_is_told(tmp_path: Path, condition:
 UNBUILT = {
     "C": ("f.c", c(f"#ifdef CONFIG_N\n\tstruct unknown one = {{ 0 }};\n#endif\n\t{walk()}"), "CONFIG_N"),
     "C without a definition": (
-        "f.c", c(walk("SIZE"), f"#ifdef BOTH\n{SIZES.replace('4096', 'OTHER(1)')}"), "BOTH",
+        "f.c", c(walk("SIZE"), f"#ifdef BOTH\n{SIZES.replace('4096', 'sizeof(struct gone)')}"), "BOTH",
     ),
     "assembly": ("f.s", GAS.replace("mov $(8*4096)", "bogus $(8*4096)"), "SMALL"),
     "not followed": ("f.s", GAS.replace("mov $(8*4096), %ecx", "vaddps %ymm0, %ymm1, %ymm2\n\tjmp *%rax"), "SMALL"),

@@ -7,16 +7,18 @@ a symbol ``rax``), so what the text looks like decides, and the other syntax is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.routine.asm_asked import Given, asked
 from l1dflush.routine.asm_conditions import left_out_of_assembly
+from l1dflush.routine.c_text import WORD, cut
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.foreign import foreign_text
 from l1dflush.routine.kernel_prelude import configuration
-from l1dflush.routine.model import LeftOut, Origin, OriginKind, Routine
+from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, assemble, preprocess
@@ -45,12 +47,12 @@ def load_assembly(source: str, text: str, options: LoadOptions) -> list[Routine]
     Raises InputError with the first complaint of the assembler (of the likelier syntax), or when there is no
     function of the wanted name.
     """
-    data, detail = assembled(source, text, options)
+    data, detail, given = _assembled(source, text, options, None)
     origin = Origin(OriginKind.ASSEMBLY, source, detail)
     found = routines_from_image(
         load_image(data, where=source), origin=origin, function=options.function, source_available=True
     )
-    left_out = _left_out(text, options, source)
+    left_out = left_out_of_assembly(text, options, source, _prelude(text, options), given)
     return [replace(routine, left_out=left_out) for routine in found]
 
 
@@ -61,14 +63,10 @@ def assembly_object(source: str, text: str, options: LoadOptions, bits: Bits | N
         # What is no number is meant for the C among them.
         numbers = {name: value for name, value in options.defines.items() if _NUMBER.fullmatch(f"{name}, {value}")}
         options = replace(options, defines=numbers)
-    data, detail = assembled(source, text, options, bits)
-    left_out = _left_out(text, options, source)
+    data, detail, given = _assembled(source, text, options, bits)
+    left_out = left_out_of_assembly(text, options, source, _prelude(text, options), given)
     origin = Origin(OriginKind.ASSEMBLY, source, detail)
     return Compiled(data, source, origin, source_available=True, left_out=left_out)
-
-
-def _left_out(text: str, options: LoadOptions, source: str) -> tuple[LeftOut, ...]:
-    return left_out_of_assembly(text, options, source, _prelude(text, options))
 
 
 def _prelude(text: str, options: LoadOptions) -> str | None:
@@ -87,6 +85,14 @@ def assembled(
     ``bits`` says which code it is to be if the text itself does not say. ``real_mode`` is for code that is run and not
     judged: then the text may change modes as it likes, and begins with 16-bit code if it is true. Raises InputError.
     """
+    data, detail, _ = _assembled(source, text, options, bits, real_mode=real_mode)
+    return data, detail
+
+
+def _assembled(
+    source: str, text: str, options: LoadOptions, bits: Bits | None, *, real_mode: bool | None = None
+) -> tuple[bytes, str, Given]:
+    """As :func:`assembled`, with what the assembler got."""
     if len(text) > MAX_TEXT:
         raise InputError(f"more than {MAX_TEXT >> 20} Mi characters of assembly", where=source)
     # Also here: a text out of a patch has not been looked at before.
@@ -96,31 +102,55 @@ def assembled(
     name = "<stdin>" if source == "-" else source
     prelude = _prelude(text, options)
     if prelude is not None:
-        plain = preprocess(
-            _encode(prelude + _line_marker(name, "#line") + text),
-            where=source,
-            defines=options.defines,
-            undefines=options.undefines,
-        )
-        text = plain.decode("utf-8", "replace")
+        text = _preprocessed(text, prelude + _line_marker(name, "#line"), options, source)
     else:
-        text = _settings(options) + _line_marker(name) + text
+        text = _settings(options.defines) + _line_marker(name) + text
     first: InputError | None = None
     for intel, width in _attempts(text, source, bits, any_mode=real_mode is not None):
         prefix = (".intel_syntax noprefix\n" if intel else "") + (".code16\n" if real_mode else "")
         try:
-            data = assemble(_encode(prefix + text), where=source, bits=width)
+            given = Given(prefix + text, width)
+            data = assemble(_encode(given.whole), where=source, bits=width)
         except TooMuchError:
             raise
         except InputError as error:
             first = first or error
             continue
         syntax = "Intel" if intel or ".intel_syntax" in text else "AT&T"
-        return data, f"{syntax} syntax, {width} bit"
+        return data, f"{syntax} syntax, {width} bit", given
     assert first is not None
     if first.hint is None and ";" in text and looks_intel(text):
         raise InputError(first.what, where=first.where, hint=_REMARKS)
     raise first
+
+
+def _preprocessed(text: str, head: str, options: LoadOptions, source: str) -> str:
+    """``text`` behind ``head`` after C's preprocessor, with what is given to the assembler before it.
+
+    C's preprocessor puts a value in the place of a name that is given to it, also where the assembler asks whether the
+    name is defined. So the assembler gets the numbers that it is asked for, and no directive of C's preprocessor.
+    """
+
+    def plain(defines: Mapping[str, str]) -> str:
+        made = preprocess(_encode(head + text), where=source, defines=defines, undefines=options.undefines)
+        return made.decode("utf-8", "replace")
+
+    code = cut(text, where=source)
+    directives = {word for start, end in code.directives for word in WORD.findall(code.code, start, end)}
+    numbers = {
+        name: value
+        for name, value in options.defines.items()
+        if name not in directives and _NUMBER.fullmatch(f"{name}, {value}")
+    }
+    if not numbers:
+        return plain(options.defines)
+    rest = {name: value for name, value in options.defines.items() if name not in numbers}
+    made = _settings(numbers) + plain(rest)
+    names = asked(Given(made, 64), source).names
+    if numbers.keys() <= names:
+        return made
+    mine = {name: value for name, value in numbers.items() if name in names}
+    return _settings(mine) + plain({name: value for name, value in options.defines.items() if name not in mine})
 
 
 def looks_intel(text: str) -> bool:
@@ -153,9 +183,9 @@ def _line_marker(name: str, directive: str = "#") -> str:
     return f'{directive} 1 "{quoted}"\n'
 
 
-def _settings(options: LoadOptions) -> str:
+def _settings(defines: Mapping[str, str]) -> str:
     """``--define`` as assignments; they come before the line marker and so count for no line."""
-    settings = [f"{name}, {value}" for name, value in options.defines.items()]
+    settings = [f"{name}, {value}" for name, value in defines.items()]
     for setting in settings:
         if not _NUMBER.fullmatch(setting):
             raise InputError("not a name and a number", where="--define", hint="NAME=VALUE")

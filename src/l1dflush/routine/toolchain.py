@@ -28,6 +28,10 @@ MEMORY_KIB = 2 << 20
 FILE_BLOCKS = (64 << 20) // 512
 OPTIMIZE_LEVELS = ("0", "1", "2", "3", "s", "g", "z", "fast")
 
+# A line of an assembler's listing; how many words the command of an assembler has, and not of a compiler.
+_WIDEST_LINE = 10_000
+_ALONE = 2
+
 # The limits are set by a shell, which then becomes the program: doing it between fork and exec in Python is
 # not safe when other threads run.
 _LIMITED = (
@@ -60,12 +64,28 @@ def assemble(text: bytes, *, where: str, bits: Literal[32, 64] = 64) -> bytes:
     Raises InputError with the first complaint of the assembler, or when there is none.
     """
     _refuse_other_files(text, where, preprocessed=False)
+    return _run([*_assembler(where, bits), "-g", "-o", "output.o", "input.s"], "input.s", text, "output.o", where=where)
+
+
+def assembler_says(text: bytes, *, where: str, bits: Literal[32, 64] = 64) -> tuple[str, str]:
+    """What GNU as prints (``.print``) on its way through ``text``, and its listing of that with macros expanded and
+    without what a condition leaves out; also where it complains. Raises InputError where there is neither.
+    """
+    _refuse_other_files(text, where, preprocessed=False)
+    options = ["-alcmn=listing", f"--listing-rhs-width={_WIDEST_LINE}"]
+    program = _assembler(where, bits)
+    command = [*program, *(options if len(program) == _ALONE else [f"-Wa,{option}" for option in options])]
+    command += ["-o", "output.o", "input.s"]
+    printed, listing = _run_for(command, "input.s", text, ("printed", "listing"), where=where, anyway=True)
+    return printed.decode("utf-8", "replace"), listing.decode("utf-8", "replace")
+
+
+def _assembler(where: str, bits: Literal[32, 64]) -> list[str]:
+    """The assembler, or the compiler as one, for code of so many bits."""
     assembler = shutil.which("as")
     if assembler is not None:
-        command = [assembler, f"--{bits}", "-g", "-o", "output.o", "input.s"]
-    else:
-        command = [*_compiler(where), f"-m{bits}", "-g", "-c", "-x", "assembler", "-o", "output.o", "input.s"]
-    return _run(command, "input.s", text, "output.o", where=where)
+        return [assembler, f"--{bits}"]
+    return [*_compiler(where), f"-m{bits}", "-c", "-x", "assembler"]
 
 
 def link(data: bytes, *, where: str, bits: Literal[32, 64], address: int) -> bytes:
@@ -180,14 +200,24 @@ def remove_temporary(process: int) -> None:
 
 
 def _run(command: list[str], source: str, text: bytes, result: str, *, where: str) -> bytes:
+    return _run_for(command, source, text, (result,), where=where)[0]
+
+
+def _run_for(
+    command: list[str], source: str, text: bytes, results: Sequence[str], *, where: str, anyway: bool = False
+) -> list[bytes]:
+    """The files ``results`` that ``command`` makes of the file ``source``, or prints ("printed"); with ``anyway`` also
+    where it fails and has made them."""
     try:
-        return _run_in_folder(command, source, text, result, where=where)
+        return _run_in_folder(command, source, text, results, where=where, anyway=anyway)
     except OSError as error:
         what = f"cannot run {Path(command[0]).name}: {error.strerror or error}"
         raise InputError(what, where=where, hint="is there room for temporary files?") from error
 
 
-def _run_in_folder(command: list[str], source: str, text: bytes, result: str, *, where: str) -> bytes:
+def _run_in_folder(
+    command: list[str], source: str, text: bytes, results: Sequence[str], *, where: str, anyway: bool
+) -> list[bytes]:
     with tempfile.TemporaryDirectory(prefix=f"l1dflush-{os.getpid()}-") as name:
         folder = Path(name)
         (folder / source).write_bytes(text)
@@ -201,18 +231,18 @@ def _run_in_folder(command: list[str], source: str, text: bytes, result: str, *,
             raise TooMuchError(f"{tool} took more than {CPU_SECONDS} s of processor time", where=where)
         if status == -signal.SIGXFSZ:
             raise TooMuchError(f"what {tool} makes of it is too large", where=where)
-        output = folder / result
-        if status != 0 or not output.is_file():
+        outputs = [folder / result for result in results]
+        if (status != 0 and not anyway) or not all(output.is_file() for output in outputs):
             raise _complaint(said, tool, source, name, where)
-        return output.read_bytes()
+        return [output.read_bytes() for output in outputs]
 
 
 def _wait(command: list[str], folder: Path, environment: Mapping[str, str], where: str) -> int:
-    with (folder / "messages").open("wb") as messages:
+    with (folder / "messages").open("wb") as messages, (folder / "printed").open("wb") as printed:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=printed,
             stderr=messages,
             cwd=folder,
             env=environment,
