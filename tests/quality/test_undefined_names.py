@@ -238,6 +238,8 @@ MACRO = "\t.macro sized o\n\t.ifdef \\o\n\tmov $4096, %ecx\n\t.else\n\tmov $6553
 IRP = "\t.irp o, SMALL\n\t.ifdef \\o\n\tmov $4096, %ecx\n\t.else\n\tmov $65536, %ecx\n\t.endif\n\t.endr"
 CAPITALS = GAS.replace(".ifdef", ".IFDEF").replace(".else", ".ELSE").replace(".endif", ".ENDIF")
 HAVE = f"#define HAVE(x) defined(CONFIG_##x)\n#if HAVE(N)\n{SIZES}"
+TEXT = "#define S_(x) #x\n#define S(x) S_(x)\n"
+JOIN = "#define SIZE_(x) size_##x\n#define SIZE(x) SIZE_(x)\n"
 HIDDEN = {
     "in a macro that is compared": ("f.c", c(walk("SIZE"), f"#define BIG (ORDER > 3)\n#if BIG\n{SIZES}"), "ORDER", "4"),
     "in a macro that asks": ("f.c", c(walk("SIZE"), f"#define S defined(CONFIG_N)\n#if S\n{SIZES}"), "CONFIG_N", "1"),
@@ -248,6 +250,17 @@ HIDDEN = {
         "f.c", c(walk("CFG(N) ? 4096 : 65536"), "#define CFG(x) IS_ENABLED(CONFIG_##x)\n"), "CONFIG_N", "1",
     ),
     "around NDEBUG": ("f.c", c(ASSERT + walk("n"), "#ifndef N\n#define NDEBUG\n#endif\n"), "N", "1"),
+    "in a string": ("f.c", c(f"if (S(CONFIG_N)[0] == '1')\n\t\treturn;\n\t{walk()}", TEXT), "CONFIG_N", "1"),
+    "in a string, by the prelude": (
+        "f.c", c(f"if (__stringify(N)[0] == '1')\n\t\treturn;\n\t{walk()}", ""), "N", "1",
+    ),
+    "as a part of a name": ("f.c", c(walk("SIZE(N)"), f"{JOIN}enum {{ size_N = 65536, size_1 = 4096 }};\n"), "N", "1"),
+    "behind what the compiler is without its flags": (
+        "f.c", c(f"#ifndef __OPTIMIZE__\n\t;\n#elif defined(N)\n\treturn;\n#endif\n\t{walk()}"), "N", "1",
+    ),
+    "behind a question for a file": (
+        "f.c", c(f"#if __has_include(\"n.h\")\n\t;\n#elif N\n\treturn;\n#endif\n\t{walk()}"), "N", "1",
+    ),
     "pasted in assembly": ("f.S", assembly("\tmov $SIZE, %ecx", HAVE), "CONFIG_N", "1"),
     "of an assembler's macro": ("f.s", assembly("\tsized SMALL", MACRO), "SMALL", "1"),
     "repeated": ("f.s", assembly(IRP), "SMALL", "1"),
@@ -297,7 +310,14 @@ def test_a_name_that_is_not_in_the_condition_itself(
     assert isinstance(result, VerifyResult), result
     assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "undefined-decides"), result.reason
     assert name in told(result)
-    assert verdict(given(tmp_path, case, value)).startswith("REFUTED")
+    assert verdict(given(tmp_path, case, value)).startswith(("REFUTED", "UNDECIDED no-software-walk"))
+
+
+def test_what_becomes_a_string_as_it_is_does_not_decide(tmp_path: Path) -> None:
+    text = c(f"asm volatile(S(LFENCE));\n\tasm volatile(T(lfence));\n\tU(N);\n\t{walk()}",
+             f"{TEXT}#define LFENCE \"lfence\"\n#define T(x) S(x)\n#define U(x) (void)#x[0]\n")  # fmt: skip
+    result = ask(tmp_path, Case("f.c", text.replace("S(LFENCE)", "LFENCE"), "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.left_out == ()
 
 
 def test_only_names_that_are_asked_for_are_told(tmp_path: Path) -> None:
@@ -384,7 +404,7 @@ def test_a_branch_in_which_nothing_walks_is_another_answer(tmp_path: Path, more:
     text = c(f"#ifdef CONFIG_N\n\treturn;\n#endif\n\t{walk()}", more)
     result = ask(tmp_path, Case("f.c", text, "", None, None), {}, frozenset())
     assert isinstance(result, VerifyResult) and result.cause == "undefined-decides"
-    assert "no walk with --define CONFIG_N" in result.reason
+    assert "nothing walks with --define CONFIG_N" in result.reason
 
 
 def test_a_condition_in_two_hunks_is_one(tmp_path: Path) -> None:

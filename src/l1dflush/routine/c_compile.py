@@ -10,6 +10,8 @@ from l1dflush.errors import InputError
 from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
 from l1dflush.routine.buffer_content import buffer_notes
 from l1dflush.routine.c_conditions import decided
+from l1dflush.routine.c_directives import INCLUDED_HERE
+from l1dflush.routine.c_flags import compiler_flags
 from l1dflush.routine.c_text import Item
 from l1dflush.routine.c_unit import CIndex, CUnit, UndefinedNamesError, build_unit, unresolved_error
 from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, Parameter, Routine, SourceNote
@@ -19,38 +21,6 @@ from l1dflush.routine.toolchain import TooMuchError, compile_c
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _MAX_ATTEMPTS = 8
-
-# As a kernel is compiled: no position independence, no red zone, nothing read twice or left out because the
-# language allows it. Fragments of other people's code also need what GCC 14 made errors of: calls without a
-# declaration, integers that become pointers.
-_FLAGS = (
-    "-m64",
-    "-std=gnu11",
-    "-ffreestanding",
-    "-fno-pic",
-    "-fno-pie",
-    "-mcmodel=kernel",
-    "-mno-red-zone",
-    "-fno-strict-aliasing",
-    "-fno-common",
-    "-fno-stack-protector",
-    "-fcf-protection=none",
-    "-fno-asynchronous-unwind-tables",
-    "-fno-delete-null-pointer-checks",
-    "-fwrapv",
-    "-w",
-    "-Wno-error=implicit-function-declaration",
-    "-Wno-error=int-conversion",
-    "-Wno-error=incompatible-pointer-types",
-    "-Wno-error=implicit-int",
-)
-_AVX512 = re.compile(r"zmm\d|__m512|\bk[1-7]\b")
-_AVX = re.compile(r"ymm\d|__m256")
-_VECTORS = re.compile(
-    r"[xyz]mm\d|\b(?:float|double|__m128\w*|__m256\w*|__m512\w*|vector_size|fld)\b|\"[=+&%]*[xvYtuf]\""
-)
-# What keeps the compiler from using vectors of its own accord when the text uses some.
-_SCALAR = ("-fno-tree-vectorize", "-fno-tree-slp-vectorize")
 
 _RETURNS_STRUCTURE = re.compile(r"\b(?:struct|union)\s+\w+\s*$")
 _IN_VECTOR_REGISTER = re.compile(r"\b(?:float|double|__m\d+\w*)\b")
@@ -194,8 +164,8 @@ def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> Compil
                 )
             except InputError as complaint:
                 if last or isinstance(complaint, TooMuchError):
-                    raise translated(complaint, function.name) from None
-                error = translated(complaint, function.name)
+                    raise translated(index, complaint, function.name) from None
+                error = translated(index, complaint, function.name)
                 missing = set(missing_names(error))
                 blamed = _blamed(index, unit, complaint)
         # The last attempts but one leave out more and more.
@@ -209,28 +179,19 @@ def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> Compil
         declared_only |= blamed
         for name in blamed:
             own = [one for one in unit.unresolved if one in index.facts(called[name]).used]
-            failed[name] = unresolved_error(name, own, line) if own else translated(error, name)
+            failed[name] = unresolved_error(name, own, line) if own else translated(index, error, name)
     raise AssertionError("the last attempt returns or raises")
 
 
 def run_compiler(text: str, where: str, options: LoadOptions) -> bytes:
     """The object that the compiler makes of ``text``, as code of a kernel. Raises InputError."""
-    flags = list(_FLAGS)
-    if _VECTORS.search(text):
-        flags += _SCALAR
-        if _AVX512.search(text):
-            flags.append("-mavx512f")
-        elif _AVX.search(text):
-            flags.append("-mavx2")
-    else:
-        flags.append("-mgeneral-regs-only")
     return compile_c(
         text.encode("utf-8", "replace"),
         where=where,
         optimize=options.optimize,
         defines=options.defines,
         undefines=options.undefines,
-        extra_flags=flags,
+        extra_flags=compiler_flags(text),
     )
 
 
@@ -246,13 +207,25 @@ def _blamed(index: CIndex, unit: CUnit, error: InputError) -> set[str]:
     return inside if inside and not own else everyone
 
 
-def translated(error: InputError, function: str) -> InputError:
-    """``error`` of the compiler; one that is about a missing name says how to supply it."""
+def translated(index: CIndex, error: InputError, function: str) -> InputError:
+    """``error`` of the compiler; one that is about a missing name says how to supply it, one about a file that is not
+    read which it is."""
+    if error.what == INCLUDED_HERE:
+        what = f"`{_line(index, error)}` stands inside of '{function}', and no other file is read"
+        return InputError(what, where=error.where, hint="put what it has in its place, or give the object file")
     for pattern in (_UNDECLARED, _UNKNOWN_TYPE, _INCOMPLETE):
         if match := pattern.search(error.what):
             name = next(group for group in match.groups() if group)
             return unresolved_error(function, [name], error.where or "")
     return error
+
+
+def _line(index: CIndex, error: InputError) -> str:
+    """The line of the text that the compiler's ``error`` is about."""
+    tail = (error.where or "").rpartition(":")[2]
+    lines = index.text.text.split("\n")
+    number = int(tail) if tail.isdecimal() and len(tail) < 10 else 0
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
 def missing_names(error: InputError) -> tuple[str, ...]:

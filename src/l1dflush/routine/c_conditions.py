@@ -12,16 +12,17 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.routine.c_attributes import not_expanded
+from l1dflush.routine.c_expanded import as_text, in_statements, tests
+from l1dflush.routine.c_includes import Include, not_read, unknown_includes
+from l1dflush.routine.c_preprocessor import ASKS, Language, asking, flags_of, preprocessed
 from l1dflush.routine.c_text import WORD, CText, directive_name, word_set
 from l1dflush.routine.c_unit import CIndex, CUnit
 from l1dflush.routine.kernel_prelude import prelude
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
-from l1dflush.routine.toolchain import preprocess
 
 MOST = 100
 """So many are told of one routine."""
@@ -34,19 +35,18 @@ _FOREIGN = word_set(
     __sparc_v9__ __mips__ __ia64__ __alpha__ __hppa__ __m68k__ __loongarch__ CONFIG_X86_32
     """
 )
-_TESTS = word_set("IS_ENABLED IS_BUILTIN IS_MODULE IS_REACHABLE")
-_TEST_MACRO = re.compile(r"^#define (IS_ENABLED|IS_BUILTIN|IS_MODULE|IS_REACHABLE)\(x\) (.*)$", re.M)
-_ASKS = "l1dflush_asks"
-_ASKED = re.compile(rf"\b{_ASKS} \* ([A-Za-z_]\w*)")
-_LINE_MARKER = re.compile(r'# (\d+) "([^"]*)"')
-_ASM_CONDITION = re.compile(r"(\.ifn?(?:ot)?def\s+([A-Za-z_.]\w*))")
 _NAME = re.compile(r"(?<!\w)[A-Za-z_]\w*")
 _ASKS_THE_COMPILER = re.compile(r"\b__has_\w+\s*\((?:[^()]|\([^()]*\))*\)")
+_FILE_WORDS = word_set("__has_include __has_include_next __has_embed")
+_COMPILER_WORDS = _FILE_WORDS | word_set(
+    "__has_attribute __has_cpp_attribute __has_c_attribute __has_builtin __has_feature __has_extension"
+)
 _NUMBER = re.compile(r"(?<!\w)(0[xX][0-9a-fA-F]+|\d+)[uUlL]*(?!\w)")
 _DEFINES = re.compile(r"[ \t]*(?:#|%:)[ \t]*(?:define|undef)[ \t]+([A-Za-z_]\w*)")
 _WHOLE_DEFINE = re.compile(r"[ \t]*(?:#|%:)[ \t]*define[ \t]+[A-Za-z_]\w*(.*)", re.S)
 _DEFINEDNESS = re.compile(r"\bdefined\b|\bifn?def\b|\belifn?def\b")
 _HUGE = "0x7fffffff"
+_BEGUN = 0
 _MARK = "l1dflush_branch_"
 
 
@@ -124,14 +124,37 @@ def conditionals(text: CText) -> Iterator[_Conditional]:
             )
 
 
+def asked_names(text: CText) -> Iterator[str]:
+    """The names that any conditional of ``text`` asks for."""
+    for start, end in text.directives:
+        piece = text.code[start:end]
+        if directive_name(piece) in ("if", "ifdef", "ifndef", "elif", "elifdef", "elifndef"):
+            yield from asked_for(piece)
+
+
+def macros_of(text: CText, names: frozenset[str]) -> frozenset[str]:
+    """``names``, and the words of all macros that they stand for."""
+    found = set(names)
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        new = {word for macro in text.macros if macro.name == name for word in macro.words} - found
+        found |= new
+        todo += new
+    return frozenset(found)
+
+
 def decided(index: CIndex, unit: CUnit, options: LoadOptions, context: str) -> list[LeftOut]:
     """What names that nobody gave decide about ``unit``: branches left out, tests of the configuration, and values that
     the text itself has for what is not given. At most :data:`MOST`, in the order of the text. ``context`` is all that
     is known of the file, if that is more than the text.
     """
-    found = _of_directives(index.text, index.usable, unit.prelude, _relevant(index, unit), options, index.source, "c")
-    found += _tests(index, unit, options)
-    found += _in_statements(index, unit, options)
+    flags = flags_of(unit.text, options)
+    matter, includes = _relevant(index, unit), unknown_includes(index.text, max(end for _, end in unit.kept))
+    found = _of_directives(index.text, index.usable, unit.prelude, matter, options, index.source, "c", flags, includes)
+    found += tests(index, unit, options, flags)
+    found += as_text(index, unit, options, flags, frozenset(asked_names(index.text)))
+    found += in_statements(index, unit, options)
     return [*unasked(index.text.text + context, options, index.source), *_first(found)]
 
 
@@ -158,7 +181,7 @@ def unasked(text: str, options: LoadOptions, where: str) -> Iterator[LeftOut]:
 def decided_by_directives(text: CText, head: str, where: str, options: LoadOptions) -> list[LeftOut]:
     """The same for all directives of an assembly text behind ``head``."""
     matter = sorted(conditionals(text), key=lambda one: one.start)
-    return _first(_of_directives(text, text.text, head, matter, options, where, "assembler-with-cpp"))
+    return _first(_of_directives(text, text.text, head, matter, options, where, "assembler-with-cpp", ()))
 
 
 def _of_directives(
@@ -168,14 +191,17 @@ def _of_directives(
     matter: Sequence[_Conditional],
     options: LoadOptions,
     where: str,
-    language: Literal["c", "assembler-with-cpp"],
+    language: Language,
+    flags: Sequence[str],
+    includes: Sequence[Include] = (),
 ) -> list[tuple[int, LeftOut]]:
     """What names that nobody gave decide in the conditionals ``matter``, with where; ``usable`` is the text without
     directives that are not for us, ``head`` what comes before it."""
     again = [macro for macro in text.macros if macro.name in options.defines]
-    if not matter and not again:
+    if not matter and not again and not includes:
         return []
-    passed, undefined = _preprocessed(text, usable, head, options, matter, where, language)
+    spans = [(one.start, one.end) for one in includes]
+    passed, undefined = _preprocessed(text, usable, head, options, matter, where, language, flags, spans)
     settled = options.given | _FOREIGN
     found = [found for one in matter for found in _of_conditional(text, one, passed, undefined, settled, where)]
     for macro in again:
@@ -183,60 +209,9 @@ def _of_directives(
             reason = "the text defines it anew, so that --define says nothing from there on"
             place = f"{where}:{text.line(macro.start)}"
             found.append((macro.start, LeftOut(LeftOutKind.SUPPOSED, macro.name, (), reason, place)))
-    return found
-
-
-def _asking(text: str) -> str:
-    """``text`` with a prelude whose tests of the configuration leave behind what they ask for, and come to the same."""
-    return _TEST_MACRO.sub(rf"#define \1(x) ((\2) + 0 * {_ASKS} * x)", text)
-
-
-def _preprocess(
-    text: str, options: LoadOptions, where: str, language: Literal["c", "assembler-with-cpp"], *flags: str
-) -> str:
-    """``text`` after the preprocessor, as the compiler would get it. Raises InputError."""
-    plain = preprocess(
-        text.encode("utf-8", "replace"),
-        where=where,
-        defines=options.defines,
-        undefines=options.undefines,
-        language=language,
-        extra_flags=("-w", *flags),
-    )
-    return plain.decode("utf-8", "replace")
-
-
-def _tests(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[tuple[int, LeftOut]]:
-    """Tests of the configuration in the code that is compiled, as the preprocessor comes to them: the name may be put
-    together by macros."""
-    if not unit.words & _TESTS:
-        return
-    try:
-        plain = _preprocess(_asking(unit.text), options, index.source, "c")
-    except InputError:
-        return  # the compiler has said so
-    line, own = 0, False
-    for piece in plain.split("\n"):
-        if marker := _LINE_MARKER.match(piece):
-            line, own = int(marker.group(1)), marker.group(2) != "l1dflush-prelude"
-            continue
-        for match in _ASKED.finditer(piece) if own else ():
-            name = match.group(1)
-            if not {name, f"{name}_MODULE"} & options.given and 0 < line <= len(index.text.line_starts):
-                reason, place = "what is not given counts as off", f"{index.source}:{line}"
-                left = LeftOut(LeftOutKind.BRANCH, f"IS_ENABLED({name})", (name,), reason, place, ("1",))
-                yield index.text.line_starts[line - 1], left
-        line += 1
-
-
-def _in_statements(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[tuple[int, LeftOut]]:
-    """Conditions of the assembler in asm statements, which --define does not reach."""
-    for start, end in unit.kept:
-        for match in _ASM_CONDITION.finditer(index.text.text, start, end):
-            if match.group(2) not in options.given:
-                reason = "the assembler is asked in an asm statement, which --define does not reach"
-                place = f"{index.source}:{index.text.line(match.start())}"
-                yield match.start(), LeftOut(LeftOutKind.BRANCH, match.group(1), (match.group(2),), reason, place)
+    # Where the preprocessor was of no help, each may be read.
+    unread = [one for one in includes if one.end in passed or _BEGUN not in passed]
+    return [*found, *not_read(text, unread, where)]
 
 
 def _relevant(index: CIndex, unit: CUnit) -> list[_Conditional]:
@@ -285,28 +260,33 @@ def _preprocessed(
     options: LoadOptions,
     matter: Sequence[_Conditional],
     where: str,
-    language: Literal["c", "assembler-with-cpp"],
+    language: Language,
+    flags: Sequence[str],
+    marked: Sequence[tuple[int, int]],
 ) -> tuple[frozenset[int], dict[int, set[str]]]:
     """Of which directives the preprocessor passes the end, and where the conditionals ``matter`` begin that it comes
     to; and the names that are undefined there and that a branch asks for, by the end of its directive, also those that
     are only in the macros in its condition."""
     branches = {one.start: one.branches for one in matter}
     marks = {branch.end for one in matter for branch in one.branches} | {macro.end for macro in text.macros}
+    marks |= {end for _, end in marked}
     own = {macro.name for macro in text.macros} | options.given
-    lines = [_asking(head)]
+    lines = [asking(head), f"{_MARK}{_BEGUN}\n"]
     for start, end in text.directives:
         if start in branches:
             lines.append(f"{_MARK}{start}\n")
             for branch in branches[start]:
                 for name in sorted(branch.names):
                     lines.append(f"#ifndef {name}\n{_MARK}name_{branch.end}_{name}\n#endif\n")
-                condition = _condition_of(branch.text)
-                lines.append(f"{_MARK}text_{branch.end} {condition if branch.compares else ''}\n")
+                condition = _ASKS_THE_COMPILER.sub("0", _condition_of(branch.text)) if branch.compares else ""
+                # Only a directive may ask the compiler, so what comes to that in other ways is not expanded.
+                hidden = macros_of(text, branch.names) & _COMPILER_WORDS
+                lines.append(f"{_MARK}text_{branch.end} {'' if hidden else condition}\n")
         lines.append((not_expanded(usable[start:end], own) if language == "c" else usable[start:end]) + "\n")
         if end in marks:
             lines.append(f"{_MARK}{end}\n")
     try:
-        plain = _preprocess("".join(lines), options, where, language, "-P")
+        plain = preprocessed("".join(lines), options, where, language, (*flags, "-P"))
     except InputError:
         # Conditions that are no C: the compiler has said so, or says it where it matters.
         return frozenset(), {}
@@ -315,7 +295,7 @@ def _preprocessed(
         undefined.setdefault(int(end), set()).add(name)
     callable_ones = {macro.name for macro in text.macros if macro.callable} | prelude().entries.keys()
     for end, condition in re.findall(rf"\b{_MARK}text_(\d+)\b([^\n]*)", plain):
-        found = _names_in(condition) - callable_ones - {_ASKS}
+        found = _names_in(condition) - callable_ones - {ASKS}
         undefined.setdefault(int(end), set()).update(n for n in found if not n.startswith(("__l1dflush", _MARK)))
     return frozenset(int(number) for number in re.findall(rf"\b{_MARK}(\d+)\b", plain)), undefined
 
@@ -341,7 +321,7 @@ def _of_conditional(
     for name in sorted(names & own):
         yield from _default(text, one, passed, name, where)
     deciding = sorted(names - own)
-    files = any("__has_include" in branch.text for branch in asked)
+    files = any("__has_include" in branch.text or macros_of(text, branch.names) & _FILE_WORDS for branch in asked)
     if not deciding and not files:
         return
     gone = [branch for number, branch in enumerate(one.branches) if number != taken]
@@ -354,8 +334,15 @@ def _of_conditional(
     first = conditions[0]
     reason = lines_left_out(lines) + ("; no other file is read" if files else "")
     place = f"{where}:{text.line(first.end)}"
-    left = LeftOut(LeftOutKind.BRANCH, first.text, tuple(deciding), reason, place, _values(conditions))
+    left = LeftOut(LeftOutKind.BRANCH, _as_written(text, first), tuple(deciding), reason, place, _values(conditions))
     yield first.start, left
+
+
+def _as_written(text: CText, branch: _Branch) -> str:
+    """A branch's directive on one line, with what stands in its quotes."""
+    if '"' not in branch.text:
+        return branch.text
+    return " ".join(text.text[branch.start : branch.end].replace("\\\n", " ").split())
 
 
 def lines_left_out(spans: Sequence[tuple[int, int]]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -68,9 +68,6 @@ class ItemKind(Enum):
     DEBRIS = "debris"  # begins something that ends after the text does
 
 
-_WHOLE = frozenset({ItemKind.FUNCTION, ItemKind.DECLARATION})
-
-
 @dataclass(frozen=True, slots=True)
 class Item:
     """A piece of file scope: characters ``start`` to ``end``; a function's ``name`` and its ``{`` at
@@ -86,8 +83,8 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Macro:
     """A ``#define`` of the text: its name and the words of its body, and whether it takes arguments. ``pastes``
-    says whether it puts words together, and ``pasted`` are those that it puts another one behind (``set_##x``:
-    ``set_``) or before."""
+    says whether it puts words together or into a string, and ``pasted`` are those that it puts another one behind
+    (``set_##x``: ``set_``) or before."""
 
     name: str
     words: frozenset[str]
@@ -175,7 +172,7 @@ def cut(text: str, *, where: str) -> CText:
     parsable = blank_matches(BEFORE_VALUE, blank_matches(PARSER_BLIND, text, code), code)
     parsable = parsable.encode("ascii", "replace").decode("ascii")
     code = ATTRIBUTE.sub(lambda match: spaces(match.group()), code)
-    items, directives = _Cutter(code).run()
+    items, directives = Cutter(code).run()
     macros, conditions = _macros(code, directives)
     line_starts = (0, *(match.end() for match in re.finditer("\n", text)))
     return CText(text, code, parsable, tuple(items), macros, conditions, tuple(directives), line_starts)
@@ -199,7 +196,15 @@ def _macros(code: str, directives: list[tuple[int, int]]) -> tuple[tuple[Macro, 
             words -= set(WORD.findall(match.group(2) or ""))
             pasted = frozenset(word for pair in _PASTED.findall(piece) for word in pair if word in words)
             macros.append(
-                Macro(match.group(1), frozenset(words), match.group(2) is not None, start, end, "##" in piece, pasted)
+                Macro(
+                    match.group(1),
+                    frozenset(words),
+                    match.group(2) is not None,
+                    start,
+                    end,
+                    "#" in piece[match.end() :],
+                    pasted,
+                )
             )
         elif name in ("if", "elif"):
             conditions.update(WORD.findall(piece, piece.find(name) + len(name)))
@@ -209,7 +214,7 @@ def _macros(code: str, directives: list[tuple[int, int]]) -> tuple[tuple[Macro, 
     return tuple(macros), frozenset(conditions - {"defined"})
 
 
-class _Cutter:
+class Cutter:
     """The scan for items: brackets, semicolons and directives are all it looks at."""
 
     def __init__(self, code: str) -> None:
@@ -296,11 +301,12 @@ class _Cutter:
                 self.braces, self.parens = max(1, self.branches[-1][0]), self.branches[-1][1]
         elif name == "endif" and self.branches:
             self.branches.pop()
-        if self.braces == 0 and _first_ink(self.code, self.start) >= match.start():
+        if self.braces == 0 and first_ink(self.code, self.start) >= match.start():
             self.start = match.end()
 
 
-def _first_ink(code: str, start: int) -> int:
+def first_ink(code: str, start: int) -> int:
+    """Where the first character that is no blank is, from ``start`` on."""
     match = _BLANK.match(code, start)
     return match.end() if match else start
 
@@ -339,60 +345,3 @@ def function_name(header: str) -> str | None:
         return None
     plain = [name for name in names if not name.startswith("__")]
     return plain[-1] if plain else names[-1]
-
-
-def complete_items(piece: str, paired: Collection[int] = ()) -> str:
-    """``piece``, a hunk of a file, with everything blanked that is not wholly inside it.
-
-    Half functions at either end go, and conditionals whose other half is elsewhere, but for those that begin at
-    ``paired``: another hunk has the other half. Line breaks stay.
-    """
-    code = blank_opaque(piece)
-    # A hunk may begin inside a comment: then its end comes before any beginning.
-    closing = piece.find("*/")
-    if closing >= 0 and piece.find("/*", 0, closing) < 0:
-        piece = spaces(piece[: closing + 2]) + piece[closing + 2 :]
-        code = blank_opaque(piece)
-    items, directives = _Cutter(code).run()
-    wanted = bytearray(len(piece))
-    # Whatever comes before a "}" that closes nothing is the inside of a function that began elsewhere.
-    inside = max((item.end for item in items if item.kind is ItemKind.TAIL), default=0)
-    for item in items:
-        first = _first_ink(code, item.start)
-        # for_each_thing(x) { ... } inside a function looks like one, but nobody indents a function.
-        indented = first > 0 and code[first - 1] != "\n"
-        if item.end > inside and item.kind in _WHOLE and not (indented and item.kind is ItemKind.FUNCTION):
-            wanted[item.start : item.end] = b"\1" * (item.end - item.start)
-    for start, end in directives:
-        wanted[start:end] = b"\1" * (end - start)
-    for start, end in _unpaired(piece, directives):
-        if start in paired:
-            continue
-        wanted[start:end] = b"\0" * (end - start)
-    return "".join(c if keep or c == "\n" else " " for c, keep in zip(piece, wanted, strict=True))
-
-
-def unpaired_conditions(piece: str) -> list[tuple[int, str]]:
-    """The conditionals whose partner is not in ``piece``, which :func:`complete_items` drops: where each begins, and
-    what it is on one line."""
-    code = blank_opaque(piece)
-    spans = sorted(_unpaired(piece, _Cutter(code).run()[1]))
-    return [(start, " ".join(code[start:end].split())) for start, end in spans]
-
-
-def _unpaired(text: str, directives: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The conditionals whose partner is not in ``text``."""
-    open_groups: list[list[tuple[int, int]]] = []
-    unpaired: list[tuple[int, int]] = []
-    for span in directives:
-        name = directive_name(text[span[0] : span[1]])
-        if name in ("if", "ifdef", "ifndef"):
-            open_groups.append([span])
-        elif name in ("else", "elif", "elifdef", "elifndef"):
-            (open_groups[-1] if open_groups else unpaired).append(span)
-        elif name == "endif":
-            if open_groups:
-                open_groups.pop()
-            else:
-                unpaired.append(span)
-    return unpaired + [span for group in open_groups for span in group]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
 from l1dflush.routine.c_attributes import not_expanded
+from l1dflush.routine.c_directives import inner_includes, with_directives
 from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, VALUE, ItemFacts, facts_of
 from l1dflush.routine.c_text import (
     WORD,
@@ -20,18 +21,15 @@ from l1dflush.routine.c_text import (
     Item,
     ItemKind,
     blank_linkage,
-    directive_name,
     spaces,
     word_set,
 )
 from l1dflush.routine.kernel_prelude import prelude
 
-# The prelude stands for the headers; a text must not read other files; an #error guards a build we do not do.
-_DROPPED_DIRECTIVES = frozenset({"include", "include_next", "import", "embed", "error", "warning", "line", ""})
-_DROPPED_PRAGMA = re.compile(r"pragma[ \t]+(?:GCC[ \t]+)?(?:dependency|poison|system_header|once)")
 # Only pasted or looked up by name inside the prelude's macros, so they need no value.
 _NAMES_ONLY = re.compile(r"(?:X86_FEATURE_|X86_BUG_|CONFIG_)\w+\Z")
 _CONSTANT_LIKE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
+_STRINGIFY = word_set("__stringify stringify")
 _TAG = re.compile(r"\b(?:struct|union)\s+\w+")
 _MAX_LISTED = 40
 _MAX_ITEMS = 2000
@@ -42,12 +40,15 @@ _MAX_PARSED = 20_000
 class CIndex:
     """Who defines what in a text; facts about an item are found when they are first asked for.
 
-    ``usable`` is the text without the directives that are not for us, every character still in its place.
+    ``usable`` is the text without the directives that are not for us, every character still in its place. ``strict`` is
+    the same with an #error for each #include inside a function or a declaration: what the other file has there would
+    be part of it.
     """
 
     text: CText
     source: str
     usable: str
+    strict: str
     by_name: dict[str, list[Item]] = field(default_factory=dict)
     macros: dict[str, list[frozenset[str]]] = field(default_factory=dict)
     pasted: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -57,12 +58,8 @@ class CIndex:
     @classmethod
     def of(cls, text: CText, source: str) -> CIndex:
         """The index of ``text``. Declarations are indexed by every word in them: parsing comes later."""
-        pieces: list[str] = []
-        last = 0
-        for start, end in text.directives:
-            pieces += [text.text[last:start], _directive_text(text.text[start:end])]
-            last = end
-        index = cls(text, source, "".join(pieces) + text.text[last:])
+        usable, strict = (with_directives(text, inner) for inner in (frozenset[int](), inner_includes(text)))
+        index = cls(text, source, usable, strict)
         for item in text.items:
             if item.kind is ItemKind.FUNCTION:
                 index.by_name.setdefault(item.name, []).append(item)
@@ -280,6 +277,7 @@ def _settle(closure: _Closure, known: frozenset[str], unknown: frozenset[str]) -
     found = _Guesses()
     # What a macro pastes need not be a name by itself: if it has to be, the compiler says so.
     pasting = any(macro.pastes and macro.name in closure.words for macro in closure.index.text.macros)
+    pasting |= not closure.words.isdisjoint(_STRINGIFY)
     for item in closure.wanted:
         facts = closure.index.facts(item)
         for kind, name in facts.parameters:
@@ -346,18 +344,12 @@ def _masked_text(index: CIndex, closure: _Closure, insertions: Mapping[int, str]
     return "".join(result)
 
 
-def _directive_text(piece: str) -> str:
-    name = directive_name(piece)
-    dropped = name in _DROPPED_DIRECTIVES or (name == "pragma" and _DROPPED_PRAGMA.search(piece))
-    return spaces(piece) if dropped else piece
-
-
 def _item_text(index: CIndex, closure: _Closure, item: Item, insertions: Mapping[int, str]) -> str:
     text = index.text
     is_function = item.kind is ItemKind.FUNCTION
     wanted = item.name in closure.names
     head_end = item.body if is_function else _head_end(text.code, item)
-    head = index.usable[item.start : head_end]
+    head = index.strict[item.start : head_end]
     body_kept = not is_function or item.start not in closure.declared_only
     facts = index.facts(item)
     functions = facts.declared & index.by_name.keys() - closure.names
@@ -370,9 +362,9 @@ def _item_text(index: CIndex, closure: _Closure, item: Item, insertions: Mapping
     pieces = [head]
     last = head_end
     for offset in sorted(offset for offset in insertions if head_end <= offset < item.end):
-        pieces += [index.usable[last:offset], insertions[offset]]
+        pieces += [index.strict[last:offset], insertions[offset]]
         last = offset
-    return "".join(pieces) + index.usable[last : item.end]
+    return "".join(pieces) + index.strict[last : item.end]
 
 
 def _head_end(code: str, item: Item) -> int:

@@ -172,15 +172,15 @@ class _Whole:
             # Perhaps it is what it calls that does not compile; if not, this says what is wrong.
             alone = compiled_unit(self.index, item, self.options)
             if alone.declared_only <= self.declared_only and alone.unknown <= self.unknown:
-                raise translated(error, item.name)
+                raise translated(self.index, error, item.name)
             self.declared_only |= alone.declared_only
             self.unknown |= alone.unknown
             self.failed.update(alone.failed)
             self.wanted = [one for one in self.wanted if one.name not in alone.declared_only or one.start in self.must]
             return
-        self.failed.setdefault(self._name(item), translated(error, self._name(item)))
+        self.failed.setdefault(self._name(item), translated(self.index, error, self._name(item)))
         if item.start in self.likely:
-            self.failure = self.failure or translated(error, item.name)
+            self.failure = self.failure or translated(self.index, error, item.name)
         self.wanted = [one for one in self.wanted if one.start != item.start]
         if item.kind is ItemKind.FUNCTION:
             self.declared_only |= {item.name}

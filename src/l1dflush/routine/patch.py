@@ -16,15 +16,14 @@ from l1dflush.errors import InputError
 from l1dflush.routine.assembly import assembly_object, load_assembly
 from l1dflush.routine.c_compile import missing_names
 from l1dflush.routine.c_conditions import asked_for
+from l1dflush.routine.c_hunk import complete_items, unpaired_conditions
 from l1dflush.routine.c_source import compile_candidates, find_candidates
 from l1dflush.routine.c_text import (
     Item,
     ItemKind,
     blank_opaque,
-    complete_items,
     cut,
     directive_name,
-    unpaired_conditions,
 )
 from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.c_whole import object_of

@@ -40,6 +40,9 @@ _LIMITED = (
     f"ulimit -c 0; ulimit -t {CPU_SECONDS}; ulimit -v {MEMORY_KIB}; ulimit -f {FILE_BLOCKS}; "
     'exec 2>&3 3>&-; exec "$@"'
 )
+# Without any folder to look in, asking whether there is a header (__has_include) would be an error.
+_EMPTY = "no-headers"
+_NO_HEADERS = ("-nostdinc", f"-I{_EMPTY}")
 _ERROR = re.compile(
     r"^(?:(?P<file>.*?):(?P<line>\d+):(?:\d+:)?|(?P<program>.*?):) *(?:fatal )?error: *(?P<text>.+)$",
     re.I | re.M,
@@ -113,7 +116,7 @@ def preprocess(
 ) -> bytes:
     """``text``, C or an assembly file with C preprocessor lines, after the preprocessor. Raises InputError."""
     _refuse_other_files(text, where, preprocessed=True)
-    flags = ["-E", "-x", language, "-nostdinc"]
+    flags = ["-E", "-x", language, *_NO_HEADERS]
     if language != "c":
         flags += ["-D__ASSEMBLY__=1", "-D__ASSEMBLER__=1"]
     flags += [*_define_flags(defines, undefines), *extra_flags]
@@ -138,7 +141,7 @@ def compile_c(
         hint = f"one of {', '.join(OPTIMIZE_LEVELS)}"
         raise InputError(f"no such level of optimisation: '{optimize}'", where="--optimize", hint=hint)
     _refuse_other_files(text, where, preprocessed=True)
-    command = [*_compiler(where), "-c", "-x", "c", "-g", f"-O{optimize}", "-nostdinc"]
+    command = [*_compiler(where), "-c", "-x", "c", "-g", f"-O{optimize}", *_NO_HEADERS]
     command += [*_define_flags(defines or {}, undefines), *extra_flags, "-o", "output.o", "input.c"]
     return _run(command, "input.c", text, "output.o", where=where)
 
@@ -221,6 +224,7 @@ def _run_in_folder(
     with tempfile.TemporaryDirectory(prefix=f"l1dflush-{os.getpid()}-") as name:
         folder = Path(name)
         (folder / source).write_bytes(text)
+        (folder / _EMPTY).mkdir()
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": name}
         status = _wait(["/bin/sh", "-c", _LIMITED, "sh", *command], folder, environment, where)
         # Through a file, not a pipe: it is under the limit for files, and only its beginning is of interest.

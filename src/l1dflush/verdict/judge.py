@@ -50,7 +50,7 @@ from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
 NO_WALK = "no-software-walk"
-NO_WALK_ANSWER = "no walk"
+NO_WALK_ANSWER = "nothing walks"
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 
@@ -281,7 +281,7 @@ def _compare_unoptimised(
         return result
     if not _differ(result, other):
         return result
-    text = f"{result.verdict} at -O{options.optimize}, {other.verdict} at -O0"
+    text = f"{_answer(result)} at -O{options.optimize}, {_answer(other)} at -O0"
     found = finding("optimisation-dependent", text)
     findings = tuple(sorted((*result.findings, found), key=lambda f: -f.severity.rank))
     return result.model_copy(
