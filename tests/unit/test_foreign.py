@@ -103,7 +103,26 @@ OTHER_TEXTS = {
     "Windows": WINDOWS,
     "FASM": {"elf": "format ELF64\npublic f\nsection '.text' executable\nf: mov al, [rdi]\n   ret\n"},
     "Go": {"amd64": '#include "textflag.h"\nTEXT ·flush(SB), NOSPLIT, $0-8\n\tMOVQ p+0(FP), AX\n\tRET\n'},
-    "another processor": {"mips": "f:\tlb $t0, 0($a0)\n\tjr $ra\n", "s390": "f:\tlg %r1,0(%r2)\n\tbr %r14\n"},
+    "Itanium": {
+        "loop": "flush:\n\tmov ar.lc = r33\n\t;;\n1:\tld1 r2 = [r32], 64\n\tbr.cloop.sptk 1b\n\tbr.ret.sptk.many b0\n",
+        "by line": "f:\n\tfc r32\n\tadd r32 = 64, r32\n\t;;\n\tcmp.ltu p6, p7 = r32, r33\n(p6)\tbr.cond.dptk.few f\n",
+    },
+    "Alpha": {
+        "loop": "flush:\n\tldq $0,0($16)\n\tlda $16,64($16)\n\tcmpult $16,$17,$1\n\tbne $1,flush\n\tret $31,($26),1\n",
+        "fewer": "f:\tldl $1, 8($16)\n\tsubq $17, 1, $17\n\tmb\n",
+    },
+    "the 68000 family": {
+        "loop": "flush:\n\tmovea.l 4(%sp),%a0\nnext:\tmove.b (%a0)+,%d0\n\tdbra %d1,next\n\trts\n",
+        "plain": "f:\tmove.l 4(sp),a0\n\tadd.l d0,a0\n\trts\n",
+        "cache": "f:\tcpusha dc\n\trts\n",
+    },
+    "another processor": {
+        "xtensa": "f:\tl8ui a3, a2, 0\n\taddi a2, a2, 64\n\tbnez a4, f\n\tret.n\n",
+        "superh": "f:\tmov.l @r4,r1\n\trts\n",
+        "sparc": "f:\tsave %sp, -96, %sp\n\tldub [%i0], %o2\n\tret\n",
+        "mips": "f:\tlb $t0, 0($a0)\n\tjr $ra\n",
+        "s390": "f:\tlg %r1,0(%r2)\n\tbr %r14\n",
+    },
 }
 SAMPLES = [(kind, text) for kind, texts in OTHER_TEXTS.items() for text in texts.values()]
 IDS = [f"{kind} {name}" for kind, texts in OTHER_TEXTS.items() for name in texts]
@@ -348,3 +367,36 @@ def test_the_advice_names_what_there_is() -> None:
         cpu = advice.split("--cpu ")[1].split()[0]
         assert catalogue.get(cpu).isa == isa
     assert "--geometry" in what_else(None)
+
+
+UNLIKE = {
+    "PA-RISC": "f:\tldb 0(%r26),%r28\n\tldo 64(%r26),%r26\n\taddib,<> -1,%r25,f\n\tbv %r0(%r2)\n\tnop\n",
+    "AVR": "f:\tld r24, X\n\tadiw r26, 63\n\tsbiw r24, 1\n\tbrne f\n\tret\n",
+    "OpenRISC": "f:\tl.lbz r11,0(r3)\n\tl.addi r3,r3,64\n\tl.bnf f\n\tl.jr r9\n",
+    "none": "\t.globl f\nf:\tfetch q1, q2\n\tstep q2, 64\n\tuntil q2, q3, f\n\tgo back\n",
+}
+
+
+@needs_as
+@pytest.mark.parametrize("text", UNLIKE.values(), ids=UNLIKE)
+def test_what_has_nothing_of_x86_is_for_another_processor(text: str) -> None:
+    """Whether anybody knows which, or not."""
+    with pytest.raises(InputError, match=r"^f\.s: this is assembly for another processor than x86 \(only code"):
+        load_bytes(text.encode(), "f.s", LoadOptions())
+
+
+@needs_as
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f:\tbogus x1, x2\n\tmov $1, %ecx\n\tbogus x1, x2\n",  # a register of x86
+        "f:\tmov r8, r9\n\tadd r8, r10\n\tbogus r8, r9\n",  # mostly x86's instructions
+        "f:\tbogus\n\tworse 5\n\tret\n",  # no registers
+        "this is no code, and 2 of 3 lines\nhave 1 number\n",
+        ".macro walk a, b\nbogus\n.endm\nf:\twalk r8, r9\n\twalk r10, r11\n\tret\n",
+    ],
+)
+def test_a_mistake_in_x86_assembly_is_blamed_itself(text: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_bytes(text.encode(), "f.s", LoadOptions())
+    assert "another processor" not in str(error.value)

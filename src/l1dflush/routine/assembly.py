@@ -16,7 +16,7 @@ from l1dflush.routine.asm_asked import Given, asked
 from l1dflush.routine.asm_conditions import left_out_of_assembly
 from l1dflush.routine.c_text import WORD, cut
 from l1dflush.routine.compiled import Compiled
-from l1dflush.routine.foreign import foreign_text
+from l1dflush.routine.foreign import foreign_text, unlike_x86
 from l1dflush.routine.kernel_prelude import configuration
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.object_file import load_image, routines_from_image
@@ -119,6 +119,9 @@ def _assembled(
         syntax = "Intel" if intel or ".intel_syntax" in text else "AT&T"
         return data, f"{syntax} syntax, {width} bit", given
     assert first is not None
+    unlike = unlike_x86(text)
+    if unlike is not None:
+        raise unlike.error(source)
     if first.hint is None and ";" in text and looks_intel(text):
         raise InputError(first.what, where=first.where, hint=_REMARKS)
     raise first

@@ -10,7 +10,7 @@ import re
 
 from l1dflush.routine.foreign.signature import Foreign
 
-__all__ = ["Foreign", "foreign_binary", "foreign_text"]
+__all__ = ["Foreign", "foreign_binary", "foreign_text", "unlike_x86"]
 
 # What a text is shows in its first pages.
 _LOOKED_AT = 64 << 10
@@ -37,3 +37,10 @@ def foreign_text(text: str) -> Foreign | None:
         return found
     # Processors before assemblers: what is assembled for macOS or Windows may be for another one.
     return first_match((*processors.SIGNATURES, *assemblers.SIGNATURES), text)
+
+
+def unlike_x86(text: str) -> Foreign | None:
+    """What ``text`` is, an assembly file that the assembler refuses, if nothing in it is x86's."""
+    from l1dflush.routine.foreign import processors  # noqa: PLC0415 (many patterns)
+
+    return processors.unlike_x86(text[:_LOOKED_AT])

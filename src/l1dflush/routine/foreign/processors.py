@@ -7,9 +7,21 @@ in that of the family. Any register that only x86 has vetoes all of them: then t
 from __future__ import annotations
 
 import re
+from functools import cache
+
+import capstone
+from capstone import x86_const
 
 from l1dflush.cache.cpus import Isa
-from l1dflush.routine.foreign.signature import X86_REGISTER, Foreign, Marks, Signature, marks, pattern
+from l1dflush.routine.foreign.signature import (
+    OWN_X86_REGISTER,
+    Foreign,
+    Marks,
+    Signature,
+    marks,
+    pattern,
+    without_opaque,
+)
 from l1dflush.routine.other_processors import what_else
 
 # A '#' behind a comma or a bracket is an immediate of Arm's, else it begins a comment; so does an '@' behind a blank,
@@ -102,7 +114,7 @@ _POWER = marks(
 )  # fmt: skip
 
 # These are here to be told from the ones above, whose names for registers or mnemonics they share: LoongArch, MIPS,
-# SPARC and s390.
+# SPARC, s390, Xtensa and SuperH.
 _OTHERS = marks(
     (2, r"[\s,(]\$(?:[astvk]\d|ra|gp|zero)\b"),
     (2, rf"{_AT}(?:\.set (?:no)?(?:reorder|at)|\.cpload|jr t9|d?addiu|d?addu|dsubu)\b"),
@@ -111,12 +123,47 @@ _OTHERS = marks(
         rf"{_AT}(?:(?:addi|add|sub|ld|st|ldx|stx|fld|fst|srli|slli|li|bstrpick)\.[bhwd]u? {_V}|x?v(?:ld|st) x?v\w+)~,",
     ),
     (2, r"[\s,\[]%[goil][0-7]\b"),
+    (2, rf"{_AT}(?:l8ui|l16[us]i|[ls]32i|s(?:8|16)i)(?:\.n)? a\d+~,"),
+    (2, rf"{_AT}mov\.[bwl]\b"),
     (2, rf"{_AT}(?:st?mg?|lmg?|stg|lgr?|lghi|aghi|larl|lay|brasl|brctg|basr|br) %r\d"),
+    flags=_ANY,
+)
+
+_ITANIUM = marks(
+    (2, rf"{_AT}(?:\(p\d+\)~)?(?:br|brl)\.(?:cond|call|ret|cloop|[cw]top|[cw]exit|ia|few|many|sptk|dptk|spnt|dpnt)\b"),
+    (2, rf"{_AT}(?:\(p\d+\)~)?(?:ld[1248f]|ldf\w)[\w.]* [rf]\d+~=~\["),
+    (2, rf"{_AT}(?:\(p\d+\)~)?st[1248f][\w.]* \[r\d+\]~="),
+    (2, rf"{_AT}(?:\(p\d+\)~)?(?:movl?|adds?|addl|sub|shl|shr|shladd|and|or|xor|andcm|[sz]xt[124]|dep|extr)[\w.]*"
+        r" (?:[rbp]\d+|ar\.\w+|cr\.\w+|pr)~="),
+    (2, rf"{_AT}(?:\(p\d+\)~)?(?:cmp4?|tbit)\.[\w.]+ p\d+~,~p\d+~="),
+    (2, rf"{_AT}(?:alloc r\d+~=|fc(?:\.i)? r\d+{_END}|srlz\.[di]{_END}|sync\.i{_END})"),
+    flags=_ANY,
+)  # fmt: skip
+_ALPHA = marks(
+    (2, rf"{_AT}(?:ldah?|ld[bwlq]u?(?:_[lu])?|st[bwlq](?:_[cu])?) \$\w+~,[^\n;(]{{0,60}}\(\$\w+\)"),
+    (2, rf"{_AT}(?:(?:s[48])?(?:add|sub)[lq]|mul[lq]|cmp(?:eq|u?l[te]|bge)|s[lr][la]|bis|bic|zapnot|umulh)"
+        r" \$\w+~,~\$?\w+~,~\$"),
+    (2, rf"{_AT}(?:ret|jsr|jmp) \$\w+~,~\(\$\w+\)"),
+    (2, rf"{_AT}b(?:eq|ne|lt|le|gt|ge|lbc|lbs) \$\w+~,~[\w.$]+{_END}"),
+    (2, rf"{_AT}(?:wmb|imb|trapb|excb|call_pal \w+|rpcc \$\w+){_END}"),
+    (1, rf"{_AT}mb{_END}"),
+    flags=_ANY,
+)  # fmt: skip
+_M68000 = marks(
+    (2, rf"{_AT}move(?:[aqmcps])?\.[bwl]\b"),
+    (2, rf"{_AT}(?:add|sub|cmp|and|eor|or)[aqim]?\.[bwl]\b[^\n;]*[\s,(]%?[ad][0-7]\b"),
+    (2, r"[\s,(]%[ad][0-7]~(?:[,)+]|$)"),
+    (2, rf"{_AT}db(?:ra|f|n?e|eq|[cm][csi]|pl|[gl][te]) %?d[0-7]~,"),
+    (2, rf"{_AT}(?:cpush|cinv)[alp] [bdi]c\b"),
+    (1, rf"{_AT}rts{_END}"),
     flags=_ANY,
 )
 
 _KINDS: tuple[tuple[str, Isa | None, Marks], ...] = (
     ("another processor than x86", None, _OTHERS),
+    ("Itanium", None, _ITANIUM),
+    ("Alpha", None, _ALPHA),
+    ("the 68000 family", None, _M68000),
     ("AArch64", "arm", _AARCH64),
     ("32-bit Arm", "arm", _ARM),
     ("Arm", "arm", _BOTH),
@@ -124,6 +171,32 @@ _KINDS: tuple[tuple[str, Isa | None, Marks], ...] = (
     ("PowerPC", "power", _POWER),
 )
 SIGNATURES = tuple(
-    Signature(Foreign(f"assembly for {title}", what_else(isa)), _OPAQUE, patterns, never=X86_REGISTER)
+    Signature(Foreign(f"assembly for {title}", what_else(isa)), _OPAQUE, patterns, never=OWN_X86_REGISTER)
     for title, isa, patterns in _KINDS
 )
+
+_STATEMENT = pattern(rf"{_AT}([a-z][a-z0-9_]*(?:\.[a-z0-9_.]+)?),? ([^\n;]+)", _ANY)
+_NUMBERED = re.compile(r"(?<![\w.])(?:[%$][a-z]{0,2}|[a-z]{1,2})\d{1,2}(?![\w.])", re.I)
+_MACROS = pattern(r"^~\.macro ([\w.$]+)", _ANY)
+_FEW = 2
+
+
+def unlike_x86(text: str) -> Foreign | None:
+    """What ``text``, which is no x86 assembly since the assembler refuses it, is: for another processor, if it has no
+    register that only x86 has, and some instructions with numbered registers, of which most are none of x86."""
+    code = without_opaque(_OPAQUE, text)
+    if OWN_X86_REGISTER.search(code):
+        return None
+    macros = {name.lower() for name in _MACROS.findall(code)}
+    used = [name.lower() for name, operands in _STATEMENT.findall(code) if _NUMBERED.search(operands)]
+    known = _x86_mnemonics()
+    strange = [name for name in used if not {name, name[:-1]} & known and name not in macros]
+    if len(strange) < _FEW or 2 * len(strange) < len(used):
+        return None
+    return SIGNATURES[0].found
+
+
+@cache
+def _x86_mnemonics() -> frozenset[str]:
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    return frozenset(decoder.insn_name(number) or "" for number in range(1, x86_const.X86_INS_ENDING))

@@ -20,7 +20,9 @@ Marks = tuple[tuple[int, Pattern[str]], ...]
 _X86_NAME = r"(?:[re]?(?:[abcd]x|[sd]i|[sb]p)|[re]ip|[abcd][lh]|[xyz]mm\d{1,2})"
 ATT_REGISTER = re.compile(rf"%{_X86_NAME}\b", re.I)
 X86_REGISTER = re.compile(rf"%{_X86_NAME}\b|\b(?:[re](?:[abcd]x|[sd]i|[sb]p|ip)|[xyz]mm\d{{1,2}})\b", re.I)
-"""A register that only x86 has, in either syntax."""
+"""A register of x86, in either syntax."""
+OWN_X86_REGISTER = re.compile(rf"(?!%sp\b)(?:{X86_REGISTER.pattern})", re.I)
+"""One that only x86 has: "%sp" has others, too."""
 
 
 @dataclass(frozen=True, slots=True)
