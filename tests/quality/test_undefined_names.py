@@ -356,6 +356,42 @@ def test_a_helper_whose_name_is_pasted_is_no_outside_call(tmp_path: Path) -> Non
     assert result.outside == ()
 
 
+NESTED = {
+    "C": ("f.c", c(
+        f"#ifdef CONFIG_A\n\tasm volatile(\"nop\");\n#ifdef CONFIG_B\n\treturn;\n#endif\n#endif\n\t{walk()}"
+    )),
+    "three deep": ("f.c", c(
+        "#if CONFIG_A\n\tasm volatile(\"nop\");\n#if CONFIG_B\n\tasm volatile(\"nop\");\n#ifndef C\n\t;\n#else\n"
+        f"\treturn;\n#endif\n#endif\n#endif\n\t{walk()}"
+    )),
+    "IS_ENABLED": ("f.c", c(f"#ifdef CONFIG_A\n\tif (IS_ENABLED(CONFIG_B))\n\t\treturn;\n#endif\n\t{walk()}")),
+    "a comparison": ("f.c", c(f"#ifdef CONFIG_A\n#if CONFIG_B > 40\n\treturn;\n#endif\n#endif\n\t{walk()}")),
+    "a patch": ("f.diff", patch(c(f"#ifdef CONFIG_A\n#ifdef CONFIG_B\n\treturn;\n#endif\n#endif\n\t{walk()}"))),
+    "assembly": ("f.S", assembly(
+        "\tmov $65536, %ecx\n#ifdef CONFIG_A\n\tnop\n#ifdef CONFIG_B\n\tmov $4096, %ecx\n#endif\n#endif"
+    )),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "text"), NESTED.values(), ids=NESTED)
+def test_a_name_that_comes_up_where_another_is_given(tmp_path: Path, file: str, text: str) -> None:
+    """It is told, and tried with the other."""
+    result = ask(tmp_path, Case(file, text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult)
+    assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "undefined-decides"), result.reason
+    assert "--define CONFIG_A --define CONFIG_B" in result.reason
+    (inner,) = [entry for entry in result.left_out if entry.names == ("CONFIG_B",)]
+    assert inner.reason.endswith("with --define CONFIG_A") and inner.kind == "branch"
+    assert any("nobody gave CONFIG_B" in found.message for found in result.findings)
+
+
+def test_a_name_behind_another_that_changes_nothing_is_told(tmp_path: Path) -> None:
+    text = c(f'#ifdef CONFIG_A\n#ifdef CONFIG_B\n\tasm volatile("nop");\n#endif\n#endif\n\t{walk()}')
+    result = ask(tmp_path, Case("f.c", text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult) and result.verdict is Verdict.PROVED
+    assert [entry.names for entry in result.left_out] == [("CONFIG_A",), ("CONFIG_B",)]
+
+
 def test_more_names_than_are_tried_are_told(tmp_path: Path) -> None:
     many = "".join(f"#ifdef CONFIG_{n}\n#define V{n} 1\n#else\n#define V{n} 0\n#endif\n" for n in range(14))
     small = "#ifdef CONFIG_LAST\n#define S 4096\n#else\n#define S 65536\n#endif\n"

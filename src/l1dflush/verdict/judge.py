@@ -14,7 +14,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.prover import resolved
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
-from l1dflush.routine.model import LeftOut, NoteKind, Routine
+from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.model import Trace
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
@@ -30,7 +30,9 @@ from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.left_out import (
     MOST_TRIED,
+    also_left_out,
     as_options,
+    come_up,
     explained,
     left_out,
     made_up,
@@ -39,7 +41,9 @@ from l1dflush.verdict.left_out import (
     not_tried,
     replaceable,
     undecided_names,
+    ways_further,
     ways_to_give,
+    with_branches,
 )
 from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, TraceResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -322,10 +326,15 @@ def _compare_given(
         if number == MOST_TRIED or time.monotonic() - started > options.max_seconds:
             tried = {name for way in ways[:number] for name in way}
             names = [name for way in ways[number:] for name in way if name not in tried]
-            return _also_left_out(result, [*not_judged(failed, judged), *([not_tried(names)] if names else [])])
+            return also_left_out(result, [*not_judged(failed, judged), *([not_tried(names)] if names else [])])
         mine = options.defining(way)
         try:
             again = [select(load(source, mine.load_options()), mine), *(_other(name, mine) for name in mine.then)]
+            new = come_up([trace.routine for trace in again], way, (name for one in ways for name in one))
+            further = ways_further(way, new)
+            ways += further
+            unreached |= dict.fromkeys(name for one in further for name, value in one.items() if value != "1")
+            result = with_branches(result, new)
             digests = tuple(digest(trace.routine) for trace in again)
             if digests in known:
                 judged.append(way)
@@ -357,11 +366,7 @@ def _compare_given(
     more = not_judged(failed, judged)
     told = {name for one in more for name in one.names}
     silent = [name for name in unreached if name not in told]
-    return _also_left_out(result, [*more, *([not_reached(silent)] if silent else [])])
-
-
-def _also_left_out(result: VerifyResult, more: Sequence[LeftOut]) -> VerifyResult:
-    return result.model_copy(update={"left_out": (*result.left_out, *left_out((), more))})
+    return also_left_out(result, [*more, *([not_reached(silent)] if silent else [])])
 
 
 def _no_walk(trace: Trace) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from l1dflush.errors import InputError
 from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.trace.model import Kind, Trace
 from l1dflush.verdict.findings import finding
-from l1dflush.verdict.model import Finding, LeftOutInfo
+from l1dflush.verdict.model import Finding, LeftOutInfo, VerifyResult
 from l1dflush.verdict.walk import Places
 
 MOST_TRIED = 12
@@ -87,8 +88,13 @@ def _option(one: LeftOut) -> str:
 
 def undecided_names(routines: Iterable[Routine]) -> Iterator[Finding]:
     """A finding for each name that nobody gave and that decides what is compiled."""
+    return names_of(one for routine in routines for one in routine.left_out if one.kind is LeftOutKind.BRANCH)
+
+
+def names_of(branches: Iterable[LeftOut]) -> Iterator[Finding]:
+    """A finding for each name that decides one of the ``branches``."""
     told: dict[str, list[LeftOut]] = {}
-    for one in (one for routine in routines for one in routine.left_out if one.kind is LeftOutKind.BRANCH):
+    for one in branches:
         for name in one.names:
             told.setdefault(name, []).append(one)
     for name, places in told.items():
@@ -116,6 +122,36 @@ def ways_to_give(routines: Sequence[Routine]) -> list[dict[str, str]]:
         ways.append({name: next(iter(found)) for name, found in values.items()})
     ways += [{name: value} for name, found in values.items() for value in list(found)[1:]]
     return ways
+
+
+def come_up(routines: Sequence[Routine], way: dict[str, str], known: Iterable[str]) -> list[LeftOut]:
+    """What names decide that are not ``known`` and that come up in ``routines``, where ``way`` gives other names."""
+    seen = frozenset(known)
+    found = dict.fromkeys(one for routine in routines for one in routine.left_out if one.kind is LeftOutKind.BRANCH)
+    return [
+        replace(one, names=new, reason=f"{one.reason}, with {as_options(way)}")
+        for one in found
+        if (new := tuple(name for name in one.names if name not in seen))
+    ]
+
+
+def ways_further(way: dict[str, str], found: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """``way`` and, of the names that come up with it, each alone; the simplest values first."""
+    further = [{**way, name: value} for one in found for name in one.names for value in one.values]
+    return sorted(further, key=lambda one: [value != "1" for value in one.values()][-1])
+
+
+def with_branches(result: VerifyResult, found: Sequence[LeftOut]) -> VerifyResult:
+    """``result`` with the branches ``found`` behind others, and the names that decide them."""
+    if not found:
+        return result
+    findings = sorted((*result.findings, *names_of(found)), key=lambda f: -f.severity.rank)
+    return also_left_out(result.model_copy(update={"findings": tuple(findings)}), found)
+
+
+def also_left_out(result: VerifyResult, more: Sequence[LeftOut]) -> VerifyResult:
+    """``result`` with ``more`` that was left out."""
+    return result.model_copy(update={"left_out": (*result.left_out, *left_out((), more))})
 
 
 def not_tried(names: Iterable[str]) -> LeftOut:
