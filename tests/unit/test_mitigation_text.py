@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from mitigation_facts import SMT2, loaded
 
 from l1dflush.errors import InputError
 from l1dflush.mitigation.facts import Facts, Kernel
+from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.sysfs_text import Kind, read, text
 from l1dflush.vmentry.subsystem import Mode
 
@@ -64,6 +67,14 @@ def test_any_text_is_read(found: str) -> None:
 def test_red_hat_7() -> None:
     facts = Facts(Kernel.parse("3.10.0-1160.el7.x86_64"), SMT2)
     assert loaded(facts).sysfs == f"{P}; VMX: SMT vulnerable, L1D conditional cache flushes"
+
+
+@pytest.mark.parametrize(
+    "release", ["5.4.273-1.el7.elrepo.x86_64", "4.14.35-2047.el7uek.x86_64", "4.19.94-300.el7.x86_64", "6.1.1-1.el7"]
+)
+def test_what_others_build_for_red_hat_7_has_the_layout_of_its_version(release: str) -> None:
+    facts = Facts(replace(Kernel.parse(release), part=Part.ALL, hotplug_smt=True), SMT2)
+    assert loaded(facts).sysfs == f"{P}; VMX: conditional cache flushes, SMT vulnerable"
 
 
 @pytest.mark.parametrize("release", ["", "6", "six.one", "6.x", "v6.1", "99999.1"])

@@ -342,6 +342,18 @@ def test_the_same_under_a_later_kernel_is_not_explained() -> None:
     assert (result.verdict, result.grounds[0].cause) == (VULNERABLE, Cause.KERNEL_SAYS)
 
 
+@pytest.mark.parametrize("release", ["4.14.150", "4.9.200"])
+@pytest.mark.parametrize("end", [None, 64 << 30])
+def test_the_limit_that_a_version_never_set_comes_before_what_it_has_not(release: str, end: int | None) -> None:
+    host = {"release": release, "version": "#1", "signature": XEON, "address_bits": 46, "memory_end": end}
+    result = status(made(**host, text="Vulnerable"))
+    assert result.follows is not None
+    assert "undefined, as in 4.9.y and 4.14.y until July 2020" in " ".join(result.follows.outcome.assumed)
+    assert "backports" not in " ".join(result.follows.outcome.assumed)
+    assert any(one.what.startswith("a later kernel") for one in result.advice)
+    assert not any("mem=" in one.what for one in result.advice)
+
+
 @pytest.mark.parametrize("release", ["4.14.150", "4.9.200", "4.14.165-131.185.amzn2.x86_64"])
 def test_a_limit_for_ram_that_4_9_and_4_14_never_set_explains_vulnerable_and_hides_it(release: str) -> None:
     host = {"release": release, "version": "#1", "signature": XEON, "address_bits": 46}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,6 +13,8 @@ from old_hosts import CPUS, NAMES, Has, Old
 from thorough import examples
 
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.status.flush_worth import FlushWorth
 from l1dflush.status.grounds import Cause, L1tfVerdict
@@ -98,6 +101,59 @@ def test_every_host_without_the_flush(release: str, has: Has) -> None:
         says = {ground.cause for ground in result.grounds}
         assert (Cause.NO_FLUSH in says) == (old.runs_guests and old.ept and hypervisor != below[2]), old
         assert (Cause.TOO_OLD in says) == (has == "nothing"), old
+
+
+FIXED = {
+    "Cascade Lake": Signature("GenuineIntel", 6, 0x55, 7, "Gold 6252"),
+    "Ice Lake": Signature("GenuineIntel", 6, 0x6A, 6, "Gold 6338"),
+    "Whiskey Lake": Signature("GenuineIntel", 6, 0x8E, 11, "i7-8565U"),
+    "later than the catalogue": Signature("GenuineIntel", 6, 0xFE, 1, "a CPU of tomorrow"),
+}
+NOT_FIXED = {
+    "Skylake-SP": Signature("GenuineIntel", 6, 0x55, 4, "Gold 6154"),
+    "Coffee Lake": Signature("GenuineIntel", 6, 0x9E, 10, "i7-8700"),
+    "Core 2": Signature("GenuineIntel", 6, 0x0F, 11, "E6550"),
+    "Pentium 4": Signature("GenuineIntel", 15, 4, 10, "Pentium 4"),
+}
+UNKNOWING = (("4.4.150", "inversion"), ("3.16.60", "inversion"), ("4.14.10", "nothing"),
+             ("3.10.0-862.el7.x86_64", "nothing"),
+             ("4.4.0-104-generic", "nothing"))  # fmt: skip
+
+
+def without_the_flag(release: str, has: Has, cpu: Signature) -> HostFacts:
+    """A host that shows no flag arch_capabilities, and of which CPUID was not read."""
+    host = Old(release, "#1 SMP", has).facts(signature=cpu)
+    unread = Fact(0, "arch_capabilities in /proc/cpuinfo")
+    return replace(host, cpu=replace(host.cpu, arch_capabilities=unread))
+
+
+@pytest.mark.parametrize(("release", "has"), UNKNOWING)
+def test_a_flag_that_a_kernel_does_not_know_says_nothing_where_it_is_missing(release: str, has: Has) -> None:
+    for cpu in FIXED.values():
+        result = status(without_the_flag(release, has, cpu))
+        assert result.verdict is L1tfVerdict.UNKNOWN, cpu
+        assert "vulnerable or not affected" in result.grounds[0].says
+        assert any("MSR 10AH" in one.what for one in result.advice)
+    for cpu in NOT_FIXED.values():
+        assert status(without_the_flag(release, has, cpu)).verdict is L1tfVerdict.VULNERABLE, cpu
+
+
+def test_a_kernel_that_knows_the_flag_says_something_where_it_is_missing() -> None:
+    for release, has in (("4.9.150", "all"), ("4.17.0", "nothing"), ("6.1.192", "all")):
+        for cpu in FIXED.values():
+            result = status(without_the_flag(release, has, cpu))  # type: ignore[arg-type]
+            assert result.verdict in (L1tfVerdict.VULNERABLE, L1tfVerdict.PARTIAL), (release, cpu)
+
+
+@pytest.mark.parametrize("release", ["4.4.100", "4.4.147", "4.9.30", "4.14.62", "3.16.57"])
+def test_a_version_without_the_mitigation_is_not_shown_with_a_part_of_it(release: str) -> None:
+    """Nor is anything promised that helps only a kernel with that part."""
+    host = Old(release, "#1 SMP", "nothing").facts(bugs=None, has_text=None)
+    result = status(host)
+    assert result.verdict is L1tfVerdict.VULNERABLE
+    assert result.follows is not None
+    assert result.follows.outcome.sysfs is None
+    assert not any("ept=0" in one.what for one in result.advice)
 
 
 def test_the_flag_is_believed_where_nothing_shows_that_kvm_gave_up() -> None:

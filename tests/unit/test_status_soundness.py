@@ -130,18 +130,19 @@ def xens(draw: st.DrawFn) -> tuple[dict[str, Any], L1tfVerdict]:
 
 
 @st.composite
-def hosts(draw: st.DrawFn) -> tuple[HostFacts, Decision, L1tfVerdict]:
-    """A host that says everything, what its kernel decided, and whether it is protected."""
+def hosts(draw: st.DrawFn, *, with_mode: bool = False) -> tuple[HostFacts, Decision, L1tfVerdict]:
+    """A host that says everything, what its kernel decided, and whether it is protected. ``with_mode``: it has L1TF,
+    and kvm_intel is loaded with EPT."""
     kernel = replace(Kernel.parse(draw(st.sampled_from(RELEASES))), levels=draw(st.sampled_from((4, 4, 4, 2))))
     if not kernel.since(4, 19):
         kernel = replace(kernel, limits=draw(st.sampled_from((Limits.BY_VERSION, *_BACKPORTED))))
-    model = draw(st.sampled_from((0x3C, 0x5E, 0x55, 0x37)))
+    model = draw(st.sampled_from((0x3C, 0x5E, 0x55) if with_mode else (0x3C, 0x5E, 0x55, 0x37)))
     bits = draw(st.sampled_from((36, 39, 46)))
     cpu = Cpu(
         model=model,
         command=draw(st.booleans()),
-        arch_capabilities=draw(st.sampled_from((0, 0, 0, 1, 8))),
-        ept=draw(st.sampled_from((True, True, True, False))),
+        arch_capabilities=draw(st.sampled_from((0,) if with_mode else (0, 0, 0, 1, 8))),
+        ept=with_mode or draw(st.sampled_from((True, True, True, False))),
         address_bits=bits,
         threads=draw(st.sampled_from((1, 2))),
     )
@@ -150,8 +151,8 @@ def hosts(draw: st.DrawFn) -> tuple[HostFacts, Decision, L1tfVerdict]:
     # What the CPU cannot address is no RAM.
     end = draw(st.sampled_from((1 << 33, 1 << 33, 1 << bits)))
     facts = Facts(kernel, cpu, line, end)
-    options = draw(st.sampled_from(((), (), ("vmentry_l1d_flush=always",), ("ept=0",))))
-    world = World(facts, draw(st.sampled_from((True, True, False))), " ".join(options))
+    options = draw(st.sampled_from(((), (), ("vmentry_l1d_flush=always",), ("ept=0",))[: 3 if with_mode else 4]))
+    world = World(facts, with_mode or draw(st.sampled_from((True, True, False))), " ".join(options))
     smt = [Action(Do.WRITE_SMT, draw(st.sampled_from(("on", "off", "forceoff"))))] if draw(st.booleans()) else []
     writes = [Action(Do.WRITE, text) for text in draw(st.lists(st.sampled_from(WRITES), max_size=2))]
     truth = decide(facts, (*world.actions, *smt, *writes))
@@ -227,15 +228,15 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(
 @pytest.mark.parametrize(
     "word", ["Not affected", P, f"{P}; VMX: EPT disabled", f"{P}; VMX: cache flushes, SMT disabled"]
 )
-@settings(max_examples=examples(40, 400), deadline=None)
-@given(hosts(), st.frozensets(st.sampled_from(("release", "machine", "cpuinfo")), min_size=1), st.data())
+@settings(max_examples=examples(15, 400), deadline=None)
+@given(hosts(with_mode=True), st.frozensets(st.sampled_from(("release", "machine", "cpuinfo")), min_size=1), st.data())
 def test_a_good_word_that_is_not_true_is_not_believed(
     word: str, case: tuple[HostFacts, Decision, L1tfVerdict], names: frozenset[str], data: st.DataObject
 ) -> None:
     """Something else, another text, stood there; and what was read says so: then it is no better than the truth."""
     host, truth, verdict = case
-    assume(truth.bug and host.mitigation.loaded.value and truth.sysfs != word)
-    assume(truth.parameter in ("never", "cond", "always"))
+    assert truth.parameter in ("never", "cond", "always")
+    assume(truth.sysfs != word)
     lied = replace(host, mitigation=replace(host.mitigation, text=Fact(word, "l1tf")))
     also = data.draw(st.frozensets(st.sampled_from(("version", "command_line", "address_bits", "threads"))))
     judged = judged_of(hide(lied, whole(names | also)))

@@ -87,6 +87,13 @@ class Kernel:
         return self.hidden or self.since(*since) or (first is not None and self.version[2] >= first)
 
     @property
+    def looks_for_capabilities(self) -> bool:
+        """Whether it surely knows ARCH_CAPABILITIES, so that ``/proc/cpuinfo`` has a flag where there is that MSR, and
+        RDCL_NO counts: since 4.16 (fc67dd70adb7 'x86/cpufeatures: Add Intel feature bits for Speculation Control', of
+        26 January 2018). What has the flush is later; which other stable versions took it over was not looked up."""
+        return self.since(4, 16) or self.part is Part.ALL
+
+    @property
     def early_text(self) -> bool:
         """Whether it says Page Table Inversion where others say PTE Inversion."""
         last = EARLY_TEXT.get(self.version[:2], 0)
@@ -105,7 +112,8 @@ class Kernel:
             raise InputError(f"'{release[:60]}' is no kernel version", hint="6.1.192 is one")
         major, minor, patch = (int(part or 0) for part in found.groups())
         version = (major, minor, patch)
-        old, part = ".el7" in release, parts(version, release)[0]
+        # Red Hat's own; others build later kernels for its system.
+        old, part = version == (3, 10, 0) and ".el7" in release, parts(version, release)[0]
         hidden = patch == 0 and re.match(r"-\d", release[found.end() :]) is not None and not is_plain(version, release)
         levels = 3 if release.endswith("-686-pae") else 2 if release.endswith("-686") else 4
         smt = part is Part.ALL
@@ -121,7 +129,8 @@ class Cpu:
 
     ``threads``: per core, as the kernel counts them. ``bugs``: all of ``/proc/cpuinfo``'s, since others turn SMT off
     too; for two of them it matters whether there is TSX (``rtm``: no ``tsx=off`` and no microcode took it away) and
-    STIBP (``stibp``).
+    STIBP (``stibp``). ``fixed``: it has no L1TF, and the kernel does not look for what says so (RDCL_NO), so that it
+    gives it the flag.
     """
 
     bug: bool = True
@@ -140,6 +149,7 @@ class Cpu:
     bugs: frozenset[str] = frozenset()
     rtm: bool = True
     stibp: bool = True
+    fixed: bool = False
 
     def with_bug(self, *, bug: bool) -> Cpu:
         """The same with the bug flag as given."""

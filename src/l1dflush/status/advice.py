@@ -18,7 +18,7 @@ from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
 from l1dflush.status.judged import judge_alone, judge_explanation
-from l1dflush.status.worlds import World, is_x86
+from l1dflush.status.worlds import World, capabilities, is_x86
 from l1dflush.status.xen_host import xen_advice
 from l1dflush.verdict.model import Verdict
 
@@ -182,7 +182,10 @@ def _deciding(host: HostFacts, explained: Explained | None, software: Verdict) -
         (says.loaded, lambda world: world.loaded),
         (says.has_parameter, lambda world: world.facts.kernel.part),
         (says.ept, lambda world: (world.facts.cpu.ept, world.options, world.by_hand)),
-        (cpu.arch_capabilities, lambda world: world.facts.cpu.arch_capabilities),
+        (
+            capabilities(host, explained.shown.world.facts.kernel),
+            lambda world: (world.facts.cpu.arch_capabilities, world.facts.cpu.fixed),
+        ),
         (cpu.vmx, lambda world: world.facts.cpu.vmx),
         (cpu.flush_command, lambda world: world.facts.cpu.command),
         (cpu.address_bits, lambda world: world.facts.cpu.address_bits),

@@ -162,6 +162,8 @@ def _world(world: World, change: Change, lists: Lists) -> World:
     cpu = world.facts.cpu
     if change.cpu is not None:
         cpu = _other_cpu(cpu, change.cpu, kernel, lists)
+    if cpu.fixed and kernel.looks_for_capabilities:
+        cpu = replace(cpu, fixed=False, arch_capabilities=RDCL_NO)
     if change.microcode is not None:
         cpu = replace(cpu, command=change.microcode)
     facts = Facts(
@@ -208,6 +210,7 @@ def _other_cpu(cpu: Cpu, other: CatalogueCpu, kernel: Kernel, lists: Lists) -> C
         model=model.models[0],
         stepping=model.steppings[0] if model.steppings else 0,
         arch_capabilities=0,
+        fixed=False,
         bugs=frozenset(),
     )
     if not other.l1tf_affected and affected(plain, kernel, lists).bug:

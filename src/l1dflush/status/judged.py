@@ -34,6 +34,9 @@ def _of_decision(decision: Decision, facts: Facts, *, guest: bool, software: Ver
     software flush on this L1D."""
     if not decision.bug:
         return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, "the CPU has no L1TF")])
+    if facts.cpu.fixed:
+        what = "the CPU has no L1TF, which this kernel does not look for"
+        return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, what)])
     return worst([*_entry(decision, facts, guest=guest, software=software), *_memory(decision, facts)])
 
 
@@ -185,6 +188,8 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
             return worst([_too_old(host, explained), *together.grounds])
         if together.grounds[0].cause in _WITHOUT_A_WORD or host.mitigation.parameter.known:
             return together
+    if {one.verdict for one in follows} == {L1tfVerdict.VULNERABLE, L1tfVerdict.NOT_AFFECTED}:
+        return together
     said = host.mitigation.text
     what = f"the kernel does not say: {said.origin}: {said.why}"
     return worst([Ground(Cause.NO_TEXT, L1tfVerdict.UNKNOWN, what)])

@@ -20,7 +20,7 @@ def kernel_parts(host: HostFacts, kernel: Kernel) -> tuple[Part, ...]:
     """What it may have, the likeliest first; ``kernel`` is what its name says."""
     likely = parts(kernel.version, host.kernel.release.value or "", host.kernel.version.value or "")
     if likely == (Part.NOTHING,) and not _genuine(host, kernel):
-        likely = _NOBODY_KNOWS
+        likely = (Part.NOTHING, Part.INVERSION, Part.ALL)  # what it says is still the likeliest
     shown = _shown(host.mitigation, newer=kernel.since(4, 19))
     return tuple(part for part in likely if part in shown) or tuple(part for part in _NOBODY_KNOWS if part in shown)
 

@@ -12,18 +12,21 @@ from dataclasses import dataclass, replace
 from itertools import chain, product
 from typing import Any, Generic, TypeVar
 
+from l1dflush.data.catalogue import load_catalogue
 from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.cpu import CPUINFO
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.mitigation.affected import Lists, identified
+from l1dflush.mitigation.affected import Lists, identified, limits
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Action, Do
 from l1dflush.mitigation.facts import RDCL_NO, SKIP_VMENTRY_L1DFLUSH, Control, Cpu, Facts, Kernel, Limits, Vendor
 from l1dflush.mitigation.part import Part
 from l1dflush.mitigation.pte_inversion import kernel_limit, memory_limit
+from l1dflush.mitigation.run_time import PARAMETER
 from l1dflush.status.parts import PARTS, kernel_parts
 from l1dflush.status.stand_ins import CPUS, kernels, release_known
-from l1dflush.vmentry.subsystem import Boot
+from l1dflush.vmentry.subsystem import WRITABLE, Boot
 
 X86 = re.compile(r"x86_64|amd64|i[3-6]86|x86")
 """What ``uname -m`` says where the decision holds."""
@@ -38,6 +41,11 @@ _LIMITS = (
     (Limits.UNSET, "the kernel has no limit for RAM, as 4.9.y and 4.14.y until July 2020"),
     (Limits.UNDEFINED, "the kernel's limit for RAM is undefined, as in 4.9.y and 4.14.y until July 2020"),
 )
+
+_NEHALEM = (6, 0x1A)
+"""Intel's first family and model of the catalogue, of 2008; RDCL_NO is of 2018."""
+_PENTIUM_4 = 15
+"""The family that is older than that, whatever its number."""
 
 T = TypeVar("T")
 
@@ -137,10 +145,13 @@ def _kernels(host: HostFacts, known: Kernel, *, backported: bool) -> Iterator[_C
             for later in _BACKPORTED
             if later > known.version
         ]
+    if not backported and limits(known) is Limits.UNSET:
+        # The version itself leaves open what the compiler made of it.
+        versions += [_Choice((known.version, limit), (said,)) for limit, said in _LIMITS if limit is Limits.UNDEFINED]
     shown = host.mitigation.text.value is not None and not (known.hidden and known.version[:2] in _WITHOUT_LIMIT)
     if not known.since(4, 19) and (backported or not shown):
         # Nothing but the kernel's own text shows which of them it has, and that it has none not even that.
-        versions += [_Choice((known.version, limits), (says,)) for limits, says in _LIMITS if _has_had(known, limits)]
+        versions += [_Choice((known.version, limit), (said,)) for limit, said in _LIMITS if _has_had(known, limit)]
     kvm = says.config_kvm_intel.value is not False
     smt = host.mitigation.smt_control.value != Control.NOT_IMPLEMENTED and says.config_hotplug_smt.value is not False
     likely = kernel_parts(host, known)
@@ -189,7 +200,10 @@ def _of_signature(host: HostFacts, signature: Signature, kernel: Kernel, lists: 
     )
     # Bit 3 is a hypervisor's; where KVM flushes, one that hides is found by what the kernel says.
     below = kernel.part is Part.ALL or host.may_be_guest
-    capabilities = _capabilities(says.arch_capabilities, identified(plain, kernel, lists).bug, below=below)
+    read, bug = capabilities(host, kernel), identified(plain, kernel, lists).bug
+    archs = [_Choice((one.value, False), one.assumed) for one in _capabilities(read, bug, below=below)]
+    if bug and not read.known and not kernel.looks_for_capabilities and may_be_fixed(host):
+        archs.append(_Choice((0, True), ("the CPU has no L1TF, and this kernel does not look for RDCL_NO",)))
     commands = [_Choice(False)]
     if kernel.part is Part.ALL:
         commands = _switch(says.flush_command, "the CPU is {} the flush command")[::-1]
@@ -199,10 +213,11 @@ def _of_signature(host: HostFacts, signature: Signature, kernel: Kernel, lists: 
     possible = (46,) if host.kernel.memory_end.value is None else (39, 46, 36)
     bits = _either(_address_bits(says.address_bits), possible, "the CPU has {} address bits")
     threads = _either(says.threads, (1, 2), "a core has {} threads")
-    for arch, command, ept, virtual, address, thread in product(capabilities, commands, epts, vmx, bits, threads):
+    for arch, command, ept, virtual, address, thread in product(archs, commands, epts, vmx, bits, threads):
         cpu = replace(
             plain,
-            arch_capabilities=arch.value,
+            arch_capabilities=arch.value[0],
+            fixed=arch.value[1],
             command=command.value,
             ept=ept.value,
             vmx=virtual.value,
@@ -224,6 +239,27 @@ def _vmx(host: HostFacts, part: Part) -> Fact[bool]:
     if says.device.known:
         return says.device
     return Fact.unknown(host.cpu.vmx.origin, "") if part is Part.ALL else host.cpu.vmx
+
+
+def capabilities(host: HostFacts, kernel: Kernel) -> Fact[int]:
+    """ARCH_CAPABILITIES; unknown where nothing but a flag is missing that this kernel may not know."""
+    said = host.cpu.arch_capabilities
+    if said.value != 0 or not said.origin.endswith(CPUINFO) or kernel.looks_for_capabilities or not may_be_fixed(host):
+        return said
+    return Fact.unknown("MSR 10AH", f"{said.origin} is missing, and this kernel may not know the flag")
+
+
+def may_be_fixed(host: HostFacts) -> bool:
+    """Whether the CPU may have RDCL_NO: it is none that is known to have L1TF, nor older than all that are listed."""
+    said = host.cpu.signature.value
+    if said is None or said.vendor != Vendor.INTEL:
+        return True
+    found = load_catalogue((), {}).find(said.vendor, said.family, said.model, said.stepping)
+    return (
+        not all(cpu.l1tf_affected for cpu in found)
+        if found
+        else (said.family, said.model) >= _NEHALEM and said.family != _PENTIUM_4
+    )
 
 
 def _address_bits(said: Fact[int]) -> Fact[int]:
@@ -255,9 +291,14 @@ def _lines(host: HostFacts) -> list[_Choice[str]]:
     said = host.kernel.command_line.value
     if said is not None:
         return [_Choice(said)]
+    options = [f"l1tf={word}" for word in Boot]
+    mode = host.mitigation.parameter.value
+    if mode in WRITABLE and host.mitigation.ept.value is False:
+        # Without EPT it cannot have been written since: late 6.1.y takes it when it is loaded.
+        options.append(f"kvm-intel.{PARAMETER}={mode}")
     return [
         _Choice("", ("the boot line says nothing about L1TF",)),
-        *(_Choice(f"l1tf={word}", (f"the boot line has l1tf={word}",)) for word in Boot),
+        *(_Choice(option, (f"the boot line has {option}",)) for option in options),
     ]
 
 
