@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from l1dflush.errors import InputError
 from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
 from l1dflush.routine.buffer_content import buffer_notes
+from l1dflush.routine.c_asm_text import asm_templates
 from l1dflush.routine.c_conditions import decided
 from l1dflush.routine.c_directives import INCLUDED_HERE
 from l1dflush.routine.c_flags import compiler_flags
 from l1dflush.routine.c_text import Item
 from l1dflush.routine.c_unit import CIndex, CUnit, UndefinedNamesError, build_unit, unresolved_error
+from l1dflush.routine.foreign import foreign_assembly
 from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, Parameter, Routine, SourceNote
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
@@ -29,6 +31,17 @@ _IN_SEVERAL_PLACES = re.compile(r"\b(?:struct|union|__int128|double)\b")
 # What GCC and Clang say about names they do not know; the tools are run in the C locale, so quotes are plain.
 _UNDECLARED = re.compile(r"'(\w+)' undeclared|undeclared identifier '(\w+)'")
 _UNKNOWN_TYPE = re.compile(r"unknown type name '(\w+)'")
+# These have the variable's name, and its type is in the line.
+_NO_SIZE = re.compile(r"storage size of|incomplete type")
+_TAG = re.compile(r"\b(?:struct|union|enum)\s+\w+")
+# What GNU as, GCC and Clang say about instructions and registers that x86 does not have.
+_ABOUT_ASSEMBLY = re.compile(
+    r"no such instruction|unknown register name|operands? (?:size |type )?mismatch|invalid instruction|junk |"
+    r"bad register name|invalid operand|unrecognized instruction|unexpected token|impossible constraint|"
+    r"invalid 'asm'|invalid (?:in)?output constraint|invalid input constraint|too many memory references|"
+    r"expecting operand|bad expression|missing ['`]|unknown pseudo-op|unbalanced|invalid char|ambiguous",
+    re.I,
+)
 _INCOMPLETE = re.compile(
     r"(?:undefined|incomplete)[\w ]* type '(?:const |volatile )*((?:struct|union|enum) \w+)|"
     r"incomplete definition of type '((?:struct|union) \w+)"
@@ -165,8 +178,8 @@ def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> Compil
             except InputError as complaint:
                 if last or isinstance(complaint, TooMuchError):
                     raise translated(index, complaint, function.name) from None
-                error = translated(index, complaint, function.name)
-                missing = set(missing_names(error))
+                error = complaint
+                missing = set(missing_names(translated(index, complaint, function.name)))
                 blamed = _blamed(index, unit, complaint)
         # The last attempts but one leave out more and more.
         if attempt >= _MAX_ATTEMPTS - 2:
@@ -217,6 +230,13 @@ def translated(index: CIndex, error: InputError, function: str) -> InputError:
         if match := pattern.search(error.what):
             name = next(group for group in match.groups() if group)
             return unresolved_error(function, [name], error.where or "")
+    if _NO_SIZE.search(error.what):
+        tags = {" ".join(tag.split()) for tag in _TAG.findall(_line(index, error))}
+        if lacking := sorted(tag for tag in tags if not index.definitions(tag)):
+            return unresolved_error(function, lacking, error.where or "")
+    if _ABOUT_ASSEMBLY.search(error.what):
+        foreign = foreign_assembly("\n".join(asm_templates(index.text)))
+        return error if foreign is None else foreign.error(error.where or index.source)
     return error
 
 

@@ -91,7 +91,7 @@ class ItemFacts:
     """What an item declares and uses. Tags are named ``struct x``.
 
     ``used`` maps a name to how it is used, ``members_of`` are the variables whose members are used, declared
-    here or not. ``parameters`` are ``(type, name)``.
+    here or not. ``parameters`` are ``(type, name)``. ``labels`` are what it may jump to.
     """
 
     declared: set[str] = field(default_factory=set)
@@ -100,6 +100,7 @@ class ItemFacts:
     members_of: set[str] = field(default_factory=set)
     parameters: list[tuple[str, str]] = field(default_factory=list)
     asm: list[AsmStatement] = field(default_factory=list)
+    labels: set[str] = field(default_factory=set)
     loops: bool = False
     prototype: bool = False
 
@@ -221,6 +222,8 @@ class _Walk:
             self.facts.asm.append(_asm_statement(node, self.source, self.base))
         elif kind == "identifier":
             self._identifier(node, role, parent, parent_kind, above)
+        elif kind == "statement_identifier" and parent_kind == "labeled_statement":
+            self.facts.labels.add(self._text(node))
         elif kind in ("type_identifier", "primitive_type"):
             self._type(node, role, parent, parent_kind)
         elif kind in ("null", "true", "false"):

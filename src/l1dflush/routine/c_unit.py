@@ -227,17 +227,24 @@ class _Closure:
                 if len(seen) > _MAX_ITEMS:
                     who = " and ".join(f"function '{name}'" for name in sorted(self.names)[:1]) or "it"
                     raise InputError(f"{who} needs more than {_MAX_ITEMS} declarations", where=self.index.source)
-                self.items.append(item)
                 facts = self.index.facts(item)
+                body = item.kind is not ItemKind.FUNCTION or item.name not in self.only
+                head = frozenset(WORD.findall(self.index.text.code, item.start, item.body))
+                types = [name for name, ways in facts.used.items() if TYPE in ways and name.split()[-1] in head]
+                if not body and any(self._unknown_type(name) for name in types):
+                    # Not even its declaration compiles: then it is called without one.
+                    continue
+                self.items.append(item)
                 defined |= facts.declared
                 # A local name hides a macro of the prelude; one like __unused is an attribute, not a name.
                 self.local.update(name for name in facts.local if not name.startswith("__"))
-                body = item.kind is not ItemKind.FUNCTION or item.name not in self.only
                 if not body:
                     self.declared_only.add(item.start)
                 end = item.end if body else item.body
                 self.words.update(WORD.findall(self.index.text.code, item.start, end))
-                names += ((n, ways) for n, ways in facts.used.items() if body or TYPE in ways)
+                names += (
+                    (n, ways) for n, ways in facts.used.items() if body or (TYPE in ways and n.split()[-1] in head)
+                )
             name, ways = names.pop() if names else ("", set())
             if not name:
                 continue
@@ -255,6 +262,11 @@ class _Closure:
                 names += ((word, {UNSURE}) for word in macro if word not in names_seen)
         self.items.sort(key=lambda item: item.start)
         self.defined = frozenset(defined)
+
+    def _unknown_type(self, name: str) -> bool:
+        """Whether nothing says what type ``name`` is; a tag need not be known."""
+        known = self.defines | prelude().entries.keys() | prelude().always_names | self.index.macros.keys()
+        return not (" " in name or name in known or _is_keyword(name) or self.index.definitions(name))
 
 
 @dataclass(slots=True)
@@ -284,9 +296,11 @@ def _settle(closure: _Closure, known: frozenset[str], unknown: frozenset[str]) -
             tag = _TAG.search(kind)
             if tag and name in facts.members_of and " ".join(tag.group().split()) not in closure.defined:
                 found.unresolved.append(" ".join(tag.group().split()))
+    labels = {label for item in closure.items for label in closure.index.facts(item).labels}
     for name, ways in sorted(closure.used.items()):
         # A tag that nobody defines is fine as long as it is only pointed to.
-        if name in known or " " in name or _NAMES_ONLY.match(name) or _is_keyword(name):
+        # Behind what the parser does not understand, a label of asm goto looks like a variable.
+        if name in known or " " in name or name in labels or _NAMES_ONLY.match(name) or _is_keyword(name):
             continue
         if name in unknown and not ways & {CALLED, TYPE, MEMBER}:
             found.declarations += f"extern const long {name};\n"

@@ -43,6 +43,7 @@ _MAX_SEEN = 20
 _MAX_FILES = 5000
 
 _C_SUFFIXES = (".c", ".h", ".inc", ".cc", ".cpp", ".hpp", ".i")
+_CPP_SUFFIXES = (".cc", ".cpp", ".hpp")
 _ASSEMBLY_SUFFIXES = (".S", ".s", ".asm")
 _LABEL = re.compile(r"^\s*(?:(?:SYM_\w*START\w*|ENTRY)\s*\(\s*(\w+)|([A-Za-z_]\w*):)", re.M)
 _DIFF = re.compile(rb"^(?:<[^<>\n]{1,200}>)*@@ -\d{1,9}(?:,\d{1,9})? (?:\+|&#43;)\d{1,9}(?:,\d{1,9})? @@", re.M)
@@ -146,6 +147,8 @@ class _Search:
         origin = Origin(OriginKind.PATCH, self.source, detail)
         if file.path.endswith(_C_SUFFIXES):
             self._c_file(file, origin)
+            if file.path.endswith(_CPP_SUFFIXES) and self._count() == before:
+                self._other_file(file)
         elif file.path.endswith(_ASSEMBLY_SUFFIXES):
             self._assembly_file(file, origin)
         else:

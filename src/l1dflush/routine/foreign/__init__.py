@@ -1,7 +1,7 @@
 """What is no routine but is known: other assemblers, languages, instruction sets and object formats.
 
 Such an input is told what it is, before a parser for something else blames its first word. Each kind is a row of a
-table: of :mod:`binaries`, :mod:`assemblers`, :mod:`languages` or :mod:`processors`.
+table: of :mod:`binaries`, :mod:`assemblers`, :mod:`diffs`, :mod:`languages` or :mod:`processors`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,21 @@ def foreign_binary(data: bytes) -> Foreign | None:
     return recognise(data)
 
 
+def foreign_assembly(template: str) -> Foreign | None:
+    """What the ``template`` of an asm statement is for, which the assembler has refused, if that is known."""
+    from l1dflush.routine.foreign import processors  # noqa: PLC0415 (many patterns)
+
+    return processors.recognise_refused(template)
+
+
 def foreign_text(text: str) -> Foreign | None:
     """What ``text`` is, if that is known and is neither C nor x86 assembly for GNU as."""
-    from l1dflush.routine.foreign import assemblers, languages, processors  # noqa: PLC0415 (many patterns)
+    from l1dflush.routine.foreign import assemblers, diffs, languages, processors  # noqa: PLC0415 (many patterns)
     from l1dflush.routine.foreign.signature import first_match  # noqa: PLC0415
 
     text = text[:_LOOKED_AT].removeprefix("\ufeff").replace("\r\n", "\n")
-    # Languages first, as they may have assembly in them.
-    found = first_match(languages.SIGNATURES, text)
+    # A diff may have anything in it, and languages may have assembly.
+    found = first_match(diffs.SIGNATURES, text) or first_match(languages.SIGNATURES, text)
     if found is not None or _END_OF_FUNCTION.search(text):
         return found
     # Processors before assemblers: what is assembled for macOS or Windows may be for another one.

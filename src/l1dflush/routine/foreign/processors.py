@@ -14,6 +14,7 @@ from capstone import x86_const
 
 from l1dflush.cache.cpus import Isa
 from l1dflush.routine.foreign.signature import (
+    ENOUGH,
     OWN_X86_REGISTER,
     Foreign,
     Marks,
@@ -159,6 +160,10 @@ _M68000 = marks(
     flags=_ANY,
 )
 
+# An operand in inline assembly; each kind of processor has another register in its place.
+_OPERAND = re.compile(r"%[A-Za-z]?(?:\d+|\[\w+\])")
+_STANDS_FOR = {"power": "3", "riscv": "a1", "arm": "x1"}
+
 _KINDS: tuple[tuple[str, Isa | None, Marks], ...] = (
     ("another processor than x86", None, _OTHERS),
     ("Itanium", None, _ITANIUM),
@@ -200,3 +205,18 @@ def unlike_x86(text: str) -> Foreign | None:
 def _x86_mnemonics() -> frozenset[str]:
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     return frozenset(decoder.insn_name(number) or "" for number in range(1, x86_const.X86_INS_ENDING))
+
+
+def recognise_refused(template: str) -> Foreign | None:
+    """What the inline assembly ``template`` is for, if that is known; the assembler for x86 has refused it, so that
+    any mark is enough that does not depend on what stands for an operand."""
+    if OWN_X86_REGISTER.search(template):
+        return None
+    for title, isa, patterns in _KINDS:
+        registers = ("r1", "x1") if title == "32-bit Arm" else (_STANDS_FOR.get(isa or "", "$4"),)
+        for register in registers:
+            plain, code = (without_opaque(_OPAQUE, one) for one in (template, _OPERAND.sub(register, template)))
+            worth = sum(worth for worth, pattern in patterns if pattern.search(code))
+            if worth >= ENOUGH or any(pattern.search(plain) for _, pattern in patterns):
+                return Foreign(f"C with inline assembly for {title}", what_else(isa))
+    return None
