@@ -214,6 +214,23 @@ def test_an_undefined_symbol_of_an_object(tmp_path: Path) -> None:
     assert [(entry.kind, entry.name) for entry in result.left_out] == [("supposed", "WANTED")]
 
 
+COUNT = "\tmov $WANTED, %ecx\n\tcmp $5, %ecx\n\tmov $65536, %ecx\n\tja 2f\n\tmov $4096, %ecx\n2:\tret\n"
+SIZED = "\t.type l1d_flush, @function\n\t.size l1d_flush, . - l1d_flush\n\t.type count, @function\ncount:"
+ELSEWHERE = {
+    "in a function that is called": assembly("\tcall count") + SIZED + COUNT + "\t.size count, . - count\n",
+    "in data that is read": (
+        NUMBER.replace("mov $WANTED", "mov wanted(%rip)") + "\t.section .rodata\nwanted:\t.quad WANTED\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_number_that_is_none_is_told_wherever_it_is(tmp_path: Path, text: str) -> None:
+    result = ask(tmp_path, Case("f.s", text, "", None, None), {}, frozenset())
+    assert isinstance(result, VerifyResult)
+    assert [(entry.kind, entry.name) for entry in result.left_out] == [("supposed", "WANTED")]
+
+
 def test_a_name_that_nothing_asks_for_is_told(tmp_path: Path) -> None:
     case = Case("f.c", c(walk("PAGES * 4096"), "#ifndef PAGES\n#define PAGES 16\n#endif\n"), "PAGSE", "8", None)
     result = given(tmp_path, case, "8")
@@ -296,6 +313,11 @@ HIDDEN = {
     "in capitals": ("f.s", CAPITALS, "SMALL", "1"),
     "behind a label": ("f.s", GAS.replace("\t.ifdef", "2:\t.ifdef"), "SMALL", "1"),
     "in quotes": ("f.s", GAS.replace(".ifdef SMALL", '.ifdef "SMALL"'), "SMALL", "1"),
+    "in several quotes": ("f.s", GAS.replace(".ifdef SMALL", '.ifdef "SM" "ALL"'), "SMALL", "1"),
+    "behind a character that is a quote": (
+        "f.s", GAS.replace("\t.ifdef SMALL", "\tcmp $'\"', %al\n\t.ifdef SMALL # don't \"") + "\tcmp $'\"', %al\n",
+        "SMALL", "1",
+    ),
     "set at the end": ("f.s", GAS + "\t.set SMALL, 1\n", "SMALL", "1"),
     "set where it is not": ("f.s", GAS.replace("\t.else", "\t.else\n\t.set SMALL, 0"), "SMALL", "1"),
 }  # fmt: skip

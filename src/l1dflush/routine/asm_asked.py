@@ -126,5 +126,6 @@ def written(text: str, match: re.Match[str]) -> str:
     """The name that a condition has, as it is written in ``text``; ``match`` is of :data:`_ASKS` in the same without
     what is opaque."""
     raw = text[match.start(3) : match.end(3)].strip()
-    quoted = re.match(r'"([^"\n;\s]*)"', raw)
-    return quoted.group(1) if quoted else match.group(3).strip()
+    # Strings one after the other are one.
+    quoted = re.match(r'(?:"[^"\n;\s]*"\s*)+', raw)
+    return "".join(re.findall(r'"([^"]*)"', quoted.group())) if quoted else match.group(3).strip()

@@ -33,11 +33,14 @@ def left_out(routines: Iterable[Routine], more: Iterable[LeftOut] = ()) -> tuple
 
 
 def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[LeftOut]:
-    """Symbols of which nothing here is known and whose addresses the code has as numbers, but for those that ``trace``
-    uses as addresses: what depends on them depends on where they were put for running the code."""
+    """Symbols of which nothing here is known and whose addresses are numbers in the code, or in data that was read; not
+    those that ``trace`` uses as addresses: what depends on them depends on where they were put for running the
+    code."""
     image = routine.image
     found: dict[str, str] = {}
-    for one in image.relocations.within(routine.entry, routine.entry + len(routine.code)):
+    # Also of functions that were run besides, and of data that was read.
+    pieces = [(routine.entry, routine.entry + len(routine.code)), *routine.used]
+    for one in (one for start, end in pieces for one in image.relocations.within(start, end)):
         symbol = image.symbols.get(one.of.symbol)
         if not one.of.section and not one.of.relative and symbol is not None and not symbol.defined:
             found.setdefault(one.of.symbol, places.where(one.address))
