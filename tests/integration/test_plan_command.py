@@ -272,6 +272,34 @@ def test_x86_code_is_refused_for_another_processor(form: str, cpu: str, capsys: 
     assert f"--emit: {form} is x86 code" in err and "--emit c writes portable C" in err
 
 
+@pytest.mark.parametrize("form", ["asm", "bytes", "kernel"])
+def test_no_form_is_named_for_what_is_never_empty(form: str, capsys: Capture) -> None:
+    assert main(["plan", "--cpu", "rocket", "--emit", form]) == 2
+    out, err = capsys.readouterr()
+    assert err == "" and ": never" in out and "--emit" not in out
+
+
+@needs_cc
+@pytest.mark.parametrize(
+    ("cache", "way"),
+    [
+        (["--cpu", "power8", "--policy", "LRU"], "8 KiB"),
+        (["--cpu", "neoverse-n1", "--policy", "LRU"], "16 KiB"),
+        (["--policy", "FIFO", "--geometry", "64K,8,64"], "8 KiB"),
+        (["--cpu", "cortex-a53", "--policy", "LRU"], "8 KiB"),
+        (["--policy", "LRU", "--geometry", "32K,8,64"], ""),
+        (["--cpu", "skylake"], ""),
+    ],
+)
+def test_a_way_larger_than_a_page_needs_a_contiguous_buffer(cache: list[str], way: str, capsys: Capture) -> None:
+    needs = f"the buffer has to be page-aligned and physically contiguous: a way is {way}"
+    for more in ([], ["--emit", "c"]):
+        assert main(["plan", *cache, *more]) == 0
+        told = " ".join(capsys.readouterr().out.replace("\n * ", " ").split())
+        assert (needs.lower() in told.lower()) == bool(way)
+        assert ("contiguous" in told) == bool(way)
+
+
 @needs_cc
 def test_a_compiler_that_counts_in_memory_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def refuted(*_: object) -> object:

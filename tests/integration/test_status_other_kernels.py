@@ -243,6 +243,14 @@ def test_a_kvm_without_a_flush_is_one_whoever_says_what_kernel_and_cpu_it_is(
     assert "a kernel whose KVM has the flush" in told(host, capsys)
 
 
+@pytest.mark.parametrize("text", ["", "\n", " \n\n"])
+def test_a_text_that_is_empty_is_no_text(text: str, tmp_path: Path, capsys: Capture) -> None:
+    host = changed(tmp_path, EARLY, remove("/sys/module/kvm_intel"), lambda one: one.at(L1TF).write_text(text) and None)
+    assert judged(host, capsys) == ("unknown", "kernel-does-not-say")
+    said = told(host, capsys)
+    assert f"copy {L1TF} anew: it is empty" in said and "readable" not in said and "says ''" not in said
+
+
 VMX = "Mitigation: PTE Inversion; VMX: "
 CONTRADICTED: dict[str, tuple[tuple[Damage, ...], str]] = {
     "not affected, and the parameter says cond": ((write(L1TF, "Not affected"), GIVEN), "unknown"),

@@ -58,6 +58,7 @@ def test_no_question(text: str) -> None:
     [
         ("4.4.302", "Mitigation: PTE Inversion", None, 0),
         ("3.16.60", "Mitigation: Page Table Inversion", None, 1),
+        ("3.16.58", "Mitigation: Page Table Inversion", None, 1),
         ("4.14.62", None, None, 0),
         ("4.14.63", "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT disabled", "cond", 0),
         ("4.9.0-7-amd64", "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT disabled", "cond", 1),
@@ -72,4 +73,5 @@ def test_a_kernel_without_the_flush_or_that_does_not_show_it(
     said = " ".join(line.plain for line in what_if_lines([answer], 80))
     assert ("this KVM has no flush" in said) == (parameter is None)
     assert ("does not show" in said) == bool(notes)
+    assert ("distributions" in said) == (bool(notes) and "amd64" in release)
     assert ("nothing: there is no l1tf=" in said) == (parameter is None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from made_hosts import NAMES, made, without_module
 
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.report.status import status_lines
 from l1dflush.status.flush_worth import FlushWorth
@@ -301,6 +303,44 @@ def test_advice_has_been_tried() -> None:
 def test_nothing_is_advised_where_nothing_is_to_be_done() -> None:
     changes = SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled"}
     assert status(made(**changes)).advice == ()
+
+
+@pytest.mark.parametrize("release", ["6.19.0", "7.2.13"])
+def test_a_kernel_that_was_built_without_mitigations_is_told_what_it_lacks(release: str) -> None:
+    host = made(release=release, version="#1", config_mitigations=False, parameter="never", text=P + "vulnerable")
+    result = status(host)
+    assert result.verdict is VULNERABLE
+    assert any("CONFIG_CPU_MITIGATIONS" in one.what for one in result.advice)
+    built = made(release=release, version="#1", parameter="never", text=P + "vulnerable")
+    assert not any("CONFIG_CPU_MITIGATIONS" in one.what for one in status(built).advice)
+
+
+@pytest.mark.parametrize("folder", ["/sys/module", "/sys/class"])
+def test_a_whole_folder_that_is_missing_is_named(folder: str) -> None:
+    changes = SMT_OFF | {"parameter": "always", "text": P + "cache flushes, SMT disabled"}
+    host = made(**changes)
+    why = f"there is no {folder}"
+    host = replace(host, mitigation=replace(host.mitigation, others=Fact.unknown(folder, why)))
+    assert [one.what for one in status(host).advice] == [f"copy {folder} too, if it is there"]
+
+
+def test_what_would_be_with_the_module_is_short_where_it_depends() -> None:
+    hidden = {"command_line": None, "memory_end": None, "address_bits": None, "flush_command": None, "ept": None}
+    notes = status(without_module(made(**hidden)), Verdict.REFUTED).notes
+    assert len(notes) == 1
+    assert notes[0].endswith("which, depends on what could not be read") and len(notes[0]) < 140
+    assert "vulnerable" in notes[0] and "cond" not in notes[0]
+
+
+def test_only_what_decides_is_to_be_made_readable() -> None:
+    """Whether kvm_intel is loaded decides, and that the CPU has L1TF the kernel's line has said."""
+    old = {"release": "4.4.200", "version": "#1", "text": "Mitigation: PTE Inversion", "parameter": None,
+           "has_parameter": None, "kvm_ept": None, "smt_control": None, "smt_active": None}  # fmt: skip
+    result = status(made(**old, loaded=None, arch_capabilities=None))
+    assert result.verdict is UNKNOWN
+    asked = [one.what for one in result.advice if one.what.startswith(("make", "copy"))]
+    assert any("loaded" in one for one in asked)
+    assert not any("10AH" in one for one in asked)
 
 
 def test_different_microcode_is_told() -> None:

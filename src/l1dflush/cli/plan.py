@@ -98,9 +98,6 @@ def plan(
     given = (policy,) if policy else ()
     wanted = Wanted(given, (), (cpu,) if cpu else (), geometry, host, tuple(cpu_folder or ()))
     asked = questions(wanted, start, touches)
-    if emit not in (None, Form.C) and asked[0].isa != "x86":
-        what = f"{emit} is x86 code, and {asked[0].title} is no x86 CPU"
-        raise InputError(what, where="--emit", hint="--emit c writes portable C for it")
     if len(asked) > 1 or asked[0].certainty == "unknown":
         from l1dflush.cache.policies import policy_unknown  # noqa: PLC0415
 
@@ -117,6 +114,9 @@ def plan(
         saving = None if emit is not None else Limits(prover_memory, _SECONDS_SAVING)
         made = planned(asked[0], Goal(goal.value), Limits(prover_memory, limit), saving)
     result = made.result
+    if emit not in (None, Form.C) and asked[0].isa != "x86" and made.walk is not None:
+        what = f"{emit} is x86 code, and {asked[0].title} is no x86 CPU"
+        raise InputError(what, where="--emit", hint="--emit c writes portable C for it")
     if emit is not None and made.walk is not None:
         result = _with_code(made, made.walk, asked[0], emit, Limits(prover_memory, limit))
     return Outcome(result.exit_status, _text(result, json, no_color))

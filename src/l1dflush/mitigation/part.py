@@ -88,10 +88,10 @@ def caveat(version: Version, release: str) -> str:
     """What has to be said with an answer about a kernel of that name; empty where the name is enough."""
     if len(parts(version, release)) == 1:
         return ""
-    return (
-        f"{release} does not show how much of the mitigation of August 2018 it has: distributions keep a number and "
-        "take over patches"
-    )
+    why = "distributions keep a number and take over patches"
+    if is_plain(version, release):
+        why = "which versions of its branch took it over was not found out"
+    return f"{release} does not show how much of the mitigation of August 2018 it has: {why}"
 
 
 def _upstream(branch: tuple[int, int], patch: int) -> tuple[Part, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import one_line
+from l1dflush.plan.emit import PAGE
 from l1dflush.plan.find import Found, Goal, NeverError, find, savings
 from l1dflush.plan.first import First, first_flush
 from l1dflush.plan.instead import instead
@@ -78,13 +79,24 @@ def planned(asked: Asked, goal: Goal, limits: Limits, limits_of_savings: Limits 
         isa=asked.isa,
         instead=() if found is not None else _instead(asked, shape),
         first_needs=None if first is None else first.needs,
-        notes=() if first is None else (first.note,),
+        notes=(*(() if first is None else (first.note,)), *(() if walk is None else _buffer(shape))),
         form=None,
         code=None,
         proved=(),
         exit_status=ExitStatus.REFUTED if found is None else ExitStatus.FINE,
     )
     return Planned(result, walk, first)
+
+
+def _buffer(shape: Geometry) -> tuple[str, ...]:
+    """What the buffer has to be where the address inside a page does not tell the set."""
+    way = shape.sets * shape.line
+    if way <= PAGE:
+        return ()
+    return (
+        f"the buffer has to be page-aligned and physically contiguous: a way is {way / 1024:g} KiB, so that a page of"
+        " 4 KiB does not settle in which sets its lines are",
+    )
 
 
 def _instead(asked: Asked, shape: Geometry) -> tuple[str, ...]:

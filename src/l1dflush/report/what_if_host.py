@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from l1dflush.mitigation.question import ActionAnswer
@@ -21,6 +23,8 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
         lines += paragraph(what, width, indent="  ", style="magenta")
     lines += [Text(), *_columns(result.before[0], result.after[0], width)]
     for name, outcomes in (("before", result.before), ("after", result.after)):
+        if said := _only(outcomes[0], outcomes[1:]):
+            lines += [Text(), *paragraph(f"the column {name} holds if {'; '.join(said)}", width)]
         for other in outcomes[1:]:
             lines += [Text(), *_alternative(name, other, outcomes[0], width)]
     if result.verdict not in {outcome.verdict for outcome in result.after}:
@@ -79,6 +83,11 @@ def _rows(outcome: Outcome) -> list[tuple[str, str]]:
 def auto_means(l1tf: Boot, rule: str) -> str:
     """What ``auto`` means after boot; ``rule`` decided that."""
     return "nothing: there is no l1tf=" if rule == BOOT_NONE.id else f"{l1tf.mode.value} (l1tf={l1tf.value})"
+
+
+def _only(first: Outcome, others: Sequence[Outcome]) -> list[str]:
+    """What is assumed of the first, and of not all others."""
+    return [one for one in first.assumed if not all(one in other.assumed for other in others)]
 
 
 def _alternative(name: str, other: Outcome, first: Outcome, width: int) -> list[Text]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from l1dflush.host.reading.fact import Fact
-from l1dflush.host.reading.files import NO_FILE
+from l1dflush.host.reading.files import EMPTY, NO_FILE
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists, limits
 from l1dflush.mitigation.facts import Control, Limits
 from l1dflush.mitigation.part import SINCE, Part
+from l1dflush.mitigation.rules import COMPILED_OUT
 from l1dflush.status.changes import Change, Takes, changed
 from l1dflush.status.explained import Explained, Explanation
 from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
@@ -64,6 +65,8 @@ def advise(
     if explained is not None and explained.possible and first in _DECIDED:
         found += _tried(host, explained, judged, software, lists)
     causes = {ground.cause for ground in judged.grounds}
+    if Cause.NEVER in causes and explained is not None and explained.shown.decision.rule == COMPILED_OUT:
+        found.append(Advice("a kernel built with CONFIG_CPU_MITIGATIONS: this one cannot flush", Takes.REBOOT))
     if Cause.NO_INVERSION in causes or Cause.MEMORY in causes:
         found += _memory(explained)
     if Cause.TOO_OLD in causes:
@@ -165,6 +168,8 @@ def _reading(host: HostFacts, explained: Explained | None, judged: Judged, softw
 
 def _read_it(fact: Fact[Any]) -> str:
     """What is not there nobody can make readable."""
+    if fact.why == EMPTY:
+        return f"copy {fact.origin} anew: it is empty, as no kernel has it"
     if fact.why == NO_FILE:
         return f"copy {fact.origin} too, if it is there"
     if missing := re.search(r"there is no (/\S+)$", fact.why):

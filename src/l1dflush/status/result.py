@@ -36,6 +36,9 @@ from l1dflush.status.worlds import is_x86
 from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism
 
+_MOST_CASES = 3
+"""Of what would be with kvm_intel loaded; of more nobody learns anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Understood:
@@ -234,12 +237,17 @@ def _notes(host: HostFacts, explained: Explained | None, software: Verdict, list
     if host.mitigation.loaded.value is False and explained.shown.world.facts.kernel.kvm_intel:
         loaded = [changed(one, Change(load=""), lists) for one in explained.possible]
         cases = dict.fromkeys(
-            f"{judge_explanation(host, one.explanation, software).verdict.value} ({with_module(one.decision)})"
+            (judge_explanation(host, one.explanation, software).verdict, with_module(one.decision))
             for one in loaded
             if one.decision.mode is not None
         )
-        if cases:
-            yield f"with kvm_intel loaded: {', or '.join(cases)}"
+        if len(cases) > _MOST_CASES or len({mode for _, mode in cases}) < len(cases):
+            # One mode with two verdicts explains nothing: something else decides.
+            verdicts = sorted({verdict for verdict, _ in cases}, key=lambda verdict: verdict.behind)
+            names = ", ".join(verdict.value for verdict in verdicts)
+            yield f"with kvm_intel loaded: {names}; which, depends on what could not be read"
+        elif cases:
+            yield f"with kvm_intel loaded: {', or '.join(f'{verdict.value} ({mode})' for verdict, mode in cases)}"
 
 
 def with_module(decision: Decision) -> str:

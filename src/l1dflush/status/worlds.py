@@ -250,9 +250,12 @@ def capabilities(host: HostFacts, kernel: Kernel) -> Fact[int]:
 
 
 def may_be_fixed(host: HostFacts) -> bool:
-    """Whether the CPU may have RDCL_NO: it is none that is known to have L1TF, nor older than all that are listed."""
+    """Whether the CPU may have RDCL_NO: it is none that is known to have L1TF, nor older than all that are listed. Of
+    one that is unknown nothing is known that would go against the kernel."""
     said = host.cpu.signature.value
-    if said is None or said.vendor != Vendor.INTEL:
+    if said is None:
+        return False
+    if said.vendor != Vendor.INTEL:
         return True
     found = load_catalogue((), {}).find(said.vendor, said.family, said.model, said.stepping)
     return (

@@ -26,6 +26,7 @@ MOST_BYTES = 4 << 20
 UNAME = "/l1dflush/uname.txt"
 UNREAD = "/l1dflush/unread.txt"
 NO_FILE = "there is no such file"
+EMPTY = "it is empty"
 NOT_GATHERED = "not gathered"
 
 _PIECE = 1 << 16
@@ -231,7 +232,7 @@ def xl_path(what: str) -> str:
 def decoded(content: bytes) -> str:
     """The text in a file of that content. Raises UnreadableError where there is none, or it is not in UTF-8."""
     if not content:
-        raise UnreadableError("it is empty")
+        raise UnreadableError(EMPTY)
     try:
         found = content.decode()
     except UnicodeDecodeError:

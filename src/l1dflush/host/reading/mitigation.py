@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from l1dflush.host.reading.fact import Fact
-from l1dflush.host.reading.files import NO_FILE, HostFiles, UnreadableError
+from l1dflush.host.reading.files import EMPTY, NO_FILE, HostFiles, UnreadableError
 from l1dflush.host.reading.host_facts import MitigationSays, PowerSays
 from l1dflush.host.reading.kernel import SMT_CONTROL, Config, usable_release
 from l1dflush.host.reading.text import first_known, read_fact, text, text_fact, understood
@@ -47,7 +47,7 @@ def mitigation_says(files: HostFiles, config: Fact[Config], release: Fact[str]) 
     """All of it. ``config`` and ``release`` are the running kernel's."""
     loaded = _module(files, KVM_INTEL)
     parameters = f"{_MODULES}/{KVM_INTEL}/parameters"
-    text, parameter = text_fact(files, L1TF), text_fact(files, f"{parameters}/vmentry_l1d_flush")
+    text, parameter = _not_empty(text_fact(files, L1TF)), text_fact(files, f"{parameters}/vmentry_l1d_flush")
     return MitigationSays(
         text=text,
         has_text=_has_text(files, text),
@@ -114,6 +114,11 @@ def _entry(files: HostFiles, folder: str, name: str) -> Fact[bool]:
         return False
 
     return read_fact(f"{folder}/{name}", there)
+
+
+def _not_empty(said: Fact[str]) -> Fact[str]:
+    """No kernel writes nothing but a line break there."""
+    return Fact.unknown(said.origin, EMPTY) if said.value == "" else said
 
 
 def _has_text(files: HostFiles, text: Fact[str]) -> Fact[bool]:
