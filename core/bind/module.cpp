@@ -9,6 +9,7 @@
 
 #include "bind/chance.hpp"
 #include "bind/layers.hpp"
+#include "bind/machine.hpp"
 #include "bind/native.hpp"
 #include "bind/policies.hpp"
 #include "bind/probe.hpp"
@@ -17,6 +18,7 @@
 #include "bind/shortest.hpp"
 #include "bind/simulate.hpp"
 #include "bind/steady.hpp"
+#include "bind/terms.hpp"
 #include "prover/distinct.hpp"
 #include "prover/search.hpp"
 #include "prover/witness.hpp"
@@ -89,6 +91,8 @@ NB_MODULE(_core, m) {
     bind_simulate(m);
     bind_shortest(m);
     bind_steady(m);
+    bind_terms(m);
+    bind_machine(m);
 
     m.def("decide", &core_decide, nb::arg("policy"), nb::arg("ways"), nb::arg("lines"), nb::arg("kinds"), nb::kw_only(),
           nb::arg("start") = "any", nb::arg("touches") = 0, nb::arg("cold") = Lines(),

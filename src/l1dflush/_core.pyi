@@ -13,7 +13,7 @@ All searches release the GIL and stop at Ctrl-C.
 What a state is and why the searches are exact: ``core/prover/state.hpp`` and ``docs/theory.md``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import overload
 
 import numpy as np
@@ -453,3 +453,127 @@ class Region:
         ``victims`` bytes from ``victims_from`` on. Returns the loop's ticks, those of ``CHAIN_CYCLES`` dependent
         additions right behind it, and whether the thread was moved.
         """
+
+class Value:
+    """A value of the abstract machine: a term without a constant part (0: none), plus a constant, of so many bits."""
+
+    @property
+    def term(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def constant(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+class Terms:
+    """A store of terms: bit-vector expressions in a normal form (``core/machine/terms.hpp`` says which).
+
+    Widths are 1 to 64 bits; operands of different widths where they have to be the same raise ``ValueError``.
+    """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def value(self, term: int) -> Value:
+        """The term as a value."""
+
+    def symbol(self, bits: int, alignment: int = 1, least: int = 0, most: int = ...) -> Value:
+        """A new symbol: something that nobody knows, a multiple of ``alignment`` from ``least`` to ``most``."""
+
+    def number(self, bits: int, value: int) -> Value: ...
+    def combine(self, operation: str, x: Value, y: Value) -> Value:
+        """``add``, ``subtract``, ``multiply``, ``divide``, ``remainder``, ``multiply_high`` (these three also with
+        ``_signed``), ``bit_and``, ``bit_or``, ``bit_xor``, ``shift_left``, ``shift_right``, ``shift_right_signed``;
+        and, of one bit, ``equal``, ``below``, ``below_signed``, ``carries``, ``carries_signed``, ``borrows_signed``."""
+
+    def complement(self, x: Value) -> Value: ...
+    def slice(self, x: Value, start: int, bits: int) -> Value:
+        """``bits`` bits from bit ``start`` on."""
+
+    def widen(self, x: Value, bits: int, signed: bool = False) -> Value: ...
+    def count_ones(self, x: Value, bits: int) -> Value: ...
+    def count_leading_zeros(self, x: Value, bits: int) -> Value: ...
+    def choose(self, condition: Value, x: Value, y: Value) -> Value: ...
+    def known(self, x: Value) -> tuple[int, int, int, int]:
+        """Bits that are surely 0, bits that are surely 1, and the smallest and the largest number that it can be."""
+
+    def replaced(self, x: Value, old: Value, by: Value) -> Value:
+        """``x`` with ``by`` in place of the term ``old``."""
+
+    def evaluated(self, x: Value, numbers: Mapping[int, int]) -> int:
+        """What it comes to with these numbers for its symbols, by their terms."""
+
+class StoppedError(RuntimeError):
+    """The machine cannot go on: (cause, base, offset, what is not known). Nothing may be concluded."""
+
+class Machine:
+    """The abstract machine: runs a routine along every path (``core/machine/machine.hpp``).
+
+    It has bases, pieces of memory with a place of their own: 0 is the stack, whose symbol is the stack pointer at
+    entry, 1 is where the routine returns to. And slots, which hold values; 0 is the stack pointer.
+    """
+
+    def __init__(self, bits: int) -> None: ...
+    @property
+    def terms(self) -> Terms: ...
+    def new_symbol(self, bits: int, alignment: int = 1, least: int = 0, most: int = ...) -> Value:
+        """As :meth:`Terms.symbol`; all that this machine uses have to be made here."""
+
+    def add_base(self, symbol: Value, size: int, content: bytes | None = None, writable: bool = True) -> int:
+        """A further base, which begins at ``symbol``; ``content`` is its initialised beginning, with zeros behind it.
+        Zeros of what is writable are not known."""
+
+    def base(self, number: int) -> Value:
+        """Where a base begins."""
+
+    def add_pointer(self, base: int, offset: int, value: Value) -> None:
+        """Puts an address into the content of a base."""
+
+    def add_slot(self, bits: int, temporary: bool = False) -> int:
+        """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next."""
+
+    def slot(self, number: int) -> Value:
+        """What a slot holds at entry."""
+
+    def set_slot(self, number: int, value: Value) -> None: ...
+    def store(self, at: Value, value: Value) -> None:
+        """Puts a value into memory at entry."""
+
+    def run(
+        self,
+        base: int,
+        offset: int,
+        lift: Callable[[int, int], tuple[int, bytes]],
+        *,
+        max_paths: int = 64,
+        max_instructions: int = 10_000_000,
+        max_events: int = 10_000_000,
+        max_seconds: float = ...,
+    ) -> list[tuple[list[tuple[int, int, Value, bool, bool]], bytes, int, int]]:
+        """All paths from a place on. ``lift`` is asked once for each instruction, by base and offset, for its length
+        and its operations (:func:`l1dflush.trace.operations.packed`).
+
+        Of each path: its decisions (base and offset of the instruction, condition, whether that holds, whether it
+        branched), its events of 24 bytes (kind, size, number of the instruction, region, 0, offset), how many
+        instructions were run, and the number of the instruction that left plus 1, or 0 if it came back. Raises
+        StoppedError, and what ``lift`` raises.
+        """
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Base and offset of each instruction that was lifted, by its number."""
+
+    def note(self, number: int) -> tuple[Value, Value]:
+        """What an event without an address is about."""
+
+    def described(self, value: Value) -> tuple[str, int, int, list[Value], list[tuple[Value, int]], int]:
+        """What a term is: its operation, its width, the lowest bit of a slice, its operands, the addends of a sum with
+        their factors, and a symbol's number."""
+
+    def origin(self, symbol: int) -> tuple[int, int, int, int, int, int, int]:
+        """Where a symbol comes from: 0 was given, 1 is memory (region, offset, bytes), 2 is a result (base and offset
+        of the instruction, slot): kind, region, offset, bytes, base, offset, slot."""
+
+    @property
+    def held(self) -> list[tuple[int, int]]:
+        """Writable places whose initial content was taken to be there still: base and offset."""

@@ -1,0 +1,189 @@
+// The abstract machine: Python lifts the instructions and reads the paths.
+#include "bind/machine.hpp"
+
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "machine/machine.hpp"
+
+namespace nb = nanobind;
+
+namespace l1dflush {
+
+namespace {
+
+using namespace machine;
+
+static_assert(sizeof(Operand) == 16 && sizeof(Operation) == 72 && sizeof(Event) == 24);
+
+// Turns what Python packed into an instruction: (its length, the operations as they are in memory).
+machine::Instruction unpacked(const std::tuple<std::uint32_t, nb::bytes> &lifted) {
+    machine::Instruction i;
+    i.length = std::get<0>(lifted);
+    const nb::bytes &packed = std::get<1>(lifted);
+    if (packed.size() % sizeof(Operation) != 0) throw nb::value_error("operations are 72 bytes each");
+    i.operations.resize(packed.size() / sizeof(Operation));
+    if (!i.operations.empty()) std::memcpy(i.operations.data(), packed.c_str(), packed.size());
+    return i;
+}
+
+std::tuple<std::string, unsigned, unsigned, std::vector<Value>, std::vector<std::pair<Value, Word>>, Word> described(
+    Machine &m, Value v) {
+    static constexpr const char *names[] = {
+        "symbol",    "sum",       "group",         "slice",   "widen",         "widen_signed",
+        "multiply",  "divide",    "divide_signed", "remainder", "remainder_signed", "multiply_high",
+        "multiply_high_signed", "bit_and", "bit_or", "bit_xor", "shift_left", "shift_right",
+        "shift_right_signed", "equal_zero", "below", "count_ones", "count_leading_zeros", "choose"};
+    const Terms &t = m.world().terms;
+    if (v.term == 0 || v.term > t.size()) throw nb::value_error("it has no term");
+    const Node &n = t.node(v.term);
+    std::vector<Value> operands;
+    for (const Value &o : {n.a, n.b, n.c})
+        if (o.bits != 0) operands.push_back(o);
+    std::vector<std::pair<Value, Word>> addends;
+    for (const Addend &a : t.addends(n)) addends.emplace_back(Value{a.atom, n.bits, 0}, a.factor);
+    return {names[static_cast<std::size_t>(n.op)], n.bits, n.from, operands, addends, n.number};
+}
+
+auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable &lift, std::uint64_t max_paths,
+         std::uint64_t max_instructions, std::uint64_t max_events, double max_seconds) {
+    Bounds bounds;
+    bounds.paths = max_paths;
+    bounds.instructions = max_instructions;
+    bounds.events = max_events;
+    if (std::isfinite(max_seconds))
+        bounds.deadline = std::chrono::steady_clock::now() +
+                          std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(
+                              std::min(max_seconds, 1e8)));
+    bounds.poll = [] {
+        if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    };
+    using Decision = std::tuple<std::uint32_t, std::int64_t, Value, bool, bool>;
+    std::vector<std::tuple<std::vector<Decision>, nb::bytes, std::uint64_t, std::uint32_t>> out;
+    // Only while it runs: kept for longer it would keep its owner, and that the machine, for ever.
+    const auto paths = m.run({base, offset}, bounds, [&lift](Place at) {
+        return unpacked(nb::cast<std::tuple<std::uint32_t, nb::bytes>>(lift(at.base, at.offset)));
+    });
+    for (const Path &path : paths) {
+        std::vector<Decision> decisions;
+        for (const Decided &d : path.decisions)
+            decisions.emplace_back(d.at.base, d.at.offset, d.condition, d.holds, d.taken);
+        const auto *events = reinterpret_cast<const char *>(path.events.data());
+        out.emplace_back(std::move(decisions), nb::bytes(events, path.events.size() * sizeof(Event)),
+                         path.instructions, path.end);
+    }
+    return out;
+}
+
+}  // namespace
+
+void bind_machine(nb::module_ &m) {
+    static PyObject *stopped_error = nullptr;
+    stopped_error = PyErr_NewException("l1dflush._core.StoppedError", PyExc_RuntimeError, nullptr);
+    m.attr("StoppedError") = nb::borrow(stopped_error);
+    nb::register_exception_translator([](const std::exception_ptr &p, void *) {
+        try {
+            std::rethrow_exception(p);
+        } catch (const Stopped &e) {
+            const nb::object arguments = nb::make_tuple(e.cause, e.at.base, e.at.offset, e.value);
+            PyErr_SetObject(stopped_error, arguments.ptr());
+        } catch (const TooManyTerms &) {
+            const nb::object arguments = nb::make_tuple("too-many-unknown-values", 0, 0, Value{});
+            PyErr_SetObject(stopped_error, arguments.ptr());
+        }
+    });
+    nb::class_<Machine>(m, "Machine")
+        .def(
+            "__init__",
+            [](Machine *self, unsigned bits) {
+                if (bits != 32 && bits != 64) throw nb::value_error("32 or 64 bits");
+                new (self) Machine(bits);
+            },
+            nb::arg("bits"))
+        .def(
+            "add_slot",
+            [](Machine &self, unsigned bits, bool temporary) {
+                if (bits == 0 || bits > most_bits || bits % 8 != 0) throw nb::value_error("whole bytes, up to 8");
+                return self.add_slot(bits, temporary);
+            },
+            nb::arg("bits"), nb::arg("temporary") = false)
+        .def_prop_ro(
+            "terms", [](Machine &self) -> Terms & { return self.world().terms; }, nb::rv_policy::reference_internal)
+        .def(
+            "add_base",
+            [](Machine &self, Value symbol, std::uint64_t size, std::optional<nb::bytes> content, bool writable) {
+                World &w = self.world();
+                Base base;
+                base.symbol = symbol;
+                base.size = size;
+                base.writable = writable;
+                if (content) {
+                    base.known = true;
+                    const auto *data = reinterpret_cast<const std::uint8_t *>(content->c_str());
+                    base.content.assign(data, data + content->size());
+                }
+                const auto number = static_cast<std::uint32_t>(w.bases.size());
+                if (symbol.term != 0) w.base_of[symbol.term] = number;
+                w.bases.push_back(std::move(base));
+                return number;
+            },
+            nb::arg("symbol"), nb::arg("size"), nb::arg("content").none() = nb::none(), nb::arg("writable") = true)
+        .def(
+            "new_symbol",
+            [](Machine &self, unsigned bits, Word alignment, Word least, Word most) {
+                World &w = self.world();
+                w.origins.emplace_back();
+                return w.terms.symbol(bits, alignment, least, most);
+            },
+            nb::arg("bits"), nb::arg("alignment") = 1, nb::arg("least") = 0, nb::arg("most") = ~Word{0})
+        .def(
+            "base", [](Machine &self, std::uint32_t number) { return self.world().bases.at(number).symbol; },
+            nb::arg("number"))
+        .def(
+            "add_pointer",
+            [](Machine &self, std::uint32_t base, std::int64_t offset, Value value) {
+                self.world().bases.at(base).pointers[offset] = {static_cast<std::uint8_t>(value.bits / 8), value};
+            },
+            nb::arg("base"), nb::arg("offset"), nb::arg("value"))
+        .def(
+            "slot", [](Machine &self, std::uint32_t number) { return self.slot(number); }, nb::arg("number"))
+        .def(
+            "set_slot", [](Machine &self, std::uint32_t number, Value v) { self.slot(number) = v; }, nb::arg("number"),
+            nb::arg("value"))
+        .def(
+            "store", [](Machine &self, Value at, Value value) { self.memory().store(self.world(), at, value); },
+            nb::arg("at"), nb::arg("value"))
+        .def("run", &run, nb::arg("base"), nb::arg("offset"), nb::arg("lift"), nb::kw_only(), nb::arg("max_paths") = 64,
+             nb::arg("max_instructions") = 10'000'000, nb::arg("max_events") = 10'000'000,
+             nb::arg("max_seconds") = INFINITY)
+        .def_prop_ro("places",
+                     [](const Machine &self) {
+                         std::vector<std::pair<std::uint32_t, std::int64_t>> out;
+                         for (const Place &p : self.places()) out.emplace_back(p.base, p.offset);
+                         return out;
+                     })
+        .def(
+            "note", [](const Machine &self, std::size_t number) { return self.notes().at(number); }, nb::arg("number"))
+        .def("described", &described, nb::arg("value"))
+        .def(
+            "origin",
+            [](Machine &self, Word symbol) {
+                const Origin &o = self.world().origins.at(symbol);
+                return std::make_tuple(static_cast<int>(o.kind), o.base, o.offset, o.bytes, o.at.base, o.at.offset, o.slot);
+            },
+            nb::arg("symbol"))
+        .def_prop_ro("held", [](Machine &self) {
+            std::vector<std::pair<std::uint32_t, std::int64_t>> out;
+            for (const auto &[place, _] : self.world().held) out.push_back(place);
+            return out;
+        });
+}
+
+}  // namespace l1dflush

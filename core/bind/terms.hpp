@@ -1,0 +1,10 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace l1dflush {
+
+// Adds the classes Value and Terms.
+void bind_terms(nanobind::module_ &m);
+
+}  // namespace l1dflush

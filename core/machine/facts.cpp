@@ -1,0 +1,141 @@
+#include "machine/facts.hpp"
+
+namespace l1dflush::machine {
+
+namespace {
+
+// Whether all of `inside` lies in `outside`, or none of it.
+std::optional<bool> compared(Interval inside, Interval outside, Word mask) {
+    // Seen from the beginning of `outside`.
+    const Word start = (inside.from - outside.from) & mask;
+    const Word last = start + (inside.size - 1);
+    const bool wraps = last < start || last > mask;
+    if (!wraps && last < outside.size) return true;
+    if (!wraps && start >= outside.size) return false;
+    return std::nullopt;
+}
+
+}  // namespace
+
+Value Facts::simplified(Terms &terms, Value v) {
+    if (put_in_.empty() || v.term == 0) return v;
+    return terms.replaced(v, put_in_);
+}
+
+std::optional<Interval> Facts::limits(const Terms &terms, Value x) const {
+    const Word mask = mask_of(x.bits);
+    if (x.known()) return Interval{x.constant, 1};
+    const auto found = intervals_.find(x.term);
+    if (found != intervals_.end()) return Interval{(found->second.from + x.constant) & mask, found->second.size};
+    const Known k = terms.known(x);
+    if (k.least == 0 && k.most == mask) return std::nullopt;
+    return Interval{k.least, k.most - k.least + 1};
+}
+
+std::optional<bool> Facts::by_limits(const Terms &terms, const Node &n) const {
+    const Word mask = mask_of(n.a.bits);
+    const auto left = limits(terms, n.a);
+    if (!left) return std::nullopt;
+    if (n.op == Op::equal_zero) return compared(*left, {0, 1}, mask);
+    const auto right = limits(terms, n.b);
+    if (!right) return std::nullopt;
+    if (n.b.known()) return n.b.constant == 0 ? std::optional(false) : compared(*left, {0, n.b.constant}, mask);
+    const Word left_last = left->from + (left->size - 1);
+    const Word right_last = right->from + (right->size - 1);
+    if (left_last < left->from || left_last > mask || right_last < right->from || right_last > mask) return std::nullopt;
+    if (left_last < right->from) return true;
+    if (left->from >= right_last) return false;
+    return std::nullopt;
+}
+
+std::optional<bool> Facts::decided(Terms &terms, Value condition) {
+    if (condition.known()) return condition.constant != 0;
+    const Node &n = terms.node(condition.term);
+    std::optional<bool> holds;
+    if (const auto found = conditions_.find(condition.term); found != conditions_.end()) {
+        holds = found->second;
+    } else if (n.op == Op::equal_zero || n.op == Op::below) {
+        holds = by_limits(terms, n);
+    }
+    if (!holds) return std::nullopt;
+    return *holds != (condition.constant != 0);
+}
+
+void Facts::narrow(const Terms &terms, Value x, Interval to) {
+    if (x.term == 0) return;
+    const Word mask = mask_of(x.bits);
+    to.from = (to.from - x.constant) & mask;
+    const auto held = limits(terms, Value{x.term, x.bits, 0});
+    Interval &kept = intervals_[x.term];
+    if (!held) {
+        kept = to;
+        return;
+    }
+    // Both as they are seen from the beginning of the one that was there.
+    const Word start = (to.from - held->from) & mask;
+    const Word last = start + (to.size - 1);
+    const bool wraps = last < start || last > mask;
+    kept = *held;
+    if (!wraps) {
+        if (start < held->size) kept = {to.from, std::min(to.size, held->size - start)};
+    } else if (start >= held->size) {
+        // Its end goes on at the beginning.
+        kept = {held->from, std::min(held->size, (last & mask) + 1)};
+    }
+    // Else it lies at both ends: what was there holds all of it.
+}
+
+void Facts::decide(Terms &terms, Value condition, bool holds) {
+    if (condition.term == 0) return;
+    const bool value = holds != (condition.constant != 0);
+    conditions_[condition.term] = value;
+    const Node n = terms.node(condition.term);
+    const Word mask = mask_of(n.a.bits);
+    std::optional<std::pair<TermId, Value>> same;
+    if (n.op == Op::equal_zero) {
+        if (value) {
+            narrow(terms, n.a, {0, 1});
+            same = {n.a.term, number(n.a.bits, negated(n.a.constant))};
+        } else {
+            narrow(terms, n.a, {1, mask});
+        }
+    } else if (n.op == Op::below && n.b.known()) {
+        if (value)
+            narrow(terms, n.a, {0, n.b.constant});
+        else
+            narrow(terms, n.a, {n.b.constant, (mask - n.b.constant) + 1});
+    } else if (n.op == Op::bit_and && n.bits == 1 && value) {
+        decide(terms, n.a, true);
+        decide(terms, n.b, true);
+    }
+    // What was put in before may come to more now.
+    std::unordered_map<TermId, Value> fresh;
+    for (const auto &[term, decision] : conditions_) fresh[term] = number(1, decision);
+    for (const auto &[term, limits] : intervals_)
+        if (limits.size == 1) fresh[term] = number(terms.node(term).bits, limits.from);
+    if (same && terms.node(same->first).op != Op::sum) fresh[same->first] = same->second;
+    put_in_ = std::move(fresh);
+}
+
+std::optional<Value> Facts::inner(const Terms &terms, Value condition) {
+    if (condition.term == 0) return std::nullopt;
+    std::vector<TermId> todo;
+    const auto look_into = [&](TermId term) {
+        const Node &n = terms.node(term);
+        for (const Value &v : {n.a, n.b, n.c})
+            if (v.term != 0 && terms.node(v.term).conditional) todo.push_back(v.term);
+        for (const Addend &a : terms.addends(n))
+            if (terms.node(a.atom).conditional) todo.push_back(a.atom);
+    };
+    look_into(condition.term);
+    while (!todo.empty()) {
+        const TermId next = todo.back();
+        todo.pop_back();
+        const Node &n = terms.node(next);
+        if (n.bits == 1 && n.op != Op::sum && n.op != Op::bit_and) return Value{next, 1, 0};
+        look_into(next);
+    }
+    return std::nullopt;
+}
+
+}  // namespace l1dflush::machine

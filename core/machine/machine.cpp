@@ -1,0 +1,345 @@
+#include "machine/machine.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <ranges>
+
+namespace l1dflush::machine {
+
+namespace {
+
+constexpr std::uint64_t poll_every = 1 << 12;  // instructions
+
+Op division(Do what) {
+    switch (what) {
+    case Do::divide:
+        return Op::divide;
+    case Do::divide_signed:
+        return Op::divide_signed;
+    case Do::remainder:
+        return Op::remainder;
+    case Do::remainder_signed:
+        return Op::remainder_signed;
+    case Do::multiply_high:
+        return Op::multiply_high;
+    default:
+        return Op::multiply_high_signed;
+    }
+}
+
+}  // namespace
+
+Machine::Machine(unsigned bits) : bits_(bits) {
+    // As far from both ends of the address space as it may move. The psABI aligns it to 16 bytes before the return
+    // address is pushed; kernels are built with less.
+    constexpr Word room = Word{1} << 24;
+    Base stack;
+    stack.symbol = world_.terms.symbol(bits, bits / 8, room, mask_of(bits) - room);
+    world_.origins.emplace_back();
+    Base come_back;
+    come_back.symbol = world_.fresh(bits, {});
+    for (Base &base : std::array{stack, come_back}) {
+        world_.base_of[base.symbol.term] = static_cast<std::uint32_t>(world_.bases.size());
+        world_.bases.push_back(std::move(base));
+    }
+    slot_bits_.push_back(static_cast<std::uint8_t>(bits));
+    entry_.push_back(world_.bases[stack_base].symbol);
+    temporary_.push_back(false);
+}
+
+std::uint32_t Machine::add_slot(unsigned bits, bool temporary) {
+    Origin origin;
+    origin.slot = static_cast<std::uint32_t>(entry_.size());
+    slot_bits_.push_back(static_cast<std::uint8_t>(bits));
+    entry_.push_back(temporary ? number(bits, 0) : world_.fresh(bits, origin));
+    temporary_.push_back(temporary);
+    return origin.slot;
+}
+
+const Instruction &Machine::instruction(Place place) {
+    std::unique_ptr<Instruction> &kept = program_[place];
+    if (!kept) {
+        try {
+            kept = std::make_unique<Instruction>(lift_(place));
+        } catch (...) {
+            program_.erase(place);
+            throw;
+        }
+        kept->at = place;
+        kept->number = static_cast<std::uint32_t>(places_.size());
+        places_.push_back(place);
+    }
+    return *kept;
+}
+
+const Instruction &Machine::gone_to(const Instruction *&kept, Place place) {
+    if (kept == nullptr || kept->at != place) kept = &instruction(place);
+    return *kept;
+}
+
+Value Machine::address(State &s, const Operand &o) {
+    Value v = read(s, o);
+    if (v.term != 0 && world_.terms.node(v.term).conditional) v = s.facts.simplified(world_.terms, v);
+    return v;
+}
+
+Value Machine::computed(State &s, const Operation &o) {
+    Terms &t = world_.terms;
+    const Value a = read(s, o.a);
+    const unsigned bits = o.out.bytes * 8U;
+    const auto widened = [&](Value condition) { return t.widen(condition, bits); };
+    const auto b = [&] { return read(s, o.b); };
+    switch (o.what) {
+    case Do::copy:
+        return a;
+    case Do::add:
+        return t.add(a, b());
+    case Do::subtract:
+        return t.subtract(a, b());
+    case Do::multiply:
+        return t.multiply(a, b());
+    case Do::divide:
+    case Do::divide_signed:
+    case Do::remainder:
+    case Do::remainder_signed:
+    case Do::multiply_high:
+    case Do::multiply_high_signed:
+        return t.divide(division(o.what), a, b());
+    case Do::bit_and:
+        return t.bit_and(a, b());
+    case Do::bit_or:
+        return t.bit_or(a, b());
+    case Do::bit_xor:
+        return t.bit_xor(a, b());
+    case Do::complement:
+        return t.complement(a);
+    case Do::negate:
+        return t.negate(a);
+    case Do::shift_left:
+        return t.shift_left(a, b());
+    case Do::shift_right:
+        return t.shift_right(a, b());
+    case Do::shift_right_signed:
+        return t.shift_right_signed(a, b());
+    case Do::widen:
+        return t.widen(a, bits);
+    case Do::widen_signed:
+        return t.widen_signed(a, bits);
+    case Do::slice: {
+        const auto from = static_cast<unsigned>(o.b.number) * 8U;
+        const unsigned left = std::min(bits, a.bits - from);
+        return t.widen(t.slice(a, from, left), bits);
+    }
+    case Do::join:
+        return t.join(a, b());
+    case Do::equal:
+    case Do::below:
+    case Do::below_signed:
+    case Do::carries:
+    case Do::carries_signed:
+    case Do::borrows_signed:
+        return widened(flag(o.what, a, b()));
+    case Do::even_ones:
+        return widened(flag(o.what, a, {}));
+    case Do::not_equal:
+        return widened(t.complement(t.equal(a, b())));
+    case Do::below_or_equal:
+        return widened(t.complement(t.below(b(), a)));
+    case Do::below_or_equal_signed:
+        return widened(t.complement(t.below_signed(b(), a)));
+    case Do::truth_and:
+        return widened(t.bit_and(truth(a), truth(b())));
+    case Do::truth_or:
+        return widened(t.bit_or(truth(a), truth(b())));
+    case Do::truth_xor:
+        return widened(t.bit_xor(truth(a), truth(b())));
+    case Do::truth_not:
+        return widened(t.complement(truth(a)));
+    case Do::count_ones:
+        return t.count_ones(a, bits);
+    case Do::count_leading_zeros:
+        return t.count_leading_zeros(a, bits);
+    case Do::choose:
+        return t.choose(truth(a), b(), read(s, o.c));
+    default:
+        throw Stopped("no-such-operation", s.at->at);
+    }
+}
+
+void Machine::emit(State &s, const Operation &o) {
+    Event e;
+    e.kind = static_cast<std::uint16_t>(o.detail);
+    e.instruction = s.at->number;
+    e.bytes = o.size;
+    if (o.what == Do::access) {
+        const Value at = address(s, o.a);
+        e.region = at.term;
+        e.offset = offset_of(at);
+    } else {
+        e.offset = static_cast<std::int64_t>(notes_.size());
+        const auto about = [&](const Operand &what) { return what.kind == Kind::none ? Value{} : read(s, what); };
+        notes_.emplace_back(about(o.a), about(o.b));
+    }
+    s.events.push_back(e);
+}
+
+// Whether the condition holds on this path; where both can be, the other goes to `forks`, from where the decision is
+// made anew.
+bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds) {
+    Terms &t = world_.terms;
+    for (;;) {
+        if (condition.known()) return condition.constant != 0;
+        condition = s.facts.simplified(t, condition);
+        if (const auto known = s.facts.decided(t, condition)) return *known;
+        Value question{condition.term, 1, 0};
+        // A sum of conditions, or one in the other: the parts first.
+        if (const auto inner = Facts::inner(t, question)) {
+            if (const auto known = s.facts.decided(t, *inner)) {
+                s.facts.decide(t, *inner, *known);
+                continue;
+            }
+            question = *inner;
+        }
+        if (forks.size() + waiting_ + finished_ >= bounds.paths) throw Stopped("too-many-paths", s.at->at, question);
+        if (s.before == nullptr || !s.events.empty()) {
+            auto chunk = std::make_shared<Chunk>();
+            chunk->before = s.before;
+            s.earlier += s.events.size();
+            chunk->events = std::move(s.events);
+            s.events = {};
+            s.before = std::move(chunk);
+        }
+        // First the way on which the branch is not taken, if it is this question that decides it.
+        const bool holds = question.term == condition.term && condition.constant != 0;
+        State other = s;
+        other.facts.decide(t, question, !holds);
+        other.decisions.push_back({s.at->at, question, !holds, true});
+        forks.push_back(std::move(other));
+        s.facts.decide(t, question, holds);
+        s.decisions.push_back({s.at->at, question, holds, false});
+    }
+}
+
+// Where a jump to what was computed goes.
+Place Machine::target(State &s, Value value) const {
+    const auto found = world_.base_at(value.term, static_cast<std::int64_t>(value.constant));
+    if (!found) throw Stopped("indirect-jump", s.at->at, value);
+    return {found->first, found->second};
+}
+
+// Runs the instruction at which the state is, from its operation on; tells whether the path goes on.
+bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path) {
+    const Instruction &i = *s.at;
+    auto &links = const_cast<Instruction &>(i);
+    if (s.operation == 0) ++s.instructions;
+    // Lifting it may have brought in registers that no instruction before had.
+    if (s.deferred.size() < entry_.size()) {
+        s.slots.insert(s.slots.end(), entry_.begin() + static_cast<std::ptrdiff_t>(s.slots.size()), entry_.end());
+        s.deferred.resize(entry_.size());
+    }
+    while (s.operation < i.operations.size()) {
+        const Operation &o = i.operations[s.operation];
+        switch (o.what) {
+        case Do::load:
+            if (!defer(s, o)) write(s, o.out, s.memory.load(world_, address(s, o.a), o.out.bytes));
+            break;
+        case Do::store: {
+            const Value at = address(s, o.a);
+            const Value stored = read(s, o.b);
+            settle_loads(s);
+            s.memory.store(world_, at, stored);
+            break;
+        }
+        case Do::unknown: {
+            Origin origin;
+            origin.kind = Origin::Kind::result;
+            origin.at = i.at;
+            origin.slot = o.out.index;
+            write(s, o.out, world_.fresh(o.out.bytes * 8U, origin));
+            break;
+        }
+        case Do::access:
+        case Do::note:
+            emit(s, o);
+            break;
+        case Do::skip:
+            s.operation = o.detail;
+            continue;
+        case Do::skip_if:
+            s.operation = decide(s, truth(read(s, o.a)), forks, bounds) ? o.detail : s.operation + 1;
+            continue;
+        case Do::jump_if:
+            if (!decide(s, truth(read(s, o.a)), forks, bounds)) break;
+            s.at = &gone_to(links.other, {o.b.index, static_cast<std::int64_t>(o.b.number)});
+            s.operation = 0;
+            return true;
+        case Do::jump:
+        case Do::call:
+            s.at = &gone_to(links.other, {o.a.index, static_cast<std::int64_t>(o.a.number)});
+            s.operation = 0;
+            return true;
+        case Do::jump_to:
+        case Do::call_to:
+        case Do::come_back: {
+            const Value to = address(s, o.a);
+            if (o.what != Do::call_to && to == world_.bases[return_base].symbol) {
+                const Value top = settled(s, stack_slot);
+                if (top.term != world_.bases[stack_base].symbol.term) throw Stopped("stack-moved", i.at, top);
+                return false;
+            }
+            const Place place = target(s, to);
+            s.at = &gone_to(links.other, place);
+            s.operation = 0;
+            return true;
+        }
+        case Do::leave:
+            path.end = i.number + 1;
+            return false;
+        default:
+            if (!defer(s, o)) write(s, o.out, computed(s, o));
+            break;
+        }
+        ++s.operation;
+    }
+    s.at = &gone_to(links.next, {i.at.base, i.at.offset + static_cast<std::int64_t>(i.length)});
+    s.operation = 0;
+    return true;
+}
+
+std::vector<Path> Machine::run(Place entry, const Bounds &bounds, Lift lift) {
+    lift_ = std::move(lift);
+    std::vector<Path> paths;
+    std::vector<State> todo(1);
+    todo.back().slots = entry_;
+    todo.back().memory = memory_;
+    todo.back().at = &instruction(entry);
+    while (!todo.empty()) {
+        State s = std::move(todo.back());
+        todo.pop_back();
+        waiting_ = todo.size();
+        finished_ = paths.size();
+        std::vector<State> forks;
+        Path path;
+        do {
+            if (s.instructions > bounds.instructions) throw Stopped("too-many-instructions", s.at->at);
+            if (s.earlier + s.events.size() > bounds.events) throw Stopped("too-many-accesses", s.at->at);
+            if (s.instructions % poll_every == 0) {
+                if (bounds.poll) bounds.poll();
+                if (std::chrono::steady_clock::now() > bounds.deadline) throw Stopped("out-of-time", s.at->at);
+            }
+        } while (run_instruction(s, forks, bounds, path));
+        path.decisions = std::move(s.decisions);
+        path.instructions = s.instructions;
+        std::vector<const std::vector<Event> *> parts{&s.events};
+        for (const Chunk *c = s.before.get(); c != nullptr; c = c->before.get()) parts.push_back(&c->events);
+        for (const auto *part : std::ranges::reverse_view(parts))
+            path.events.insert(path.events.end(), part->begin(), part->end());
+        paths.push_back(std::move(path));
+        // The earliest fork comes first.
+        todo.insert(todo.end(), std::make_move_iterator(forks.rbegin()), std::make_move_iterator(forks.rend()));
+    }
+    return paths;
+}
+
+}  // namespace l1dflush::machine

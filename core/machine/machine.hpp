@@ -1,0 +1,149 @@
+// The abstract machine: runs a routine along every path that its decisions can take.
+//
+// A path has a state: slots, memory, what was decided, what happened. Where a branch depends on what nobody knows, the
+// state is copied and both ways are gone; nothing is run twice. What the machine cannot do soundly ends in Stopped, and
+// then nothing may be concluded.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "machine/facts.hpp"
+#include "machine/memory.hpp"
+#include "machine/program.hpp"
+
+namespace l1dflush::machine {
+
+// Something happened to the cache, or beside it. `kind` is the table's; `instruction` counts as in Machine::places().
+// Of an access `offset` counts in its region; else it is the number of what the event is about, as in Machine::notes().
+struct Event {
+    std::uint16_t kind = 0;
+    std::uint16_t bytes = 0;
+    std::uint32_t instruction = 0;
+    TermId region = 0;
+    std::uint32_t unused = 0;
+    std::int64_t offset = 0;
+};
+
+struct Decided {
+    Place at;
+    Value condition;
+    bool holds = false;  // the condition
+    bool taken = false;  // the branch
+};
+
+// The question stays open: `cause` is a stable name, `at` where it came up, `value` what is not known.
+class Stopped : public std::runtime_error {
+public:
+    Stopped(const std::string &why, Place where, Value what = {})
+        : std::runtime_error(why), cause(why), at(where), value(what) {}
+    std::string cause;
+    Place at;
+    Value value;
+};
+
+struct Bounds {
+    std::uint64_t paths = 64;         // finished and waiting ones
+    std::uint64_t instructions = 10'000'000;  // of one path
+    std::uint64_t events = 10'000'000;        // of one path
+    std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+    std::function<void()> poll;  // asked now and then; throws to interrupt
+};
+
+struct Path {
+    std::vector<Decided> decisions;
+    std::vector<Event> events;
+    std::uint64_t instructions = 0;
+    std::uint32_t end = 0;  // 0: it came back; else the number of the instruction that left, from 1
+};
+
+class Machine {
+public:
+    // Lifts the instruction at a place; throws if there is none.
+    using Lift = std::function<Instruction(Place)>;
+
+    explicit Machine(unsigned bits);
+
+    Machine(const Machine &) = delete;
+    Machine &operator=(const Machine &) = delete;
+
+    World &world() { return world_; }
+    // The machine's own bases: the stack, whose symbol is the stack pointer at entry, and where the routine returns to.
+    static constexpr std::uint32_t stack_base = 0;
+    static constexpr std::uint32_t return_base = 1;
+    static constexpr std::uint32_t stack_slot = 0;
+
+    // A further register or temporary: at entry it holds something that nobody knows. The first one is the stack pointer.
+    // A temporary holds nothing from one instruction to the next.
+    std::uint32_t add_slot(unsigned bits, bool temporary = false);
+    // What holds at entry.
+    Value &slot(std::uint32_t number) { return entry_[number]; }
+    Memory &memory() { return memory_; }
+
+    std::vector<Path> run(Place entry, const Bounds &bounds, Lift lift);
+    const std::vector<Place> &places() const { return places_; }
+    const std::vector<std::pair<Value, Value>> &notes() const { return notes_; }
+
+private:
+    struct Chunk {
+        std::shared_ptr<const Chunk> before;
+        std::vector<Event> events;
+    };
+    // What a slot would hold, if somebody asked: most flags are never read, and most of what a flush loads is not.
+    struct Deferred {
+        Do what = Do::copy;  // copy: nothing; load: from a, `bytes` of them
+        std::uint8_t bytes = 0;
+        std::uint64_t when = 0;  // the path's instruction
+        Value a, b;
+    };
+    struct State {
+        std::vector<Value> slots;
+        std::vector<Deferred> deferred;
+        std::vector<std::uint32_t> loads;  // slots with a deferred load, some of them no longer
+        Memory memory;
+        Facts facts;
+        std::vector<Decided> decisions;
+        std::shared_ptr<const Chunk> before;
+        std::vector<Event> events;
+        std::uint64_t earlier = 0;  // events in `before`
+        std::uint64_t instructions = 0;
+        const Instruction *at = nullptr;
+        std::uint32_t operation = 0;
+    };
+
+    const Instruction &instruction(Place place);
+    const Instruction &gone_to(const Instruction *&kept, Place place);
+    Value read(State &s, const Operand &o);
+    Value settled(State &s, std::uint32_t slot);
+    bool defer(State &s, const Operation &o);
+    void settle_loads(State &s);
+    void write(State &s, const Operand &o, Value v);
+    Value computed(State &s, const Operation &o);
+    Value flag(Do what, Value a, Value b);
+    void emit(State &s, const Operation &o);
+    bool decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds);
+    Place target(State &s, Value value) const;
+    bool run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
+    Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }
+    Value address(State &s, const Operand &o);
+
+    unsigned bits_;
+    std::vector<std::uint8_t> slot_bits_;
+    Lift lift_;
+    World world_;
+    std::vector<Value> entry_;
+    Memory memory_;
+    std::map<Place, std::unique_ptr<Instruction>> program_;
+    std::vector<bool> temporary_;
+    std::vector<Place> places_;
+    std::vector<std::pair<Value, Value>> notes_;
+    std::size_t waiting_ = 0;
+    std::size_t finished_ = 0;
+};
+
+}  // namespace l1dflush::machine

@@ -1,0 +1,213 @@
+#include "machine/memory.hpp"
+
+#include <algorithm>
+
+namespace l1dflush::machine {
+
+namespace {
+
+// A store whose distance from another region is bounded by less than this forgets only what it may reach.
+constexpr Word most_reach = Word{1} << 32;
+
+void collect(const Terms &terms, TermId term, std::vector<bool> &seen, std::vector<Word> &found) {
+    std::vector<TermId> todo{term};
+    while (!todo.empty()) {
+        const TermId next = todo.back();
+        todo.pop_back();
+        if (next == 0 || seen[next]) continue;
+        seen[next] = true;
+        const Node &n = terms.node(next);
+        if (n.op == Op::symbol) found.push_back(n.number);
+        for (const Value &v : {n.a, n.b, n.c}) todo.push_back(v.term);
+        for (const Addend &a : terms.addends(n)) todo.push_back(a.atom);
+    }
+}
+
+}  // namespace
+
+Value World::fresh(unsigned bits, const Origin &origin) {
+    const Value v = terms.symbol(bits);
+    origins.push_back(origin);
+    return v;
+}
+
+std::optional<std::pair<std::uint32_t, std::int64_t>> World::base_at(TermId region, std::int64_t offset) const {
+    if (region != 0) {
+        const auto found = base_of.find(region);
+        if (found == base_of.end()) return std::nullopt;
+        return std::pair(found->second, offset);
+    }
+    for (std::uint32_t i = 0; i < bases.size(); ++i) {
+        const Base &b = bases[i];
+        const Word distance = static_cast<Word>(offset) - b.symbol.constant;
+        if (b.symbol.known() && distance < b.size) return std::pair(i, static_cast<std::int64_t>(distance));
+    }
+    return std::nullopt;
+}
+
+const std::vector<Word> &World::symbols_in(TermId term) {
+    const auto [place, is_new] = symbols_.try_emplace(term);
+    if (is_new) {
+        std::vector<bool> seen(terms.size() + 1);
+        collect(terms, term, seen, place->second);
+        std::sort(place->second.begin(), place->second.end());
+    }
+    return place->second;
+}
+
+Memory::Region &Memory::changed(TermId region) {
+    std::shared_ptr<Region> &held = regions_[region];
+    if (!held) {
+        held = std::make_shared<Region>();
+        held->forgotten = all_forgotten_;
+    } else if (held.use_count() > 1) {
+        held = std::make_shared<Region>(*held);
+    }
+    return *held;
+}
+
+// Takes out what lies from `from` to `to`; what sticks out of it stays.
+void Memory::cut(World &world, Region &region, std::int64_t from, std::int64_t to) {
+    auto at = region.pieces.lower_bound(from);
+    if (at != region.pieces.begin()) {
+        const auto before = std::prev(at);
+        if (before->first + before->second.bytes() > from) at = before;
+    }
+    while (at != region.pieces.end() && at->first < to) {
+        const std::int64_t start = at->first;
+        const std::int64_t end = start + at->second.bytes();
+        const Value value = at->second.value;
+        at = region.pieces.erase(at);
+        if (start < from)
+            region.pieces[start] = {world.terms.slice(value, 0, static_cast<unsigned>(from - start) * 8)};
+        if (end > to)
+            region.pieces[to] = {world.terms.slice(value, static_cast<unsigned>(to - start) * 8,
+                                                   static_cast<unsigned>(end - to) * 8)};
+    }
+}
+
+// What the file has there: read-only memory, or writable memory that was given something else than zeros.
+std::optional<Value> Memory::initial(World &world, const Region &held, TermId region, std::int64_t offset,
+                                     unsigned bytes) {
+    if (held.forgotten) return std::nullopt;
+    const auto lost = held.lost.upper_bound(offset + bytes - 1);
+    if (lost != held.lost.begin() && std::prev(lost)->second > offset) return std::nullopt;
+    const auto found = world.base_at(region, offset);
+    if (!found) return std::nullopt;
+    Base &base = world.bases[found->first];
+    const std::int64_t start = found->second;
+    if (!base.known || start < 0 || static_cast<std::uint64_t>(start) + bytes > base.size) return std::nullopt;
+    if (const auto pointer = base.pointers.find(start); pointer != base.pointers.end() && pointer->second.bytes == bytes) {
+        if (base.writable) world.held[{found->first, start}] = true;
+        return pointer->second.value;
+    }
+    const auto near = base.pointers.lower_bound(start - 7);
+    if (near != base.pointers.end() && near->first < start + bytes && near->first + near->second.bytes > start)
+        return std::nullopt;  // a part of a pointer
+    Word content = 0;
+    for (unsigned i = 0; i < bytes; ++i) {
+        const auto at = static_cast<std::uint64_t>(start) + i;
+        if (at < base.content.size()) content |= Word{base.content[at]} << (8 * i);
+    }
+    if (base.writable && content == 0) return std::nullopt;
+    if (base.writable) world.held[{found->first, start}] = true;
+    return number(bytes * 8, content);
+}
+
+Value Memory::load(World &world, Value address, unsigned bytes) {
+    const TermId region = address.term;
+    const std::int64_t offset = offset_of(address);
+    {
+        const auto found = regions_.find(region);
+        if (found != regions_.end()) {
+            const auto piece = found->second->pieces.find(offset);
+            if (piece != found->second->pieces.end() && piece->second.bytes() == bytes) return piece->second.value;
+        }
+    }
+    Region &held = changed(region);
+    Value total = number(bytes * 8, 0);
+    const std::int64_t end = offset + bytes;
+    for (std::int64_t at = offset; at < end;) {
+        auto next = held.pieces.upper_bound(at);
+        std::int64_t until = next == held.pieces.end() ? end : std::min(end, next->first);
+        Value part;
+        if (next != held.pieces.begin() && std::prev(next)->first + std::prev(next)->second.bytes() > at) {
+            const auto &[start, piece] = *std::prev(next);
+            until = std::min(end, start + static_cast<std::int64_t>(piece.bytes()));
+            part = world.terms.slice(piece.value, static_cast<unsigned>(at - start) * 8,
+                                     static_cast<unsigned>(until - at) * 8);
+        } else {
+            const auto size = static_cast<unsigned>(until - at);
+            if (const auto content = initial(world, held, region, at, size)) {
+                part = *content;
+            } else {
+                Origin origin;
+                origin.kind = Origin::Kind::memory;
+                origin.base = region;
+                origin.offset = at;
+                origin.bytes = size;
+                part = world.fresh(size * 8, origin);
+                held.pieces[at] = {part};
+            }
+        }
+        const auto shift = static_cast<unsigned>(at - offset) * 8;
+        total = world.terms.add(total, world.terms.scale(world.terms.widen(part, bytes * 8), Word{1} << shift));
+        at = until;
+    }
+    return total;
+}
+
+void Memory::store(World &world, Value address, Value value) {
+    const std::int64_t offset = offset_of(address);
+    const unsigned bytes = value.bits / 8U;
+    forget_overlapping(world, address.term, offset, bytes);
+    Region &held = changed(address.term);
+    const auto same = held.pieces.find(offset);
+    if (same != held.pieces.end() && same->second.bytes() == bytes) {
+        same->second.value = value;
+        return;
+    }
+    cut(world, held, offset, offset + bytes);
+    held.pieces[offset] = {value};
+}
+
+void Memory::forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes) {
+    Region &held = changed(region);
+    const std::int64_t end = offset + static_cast<std::int64_t>(bytes);
+    cut(world, held, offset, end);
+    std::int64_t &to = held.lost[offset];
+    to = std::max(to, end);
+}
+
+// A store to `region` may hit other regions with a symbol in common.
+void Memory::forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes) {
+    if (regions_.size() < 2 || region == 0) return;
+    std::vector<TermId> others;
+    const std::vector<Word> mine = world.symbols_in(region);
+    for (const auto &[other, held] : regions_) {
+        if (other == region || other == 0) continue;
+        const std::vector<Word> &theirs = world.symbols_in(other);
+        if (std::ranges::any_of(mine, [&](Word s) { return std::ranges::binary_search(theirs, s); }))
+            others.push_back(other);
+    }
+    const unsigned bits = world.terms.node(region).bits;
+    for (const TermId other : others) {
+        const Value a{region, static_cast<std::uint8_t>(bits), 0};
+        const Value b{other, static_cast<std::uint8_t>(bits), 0};
+        const Known above = world.terms.known(world.terms.subtract(a, b));
+        const Known below = world.terms.known(world.terms.subtract(b, a));
+        if (above.most < most_reach) {
+            const auto from = offset + static_cast<std::int64_t>(above.least);
+            forget(world, other, from, above.most - above.least + bytes);
+        } else if (below.most < most_reach) {
+            const auto from = offset - static_cast<std::int64_t>(below.most);
+            forget(world, other, from, below.most - below.least + bytes);
+        } else {
+            Region &held = changed(other);
+            held.pieces.clear();
+            held.forgotten = true;
+        }
+    }
+}
+
+}  // namespace l1dflush::machine

@@ -1,0 +1,109 @@
+// What memory holds, byte for byte, as far as anybody knows.
+//
+// Memory is in regions: all addresses with the same unknown part, which is their base. Offsets in a region are numbers.
+// Different inputs point to different memory (granted, and said so in every report); regions whose bases have a symbol
+// in common may overlap, and what is stored in one is forgotten in the other, as far as the distance of the bases is
+// not known.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "machine/program.hpp"
+#include "machine/terms.hpp"
+
+namespace l1dflush::machine {
+
+// A piece of a file's memory, or another thing with an address of its own: `symbol` is where it begins.
+struct Base {
+    Value symbol;
+    std::uint64_t size = 0;
+    std::vector<std::uint8_t> content;  // its initialised beginning
+    bool known = false;                 // there is content; behind its end it is 0 up to `size`
+    bool writable = true;
+    bool executable = false;
+    // Pointers in its content.
+    struct Pointer {
+        std::uint8_t bytes;
+        Value value;
+    };
+    std::map<std::int64_t, Pointer> pointers;
+};
+
+// Where a symbol comes from.
+struct Origin {
+    enum class Kind : std::uint8_t { given, memory, result };
+    Kind kind = Kind::given;
+    TermId base = 0;           // memory: of the region
+    std::int64_t offset = 0;   // memory: in the region
+    std::uint32_t bytes = 0;
+    Place at;                  // result: of which instruction
+    std::uint32_t slot = 0;    // result: in which slot
+};
+
+// What all paths have in common.
+struct World {
+    Terms terms;
+    std::vector<Base> bases;
+    std::map<TermId, std::uint32_t> base_of;  // by the term of its symbol; absolute ones have none
+    std::vector<Origin> origins{1};           // by the symbol's number
+    std::map<std::pair<std::uint32_t, std::int64_t>, bool> held;  // initial content of writable memory that was read
+
+    Value fresh(unsigned bits, const Origin &origin);
+    // The base that the absolute address lies in, or that of the region, with the offset in it.
+    std::optional<std::pair<std::uint32_t, std::int64_t>> base_at(TermId region, std::int64_t offset) const;
+    // Numbers of the symbols in a term, sorted.
+    const std::vector<Word> &symbols_in(TermId term);
+
+private:
+    std::map<TermId, std::vector<Word>> symbols_;
+};
+
+// The offset that an address has in its region: behind a base it may be negative.
+inline std::int64_t offset_of(Value address) {
+    if (address.term == 0 || address.bits == 64) return static_cast<std::int64_t>(address.constant);
+    const Word sign = sign_of(address.bits);
+    return static_cast<std::int64_t>((address.constant ^ sign) - sign);
+}
+
+class Memory {
+public:
+    Value load(World &world, Value address, unsigned bytes);
+    void store(World &world, Value address, Value value);
+    // Nobody knows what is in these bytes from now on.
+    void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);
+    // The same of all regions for which `is_kept` is not true.
+    template <typename IsKept>
+    void forget_all(const IsKept &is_kept) {
+        for (auto &[region, held] : regions_) {
+            if (is_kept(region)) continue;
+            held = std::make_shared<Region>();
+            held->forgotten = true;
+        }
+        all_forgotten_ = true;
+    }
+
+private:
+    struct Piece {
+        Value value;
+        unsigned bytes() const { return value.bits / 8U; }
+    };
+    struct Region {
+        std::map<std::int64_t, Piece> pieces;
+        bool forgotten = false;  // as a whole: its initial content is no longer there
+        std::map<std::int64_t, std::int64_t> lost;  // forgotten pieces of it, from and to
+    };
+
+    Region &changed(TermId region);
+    void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
+    std::optional<Value> initial(World &world, const Region &held, TermId region, std::int64_t offset, unsigned bytes);
+    void forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes);
+
+    std::map<TermId, std::shared_ptr<Region>> regions_;
+    bool all_forgotten_ = false;
+};
+
+}  // namespace l1dflush::machine

@@ -1,0 +1,109 @@
+// What the machine runs: an instruction is a short list of operations on slots, lifted from machine code by Python.
+//
+// A slot is a register, a part of a wide one, a flag, or a temporary of one instruction. What an operation computes is
+// P-code's (Ghidra's SLEIGH); what an instruction does to the cache stands beside it as operations of its own, from a
+// table: one operand may be several P-code loads, and prefetches and fences are none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "machine/value.hpp"
+
+namespace l1dflush::machine {
+
+enum class Do : std::uint8_t {
+    copy,
+    load,   // out = memory at a
+    store,  // memory at a = b
+    add,
+    subtract,
+    multiply,
+    divide,
+    divide_signed,
+    remainder,
+    remainder_signed,
+    multiply_high,
+    multiply_high_signed,
+    bit_and,
+    bit_or,
+    bit_xor,
+    complement,
+    negate,
+    shift_left,
+    shift_right,
+    shift_right_signed,
+    widen,
+    widen_signed,
+    slice,  // a without its lowest b bytes
+    join,   // a above b
+    equal,
+    not_equal,
+    below,
+    below_or_equal,
+    below_signed,
+    below_or_equal_signed,
+    carries,
+    carries_signed,
+    borrows_signed,
+    truth_and,
+    truth_or,
+    truth_xor,
+    truth_not,
+    count_ones,
+    count_leading_zeros,
+    even_ones,  // whether the lowest byte of a has an even number of ones: the parity flag
+    choose,     // a ? b : c
+    unknown,  // out is something new that nobody knows
+    access,   // an access to the cache at a, of `size` bytes; `detail` says which kind
+    note,     // an event without an address; a and b are what it is about
+    skip,     // on in this instruction, at operation `detail`
+    skip_if,  // the same if a
+    jump,     // to the place a
+    jump_if,  // to the place b if a
+    jump_to,  // to what a is
+    call,     // to the place a; the return address is on the stack already
+    call_to,  // the same, to what a is
+    come_back,  // to what a is, from the stack
+    leave,      // the path ends
+};
+
+enum class Kind : std::uint8_t { none, number, slot, place };
+
+// `bytes` from byte `start` of a slot; a number; or an address: `number` bytes behind base `index`.
+struct Operand {
+    Kind kind = Kind::none;
+    std::uint8_t bytes = 0;
+    std::uint8_t start = 0;
+    std::uint8_t unused = 0;
+    std::uint32_t index = 0;
+    Word number = 0;
+};
+
+struct Operation {
+    Do what = Do::copy;
+    std::uint8_t size = 0;
+    std::uint16_t unused = 0;
+    std::uint32_t detail = 0;
+    Operand out, a, b, c;
+};
+
+// Where code or data is: bytes behind a base.
+struct Place {
+    std::uint32_t base = 0;
+    std::int64_t offset = 0;
+    auto operator<=>(const Place &) const = default;
+};
+
+struct Instruction {
+    Place at;
+    std::uint32_t length = 0;
+    std::uint32_t number = 0;  // which one that was lifted
+    std::vector<Operation> operations;
+    // Those that were gone to from here: behind it, and where it jumps.
+    const Instruction *next = nullptr;
+    const Instruction *other = nullptr;
+};
+
+}  // namespace l1dflush::machine

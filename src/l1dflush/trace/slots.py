@@ -1,0 +1,77 @@
+"""Where the abstract machine keeps what P-code calls registers and temporaries."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+WORD = 8
+"""A slot has at most so many bytes; what is wider is in several."""
+
+
+class Machine(Protocol):
+    """As much of the machine as is needed here."""
+
+    def add_slot(self, bits: int, temporary: bool = False) -> int:
+        """A further slot; a temporary one holds nothing from one instruction to the next."""
+
+
+class Part(NamedTuple):
+    """``size`` bytes from byte ``start`` of slot ``slot``."""
+
+    slot: int
+    start: int
+    size: int
+
+
+class Slots:
+    """The slots of one machine. Registers that overlap share theirs: ``al`` is a part of that of ``rax``.
+
+    ``registers`` are (offset, size) in P-code's register space; ``stack_pointer`` is that of the stack pointer, which
+    the machine has as its first slot.
+    """
+
+    def __init__(self, machine: Machine, registers: Iterable[tuple[int, int]], stack_pointer: int) -> None:
+        self._machine = machine
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, size in sorted(registers):
+            if self._ends and start < self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], start + size)
+            else:
+                self._starts.append(start)
+                self._ends.append(start + size)
+        self._slots: dict[int, int] = {stack_pointer: 0}
+        self._temporaries: dict[int, list[int]] = {}
+
+    def register(self, offset: int, size: int) -> list[Part]:
+        """Where bytes ``offset`` to ``offset + size`` of the register space are. Raises KeyError for what is no
+        register."""
+        number = bisect_right(self._starts, offset) - 1
+        if number < 0 or offset + size > self._ends[number]:
+            raise KeyError(offset)
+        first, end = self._starts[number], self._ends[number]
+        parts = []
+        while size > 0:
+            start = first + (offset - first) // WORD * WORD
+            length = min(size, start + WORD - offset)
+            parts.append(Part(self._slot(start, min(WORD, end - start)), offset - start, length))
+            offset, size = offset + length, size - length
+        return parts
+
+    def name_of(self, slot: int) -> int:
+        """The offset in the register space of a slot. Raises KeyError for a temporary."""
+        return next(offset for offset, number in self._slots.items() if number == slot)
+
+    def _slot(self, start: int, size: int) -> int:
+        if start not in self._slots:
+            self._slots[start] = self._machine.add_slot(8 * size)
+        return self._slots[start]
+
+    def temporary(self, size: int, number: int) -> Part:
+        """The ``number``-th temporary of ``size`` bytes."""
+        pool = self._temporaries.setdefault(size, [])
+        while len(pool) <= number:
+            pool.append(self._machine.add_slot(8 * size, temporary=True))
+        return Part(pool[number], 0, size)
