@@ -1,0 +1,102 @@
+"""A routine run on the abstract machine: its paths as the rest of the program knows them."""
+
+from __future__ import annotations
+
+import struct
+
+from l1dflush import _core
+from l1dflush.errors import UndecidedError
+from l1dflush.routine.model import Routine
+from l1dflush.trace.lift import KINDS, Lifter
+from l1dflush.trace.model import Decision, Event, Kind, Path, Trace
+from l1dflush.trace.names import RETURN, STACK, Names
+from l1dflush.trace.options import TraceOptions
+
+# As the core has them: kind, size, number of the instruction, region, 0, offset.
+_EVENT = struct.Struct("<HHIIIq")
+
+
+def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
+    """Runs ``routine`` on the abstract machine along every path; deterministic.
+
+    Raises UndecidedError for what cannot be followed, as :func:`l1dflush.trace.explore.trace` does.
+    """
+    return _Run(routine, options or TraceOptions()).trace()
+
+
+class _Run:
+    def __init__(self, routine: Routine, options: TraceOptions) -> None:
+        self._routine = routine
+        self._options = options
+        self._lifter = Lifter(routine.image)
+        self._machine = self._lifter.machine
+        self._width = routine.image.bits // 8
+        self._names = Names(routine, self._lifter)
+
+    def trace(self) -> Trace:
+        machine, bases, image = self._machine, self._lifter.bases, self._routine.image
+        section = image.section_at(self._routine.entry)
+        if section is None:
+            raise UndecidedError("jump-into-nowhere", "there is no code at the entry")
+        base = bases.of_section(section)
+        stack = machine.base(STACK)
+        top = machine.terms.combine("subtract", stack, machine.terms.number(image.bits, self._width))
+        machine.store(top, machine.base(RETURN))
+        machine.set_slot(0, top)
+        # Compilers rely on it (psABI: the direction flag is clear at entry).
+        (direction,) = self._lifter.register("DF")
+        machine.set_slot(direction.slot, machine.terms.number(8, 0))
+        try:
+            found = machine.run(
+                base,
+                self._routine.entry - section.address,
+                self._lifter.lift,
+                max_paths=self._options.max_paths,
+                max_instructions=self._options.max_instructions,
+                max_seconds=self._options.max_seconds,
+            )
+        except _core.StoppedError as stopped:
+            raise self._undecided(*stopped.args) from None
+        places = machine.places
+        addresses = [self._address(*place) for place in places]
+        mnemonics = [self._lifter.instructions[place].mnemonic for place in places]
+        paths = []
+        for decisions, events, instructions, end in found:
+            made = tuple(self._event(addresses, mnemonics, *event) for event in _EVENT.iter_unpack(events))
+            decided = tuple(self._decision(*decision) for decision in decisions)
+            paths.append(Path(decided, made, instructions, mnemonics[end - 1] if end else ""))
+        return Trace(self._routine, tuple(paths))
+
+    def _undecided(self, cause: str, base: int, offset: int, value: _core.Value) -> UndecidedError:
+        names = ", ".join(self._names.sources(value)) if value.term else "a number"
+        return UndecidedError(cause, f"it depends on {names}", where=f"{self._address(base, offset):#x}")
+
+    def _address(self, base: int, offset: int) -> int:
+        section = self._lifter.bases.section_of.get(base)
+        return offset + (section.address if section is not None else 0)
+
+    def _decision(self, base: int, offset: int, condition: _core.Value, holds: bool, taken: bool) -> Decision:
+        insn = self._lifter.instructions[base, offset]
+        return Decision(insn.address, insn.mnemonic, self._names.sources(condition), taken)
+
+    def _event(
+        self,
+        addresses: list[int],
+        mnemonics: list[str],
+        kind: int,
+        size: int,
+        number: int,
+        region: int,
+        _: int,
+        at: int,
+    ) -> Event:
+        what = KINDS[kind]
+        if what in (Kind.LOAD, Kind.STORE, Kind.PREFETCH, Kind.LINE_FLUSH):
+            arena, offset = self._names.place(region, at)
+            return Event(what, addresses[number], mnemonics[number], arena, offset, size)
+        detail = mnemonics[number]
+        if what is Kind.MSR_WRITE:
+            msr, value = (None if v.term else v.constant for v in self._machine.note(at))
+            shown = "an unknown MSR" if msr is None else f"MSR {msr:#x}"
+            detail = f"{shown} = {'an unknown value' if value is None else hex(value)}"
+        return Event(what, addresses[number], detail)

@@ -1,0 +1,383 @@
+"""P-code to operations of the abstract machine: one instruction's values, without what it does to the cache.
+
+P-code has operands of any size; here they have at most 8 bytes, so that wider ones are taken apart. What has no
+exact counterpart gives results that nobody knows, which is always right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from l1dflush.trace.operations import Do, Number, Operand, Operation, Place
+from l1dflush.trace.slots import WORD, Part, Slots
+
+
+class UnliftedError(Exception):
+    """The instruction cannot be brought to operations; the message completes "`INSTRUCTION`: ..."."""
+
+
+class Varnode(NamedTuple):
+    """A P-code operand: ``offset`` in ``space``, ``size`` bytes. Of a constant ``place`` says which address it is, if
+    it is one."""
+
+    space: str
+    offset: int
+    size: int
+    place: Place | None = None
+
+
+class PcodeOp(NamedTuple):
+    """A P-code operation, without the spaces that loads and stores name."""
+
+    name: str
+    out: Varnode | None
+    inputs: tuple[Varnode, ...]
+
+
+_PLAIN = {
+    "COPY": Do.COPY,
+    "INT_ADD": Do.ADD,
+    "INT_SUB": Do.SUBTRACT,
+    "INT_MULT": Do.MULTIPLY,
+    "INT_DIV": Do.DIVIDE,
+    "INT_SDIV": Do.DIVIDE_SIGNED,
+    "INT_REM": Do.REMAINDER,
+    "INT_SREM": Do.REMAINDER_SIGNED,
+    "INT_AND": Do.BIT_AND,
+    "INT_OR": Do.BIT_OR,
+    "INT_XOR": Do.BIT_XOR,
+    "INT_NEGATE": Do.COMPLEMENT,
+    "INT_2COMP": Do.NEGATE,
+    "INT_LEFT": Do.SHIFT_LEFT,
+    "INT_RIGHT": Do.SHIFT_RIGHT,
+    "INT_SRIGHT": Do.SHIFT_RIGHT_SIGNED,
+    "INT_ZEXT": Do.WIDEN,
+    "INT_SEXT": Do.WIDEN_SIGNED,
+    "SUBPIECE": Do.SLICE,
+    "PIECE": Do.JOIN,
+    "INT_EQUAL": Do.EQUAL,
+    "INT_NOTEQUAL": Do.NOT_EQUAL,
+    "INT_LESS": Do.BELOW,
+    "INT_LESSEQUAL": Do.BELOW_OR_EQUAL,
+    "INT_SLESS": Do.BELOW_SIGNED,
+    "INT_SLESSEQUAL": Do.BELOW_OR_EQUAL_SIGNED,
+    "INT_CARRY": Do.CARRIES,
+    "INT_SCARRY": Do.CARRIES_SIGNED,
+    "INT_SBORROW": Do.BORROWS_SIGNED,
+    "BOOL_AND": Do.TRUTH_AND,
+    "BOOL_OR": Do.TRUTH_OR,
+    "BOOL_XOR": Do.TRUTH_XOR,
+    "BOOL_NEGATE": Do.TRUTH_NOT,
+    "POPCOUNT": Do.COUNT_ONES,
+    "LZCOUNT": Do.COUNT_LEADING_ZEROS,
+    "PARITY": Do.EVEN_ONES,
+}
+_NOTHING = PcodeOp("NOTHING", None, ())
+# P-code's own temporaries are far below.
+_THROUGH = 1 << 40
+_BY_PARTS = {"COPY", "INT_AND", "INT_OR", "INT_XOR", "INT_NEGATE"}
+_EXTENSIONS = {"INT_ZEXT": Do.MULTIPLY_HIGH, "INT_SEXT": Do.MULTIPLY_HIGH_SIGNED}
+
+
+class Lowering:
+    """Lowers the operations of one instruction.
+
+    ``slots`` are the machine's; ``behind`` is the place of the next instruction, ``bits`` the width of an address.
+    ``memory`` makes the operand of an address in P-code's own memory space.
+    """
+
+    def __init__(self, slots: Slots, bits: int, behind: Place, memory: Callable[[Varnode], Operand]) -> None:
+        self._slots = slots
+        self._bits = bits
+        self._behind = behind
+        self._memory = memory
+        self._operations: list[Operation] = []
+        self._temporaries: dict[int, int] = {}
+        # Temporaries of P-code, as (first byte, byte behind, where its parts are).
+        self._uniques: list[tuple[int, int, list[Part]]] = []
+        self._extended: dict[Varnode, tuple[str, Varnode]] = {}
+        self._number = 0
+
+    def fresh(self, size: int) -> Part:
+        """A temporary that this instruction did not use yet."""
+        number = self._temporaries.get(size, 0)
+        self._temporaries[size] = number + 1
+        return self._slots.temporary(size, number)
+
+    def lower(self, ops: Sequence[PcodeOp]) -> tuple[list[Operation], list[int]]:
+        """The operations, and for each P-code operation which is its first. Raises UnliftedError."""
+        ops = _parity_at_once(_widened_at_once(ops))
+        self._lay_out(ops)
+        starts: list[int] = []
+        for self._number, op in enumerate(ops):
+            starts.append(len(self._operations))
+            self._one(op)
+        starts.append(len(self._operations))
+        for number, operation in enumerate(self._operations):
+            if operation.what in (Do.SKIP, Do.SKIP_IF):
+                self._operations[number] = operation._replace(detail=starts[operation.detail])
+        return self._operations, starts
+
+    def _lay_out(self, ops: Sequence[PcodeOp]) -> None:
+        """Gives P-code's temporaries slots: those that overlap are one."""
+        spans: list[list[int]] = []
+        nodes = [v for op in ops for v in (op.out, *op.inputs) if v is not None and v.space == "unique"]
+        for start, end in sorted({(v.offset, v.offset + v.size) for v in nodes}):
+            if spans and start < spans[-1][1]:
+                spans[-1][1] = max(spans[-1][1], end)
+            else:
+                spans.append([start, end])
+        for start, end in spans:
+            size = end - start
+            if size > WORD:
+                parts = [self.fresh(min(WORD, size - at)) for at in range(0, size, WORD)]
+            else:
+                parts = [self.fresh(size)]
+            self._uniques.append((start, end, parts))
+
+    def parts(self, node: Varnode) -> list[Operand]:
+        """The operand in parts of at most 8 bytes, the lowest first."""
+        if node.space == "const":
+            if node.place is not None:
+                return [node.place]
+            sizes = [min(WORD, node.size - at) for at in range(0, node.size, WORD)]
+            return [Number(node.offset >> 8 * WORD * number, size) for number, size in enumerate(sizes)]
+        if node.space == "register":
+            try:
+                return list(self._slots.register(node.offset, node.size))
+            except KeyError:
+                raise UnliftedError("it uses a register that is not known") from None
+        if node.space == "unique":
+            start, _, slots = next(span for span in self._uniques if span[0] <= node.offset < span[1])
+            found: list[Operand] = []
+            at, left = node.offset - start, node.size
+            while left > 0:
+                slot, within = slots[at // WORD], at % WORD
+                length = min(left, WORD - within)
+                found.append(Part(slot.slot, within, length))
+                at, left = at + length, left - length
+            return found
+        if node.space == "ram":
+            return self._load(self._memory(node), node.size)
+        raise UnliftedError(f"it uses P-code's space {node.space}")
+
+    def _emit(self, what: Do, out: Operand = None, a: Operand = None, b: Operand = None, c: Operand = None) -> None:
+        self._operations.append(Operation(what, out, a, b, c))
+
+    def _at(self, address: Operand, distance: int) -> Operand:
+        if distance == 0:
+            return address
+        moved = self.fresh(self._bits // 8)
+        self._emit(Do.ADD, moved, address, Number(distance, self._bits // 8))
+        return moved
+
+    def _load(self, address: Operand, size: int) -> list[Operand]:
+        parts: list[Operand] = []
+        for at in range(0, size, WORD):
+            part = self.fresh(min(WORD, size - at))
+            self._emit(Do.LOAD, part, self._at(address, at))
+            parts.append(part)
+        return parts
+
+    def _store(self, address: Operand, node: Varnode) -> None:
+        at = 0
+        for part in self.parts(node):
+            assert part is not None
+            self._emit(Do.STORE, None, self._at(address, at), part)
+            at += part.size
+
+    def _single(self, node: Varnode) -> Operand:
+        """The operand, which has at most 8 bytes."""
+        parts = self.parts(node)
+        if len(parts) == 1:
+            return parts[0]
+        if node.size > WORD:
+            raise UnliftedError(f"an operand of {node.size} bytes")
+        whole = self.fresh(node.size)
+        low, high = parts
+        self._emit(Do.JOIN, whole, high, low)
+        return whole
+
+    def _one(self, op: PcodeOp) -> None:
+        name = op.name
+        if name == _NOTHING.name:
+            return
+        if name in ("BRANCH", "CBRANCH", "BRANCHIND", "CALL", "CALLIND", "RETURN"):
+            self._go(op)
+        elif name == "LOAD":
+            assert op.out is not None
+            self._write(op.out, self._load(self._single(op.inputs[0]), op.out.size))
+        elif name == "STORE":
+            self._store(self._single(op.inputs[0]), op.inputs[1])
+        elif op.out is None:
+            return  # CALLOTHER without a result: what it does is in the table
+        elif max(op.out.size, *(v.size for v in op.inputs), 0) > WORD:
+            self._wide(op, op.out)
+        elif name in _PLAIN:
+            self._plain(op, op.out)
+        else:
+            self._unknown(op.out)
+
+    def _plain(self, op: PcodeOp, out: Varnode) -> None:
+        what = _PLAIN[op.name]
+        operands = [self._single(v) for v in op.inputs]
+        target = self._target(out)
+        self._emit(what, target, *operands)
+        self._put(out, target)
+
+    def _target(self, out: Varnode) -> Operand:
+        """Where a result of at most 8 bytes goes at first."""
+        if out.space == "ram":
+            return self.fresh(out.size)
+        parts = self.parts(out)
+        return parts[0] if len(parts) == 1 else self.fresh(out.size)
+
+    def _put(self, out: Varnode, target: Operand) -> None:
+        """Moves a result on from where it went at first."""
+        if out.space == "ram":
+            self._emit(Do.STORE, None, self._memory(out), target)
+            return
+        parts = self.parts(out)
+        if len(parts) > 1:
+            at = 0
+            for part in parts:
+                assert part is not None
+                self._emit(Do.SLICE, part, target, Number(at, WORD))
+                at += part.size
+
+    def _write(self, out: Varnode, values: Sequence[Operand]) -> None:
+        """Copies parts of 8 bytes each, and a last one of the rest."""
+        if out.space == "ram":
+            for number, value in enumerate(values):
+                self._emit(Do.STORE, None, self._at(self._memory(out), number * WORD), value)
+            return
+        if len(values) == 1:
+            target = self._target(out)
+            self._emit(Do.COPY, target, values[0])
+            self._put(out, target)
+            return
+        parts = self.parts(out)
+        if [p and p.size for p in parts] != [v and v.size for v in values]:
+            raise UnliftedError("an operand that lies across registers")
+        for part, value in zip(parts, values, strict=True):
+            self._emit(Do.COPY, part, value)
+
+    def _unknown(self, out: Varnode) -> None:
+        values: list[Operand] = []
+        for at in range(0, out.size, WORD):
+            part = self.fresh(min(WORD, out.size - at))
+            self._emit(Do.UNKNOWN, part)
+            values.append(part)
+        self._write(out, values)
+
+    def _wide(self, op: PcodeOp, out: Varnode) -> None:
+        """An operation with operands of more than 8 bytes."""
+        first = op.inputs[0] if op.inputs else out
+        if op.name in _BY_PARTS:
+            columns = [self.parts(v) for v in op.inputs]
+            values: list[Operand] = []
+            for operands in zip(*columns, strict=True):
+                sizes = {o.size for o in operands if o is not None}
+                if len(sizes) != 1:
+                    raise UnliftedError("operands that lie across registers")
+                part = self.fresh(sizes.pop())
+                self._emit(_PLAIN[op.name], part, *operands)
+                values.append(part)
+            self._write(out, values)
+        elif op.name in _EXTENSIONS and first.size == WORD and out.size == 2 * WORD:
+            low = self.fresh(WORD)
+            self._emit(Do.COPY, low, self._single(first))
+            high = self.fresh(WORD)
+            if op.name == "INT_ZEXT":
+                self._emit(Do.COPY, high, Number(0, WORD))
+            else:
+                self._emit(Do.SHIFT_RIGHT_SIGNED, high, low, Number(63, WORD))
+            self._write(out, [low, high])
+            self._extended[out] = (op.name, first)
+        elif op.name == "INT_ZEXT":
+            values = self.parts(first)
+            short = values[-1]
+            assert short is not None
+            if short.size < WORD:
+                values[-1] = self.fresh(WORD)
+                self._emit(Do.WIDEN, values[-1], short)
+            have = len(values) * WORD
+            values += [Number(0, min(WORD, out.size - at)) for at in range(have, out.size, WORD)]
+            self._write(out, values)
+        elif op.name == "SUBPIECE" and op.inputs[1].space == "const":
+            within = op.inputs[1].offset
+            inner = Varnode(first.space, first.offset + within, min(out.size, first.size - within), None)
+            if first.space == "const" or inner.size != out.size:
+                raise UnliftedError("a part of a wide number")
+            self._write(out, self.parts(inner))
+        elif op.name == "INT_MULT" and all(v in self._extended for v in op.inputs):
+            kinds = {self._extended[v][0] for v in op.inputs}
+            if len(kinds) != 1:
+                self._unknown(out)
+                return
+            x, y = (self._single(self._extended[v][1]) for v in op.inputs)
+            low, high = self.fresh(WORD), self.fresh(WORD)
+            self._emit(Do.MULTIPLY, low, x, y)
+            self._emit(_EXTENSIONS[kinds.pop()], high, x, y)
+            self._write(out, [low, high])
+        else:
+            self._unknown(out)
+
+    def _go(self, op: PcodeOp) -> None:
+        to = op.inputs[0]
+        condition = self._single(op.inputs[1]) if op.name == "CBRANCH" else None
+        if op.name == "RETURN":
+            self._emit(Do.COME_BACK, None, self._single(to))
+        elif op.name in ("BRANCHIND", "CALLIND"):
+            what = Do.JUMP_TO if op.name == "BRANCHIND" else Do.CALL_TO
+            self._emit(what, None, self._single(to))
+        elif to.space == "const":
+            # So many P-code operations on.
+            number = self._number + to.offset if to.offset < 1 << 31 else self._number + to.offset - (1 << 8 * to.size)
+            what = Do.SKIP if condition is None else Do.SKIP_IF
+            self._operations.append(Operation(what, None, condition, detail=number))
+        else:
+            place = self._memory(to)
+            if not isinstance(place, Place):
+                raise UnliftedError("it goes to an address that is a number in a file that was not linked")
+            if condition is not None:
+                self._emit(Do.JUMP_IF, None, condition, place)
+            else:
+                self._emit(Do.CALL if op.name == "CALL" else Do.JUMP, None, place)
+
+
+def _widened_at_once(ops: Sequence[PcodeOp]) -> list[PcodeOp]:
+    """Without the detour over half of a register where that is zero-extended into the whole one directly behind."""
+    made = list(ops)
+    for number, (op, then) in enumerate(pairwise(ops)):
+        half = op.out
+        if half is None or half.space != "register" or half.size != WORD // 2 or then.out is None:
+            continue
+        if then.name == "INT_ZEXT" and then.inputs == (half,) and then.out == half._replace(size=WORD):
+            through = Varnode("unique", _THROUGH + 2 * WORD * number, half.size)
+            made[number] = op._replace(out=through)
+            made[number + 1] = then._replace(inputs=(through,))
+    return made
+
+
+def _parity_at_once(ops: Sequence[PcodeOp]) -> list[PcodeOp]:
+    """With one operation for the parity flag, for which P-code counts the ones of the lowest byte."""
+    made = list(ops)
+    used = Counter(node for op in ops for node in op.inputs)
+    for number in range(len(ops) - 3):
+        chain = ops[number : number + 4]
+        if tuple(op.name for op in chain) != ("INT_AND", "POPCOUNT", "INT_AND", "INT_EQUAL"):
+            continue
+        between = [op.out for op in chain[:3]]
+        chained = all(
+            node is not None and node.space == "unique" and then.inputs[0] == node and used[node] == 1
+            for node, then in zip(between, chain[1:], strict=True)
+        )
+        numbers = [chain[index].inputs[1] for index in (0, 2, 3)]
+        if chained and [(n.space, n.offset) for n in numbers] == [("const", 0xFF), ("const", 1), ("const", 0)]:
+            made[number : number + 3] = [_NOTHING] * 3
+            made[number + 3] = PcodeOp("PARITY", chain[3].out, chain[0].inputs[:1])
+    return made

@@ -1,0 +1,146 @@
+"""What the abstract machine's terms are called: memory that an address leads to, and where a value comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from l1dflush import _core
+from l1dflush.routine.model import Routine
+from l1dflush.trace.lift import Lifter
+from l1dflush.trace.model import Arena, ArenaKind
+from l1dflush.trace.values import POINTER_ALIGNMENT
+
+# The machine's own bases, and where a symbol can come from.
+STACK, RETURN = 0, 1
+_MEMORY, _RESULT = 1, 2
+_STACK_NAME = "the stack pointer"
+
+
+class Names:
+    """Names things of one routine's run. Arenas are those of :mod:`l1dflush.trace.model`."""
+
+    def __init__(self, routine: Routine, lifter: Lifter) -> None:
+        self._routine = routine
+        self._lifter = lifter
+        self._machine = lifter.machine
+        self._width = routine.image.bits // 8
+        self._arenas: dict[int, tuple[Arena, int]] = {}
+        self._parameters = {p.register.upper(): p.name for p in routine.parameters}
+
+    def place(self, region: int, offset: int) -> tuple[Arena, int]:
+        """The arena and the offset in it of an address: ``offset`` behind the term ``region`` (0: a number)."""
+        if region == 0:
+            section = self._lifter.bases.section_at(offset & ((1 << self._routine.image.bits) - 1))
+            if section is None:
+                return Arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", 4096), offset
+            return self._section_arena(section.address), offset - section.address
+        if region not in self._arenas:
+            self._arenas[region] = self._arena(region)
+        arena, distance = self._arenas[region]
+        return arena, offset + distance
+
+    def _section_arena(self, address: int) -> Arena:
+        section = self._routine.image.section_at(address)
+        assert section is not None
+        key = f"section:{section.address:x}"
+        return Arena(key, ArenaKind.SECTION, f"section {section.name}", max(section.alignment, 1))
+
+    def _arena(self, region: int) -> tuple[Arena, int]:
+        """The arena of a region, and how far behind its beginning the region's term is."""
+        value = self._machine.terms.value(region)
+        if region == self._machine.base(STACK).term:
+            return Arena("stack", ArenaKind.STACK, "the stack", self._width), 0
+        inside = self._base_of(region)
+        if inside in self._lifter.bases.section_of:
+            return self._section_arena(self._lifter.bases.section_of[inside].address), 0
+        if inside in self._lifter.bases.external_of:
+            name = self._lifter.bases.external_of[inside]
+            return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", POINTER_ALIGNMENT), 0
+        names = self.sources(value)
+        if any(name.startswith(("gs", "fs")) for name in names):
+            return Arena(f"term:{region}", ArenaKind.SEGMENT, f"memory at {names[0]}", 1), 0
+        shown = " and ".join(f"`{name}`" for name in names)
+        if self._machine.described(value)[0] == "symbol":
+            text = f"what {shown} points to"
+            return Arena(f"term:{region}", ArenaKind.INPUT, text, POINTER_ALIGNMENT, sources=names), 0
+        # What was computed has the alignment that follows from how: so many of its lowest bits are known.
+        zeros, ones, _, _ = self._machine.terms.known(value)
+        settled = zeros | ones
+        alignment = (settled + 1) & ~settled
+        text = f"what {shown} leads to"
+        return Arena(f"term:{region}", ArenaKind.INPUT, text, alignment, sources=names), ones & (alignment - 1)
+
+    def _base_of(self, region: int) -> int | None:
+        """The section's or outside symbol's base that a region is."""
+        bases = self._lifter.bases
+        numbers = (*bases.section_of, *bases.external_of)
+        return next((number for number in numbers if self._machine.base(number).term == region), None)
+
+    def sources(self, value: _core.Value) -> tuple[str, ...]:
+        """The names of the symbols in a value."""
+        return tuple(sorted({self._name(number) for number in self._symbols(value)}))
+
+    def _symbols(self, value: _core.Value) -> Iterator[int]:
+        todo, seen = [value], set()
+        while todo:
+            one = todo.pop()
+            if one.term == 0 or one.term in seen:
+                continue
+            seen.add(one.term)
+            kind, _, _, operands, addends, number = self._machine.described(one)
+            if kind == "symbol":
+                yield number
+            todo += [*operands, *(atom for atom, _ in addends)]
+
+    def _name(self, symbol: int) -> str:
+        kind, region, offset, _, at_base, at_offset, slot = self._machine.origin(symbol)
+        if kind == _MEMORY:
+            return self._memory_name(region, offset)
+        if kind == _RESULT:
+            return f"{self._lifter.instructions[at_base, at_offset].mnemonic} result"
+        for number, section in self._lifter.bases.section_of.items():
+            if self._is(number, symbol):
+                return section.name
+        for number, name in self._lifter.bases.external_of.items():
+            if self._is(number, symbol):
+                return name
+        if self._is(STACK, symbol):
+            return _STACK_NAME
+        if self._is(RETURN, symbol):
+            return "the return address"
+        name = self._lifter.register_name(slot)
+        return self._parameters.get(name, name.lower().replace("_offset", ""))
+
+    def _memory_name(self, region: int, offset: int) -> str:
+        """``flush_pages``, ``[rdi+0x1c]``, ``[stack-0x18]``, ``gs:0x28``: what was in memory there at first."""
+        bases = self._lifter.bases
+        inside = None if region == 0 else self._base_of(region)
+        if inside is not None:
+            section = bases.section_of.get(inside)
+            symbol = bases.external_of.get(inside, "")
+            if section is not None:
+                symbol, offset = self._symbol_at(section.address + offset, section.address)
+            return f"{symbol}+{offset:#x}" if offset else symbol
+        if region == 0:
+            return f"absolute addresses{offset:+#x}"
+        names = ["stack" if name == _STACK_NAME else name for name in self.sources(self._machine.terms.value(region))]
+        if names in (["gs"], ["fs"]):
+            return f"{names[0]}:{offset:#x}"
+        inner = "+".join(names)
+        return f"[{inner}{offset:+#x}]" if offset else f"[{inner}]"
+
+    def _symbol_at(self, address: int, lowest: int) -> tuple[str, int]:
+        """The data symbol that the address is nearest behind, and how far."""
+        found = [
+            (symbol.address, name)
+            for name, symbol in self._routine.image.symbols.items()
+            if symbol.defined and not symbol.function and lowest <= symbol.address <= address
+        ]
+        if not found:
+            return f"[{address:#x}]", 0
+        at, name = max(found)
+        return name, address - at
+
+    def _is(self, base: int, symbol: int) -> bool:
+        value = self._machine.base(base)
+        return bool(value.term) and self._machine.described(value)[5] == symbol
