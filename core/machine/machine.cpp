@@ -201,6 +201,8 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
             }
             question = *inner;
         }
+        if (bounds.poll) bounds.poll();
+        if (std::chrono::steady_clock::now() > bounds.deadline) throw Stopped("out-of-time", s.at->at);
         if (forks.size() + waiting_ + finished_ >= bounds.paths) throw Stopped("too-many-paths", s.at->at, question);
         if (s.before == nullptr || !s.events.empty()) {
             auto chunk = std::make_shared<Chunk>();

@@ -8,6 +8,8 @@ namespace {
 
 // A store whose distance from another region is bounded by less than this forgets only what it may reach.
 constexpr Word most_reach = Word{1} << 32;
+// The first symbol that the machine makes is the stack pointer at entry.
+constexpr Word stack_symbol = 1;
 
 void collect(const Terms &terms, TermId term, std::vector<bool> &seen, std::vector<Word> &found) {
     std::vector<TermId> todo{term};
@@ -55,15 +57,22 @@ const std::vector<Word> &World::symbols_in(TermId term) {
     return place->second;
 }
 
-Memory::Region &Memory::changed(TermId region) {
-    std::shared_ptr<Region> &held = regions_[region];
-    if (!held) {
-        held = std::make_shared<Region>();
-        held->forgotten = all_forgotten_;
-    } else if (held.use_count() > 1) {
-        held = std::make_shared<Region>(*held);
-    }
-    return *held;
+bool World::is_wild(TermId term) {
+    return std::ranges::any_of(symbols_in(term), [&](Word symbol) { return origins[symbol].wild; });
+}
+
+Memory::Region &Memory::changed(World &world, TermId region) {
+    std::shared_ptr<Region> &place = regions_[region];
+    if (place && place.use_count() > 1) place = std::make_shared<Region>(*place);
+    if (place) return *place;
+    const auto made = std::make_shared<Region>();
+    made->forgotten = all_forgotten_;
+    place = made;
+    // What was stored before anybody looked here may have come to be here.
+    for (const auto &[other, held] : regions_)
+        if (other != region && held->low < held->high && may_overlap(world, other, region))
+            lose(world, *made, region, other, held->low, held->high);
+    return *made;
 }
 
 // Takes out what lies from `from` to `to`; what sticks out of it stays.
@@ -86,12 +95,17 @@ void Memory::cut(World &world, Region &region, std::int64_t from, std::int64_t t
     }
 }
 
+bool Memory::is_forgotten(const Region &held, std::int64_t offset, unsigned bytes) {
+    if (held.forgotten) return true;
+    for (const auto &[from, to] : held.lost)
+        if (from < offset + static_cast<std::int64_t>(bytes) && to > offset) return true;
+    return false;
+}
+
 // What the file has there: read-only memory, or writable memory that was given something else than zeros.
 std::optional<Value> Memory::initial(World &world, const Region &held, TermId region, std::int64_t offset,
                                      unsigned bytes) {
-    if (held.forgotten) return std::nullopt;
-    const auto lost = held.lost.upper_bound(offset + bytes - 1);
-    if (lost != held.lost.begin() && std::prev(lost)->second > offset) return std::nullopt;
+    if (is_forgotten(held, offset, bytes)) return std::nullopt;
     const auto found = world.base_at(region, offset);
     if (!found) return std::nullopt;
     Base &base = world.bases[found->first];
@@ -124,7 +138,7 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
             if (piece != found->second->pieces.end() && piece->second.bytes() == bytes) return piece->second.value;
         }
     }
-    Region &held = changed(region);
+    Region &held = changed(world, region);
     Value total = number(bytes * 8, 0);
     const std::int64_t end = offset + bytes;
     for (std::int64_t at = offset; at < end;) {
@@ -146,6 +160,7 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
                 origin.base = region;
                 origin.offset = at;
                 origin.bytes = size;
+                origin.wild = is_forgotten(held, at, size) || (region != 0 && world.is_wild(region));
                 part = world.fresh(size * 8, origin);
                 held.pieces[at] = {part};
             }
@@ -159,9 +174,15 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
 
 void Memory::store(World &world, Value address, Value value) {
     const std::int64_t offset = offset_of(address);
+    const auto on_stack = [&](TermId term) {
+        return term != 0 && std::ranges::binary_search(world.symbols_in(term), stack_symbol);
+    };
+    stack_escaped_ |= !stack_escaped_ && on_stack(value.term) && !on_stack(address.term);
     const unsigned bytes = value.bits / 8U;
     forget_overlapping(world, address.term, offset, bytes);
-    Region &held = changed(address.term);
+    Region &held = changed(world, address.term);
+    held.low = std::min(held.low, offset);
+    held.high = std::max(held.high, offset + static_cast<std::int64_t>(bytes));
     const auto same = held.pieces.find(offset);
     if (same != held.pieces.end() && same->second.bytes() == bytes) {
         same->second.value = value;
@@ -172,42 +193,50 @@ void Memory::store(World &world, Value address, Value value) {
 }
 
 void Memory::forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes) {
-    Region &held = changed(region);
-    const std::int64_t end = offset + static_cast<std::int64_t>(bytes);
-    cut(world, held, offset, end);
-    std::int64_t &to = held.lost[offset];
-    to = std::max(to, end);
+    lose(world, changed(world, region), region, region, offset, offset + static_cast<std::int64_t>(bytes));
 }
 
-// A store to `region` may hit other regions with a symbol in common.
+// Something is stored to `by`, anywhere from `from` to `to`: forgets what that may have hit in `region`.
+void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to) {
+    Terms &t = world.terms;
+    const auto bits = static_cast<std::uint8_t>(t.node(region != 0 ? region : by).bits);
+    const Known above = t.known(t.subtract(Value{by, bits, 0}, Value{region, bits, 0}));
+    const Known below = t.known(t.subtract(Value{region, bits, 0}, Value{by, bits, 0}));
+    if (above.most < most_reach) {
+        from += static_cast<std::int64_t>(above.least);
+        to += static_cast<std::int64_t>(above.most);
+    } else if (below.most < most_reach) {
+        from -= static_cast<std::int64_t>(below.most);
+        to -= static_cast<std::int64_t>(below.least);
+    } else {
+        held.pieces.clear();
+        held.forgotten = true;
+        return;
+    }
+    cut(world, held, from, to);
+    std::int64_t &end = held.lost.try_emplace(from, to).first->second;
+    end = std::max(end, to);
+}
+
+bool Memory::may_overlap(World &world, TermId region, TermId other) const {
+    static const std::vector<Word> none;
+    const std::vector<Word> mine = region == 0 ? none : world.symbols_in(region);
+    const std::vector<Word> theirs = other == 0 ? none : world.symbols_in(other);
+    if (std::ranges::any_of(mine, [&](Word s) { return std::ranges::binary_search(theirs, s); })) return true;
+    const auto on_stack = [&](const std::vector<Word> &symbols) {
+        return std::ranges::binary_search(symbols, stack_symbol);
+    };
+    const bool wild = (region != 0 && world.is_wild(region)) || (other != 0 && world.is_wild(other));
+    return wild && (stack_escaped_ || (!on_stack(mine) && !on_stack(theirs)));
+}
+
+// A store to `region` may hit other regions.
 void Memory::forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes) {
-    if (regions_.size() < 2 || region == 0) return;
     std::vector<TermId> others;
-    const std::vector<Word> mine = world.symbols_in(region);
-    for (const auto &[other, held] : regions_) {
-        if (other == region || other == 0) continue;
-        const std::vector<Word> &theirs = world.symbols_in(other);
-        if (std::ranges::any_of(mine, [&](Word s) { return std::ranges::binary_search(theirs, s); }))
-            others.push_back(other);
-    }
-    const unsigned bits = world.terms.node(region).bits;
-    for (const TermId other : others) {
-        const Value a{region, static_cast<std::uint8_t>(bits), 0};
-        const Value b{other, static_cast<std::uint8_t>(bits), 0};
-        const Known above = world.terms.known(world.terms.subtract(a, b));
-        const Known below = world.terms.known(world.terms.subtract(b, a));
-        if (above.most < most_reach) {
-            const auto from = offset + static_cast<std::int64_t>(above.least);
-            forget(world, other, from, above.most - above.least + bytes);
-        } else if (below.most < most_reach) {
-            const auto from = offset - static_cast<std::int64_t>(below.most);
-            forget(world, other, from, below.most - below.least + bytes);
-        } else {
-            Region &held = changed(other);
-            held.pieces.clear();
-            held.forgotten = true;
-        }
-    }
+    for (const auto &[other, held] : regions_)
+        if (other != region && may_overlap(world, region, other)) others.push_back(other);
+    for (const TermId other : others)
+        lose(world, changed(world, other), other, region, offset, offset + static_cast<std::int64_t>(bytes));
 }
 
 }  // namespace l1dflush::machine

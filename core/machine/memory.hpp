@@ -3,10 +3,12 @@
 // Memory is in regions: all addresses with the same unknown part, which is their base. Offsets in a region are numbers.
 // Different inputs point to different memory (granted, and said so in every report); regions whose bases have a symbol
 // in common may overlap, and what is stored in one is forgotten in the other, as far as the distance of the bases is
-// not known.
+// not known. What is loaded where something was forgotten may be anything that was ever stored or loaded, so what it
+// points to may be any memory: but the stack only if the routine has put a pointer into it anywhere else.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,6 +42,7 @@ struct Origin {
     TermId base = 0;           // memory: of the region
     std::int64_t offset = 0;   // memory: in the region
     std::uint32_t bytes = 0;
+    bool wild = false;         // memory: something that was stored may have come to be there
     Place at;                  // result: of which instruction
     std::uint32_t slot = 0;    // result: in which slot
 };
@@ -57,6 +60,8 @@ struct World {
     std::optional<std::pair<std::uint32_t, std::int64_t>> base_at(TermId region, std::int64_t offset) const;
     // Numbers of the symbols in a term, sorted.
     const std::vector<Word> &symbols_in(TermId term);
+    // Whether one of them may point to anything.
+    bool is_wild(TermId term);
 
 private:
     std::map<TermId, std::vector<Word>> symbols_;
@@ -95,15 +100,22 @@ private:
         std::map<std::int64_t, Piece> pieces;
         bool forgotten = false;  // as a whole: its initial content is no longer there
         std::map<std::int64_t, std::int64_t> lost;  // forgotten pieces of it, from and to
+        // Where something was stored to it, from and to.
+        std::int64_t low = std::numeric_limits<std::int64_t>::max();
+        std::int64_t high = std::numeric_limits<std::int64_t>::min();
     };
 
-    Region &changed(TermId region);
-    void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
+    Region &changed(World &world, TermId region);
+    static void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
     std::optional<Value> initial(World &world, const Region &held, TermId region, std::int64_t offset, unsigned bytes);
+    static bool is_forgotten(const Region &held, std::int64_t offset, unsigned bytes);
+    bool may_overlap(World &world, TermId region, TermId other) const;
     void forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes);
+    static void lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to);
 
     std::map<TermId, std::shared_ptr<Region>> regions_;
     bool all_forgotten_ = false;
+    bool stack_escaped_ = false;  // a pointer into it was stored somewhere else
 };
 
 }  // namespace l1dflush::machine
