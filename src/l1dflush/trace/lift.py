@@ -34,6 +34,9 @@ _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LONGEST = 15
 # Where an instruction is translated, and what that and a relocated number are moved by to see what depends on them.
 _AT, _MOVED_BY, _CHANGED_BY = 0x40_0000, 0x10_0000, 0x1000
+# What is put into a relocated place. With 0 some instructions are translated as others: a call of what is behind it is
+# taken for a way to read the instruction pointer.
+_FILLER = 0x100_0000
 
 _FROM_PCODE = {
     Form.PLAIN, Form.MOVE, Form.LEA, Form.ADD, Form.SUB, Form.STEP, Form.SHIFT, Form.ROTATE, Form.AND, Form.OR,
@@ -171,7 +174,7 @@ class _Lift:
         self._at = at
         self._first = lifter.translated(self._plain, at)
         self._moved = None if self._linked else lifter.translated(self._plain, at + _MOVED_BY)
-        self._changed = [lifter.translated(self._with(r, _CHANGED_BY), at) for r in self._relocations]
+        self._changed = [lifter.translated(self._with(r, _FILLER + _CHANGED_BY), at) for r in self._relocations]
         for other in (self._moved, *self._changed):
             if other is not None and not _alike(self._first, other):
                 raise UnliftedError("what it does depends on what a relocation puts into it, or on where it is")
@@ -188,11 +191,11 @@ class _Lift:
                 raise UndecidedError("relocation", what, where=f"{start:#x}")
 
     def _empty(self, code: bytes) -> bytes:
-        """The instruction with nothing in its relocated places."""
+        """The instruction with the same in all its relocated places."""
         plain = bytearray(code)
         for r in self._relocations:
             first = r.address - self._insn.address
-            plain[first : first + r.of.size] = bytes(r.of.size)
+            plain[first : first + r.of.size] = _FILLER.to_bytes(r.of.size, "little")
         return bytes(plain)
 
     def _with(self, relocation: Relocation, number: int) -> bytes:
@@ -221,10 +224,10 @@ class _Lift:
         changed = values[2 + self._relocations.index(relocation)]
         if (changed - number) & mask != _CHANGED_BY or bool(by_address) != self._lifter.bases.is_relative(relocation):
             raise UnliftedError("an operand that a relocation changes in an unusual way")
-        distance = number
+        distance = number - _FILLER
         if by_address:
             # A relative one takes its own place off: so far is the operand from it.
-            distance = number - self._at - (relocation.address - self._insn.address)
+            distance -= self._at + (relocation.address - self._insn.address)
         elif distance > mask >> 1:
             distance -= mask + 1
         place = self._lifter.bases.relocated(relocation, distance, size)
