@@ -19,8 +19,11 @@ INPUTS = int(os.environ.get("L1DFLUSH_FUZZ_INPUTS", examples(1000, 2000)))
 SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
 # Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
 SHARES = {"objects": 31, "modules": 48, "compressed": 8, "assembly": 8, "patches": 2, "c": 3}
+# For each hundred inputs so many more of other kinds, and at least so many.
+BESIDES = {"programs": (10, 200), "bytes": (1000, 2000)}
 # Inputs of one test: few enough that the tests of a long run can be spread.
 SHARD = 250
+_SHARDS = {"programs": 50, "bytes": 5000}
 _PROPERTY = "fuzz"
 
 
@@ -35,10 +38,15 @@ class Shard:
 
 def shards(kind: str) -> list[Shard]:
     """The parts that the inputs of a kind are cut into."""
-    wanted = max(INPUTS * SHARES[kind] // 100, 1)
-    number = -(-wanted // SHARD)
-    first = SEED * 1_000_000 + list(SHARES).index(kind) * 100_000
-    return [Shard(kind, first + i, wanted // number + (i < wanted % number)) for i in range(number)]
+    share, least = BESIDES.get(kind) or (SHARES[kind], 1)
+    wanted = max(INPUTS * share // 100, least)
+    number = -(-wanted // _SHARDS.get(kind, SHARD))
+    if kind in BESIDES:
+        # Each input has a seed of its own.
+        first, step = SEED * 10_000_000, wanted // number + 1
+    else:
+        first, step = SEED * 1_000_000 + list(SHARES).index(kind) * 100_000, 1
+    return [Shard(kind, first + i * step, wanted // number + (i < wanted % number)) for i in range(number)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
