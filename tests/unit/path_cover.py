@@ -1,9 +1,9 @@
-"""Whether a path of the abstract machine is what a run did: the same accesses, in order, by the same instructions, in the
-same places, and with decisions that come to what the path says.
+"""Whether a path of the abstract machine is what a run did: the same accesses, in order, by the same instructions, in
+the same places, and with decisions that come to what the path says.
 
-The machine's terms are evaluated here once more, by plain Python, with the run's registers, places and memory in place of
-the symbols. What cannot be evaluated, because of results that nobody knows or memory that was stored to on the way, may
-be anything; but an address that has it in it begins with one and the same number during the whole run.
+The machine's terms are evaluated here once more, by plain Python, with the run's registers, places and memory in place
+of the symbols. What cannot be evaluated, because of results that nobody knows or memory that was stored to on the way,
+may be anything; but an address that has it in it begins with one and the same number during the whole run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from plain_machine import NotForThisError
 from random_programs import Access, Run
 
 from l1dflush import _core
@@ -162,7 +163,10 @@ def _plain(what: str, bits: int, start: int, a: int, b: int, width: int) -> int:
 
 
 def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str | None:
-    """What about ``path`` is not as in ``run``; None if it covers it."""
+    """What about ``path`` is not as in ``run``; None if it covers it.
+
+    Raises NotForThisError if a processor would not have gone on.
+    """
     for decision in path.decisions:
         assert isinstance(decision, _Decided)
         assert decision.condition is not None
@@ -185,7 +189,10 @@ def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str |
         # That what was handed in or loaded points to a page is granted.
         if "leads to" in arena.name and base % arena.alignment:
             return f"access {number} is {_shown(access)}, where {arena.name} is not aligned to {arena.alignment}"
-        if (base + event.offset) & ((1 << 64) - 1) != access.address:
+        at = (base + event.offset) & ((1 << 64) - 1)
+        if at != access.address:
+            if at >> 47 not in (0, (1 << 17) - 1) and at % (1 << 48) == access.address:
+                raise NotForThisError("the emulator does not see that an address is not canonical")
             return f"access {number} is {_shown(access)}, not at {base:#x}{event.offset:+#x}, {arena.name}"
     if len(events) != len(run.accesses):
         return f"there are {len(run.accesses)} accesses, not {len(events)}"

@@ -25,7 +25,6 @@ MOST_INSTRUCTIONS = 20_000
 AREA = 1 << 28
 _NEAR = 1 << 20
 _STACK_AREA, _RDI_AREA, _RSI_AREA, _FIRST_AREA = (1 << 17) + 1, (1 << 17) + 2, (1 << 17) + 3, (1 << 17) + 16
-_AREAS_END = 1 << 18
 
 # --- the generator ---------------------------------------------------------------------------------------------------
 
@@ -58,7 +57,7 @@ def register(name: str, size: int, high: bool = False) -> str:
         letter = _LEGACY[name]
         return "%" + {8: f"r{letter}x", 4: f"e{letter}x", 2: f"{letter}x", 1: f"{letter}{'h' if high else 'l'}"}[size]
     if name[1:].isdigit():
-        return f"%{name}{ {8: '', 4: 'd', 2: 'w', 1: 'b'}[size]}"
+        return f"%{name}{ {8: '', 4: 'd', 2: 'w', 1: 'b'}[size] }"
     return "%" + {8: name, 4: f"e{name[1:]}", 2: name[1:], 1: f"{name[1:]}l"}[size]
 
 
@@ -204,10 +203,9 @@ class _Writer:
         elif kind < 0.96:
             size = dice.choice((4, 8))
             a, b = (register(self.number(), size) for _ in range(2))
-            chosen = (f"xchg {a}, {b}", f"bswap {a}", f"bt ${dice.randrange(32)}, {a}", f"btr ${dice.randrange(32)}, {a}",
-                      f"bts ${dice.randrange(32)}, {a}", f"bt {a}, {b}", f"xadd {a}, {b}", f"cmpxchg {a}, {b}",
-                      f"popcnt {a}, {b}")  # fmt: skip
-            self.put(dice.choice(chosen))
+            of_bits = f"{dice.choice(('bt', 'btr', 'bts', 'btc'))} ${dice.randrange(32)}, {a}"
+            others = (f"{name} {a}, {b}" for name in ("xchg", "bt", "xadd", "cmpxchg", "popcnt"))
+            self.put(dice.choice((f"bswap {a}", of_bits, of_bits, *others)))
         else:
             a, b = self.number(), self.number()
             self.put(f"lea {self.value(4)}(%{a},%{b},{dice.choice((1, 2, 4, 8))}), {register(self.number(), 8)}")
@@ -298,6 +296,12 @@ class _Writer:
         elif kind < 0.96:
             at = self.memory(writes=True)
             self.put(f"{dice.choice(('shl', 'shr', 'sar', 'rol'))}{suffix} ${dice.randrange(1, 8)}, {at}")
+        elif kind < 0.975:
+            # A pointer, to where it may be loaded again; or one that is loaded, for the second time perhaps.
+            if self.chance(0.5):
+                self.put(f"mov %{self.pointer()}, {8 * dice.randrange(4)}(%{self.pointer()},%{self.index()},8)")
+            else:
+                self.put(f"mov {8 * dice.randrange(4)}(%{self.pointer()}), %{dice.choice(('rbx', 'r12'))}")
         else:
             # Stored and read again in another size.
             slot = 8 * self.pushed + dice.randrange(0, 24)
@@ -478,10 +482,9 @@ def program(seed: int) -> str:
     at = len(writer.lines)
     writer.function("program", dice.randrange(4, 16), ("r13", "r14"))
     # Where the other pointers come from.
-    writer.lines[at + 1 : at + 1] = [
-        f"        {dice.choice(('mov %rdi, %rbx', 'lea 256(%rsi), %rbx', 'lea b0+64(%rip), %rbx', 'mov 24(%rsi), %rbx'))}",
-        f"        {dice.choice(('mov %rsi, %r12', 'lea d1(%rip), %r12', 'lea -8(%rdi,%rdi), %r12', 'lea 8(%rdi), %r12'))}",
-    ]
+    first = dice.choice(("mov %rdi, %rbx", "lea 256(%rsi), %rbx", "lea b0+64(%rip), %rbx", "mov 24(%rsi), %rbx"))
+    second = dice.choice(("mov %rsi, %r12", "lea d1(%rip), %r12", "mov 8(%rdi), %r12", "lea 8(%rdi), %r12"))
+    writer.lines[at + 1 : at + 1] = [f"        {first}", f"        {second}"]
     return "\n".join(writer.lines) + "\n" + _DATA
 
 
@@ -501,9 +504,9 @@ class Access(NamedTuple):
 
 @dataclass
 class Run:
-    """What one run did, and where things were: ``sections`` and ``outside`` by name, ``registers`` at entry. ``initial``
-    is what was in memory at first, in words, by address / 8; ``written`` are the addresses of bytes that were stored to.
-    """
+    """What one run did, and where things were: ``sections`` and ``outside`` by name, ``registers`` and ``flags`` at
+    entry, ``back`` the return address. ``initial`` is what was in memory at first, in words, by address / 8; ``written``
+    are the addresses of bytes that were stored to."""
 
     accesses: list[Access]
     registers: dict[str, int]
@@ -517,7 +520,9 @@ class Run:
     def unchanged(self, address: int, size: int) -> int | None:
         """What is in these bytes from the first to the last; None if it changes, or nobody looked."""
         words = range(address // 8, (address + size - 1) // 8 + 1)
-        if not all(word in self.initial for word in words) or not self.written.isdisjoint(range(address, address + size)):
+        if not all(word in self.initial for word in words) or not self.written.isdisjoint(
+            range(address, address + size)
+        ):
             return None
         content = b"".join(self.initial[word].to_bytes(8, "little") for word in words)
         return int.from_bytes(content[address % 8 :][:size], "little")
@@ -620,7 +625,9 @@ class _Run:
             self.words[word] = int.from_bytes(self.uc.mem_read(word * 8, 8), "little")
 
     def _is_near(self, address: int) -> bool:
-        return address >> 26 in self.near or 1 << 17 <= address // AREA < _AREAS_END
+        area = address // AREA
+        given = _STACK_AREA <= area <= _RSI_AREA or _FIRST_AREA <= area < _FIRST_AREA + self.areas
+        return given or address >> 26 in self.near
 
     def _unmapped(self, _uc: Any, _access: int, address: int, size: int, _value: int, _user: Any) -> bool:
         if not self._is_near(address):
@@ -672,8 +679,9 @@ class _Run:
 
 
 def run(data: bytes, seed: int) -> Run:
-    """What the object file's ``program`` does on the inputs and at the places of this seed. Raises NotForThisError for a
-    run that says nothing: one that leaves the memory that was given to it."""
+    """What the object file's ``program`` does on the inputs and at the places of this seed.
+
+    Raises NotForThisError for a run that says nothing: one that leaves the memory that was given to it."""
     one = _Run(data, random.Random(seed))
     try:
         return one.run()
