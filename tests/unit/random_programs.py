@@ -505,8 +505,8 @@ class Access(NamedTuple):
 @dataclass
 class Run:
     """What one run did, and where things were: ``sections`` and ``outside`` by name, ``registers`` and ``flags`` at
-    entry, ``back`` the return address. ``initial`` is what was in memory at first, in words, by address / 8; ``written``
-    are the addresses of bytes that were stored to."""
+    entry, ``back`` the return address. ``initial`` is what was in memory at first, in words, by address / 8;
+    ``written`` are the addresses of bytes that were stored to."""
 
     accesses: list[Access]
     registers: dict[str, int]
