@@ -20,10 +20,10 @@ SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
 # Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
 SHARES = {"objects": 31, "modules": 48, "compressed": 8, "assembly": 8, "patches": 2, "c": 3}
 # For each hundred inputs so many more of other kinds, and at least so many.
-BESIDES = {"programs": (10, 200), "bytes": (1000, 2000)}
+BESIDES = {"programs": (10, 200), "bytes": (100, 1000)}
 # Inputs of one test: few enough that the tests of a long run can be spread.
 SHARD = 250
-_SHARDS = {"programs": 50, "bytes": 5000}
+_SHARDS = {"programs": 50, "bytes": 500}
 _PROPERTY = "fuzz"
 
 
