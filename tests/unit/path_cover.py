@@ -18,12 +18,12 @@ from l1dflush import _core
 from l1dflush.routine.model import Image, Routine
 from l1dflush.trace import abstract
 from l1dflush.trace.model import Arena, ArenaKind, Decision, Event, Kind, Path
+from l1dflush.trace.names import RETURN, STACK
 from l1dflush.trace.options import TraceOptions
 
 _HALF = 8
 _FLAGS = {"CF": 0, "PF": 2, "AF": 4, "ZF": 6, "SF": 7, "OF": 11}
 _GIVEN, _MEMORY = 0, 1
-_STACK, _RETURN = 0, 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Traced(abstract._Run):
     def inputs(self, run: Run) -> Mapping[int, int | None]:
         """What the symbols that are no memory are in the run, by their terms; None for what was not given."""
         machine, bases = self._machine, self._lifter.bases
-        known = {machine.base(_STACK).term: run.registers["rsp"] + 8, machine.base(_RETURN).term: run.back}
+        known = {machine.base(STACK).term: run.registers["rsp"] + 8, machine.base(RETURN).term: run.back}
         known |= {machine.base(n).term: run.sections[s.name] for n, s in bases.section_of.items()}
         known |= {machine.base(n).term: run.outside[name] for n, name in bases.external_of.items()}
         return known
@@ -224,4 +224,6 @@ def _base(arena: Arena, traced: Traced, run: Run, evaluated: Evaluated) -> int |
         return run.registers["rsp"] + 8
     if arena.kind is ArenaKind.ABSOLUTE:
         return 0
-    return evaluated.value(traced._machine.terms.value(int(name)))
+    term = evaluated.value(traced._machine.terms.value(int(name)))
+    # An arena begins where what is known of the term's lowest bits says that it is aligned.
+    return None if term is None else (term - traced._names.place(int(name), 0)[1]) & ((1 << 64) - 1)
