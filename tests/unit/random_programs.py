@@ -210,6 +210,19 @@ class _Writer:
             a, b = self.number(), self.number()
             self.put(f"lea {self.value(4)}(%{a},%{b},{dice.choice((1, 2, 4, 8))}), {register(self.number(), 8)}")
 
+    def shown(self) -> None:
+        """What arithmetic came to, as an address: a flag, or some bits of a register."""
+        dice, name = self.dice, self.number()
+        if self.chance(0.5):
+            self.put(f"set{dice.choice(CONDITIONS)} {register(name, 1)}")
+            self.put(f"movzbl {register(name, 1)}, {register(name, 4)}")
+        else:
+            # The sign, too.
+            by = dice.choice((0, 0, 4, 59))
+            self.put(f"{dice.choice(('shr', 'sar', 'rol'))} ${by}, %{name}")
+            self.put(f"and $15, {register(name, 4)}")
+        self.put(f"mov (%{self.pointer()},%{name},8), {register(name, dice.choice((4, 8)))}")
+
     def move_pointer(self) -> None:
         """Pointers stay pointers: near where they were."""
         dice, p, q, n = self.dice, self.pointer(), self.pointer(), self.number()
@@ -434,6 +447,8 @@ class _Writer:
             kind = dice.random()
             if kind < 0.34:
                 self.arithmetic()
+                if self.chance(0.3):
+                    self.shown()
             elif kind < 0.62:
                 self.access()
             elif kind < 0.76:
@@ -466,6 +481,20 @@ class _Writer:
             self.put(f"pop %{counter}")
         self.put("ret")
         self.lines.append(f"        .size {name}, .-{name}")
+
+
+def arithmetic_program(seed: int) -> str:
+    """A program of this seed in which nothing is computed that is not shown as an address right behind."""
+    writer = _Writer(random.Random(seed))
+    writer.lines.append("        .text\n        .globl program\n        .type program, @function\nprogram:")
+    writer.put("mov %rdi, %rbx")
+    writer.put("mov %rsi, %r12")
+    for _ in range(6):
+        writer.arithmetic()
+        writer.shown()
+    writer.put("ret")
+    writer.lines.append("        .size program, .-program")
+    return "\n".join((*writer.lines, ""))
 
 
 def program(seed: int) -> str:

@@ -26,7 +26,7 @@ from l1dflush.trace.lower import Lowering, PcodeOp, UnliftedError, Varnode
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
-from l1dflush.trace.undefined import ALL_FLAGS, check_values, half_written, undefined_flags
+from l1dflush.trace.undefined import ALL_FLAGS, check_values, half_unknown, half_written, undefined_flags
 
 LANGUAGES = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
 KINDS = tuple(Kind)
@@ -301,10 +301,13 @@ class _Lift:
         return [*before, *(_later(o, len(before)) for o in made), *whole, *note, *undefined]
 
     def _upper_halves(self) -> Iterator[Operation]:
-        """Clears what a 32-bit result leaves above itself where P-code does not."""
+        """Clears what a 32-bit result leaves above itself where P-code does not; what nobody can tell is unknown."""
         for register in half_written(self._insn) if self._bits == 64 else ():
             (part,) = self._lifter.register(self._name(register.full))
             yield Operation(Do.WIDEN, part, part._replace(size=4))
+        for name in half_unknown(self._insn) if self._bits == 64 else ():
+            (part,) = self._lifter.register(self._name(name))
+            yield Operation(Do.UNKNOWN, part._replace(start=4, size=4))
 
     def _accesses(self) -> Iterator[Operation]:
         insn, effect = self._insn, self._insn.effect

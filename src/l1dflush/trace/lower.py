@@ -100,6 +100,7 @@ class Lowering:
         self._uniques: list[tuple[int, int, list[Part]]] = []
         self._extended: dict[Varnode, tuple[str, Varnode]] = {}
         self._number = 0
+        self._count = 0
 
     def fresh(self, size: int) -> Part:
         """A temporary that this instruction did not use yet."""
@@ -111,6 +112,7 @@ class Lowering:
         """The operations, and for each P-code operation which is its first. Raises UnliftedError."""
         ops = _parity_at_once(_widened_at_once(ops))
         self._lay_out(ops)
+        self._count = len(ops)
         starts: list[int] = []
         for self._number, op in enumerate(ops):
             starts.append(len(self._operations))
@@ -326,6 +328,11 @@ class Lowering:
         else:
             self._unknown(out)
 
+    def _skip(self, condition: Operand, number: int) -> None:
+        """Goes on at a P-code operation, if a condition holds."""
+        what = Do.SKIP if condition is None else Do.SKIP_IF
+        self._operations.append(Operation(what, None, condition, detail=number))
+
     def _go(self, op: PcodeOp) -> None:
         to = op.inputs[0]
         condition = self._single(op.inputs[1]) if op.name == "CBRANCH" else None
@@ -336,14 +343,16 @@ class Lowering:
             self._emit(what, None, self._single(to))
         elif to.space == "const":
             # So many P-code operations on.
-            number = self._number + to.offset if to.offset < 1 << 31 else self._number + to.offset - (1 << 8 * to.size)
-            what = Do.SKIP if condition is None else Do.SKIP_IF
-            self._operations.append(Operation(what, None, condition, detail=number))
+            ahead = to.offset if to.offset < 1 << 31 else to.offset - (1 << 8 * to.size)
+            self._skip(condition, self._number + ahead)
         else:
             place = self._memory(to)
             if not isinstance(place, Place):
                 raise UnliftedError("it goes to an address that is a number in a file that was not linked")
-            if condition is not None:
+            if place == self._behind and op.name != "CALL":
+                # What is put behind the operations of P-code is not jumped over.
+                self._skip(condition, self._count)
+            elif condition is not None:
                 self._emit(Do.JUMP_IF, None, condition, place)
             else:
                 self._emit(Do.CALL if op.name == "CALL" else Do.JUMP, None, place)

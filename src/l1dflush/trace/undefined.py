@@ -57,6 +57,14 @@ _NOT_EXTENDED = frozenset({"xchg", "xadd", "lodsd"})
 _WRONG = frozenset({"psllw", "pslld", "psllq", "psrlw", "psrld", "psrlq", "psraw", "psrad"})
 
 
+def half_unknown(insn: Instruction) -> list[str]:
+    """The registers whose upper halves depend on the processor: ``cmpxchg`` of 32 bits leaves them alone or clears them
+    where it leaves the lower ones as they are (AMD's do the first, the manual's pseudocode says the second)."""
+    if insn.mnemonic != "cmpxchg" or getattr(insn.operands[0], "size", 0) != 4:
+        return []
+    return ["rax", *(o.full for o in insn.operands[:1] if isinstance(o, Register))]
+
+
 def half_written(insn: Instruction) -> list[Register]:
     """The 32-bit registers that an instruction writes without clearing the upper half, as P-code has it."""
     if insn.mnemonic not in _NOT_EXTENDED:
