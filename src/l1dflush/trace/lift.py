@@ -287,13 +287,16 @@ class _Lift:
         ops = self._nodes()
         if effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
+        if self._insn.mnemonic == "lahf":
+            before += self._unknown_flags({"AF"})
         made, starts = self._lowering.lower(ops)
         if effect.form is Form.STRING and self._insn.repeat:
             # The count comes first: of none there is no access.
             if [op.name for op in ops[:2]] != ["INT_EQUAL", "CBRANCH"]:
                 raise UnliftedError("its P-code has an unusual form")
             at = starts[2]
-            before, made = [], made[:at] + before + [_later(o, len(before)) for o in made[at:]]
+            made = [_later(o, len(before)) for o in made]
+            before, made = [], made[:at] + before + made[at:]
         undefined = list(self._unknown_flags(undefined_flags(self._insn)))
         if undefined and any(o.what in (Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF) for o in made):
             raise UnliftedError("flags that are undefined behind a jump in it")

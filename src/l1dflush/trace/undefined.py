@@ -8,8 +8,8 @@ from l1dflush.trace.lower import UnliftedError
 
 _MULTIPLIES = {"SF", "ZF", "PF"}
 ALL_FLAGS = {"CF", "OF", "SF", "ZF", "PF"}
-# Flags that the manual leaves undefined (SDM volume 2, the instructions' pages); the adjust flag is never written, and
-# nothing that is run here reads it. Shifts and rotates are in `undefined_flags`.
+# Flags that the manual leaves undefined (SDM volume 2, the instructions' pages). The adjust flag is never written, and
+# is unknown where it is read. Shifts and rotates are in `undefined_flags`.
 _UNDEFINED = {
     "mul": _MULTIPLIES,
     "imul": _MULTIPLIES,
@@ -76,8 +76,6 @@ def check_values(insn: Instruction) -> None:
     """Raises UnliftedError where the values of P-code are wrong and nothing here stands in for them."""
     if insn.mnemonic in _WRONG and not isinstance(insn.operands[-1], int):
         raise UnliftedError("P-code has its result wrong")
-    if insn.mnemonic == "lahf":
-        raise UnliftedError("P-code does not have the adjust flag")
     for operand in insn.operands:
         if isinstance(operand, Memory):
             if operand.narrow:
