@@ -1,42 +1,31 @@
-"""Machine code to operations: an instruction's values from P-code, what it does to the cache from our table.
-
-A relocated operand is found by translating the instruction again: with another number in the relocation's place, and at
-another address. What moves with the one is an address that the relocation names, what moves with the other is near the
-code, and everything else has to be the same. (P-code has no mark for either.)
-"""
+"""Machine code to operations: an instruction's values from P-code, what it does to the cache from our table."""
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 import pypcode
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Image, Section
-from l1dflush.routine.relocations import Relocation
 from l1dflush.trace.bases import Bases
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
-from l1dflush.trace.lower import Lowering, PcodeOp, UnliftedError, Varnode
+from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
 from l1dflush.trace.undefined import ALL_FLAGS, check_values, half_unknown, half_written, undefined_flags
+from l1dflush.trace.variants import Variants
 
 LANGUAGES = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
 KINDS = tuple(Kind)
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LONGEST = 15
-# Where an instruction is translated, and what that and a relocated number are moved by to see what depends on them.
-_AT, _MOVED_BY, _CHANGED_BY = 0x40_0000, 0x10_0000, 0x1000
-# What is put into a relocated place. With 0 some instructions are translated as others: a call of what is behind it is
-# taken for a way to read the instruction pointer.
-_FILLER = 0x100_0000
 
 _FROM_PCODE = {
     Form.PLAIN, Form.MOVE, Form.LEA, Form.ADD, Form.SUB, Form.STEP, Form.SHIFT, Form.ROTATE, Form.AND, Form.OR,
@@ -70,25 +59,17 @@ def context(bits: int) -> pypcode.Context:
 atexit.register(context.cache_clear)
 
 
-class _Variant(NamedTuple):
-    """The instruction as it is translated with one of the numbers in it moved, or none."""
-
-    decoded: Instruction
-    ops: list[tuple[str, tuple[str, int, int] | None, tuple[tuple[str, int, int], ...]]]
-
-
 class Lifter:
     """Lifts the instructions of an image for one machine."""
 
     def __init__(self, image: Image) -> None:
-        self._image = image
-        self._bits = image.bits
-        self._context = context(image.bits)
+        self.image = image
+        self.context = context(image.bits)
         self._decoder: Decoder = decoder_of(image.bits)
         self.machine = _core.Machine(image.bits)
-        registers = self._context.registers
+        registers = self.context.registers
         self._registers = {name: (node.offset, node.size) for name, node in registers.items()}
-        stack = self._registers["RSP" if self._bits == 64 else "ESP"][0]
+        stack = self._registers["RSP" if image.bits == 64 else "ESP"][0]
         # Each register has many names, and the 64-bit ones are the widest of the first eight bytes each.
         self.slots = Slots(self.machine, set(self._registers.values()), stack)
         self.bases = Bases(image, self.machine)
@@ -116,7 +97,7 @@ class Lifter:
             raise UndecidedError("jump-into-nowhere", what, where=where)
         decoded = self._decoder.decode(code, section.address + offset)
         self.instructions[base, offset] = decoded
-        for bad in self._image.bad_relocations:
+        for bad in self.image.bad_relocations:
             if bad.address < decoded.next and decoded.address < bad.address + bad.size:
                 raise UndecidedError("relocation", bad.reason, where=where)
         try:
@@ -125,154 +106,18 @@ class Lifter:
             raise UndecidedError("unclassified-instruction", f"`{decoded.text}`: {error}", where=where) from None
         return decoded.size, packed(operations)
 
-    def translated(self, code: bytes, at: int) -> _Variant:
-        """What the two decoders make of an instruction at ``at``. Raises UnliftedError if they disagree."""
-        decoded = self._decoder.decode(code, at)
-        try:
-            translation = self._context.translate(code, at, max_instructions=1)
-        except Exception as error:
-            raise UnliftedError(f"it cannot be translated ({type(error).__name__})") from None
-        ops = []
-        for op in translation.ops:
-            inputs = [_node(v) for v in op.inputs]
-            name = str(op.opcode).rpartition(".")[2]
-            if name == "IMARK":
-                if inputs[0][2] != len(code):
-                    raise UnliftedError("the decoders do not agree on its length")
-                continue
-            if name in ("LOAD", "STORE", "CALLOTHER"):
-                inputs = inputs[1:]
-            ops.append((name, _node(op.output) if op.output is not None else None, tuple(inputs)))
-        return _Variant(decoded, ops)
-
-
-def _node(v: Any) -> tuple[str, int, int]:
-    return v.space.name, v.offset, v.size
-
 
 class _Lift:
     """Lifts one instruction."""
 
     def __init__(self, lifter: Lifter, section: Section, base: int, offset: int, decoded: Instruction) -> None:
         self._lifter = lifter
-        self._bits = lifter._bits
+        self._bits = lifter.image.bits
         self._width = self._bits // 8
-        self._base, self._offset = base, offset
         self._insn = decoded
-        self._linked = lifter._image.linked
-        code = section.data[offset : offset + decoded.size]
-        start = decoded.address
-        self._relocations = (
-            []
-            if self._linked
-            else lifter._image.relocations.within(max(section.address, start - 7), start + decoded.size)
-        )
-        self._relocations = [r for r in self._relocations if r.address + max(r.of.size, 1) > start]
-        self._check_relocations()
-        self._plain = self._empty(code)
-        at = start if self._linked else _AT
-        self._at = at
-        self._first = lifter.translated(self._plain, at)
-        self._moved = None if self._linked else lifter.translated(self._plain, at + _MOVED_BY)
-        self._changed = [lifter.translated(self._with(r, _FILLER + _CHANGED_BY), at) for r in self._relocations]
-        for other in (self._moved, *self._changed):
-            if other is not None and not _alike(self._first, other):
-                raise UnliftedError("what it does depends on what a relocation puts into it, or on where it is")
+        self._variants = Variants(lifter.image, lifter.bases, lifter.context, section, Place(base, offset, 0), decoded)
         behind = Place(base, offset + decoded.size, self._width)
-        self._lowering = Lowering(lifter.slots, self._bits, behind, self._memory_operand)
-
-    def _check_relocations(self) -> None:
-        start = self._insn.address
-        for r in self._relocations:
-            first = r.address - start
-            inside = any(low <= first and first + r.of.size <= high for low, high in self._insn.numbers)
-            if r.of.size not in (4, 8) or not inside:
-                what = f"`{self._insn.text}` is code that a relocation wrote"
-                raise UndecidedError("relocation", what, where=f"{start:#x}")
-
-    def _empty(self, code: bytes) -> bytes:
-        """The instruction with the same in all its relocated places."""
-        plain = bytearray(code)
-        for r in self._relocations:
-            first = r.address - self._insn.address
-            plain[first : first + r.of.size] = _FILLER.to_bytes(r.of.size, "little")
-        return bytes(plain)
-
-    def _with(self, relocation: Relocation, number: int) -> bytes:
-        changed = bytearray(self._plain)
-        first = relocation.address - self._insn.address
-        changed[first : first + relocation.of.size] = number.to_bytes(relocation.of.size, "little")
-        return bytes(changed)
-
-    # --- numbers and addresses -----------------------------------------------------------------------------
-
-    def _operand(self, values: Sequence[int], size: int) -> Operand:
-        """A number of the instruction, given as it is, moved, and with each relocated place changed."""
-        mask = (1 << 8 * size) - 1
-        number = values[0]
-        if self._linked:
-            return Number(number, size)
-        by_address = (values[1] - number) & mask
-        by_place = [r for r, value in zip(self._relocations, values[2:], strict=True) if value != number]
-        if not by_address and not by_place:
-            return Number(number, size)
-        if by_address not in (0, _MOVED_BY & mask) or len(by_place) > 1:
-            raise UnliftedError("an operand that depends on where the code is in an unusual way")
-        if not by_place:
-            return self._near(number, size)
-        (relocation,) = by_place
-        changed = values[2 + self._relocations.index(relocation)]
-        if (changed - number) & mask != _CHANGED_BY or bool(by_address) != self._lifter.bases.is_relative(relocation):
-            raise UnliftedError("an operand that a relocation changes in an unusual way")
-        distance = number - _FILLER
-        if by_address:
-            # A relative one takes its own place off: so far is the operand from it.
-            distance -= self._at + (relocation.address - self._insn.address)
-        elif distance > mask >> 1:
-            distance -= mask + 1
-        place = self._lifter.bases.relocated(relocation, distance, size)
-        if place is None:
-            raise UnliftedError(f"the relocation {relocation.of.type} is not understood")
-        return place
-
-    def _near(self, address: int, size: int) -> Place:
-        """An address in the section that the code is in."""
-        distance = address - self._at
-        if distance >= 1 << (self._bits - 1):
-            distance -= 1 << self._bits
-        return Place(self._base, self._offset + distance, size)
-
-    def _memory_operand(self, node: Varnode) -> Operand:
-        """The address of an operand in P-code's memory space."""
-        if node.place is not None:
-            return node.place._replace(size=self._width)
-        if self._linked:
-            section = self._lifter.bases.section_at(node.offset)
-            if section is not None:
-                number = self._lifter.bases.of_section(section)
-                return Place(number, node.offset - section.address, self._width)
-        return Number(node.offset, self._width)
-
-    def _nodes(self) -> list[PcodeOp]:
-        others = [variant for variant in (self._moved, *self._changed) if variant is not None]
-
-        def node(first: tuple[str, int, int], *rest: tuple[str, int, int]) -> Varnode:
-            space, offset, size = first
-            if space not in ("const", "ram") or self._linked:
-                return Varnode(space, offset, size)
-            width = size if space == "const" else self._width
-            operand = self._operand([offset, *(r[1] for r in rest)], width)
-            return Varnode(space, offset, size, operand if isinstance(operand, Place) else None)
-
-        ops = []
-        for number, (name, out, inputs) in enumerate(self._first.ops):
-            rows = [variant.ops[number] for variant in others]
-            made = None if out is None else node(out, *(row[1] for row in rows if row[1] is not None))
-            operands = tuple(node(v, *(row[2][i] for row in rows)) for i, v in enumerate(inputs))
-            ops.append(PcodeOp(name, made, operands))
-        return ops
-
-    # --- operations ----------------------------------------------------------------------------------------
+        self._lowering = Lowering(lifter.slots, self._bits, behind, self._variants.address)
 
     def operations(self) -> list[Operation]:
         """All operations of the instruction. Raises UnliftedError."""
@@ -284,7 +129,7 @@ class _Lift:
         if effect.form not in _FROM_PCODE:
             raise UnliftedError("nobody classified it for the abstract machine")
         check_values(self._insn)
-        ops = self._nodes()
+        ops = self._variants.operations()
         if effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
         if self._insn.mnemonic == "lahf":
@@ -340,15 +185,7 @@ class _Lift:
             return
         if memory.narrow:
             raise UnliftedError("an address that is computed in fewer bits")
-        variants = [v for v in (self._first, self._moved, *self._changed) if v is not None]
-        numbers = []
-        for variant in variants:
-            other = variant.decoded.operands[index]
-            assert isinstance(other, Memory)
-            numbers.append(other.displacement & ((1 << self._bits) - 1))
-        total = self._operand(numbers, self._width)
-        if self._linked and isinstance(total, Number):
-            total = self._memory_operand(Varnode("ram", total.value, self._width))
+        total = self._variants.displacement(index)
         for register, scale in ((memory.base, 1), (memory.index, memory.scale)):
             if register is None:
                 continue
@@ -409,19 +246,6 @@ class _Lift:
             bit = self._lowering.fresh(1)
             yield Operation(Do.UNKNOWN, bit)
             yield Operation(Do.BIT_AND, flag, bit, Number(1, 1))
-
-
-def _alike(one: _Variant, other: _Variant) -> bool:
-    """Whether two translations are the same but for numbers."""
-
-    def shape(variant: _Variant) -> object:
-        return [
-            (name, out if out is None or out[0] != "ram" else (out[0], out[2]),
-             [(v[0], v[2]) if v[0] in ("const", "ram") else v for v in inputs])
-            for name, out, inputs in variant.ops
-        ]  # fmt: skip
-
-    return shape(one) == shape(other)
 
 
 def _later(operation: Operation, by: int) -> Operation:
