@@ -118,12 +118,14 @@ void bind_machine(nb::module_ &m) {
             "terms", [](Machine &self) -> Terms & { return self.world().terms; }, nb::rv_policy::reference_internal)
         .def(
             "add_base",
-            [](Machine &self, Value symbol, std::uint64_t size, std::optional<nb::bytes> content, bool writable) {
+            [](Machine &self, Value symbol, std::uint64_t size, std::optional<nb::bytes> content, bool writable,
+               bool outside) {
                 World &w = self.world();
                 Base base;
                 base.symbol = symbol;
                 base.size = size;
                 base.writable = writable;
+                base.outside = outside;
                 if (content) {
                     base.known = true;
                     const auto *data = reinterpret_cast<const std::uint8_t *>(content->c_str());
@@ -134,7 +136,10 @@ void bind_machine(nb::module_ &m) {
                 w.bases.push_back(std::move(base));
                 return number;
             },
-            nb::arg("symbol"), nb::arg("size"), nb::arg("content").none() = nb::none(), nb::arg("writable") = true)
+            nb::arg("symbol"), nb::arg("size"), nb::arg("content").none() = nb::none(), nb::arg("writable") = true,
+            nb::arg("outside") = false)
+        .def("set_convention", &Machine::set_convention, nb::arg("changed"), nb::arg("arguments"), nb::arg("call"),
+             nb::arg("load"))
         .def(
             "new_symbol",
             [](Machine &self, unsigned bits, Word alignment, Word least, Word most) {
@@ -158,7 +163,11 @@ void bind_machine(nb::module_ &m) {
             "set_slot", [](Machine &self, std::uint32_t number, Value v) { self.slot(number) = v; }, nb::arg("number"),
             nb::arg("value"))
         .def(
-            "store", [](Machine &self, Value at, Value value) { self.memory().store(self.world(), at, value); },
+            "store",
+            [](Machine &self, Value at, Value value) {
+                self.memory().store(self.world(), at, value);
+                if (at.term == self.world().bases[Machine::stack_base].symbol.term) self.memory().save(offset_of(at));
+            },
             nb::arg("at"), nb::arg("value"))
         .def("run", &run, nb::arg("base"), nb::arg("offset"), nb::arg("lift"), nb::kw_only(), nb::arg("max_paths") = 64,
              nb::arg("max_instructions") = 10'000'000, nb::arg("max_events") = 10'000'000,

@@ -223,6 +223,45 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
     }
 }
 
+bool Machine::is_outside(const Value &to) const {
+    const auto found = world_.base_at(to.term, static_cast<std::int64_t>(to.constant));
+    return found && world_.bases[found->first].outside;
+}
+
+// Code that is not here runs and comes back.
+void Machine::outside_call(State &s, Value to) {
+    Event e;
+    e.kind = call_event_;
+    e.instruction = s.at->number;
+    e.offset = static_cast<std::int64_t>(notes_.size());
+    notes_.emplace_back(to, Value{});
+    s.events.push_back(e);
+    settle_loads(s);
+    std::vector<Value> arguments;
+    for (const std::uint32_t slot : arguments_) arguments.push_back(settled(s, slot));
+    s.memory.outside_call(world_, arguments);
+    for (const std::uint32_t slot : changed_) {
+        Origin origin;
+        origin.kind = Origin::Kind::result;
+        origin.at = s.at->at;
+        origin.slot = slot;
+        origin.wild = true;
+        Value v = world_.fresh(slot_bits_[slot], origin);
+        // A flag.
+        if (v.bits == 8) v = world_.terms.widen(world_.terms.slice(v, 0, 1), 8);
+        s.slots[slot] = v;
+        s.deferred[slot].what = Do::copy;
+    }
+}
+
+// Takes the return address off the stack.
+Value Machine::popped(State &s) {
+    const Value top = settled(s, stack_slot);
+    const Value to = s.memory.load(world_, top, bits_ / 8);
+    s.slots[stack_slot] = world_.terms.add(top, number(bits_, bits_ / 8));
+    return to;
+}
+
 // Where a jump to what was computed goes.
 Place Machine::target(State &s, Value value) const {
     const auto found = world_.base_at(value.term, static_cast<std::int64_t>(value.constant));
@@ -251,6 +290,8 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             const Value stored = read(s, o.b);
             settle_loads(s);
             s.memory.store(world_, at, stored);
+            // A push, or the return address of a call.
+            if (o.detail != 0 && at.term == world_.bases[stack_base].symbol.term) s.memory.save(offset_of(at));
             break;
         }
         case Do::unknown: {
@@ -278,20 +319,30 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             return true;
         case Do::jump:
         case Do::call:
-            s.at = &gone_to(links.other, {o.a.index, static_cast<std::int64_t>(o.a.number)});
-            s.operation = 0;
-            return true;
         case Do::jump_to:
         case Do::call_to:
         case Do::come_back: {
-            const Value to = address(s, o.a);
-            if (o.what != Do::call_to && to == world_.bases[return_base].symbol) {
+            Value to = address(s, o.a);
+            const bool calls = o.what == Do::call || o.what == Do::call_to;
+            if (o.what != Do::come_back && is_outside(to)) {
+                outside_call(s, to);
+                // One that is jumped to comes back to whoever called this.
+                if (!calls) {
+                    const Value top = settled(s, stack_slot);
+                    s.events.push_back({load_event_, static_cast<std::uint16_t>(bits_ / 8), i.number, top.term, 0,
+                                        offset_of(top)});
+                }
+                to = popped(s);
+            } else if (o.what == Do::call_to && !world_.base_at(to.term, static_cast<std::int64_t>(to.constant))) {
+                outside_call(s, to);
+                to = popped(s);
+            }
+            if (!calls && to == world_.bases[return_base].symbol) {
                 const Value top = settled(s, stack_slot);
                 if (top.term != world_.bases[stack_base].symbol.term) throw Stopped("stack-moved", i.at, top);
                 return false;
             }
-            const Place place = target(s, to);
-            s.at = &gone_to(links.other, place);
+            s.at = &gone_to(links.other, target(s, to));
             s.operation = 0;
             return true;
         }

@@ -81,6 +81,16 @@ public:
     // A further register or temporary: at entry it holds something that nobody knows. The first one is the stack pointer.
     // A temporary holds nothing from one instruction to the next.
     std::uint32_t add_slot(unsigned bits, bool temporary = false);
+    // The slots that code which is not here may change, those that hold what it is given, and the kinds of the events
+    // that it runs and that a return address is loaded.
+    void set_convention(std::vector<std::uint32_t> changed, std::vector<std::uint32_t> arguments, std::uint16_t call,
+                        std::uint16_t load) {
+        changed_ = std::move(changed);
+        arguments_ = std::move(arguments);
+        call_event_ = call;
+        load_event_ = load;
+    }
+
     // What holds at entry.
     Value &slot(std::uint32_t number) { return entry_[number]; }
     Memory &memory() { return memory_; }
@@ -131,6 +141,9 @@ private:
     bool run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }
     Value address(State &s, const Operand &o);
+    bool is_outside(const Value &to) const;
+    void outside_call(State &s, Value to);
+    Value popped(State &s);
 
     unsigned bits_;
     std::vector<std::uint8_t> slot_bits_;
@@ -140,6 +153,10 @@ private:
     Memory memory_;
     std::map<Place, std::unique_ptr<Instruction>> program_;
     std::vector<bool> temporary_;
+    std::vector<std::uint32_t> changed_;
+    std::vector<std::uint32_t> arguments_;
+    std::uint16_t call_event_ = 0;
+    std::uint16_t load_event_ = 0;
     std::vector<Place> places_;
     std::vector<std::pair<Value, Value>> notes_;
     std::size_t waiting_ = 0;

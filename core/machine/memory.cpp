@@ -8,6 +8,8 @@ namespace {
 
 // A store whose distance from another region is bounded by less than this forgets only what it may reach.
 constexpr Word most_reach = Word{1} << 32;
+// What code that is not here may write behind a pointer into the stack, in bytes, if nothing saved lies before that.
+constexpr std::int64_t largest_variable = 4096;
 // The first symbol that the machine makes is the stack pointer at entry.
 constexpr Word stack_symbol = 1;
 
@@ -178,6 +180,7 @@ void Memory::store(World &world, Value address, Value value) {
         return term != 0 && std::ranges::binary_search(world.symbols_in(term), stack_symbol);
     };
     stack_escaped_ |= !stack_escaped_ && on_stack(value.term) && !on_stack(address.term);
+    note_pointer(world, value);
     const unsigned bytes = value.bits / 8U;
     forget_overlapping(world, address.term, offset, bytes);
     Region &held = changed(world, address.term);
@@ -194,6 +197,28 @@ void Memory::store(World &world, Value address, Value value) {
 
 void Memory::forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes) {
     lose(world, changed(world, region), region, region, offset, offset + static_cast<std::int64_t>(bytes));
+}
+
+// Remembers what a pointer into the stack leads to.
+void Memory::note_pointer(World &world, Value value) {
+    if (value.term == world.bases[0].symbol.term && value.bits == world.bases[0].symbol.bits)
+        pointed_to_.insert(offset_of(value));
+}
+
+void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
+    const TermId stack = world.bases[0].symbol.term;
+    for (const Value &argument : arguments) note_pointer(world, argument);
+    for (const std::int64_t from : std::set<std::int64_t>(pointed_to_)) {
+        const auto stop = saved_.lower_bound(from);
+        const std::int64_t to = stop == saved_.end() ? from + largest_variable : std::min(*stop, from + largest_variable);
+        if (from < to) forget(world, stack, from, static_cast<std::uint64_t>(to - from));
+    }
+    for (auto &[region, held] : regions_) {
+        if (region == stack) continue;
+        held = std::make_shared<Region>();
+        held->forgotten = true;
+    }
+    all_forgotten_ = true;
 }
 
 // Something is stored to `by`, anywhere from `from` to `to`: forgets what that may have hit in `region`.

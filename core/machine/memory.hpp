@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "machine/program.hpp"
@@ -27,6 +28,7 @@ struct Base {
     bool known = false;                 // there is content; behind its end it is 0 up to `size`
     bool writable = true;
     bool executable = false;
+    bool outside = false;  // code that is not here: who goes there comes back, having changed what it may
     // Pointers in its content.
     struct Pointer {
         std::uint8_t bytes;
@@ -80,16 +82,11 @@ public:
     void store(World &world, Value address, Value value);
     // Nobody knows what is in these bytes from now on.
     void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);
-    // The same of all regions for which `is_kept` is not true.
-    template <typename IsKept>
-    void forget_all(const IsKept &is_kept) {
-        for (auto &[region, held] : regions_) {
-            if (is_kept(region)) continue;
-            held = std::make_shared<Region>();
-            held->forgotten = true;
-        }
-        all_forgotten_ = true;
-    }
+    // What lies at this offset of the stack is the caller's, or a return address: nobody else writes it.
+    void save(std::int64_t offset) { saved_.insert(offset); }
+    // Code that is not here ran, and was given `arguments`: it may have written everything but the stack, and there what
+    // it has a pointer to, up to what was saved there.
+    void outside_call(World &world, const std::vector<Value> &arguments);
 
 private:
     struct Piece {
@@ -114,7 +111,11 @@ private:
     static void lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to);
 
     std::map<TermId, std::shared_ptr<Region>> regions_;
+    void note_pointer(World &world, Value value);
+
     bool all_forgotten_ = false;
+    std::set<std::int64_t> saved_;
+    std::set<std::int64_t> pointed_to_;  // offsets in the stack that pointers outside of registers lead to
     bool stack_escaped_ = false;  // a pointer into it was stored somewhere else
 };
 

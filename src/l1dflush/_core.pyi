@@ -519,9 +519,15 @@ class Machine:
     def new_symbol(self, bits: int, alignment: int = 1, least: int = 0, most: int = ...) -> Value:
         """As :meth:`Terms.symbol`; all that this machine uses have to be made here."""
 
-    def add_base(self, symbol: Value, size: int, content: bytes | None = None, writable: bool = True) -> int:
+    def add_base(
+        self, symbol: Value, size: int, content: bytes | None = None, writable: bool = True, outside: bool = False
+    ) -> int:
         """A further base, which begins at ``symbol``; ``content`` is its initialised beginning, with zeros behind it.
-        Zeros of what is writable are not known."""
+        Zeros of what is writable are not known. ``outside`` is code that is not here, if it is code."""
+
+    def set_convention(self, changed: Sequence[int], arguments: Sequence[int], call: int, load: int) -> None:
+        """Slots that outside code may change, those that hold what it is given, and the kinds of the events that it
+        runs and that a return address is loaded."""
 
     def base(self, number: int) -> Value:
         """Where a base begins."""
@@ -537,7 +543,7 @@ class Machine:
 
     def set_slot(self, number: int, value: Value) -> None: ...
     def store(self, at: Value, value: Value) -> None:
-        """Puts a value into memory at entry."""
+        """Puts a value into memory at entry. On the stack it is the caller's: outside code leaves it alone."""
 
     def run(
         self,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any, Literal
 
+import kernel_modules
 import pytest
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine import built_in
-from l1dflush.routine.load import load
+from l1dflush.routine.load import load, load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.trace import abstract, explore
@@ -70,6 +72,39 @@ def compare(routine: Routine) -> None:
 @pytest.mark.parametrize("name", built_in.names())
 def test_built_in_routines(name: str) -> None:
     for routine in routines(name):
+        compare(routine)
+
+
+@needs_as
+@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize("changes", [{}, {"site": None}, {"flags": False, "record": None, "site": None}], ids=str)
+def test_kernel_modules(changes: dict[str, Any], bits: Literal[64, 32]) -> None:
+    """Jump labels, tests of CPU features, calls of the tracer, per-CPU memory."""
+    data = kernel_modules.build(kernel_modules.Module(bits=bits, **changes))
+    for routine in load_bytes(data, "m.ko", LoadOptions()):
+        compare(routine)
+
+
+CALLS = {
+    "around the walk": "before(); for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i); after(p);",
+    "in the walk": "for (int i = 0; i < 65536; i += 64) { *(volatile char *)(p + i); each(); }",
+    "with a variable": "int n = 65536; tell(&m); for (int i = 0; i < n; i += 64) *(volatile char *)(p + i);",
+    "whose answer decides": "if (wanted()) for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i);",
+    "that changes a pointer": "area = p; change(); for (int i = 0; i < 65536; i += 64) *(volatile char *)(area + i);",
+}
+
+
+@needs_gcc
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("mode", ["-m64", "-m32"])
+@pytest.mark.parametrize("body", CALLS.values(), ids=CALLS)
+def test_calls_of_what_is_not_here(body: str, mode: str, level: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "f.c", tmp_path / "f.o"
+    names = "void before(void), after(char *), each(void), change(void), tell(int *); int wanted(void); char *area;\n"
+    source.write_text(f"{names}void l1d_flush(char *p, int m)\n{{\n\t{body}\n}}\n")
+    options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fno-pic", "-fcf-protection=none"]
+    subprocess.run(["gcc", *options, "-o", target, source], check=True)
+    for routine in routines(target):
         compare(routine)
 
 

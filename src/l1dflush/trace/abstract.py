@@ -7,6 +7,7 @@ import struct
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
+from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.lift import KINDS, Lifter
 from l1dflush.trace.model import Decision, Event, Kind, Path, Trace
 from l1dflush.trace.names import RETURN, STACK, Names
@@ -28,7 +29,8 @@ class _Run:
     def __init__(self, routine: Routine, options: TraceOptions) -> None:
         self._routine = routine
         self._options = options
-        self._lifter = Lifter(routine.image)
+        self._kernel = KernelSites(routine.image, options.static_keys)
+        self._lifter = Lifter(routine.image, self._kernel)
         self._machine = self._lifter.machine
         self._width = routine.image.bits // 8
         self._names = Names(routine, self._lifter)
@@ -65,7 +67,7 @@ class _Run:
             made = tuple(self._event(addresses, mnemonics, *event) for event in _EVENT.iter_unpack(events))
             decided = tuple(self._decision(*decision) for decision in decisions)
             paths.append(Path(decided, made, instructions, mnemonics[end - 1] if end else ""))
-        return Trace(self._routine, tuple(paths))
+        return Trace(self._routine, tuple(paths), stubs=self._kernel.stubs)
 
     def _undecided(self, cause: str, base: int, offset: int, value: _core.Value) -> UndecidedError:
         names = ", ".join(self._names.sources(value)) if value.term else "a number"
@@ -95,7 +97,9 @@ class _Run:
             arena, offset = self._names.place(region, at)
             return Event(what, addresses[number], mnemonics[number], arena, offset, size)
         detail = mnemonics[number]
-        if what is Kind.MSR_WRITE:
+        if what is Kind.CALL:
+            detail = self._names.called(self._machine.note(at)[0])
+        elif what is Kind.MSR_WRITE:
             msr, value = (None if v.term else v.constant for v in self._machine.note(at))
             shown = "an unknown MSR" if msr is None else f"MSR {msr:#x}"
             detail = f"{shown} = {'an unknown value' if value is None else hex(value)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from l1dflush import _core
-from l1dflush.routine.model import Image, Section
+from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.trace.operations import Place
 
@@ -29,6 +29,7 @@ class Bases:
         self._starts = [section.address for section in self._sections]
         self._numbers: dict[int, int] = {}
         self._externals: dict[str, int] = {}
+        self._outside = {s.address: s for s in image.symbols.values() if not s.defined}
         self.section_of: dict[int, Section] = {}
         self.external_of: dict[int, str] = {}
         self._narrow = self._fit_in_32_bits()
@@ -52,6 +53,10 @@ class Bases:
             return None
         section = self._sections[number]
         return section if address <= section.address + section.size else None
+
+    def outside_at(self, address: int) -> Symbol | None:
+        """The outside symbol whose place in the image is ``address``."""
+        return self._outside.get(address)
 
     def of_section(self, section: Section) -> int:
         """The number of the section's base."""
@@ -77,7 +82,7 @@ class Bases:
     def _external(self, name: str) -> int:
         if name not in self._externals:
             symbol = self._symbol(1, 1 << 24, name in self._narrow)
-            number = self._machine.add_base(symbol, 1 << 24)
+            number = self._machine.add_base(symbol, 1 << 24, outside=True)
             self._externals[name] = number
             self.external_of[number] = name
         return self._externals[name]

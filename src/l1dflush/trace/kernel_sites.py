@@ -32,6 +32,7 @@ class KernelSites:
 
     def __init__(self, image: Image, static_keys: Mapping[str, bool]) -> None:
         self.sites = image.patch_sites
+        self.static_keys = static_keys
         self._image = image
         self._test: tuple[int, int] | None = None
         # Names of outside symbols that are called but stand for nothing, with what they stand for.

@@ -10,15 +10,17 @@ import pypcode
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
-from l1dflush.routine.model import Image, Section
+from l1dflush.routine.model import Image, JumpSite, Section
 from l1dflush.trace.bases import Bases
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
+from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
+from l1dflush.trace.state import ARGUMENTS, CALLER_SAVED
 from l1dflush.trace.undefined import ALL_FLAGS, check_values, half_unknown, half_written, undefined_flags
 from l1dflush.trace.variants import Variants
 
@@ -26,6 +28,8 @@ LANGUAGES = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
 KINDS = tuple(Kind)
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LONGEST = 15
+# Where P-code keeps vector registers.
+_VECTORS = 0x1200
 
 _FROM_PCODE = {
     Form.PLAIN, Form.MOVE, Form.LEA, Form.ADD, Form.SUB, Form.STEP, Form.SHIFT, Form.ROTATE, Form.AND, Form.OR,
@@ -62,8 +66,9 @@ atexit.register(context.cache_clear)
 class Lifter:
     """Lifts the instructions of an image for one machine."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, kernel: KernelSites | None = None) -> None:
         self.image = image
+        self.kernel = kernel or KernelSites(image, {})
         self.context = context(image.bits)
         self._decoder: Decoder = decoder_of(image.bits)
         self.machine = _core.Machine(image.bits)
@@ -74,6 +79,9 @@ class Lifter:
         self.slots = Slots(self.machine, set(self._registers.values()), stack)
         self.bases = Bases(image, self.machine)
         self.instructions: dict[tuple[int, int], Instruction] = {}
+        # Static keys by address: where each is kept, and its name.
+        self.keys: dict[int, tuple[Part, str]] = {}
+        self._told = 0
 
     def register(self, name: str) -> list[Part]:
         """Where a register is, by P-code's name for it (in capitals)."""
@@ -104,7 +112,24 @@ class Lifter:
             operations = _Lift(self, section, base, offset, decoded).operations()
         except UnliftedError as error:
             raise UndecidedError("unclassified-instruction", f"`{decoded.text}`: {error}", where=where) from None
+        self._tell_convention()
         return decoded.size, packed(operations)
+
+    def _tell_convention(self) -> None:
+        """What an outside function may change, with the registers that have come up by now."""
+        bits = self.image.bits
+        names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
+        changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.behind(_VECTORS)
+        if len(changed) != self._told:
+            self._told = len(changed)
+            given = [self.register(register_name(name, bits))[0].slot for name in ARGUMENTS[bits]]
+            self.machine.set_convention(changed, given, _KIND[Kind.CALL], _KIND[Kind.LOAD])
+
+    def key(self, site: JumpSite) -> Part:
+        """Where the state of a static key is kept: on if it is not 0."""
+        if site.key_address not in self.keys:
+            self.keys[site.key_address] = Part(self.machine.add_slot(8), 0, 1), site.key
+        return self.keys[site.key_address][0]
 
 
 class _Lift:
@@ -122,6 +147,9 @@ class _Lift:
     def operations(self) -> list[Operation]:
         """All operations of the instruction. Raises UnliftedError."""
         effect = self._insn.effect
+        special = self._patched()
+        if special is not None:
+            return special
         before = list(self._accesses())
         note = self._note()
         if effect.form in _STEPPED_OVER:
@@ -135,6 +163,9 @@ class _Lift:
         if self._insn.mnemonic == "lahf":
             before += self._unknown_flags({"AF"})
         made, starts = self._lowering.lower(ops)
+        if effect.form in (Form.PUSH, Form.CALL):
+            # An outside function that has a pointer into the stack leaves alone what is saved there.
+            made = [o._replace(detail=1) if o.what is Do.STORE else o for o in made]
         if effect.form is Form.STRING and self._insn.repeat:
             # The count comes first: of none there is no access.
             if [op.name for op in ops[:2]] != ["INT_EQUAL", "CBRANCH"]:
@@ -208,8 +239,48 @@ class _Lift:
         for kind in _ROLES[role]:
             yield Operation(Do.ACCESS, None, total, size=memory.size, detail=_KIND[kind])
 
+    def _patched(self) -> list[Operation] | None:
+        """The operations of what a kernel patches when it loads the code; None if it is nothing of that kind."""
+        kernel, insn = self._lifter.kernel, self._insn
+        site = kernel.sites.jumps.get(insn.address)
+        if site is not None:
+            return self._jump_label(site)
+        target = insn.operands[0] if insn.operands else None
+        if insn.effect.form not in (Form.CALL, Form.JUMP) or not isinstance(target, int):
+            return None
+        symbol = self._lifter.bases.outside_at(target)
+        if symbol is None:
+            return None
+        if insn.effect.form is Form.CALL:
+            return [] if kernel.is_tracing(insn.address, symbol) else None
+        if not kernel.is_return(insn.address, symbol):
+            return None
+        (stack,) = self._lifter.register(self._name("rsp"))
+        back = self._lowering.fresh(self._width)
+        return [
+            Operation(Do.ACCESS, None, stack, size=self._width, detail=_KIND[Kind.LOAD]),
+            Operation(Do.LOAD, back, stack),
+            Operation(Do.ADD, stack, stack, Number(self._width, self._width)),
+            Operation(Do.COME_BACK, None, back),
+        ]
+
+    def _jump_label(self, site: JumpSite) -> list[Operation]:
+        """A jump that is there if a static key is on, or off."""
+        section = self._lifter.bases.section_at(site.target)
+        if section is None:
+            raise UnliftedError("a jump label that leads nowhere")
+        there = Place(self._lifter.bases.of_section(section), site.target - section.address, self._width)
+        on = self._lifter.kernel.static_keys.get(site.key)
+        if on is not None:
+            return [Operation(Do.JUMP, None, there)] if on != site.inverted else []
+        key: Operand = self._lifter.key(site)
+        if site.inverted:
+            off = self._lowering.fresh(1)
+            return [Operation(Do.TRUTH_NOT, off, key), Operation(Do.JUMP_IF, None, off, there)]
+        return [Operation(Do.JUMP_IF, None, key, there)]
+
     def _name(self, register: str) -> str:
-        return register.upper() if self._bits == 64 else f"E{register[1:].upper()}"
+        return register_name(register, self._bits)
 
     def _note(self) -> list[Operation]:
         kind = _EVENTS.get(self._insn.effect.event)
@@ -246,6 +317,11 @@ class _Lift:
             bit = self._lowering.fresh(1)
             yield Operation(Do.UNKNOWN, bit)
             yield Operation(Do.BIT_AND, flag, bit, Number(1, 1))
+
+
+def register_name(register: str, bits: int) -> str:
+    """P-code's name of a general register, of which ``register`` is the 64-bit name."""
+    return register.upper() if bits == 64 else f"E{register[1:].upper()}"
 
 
 def _later(operation: Operation, by: int) -> Operation:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from l1dflush import _core
 from l1dflush.routine.model import Routine
+from l1dflush.trace.effects import Form
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import Arena, ArenaKind
 from l1dflush.trace.values import POINTER_ALIGNMENT
@@ -57,8 +58,10 @@ class Names:
             name = self._lifter.bases.external_of[inside]
             return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", POINTER_ALIGNMENT), 0
         names = self.sources(value)
-        if any(name.startswith(("gs", "fs")) for name in names):
-            return Arena(f"term:{region}", ArenaKind.SEGMENT, f"memory at {names[0]}", 1), 0
+        if (segment := next((name for name in names if name in ("gs", "fs")), None)) is not None:
+            rest = [name for name in names if name != segment]
+            shown = f"`{segment}:{'+'.join(rest)}`" if rest else f"memory at {segment}"
+            return Arena(f"term:{region}", ArenaKind.SEGMENT, shown, POINTER_ALIGNMENT), 0
         shown = " and ".join(f"`{name}`" for name in names)
         if self._machine.described(value)[0] == "symbol":
             text = f"what {shown} points to"
@@ -75,6 +78,14 @@ class Names:
         bases = self._lifter.bases
         numbers = (*bases.section_of, *bases.external_of)
         return next((number for number in numbers if self._machine.base(number).term == region), None)
+
+    def called(self, to: _core.Value) -> str:
+        """The name of what is called: an outside symbol, or where the address comes from."""
+        outside = self._lifter.bases.external_of
+        for number, name in outside.items():
+            if self._machine.base(number).term == to.term and to.term:
+                return f"{name}+{to.constant:#x}" if to.constant else name
+        return "+".join(self.sources(to)) if to.term else f"{to.constant:#x}"
 
     def sources(self, value: _core.Value) -> tuple[str, ...]:
         """The names of the symbols in a value."""
@@ -97,6 +108,9 @@ class Names:
         if kind == _MEMORY:
             return self._memory_name(region, offset)
         if kind == _RESULT:
+            insn = self._lifter.instructions[at_base, at_offset]
+            if insn.effect.form in (Form.CALL, Form.JUMP):
+                return f"what {insn.text.partition(' ')[2]} returned"
             return f"{self._lifter.instructions[at_base, at_offset].mnemonic} result"
         for number, section in self._lifter.bases.section_of.items():
             if self._is(number, symbol):
@@ -108,6 +122,9 @@ class Names:
             return _STACK_NAME
         if self._is(RETURN, symbol):
             return "the return address"
+        key = next((name for part, name in self._lifter.keys.values() if part.slot == slot), None)
+        if key is not None:
+            return key
         name = self._lifter.register_name(slot)
         return self._parameters.get(name, name.lower().replace("_offset", ""))
 

@@ -64,6 +64,10 @@ class Slots:
         """The offset in the register space of a slot. Raises KeyError for a temporary."""
         return next(offset for offset, number in self._slots.items() if number == slot)
 
+    def behind(self, offset: int) -> list[int]:
+        """The slots that have come up of registers from ``offset`` on."""
+        return [number for at, number in sorted(self._slots.items()) if at >= offset]
+
     def _slot(self, start: int, size: int) -> int:
         if start not in self._slots:
             self._slots[start] = self._machine.add_slot(8 * size)
