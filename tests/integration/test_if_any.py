@@ -90,7 +90,16 @@ def c_function(name: str, *body: str, head: str = "") -> str:
     return f"{head}void {name}(const char *p)\n{{\n" + "".join(f"\t{line}\n" for line in body) + "}\n"
 
 
+# A loop that no patch shows may call them.
 SOMETHING = {
+    "a helper that reads on purpose": (
+        "a.patch",
+        patch("a.c", "+char touch(char *p)", "+{", "+\treturn *(volatile char *)p;", "+}"),
+    ),
+    "no longer on purpose": (
+        "a.patch",
+        patch("a.c", " int one(int *p)", " {", "-\treturn READ_ONCE(*p);", "+\treturn *p;", " }"),
+    ),
     "empty": ("a.c", ""),
     "prose": ("a", "only prose here\n"),
     "damaged": ("a.patch", DRIVER[:-20]),

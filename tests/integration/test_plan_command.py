@@ -352,3 +352,10 @@ def test_an_unknown_policy_is_said_in_the_same_words(cpu: str, capsys: Capture) 
     assert "unknown, if LRU" in text and "the replacement policy of this cache is not known" in text
     assert main(["verify", "52k", "--cpu", cpu]) == 3
     assert "the replacement policy of this cache is not known" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_policy_that_was_given_for_a_known_cpu_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--cpu", "skylake", "--policy", "FIFO"]) == 0
+    assert capsys.readouterr().out.startswith("Skylake, FIFO (given), ")
+    assert main(["plan", "--cpu", "skylake"]) == 0
+    assert "(given)" not in capsys.readouterr().out

@@ -16,6 +16,8 @@ from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, OriginKind
 from l1dflush.routine.object_file import load_image
 from l1dflush.routine.toolchain import assemble
+from l1dflush.verdict.judge import verify
+from l1dflush.verdict.options import VerifyOptions
 
 DECODER = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 DECODER.detail = True
@@ -223,3 +225,14 @@ def test_an_unknown_name() -> None:
 def test_every_description_is_a_file_of_its_own() -> None:
     folder = Path(built_in.__file__).parents[1] / "data" / "routines"
     assert {p.stem for p in folder.iterdir()} == set(names())
+
+
+@pytest.mark.parametrize(("name", "cpu"), [("power", "power8"), ("power9", "power9"), ("linux-4.9.120", None)])
+def test_a_routine_for_other_cpus_is_judged_on_these(name: str, cpu: str | None) -> None:
+    result = verify(name, VerifyOptions())
+    if cpu is None:
+        assert result.exit_status == 0 and len({c for row in result.rows for c in row.cpus}) > 11
+    else:
+        assert [row.cpus for row in result.rows] == [(cpu,)] and result.exit_status == 3
+    on_skylake = verify(name, VerifyOptions(cpus=("skylake",)))
+    assert [row.cpus for row in on_skylake.rows] == [("skylake",)]

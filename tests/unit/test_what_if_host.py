@@ -12,6 +12,7 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.errors import InputError
 from l1dflush.host.l1d import Signature
+from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.facts import Control
 from l1dflush.report.matrix import matrix_lines
@@ -314,3 +315,27 @@ def test_a_module_that_cannot_be_loaded_is_told() -> None:
     assert refused.loading.result == "EINVAL"
     table = matrix_result(host, explained_host(host, LISTS), Change(), Verdict.PROVED, LISTS)
     assert "cannot be loaded" in " ".join(line.plain for line in matrix_lines(table, 80))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (Change(kernel="4.9.0-6-amd64"), "the cases above differ"),
+        (Change(kernel="4.4.0-1028-aws"), "the cases above differ"),
+    ],
+)
+def test_where_cases_differ_the_table_says_so(change: Change, why: str) -> None:
+    result = what_if(made(), change)
+    assert result.verdict is L1tfVerdict.UNKNOWN and len({one.verdict for one in result.after}) > 1
+    lines = [line.plain for line in what_if_host_lines(result, 80)]
+    text = " ".join(" ".join(lines).split())
+    assert f"the verdict is unknown: {why}" in text
+    assert ", or another:" in text
+
+
+def test_an_unknown_verdict_has_its_reason() -> None:
+    host = made()
+    others = replace(host.mitigation, others=Fact(("kvm_pvm",), "/sys/module"))
+    result = what_if(replace(host, mitigation=others), Change(smt=Control.OFF))
+    assert result.verdict is L1tfVerdict.UNKNOWN and "kvm_pvm" in result.after[0].because
+    assert "the verdict is unknown: kvm_pvm" in "\n".join(line.plain for line in what_if_host_lines(result, 80))

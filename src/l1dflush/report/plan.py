@@ -14,7 +14,7 @@ _LONGEST_WORD = 32
 
 def plan_lines(result: PlanResult, width: int) -> list[Text]:
     """The whole report."""
-    known = f" ({result.policy_certainty})" if result.policy_certainty != "given" else ""
+    known = f" ({result.policy_certainty})" if result.policy_certainty != "given" or result.cpus else ""
     name = safe(f"{result.title + ', ' if result.title else ''}{result.policy}{known}")
     if result.verdict is Verdict.REFUTED:
         lines = [Text(f"{name}, {result.cache}", "bold").append(": never", "bold red")]

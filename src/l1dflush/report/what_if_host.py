@@ -10,6 +10,7 @@ from l1dflush.mitigation.question import ActionAnswer
 from l1dflush.mitigation.rules import BOOT_NONE
 from l1dflush.report.layout import header, paragraph, row, side_by_side
 from l1dflush.report.status import NO_FILE, STYLES, at_entry, smt_control
+from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import Outcome, WhatIfHostResult
 from l1dflush.vmentry.subsystem import Boot
 
@@ -21,15 +22,13 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
     if not result.agrees:
         what = "what this host's kernel says does not follow from its facts; 'l1dflush status' shows where"
         lines += paragraph(what, width, indent="  ", style="magenta")
-    lines += [Text(), *_columns(result.before[0], result.after[0], width)]
+    lines += [Text(), *_columns(result.before, result.after, width)]
     for name, outcomes in (("before", result.before), ("after", result.after)):
         if said := _only(outcomes[0], outcomes[1:]):
             lines += [Text(), *paragraph(f"the column {name} holds if {'; '.join(said)}", width)]
         for other in outcomes[1:]:
             lines += [Text(), *_alternative(name, other, outcomes[0], width)]
-    if result.verdict not in {outcome.verdict for outcome in result.after}:
-        same = len({outcome.verdict for outcome in result.after}) == 1
-        why = "nothing shows that this kernel has these rules" if same else "it depends on what could not be read"
+    if why := _unknown(result):
         lines += [Text(), *paragraph(f"the verdict is {result.verdict.value}: {why}", width, style="magenta")]
     if result.loading is not None and result.loading.result != "ok":
         lines += [Text(), *not_loaded(result.loading, width)]
@@ -57,21 +56,34 @@ def not_loaded(answer: ActionAnswer, width: int) -> list[Text]:
     return lines
 
 
-def _columns(before: Outcome, after: Outcome, width: int) -> list[Text]:
+def _unknown(result: WhatIfHostResult) -> str:
+    """Why nobody knows the verdict after the change; empty where it is known."""
+    verdicts = {outcome.verdict for outcome in result.after}
+    if len(verdicts) > 1:
+        return "the cases above differ"
+    if result.verdict not in verdicts:
+        return "nothing shows that this kernel has these rules"
+    return result.after[0].because if result.verdict is L1tfVerdict.UNKNOWN else ""
+
+
+def _columns(before: Sequence[Outcome], after: Sequence[Outcome], width: int) -> list[Text]:
     old, new = _rows(before), _rows(after)
     columns = side_by_side((name for name, _ in old), "before", "after", width)
     lines = [header(columns)]
     for (name, was), (_, now) in zip(old, new, strict=True):
         styles = ["", "", "" if was == now else "bold"]
         if name == "verdict":
-            styles = ["", STYLES[before.verdict], STYLES[after.verdict]]
+            styles = ["", STYLES[before[0].verdict], STYLES[after[0].verdict]]
         lines += row(columns, (name, was, now), styles=styles)
     return lines
 
 
-def _rows(outcome: Outcome) -> list[tuple[str, str]]:
+def _rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """Of the first, and whether the verdict holds in that case only."""
+    outcome = outcomes[0]
+    several = any(other.verdict is not outcome.verdict for other in outcomes)
     return [
-        ("verdict", outcome.verdict.value),
+        ("verdict", outcome.verdict.value + (", or another: see below" if several else "")),
         ("l1tf", outcome.sysfs or NO_FILE),
         ("parameter", outcome.parameter or NO_FILE),
         ("at VM entry", at_entry(outcome)),

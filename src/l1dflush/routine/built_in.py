@@ -52,7 +52,8 @@ class BuiltIn:
     instruction ``serialise``; after it ``fence``. ``pointer`` is the name of the argument.
     ``initialises_buffer`` is whether the source gives every page contents of its own, ``None`` when it has no
     buffer or does not say. ``notes`` are the facts that a look at the source would give (see
-    :class:`SourceNote`); ``source_available`` says that it has been looked at.
+    :class:`SourceNote`); ``source_available`` says that it has been looked at. ``cpu`` is that of the catalogue
+    which it was written for, if that is not an x86 one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class BuiltIn:
     buffer_bytes: int
     step: int
     pointer: str
+    cpu: str | None = None
     order: str = "ascending"
     counter: str = "from-zero"
     passes: int = 1
@@ -114,6 +116,11 @@ def describe(name: str) -> BuiltIn:
     if name not in names():
         raise InputError(f"no built-in routine '{name}'", hint=f"there are {', '.join(names())}")
     return _read(name)
+
+
+def written_for(routine: Routine) -> str | None:
+    """The CPU that a routine was written for, if it is a built-in one for another than x86's."""
+    return _read(routine.origin.source).cpu if routine.origin.kind is OriginKind.BUILT_IN else None
 
 
 def load_built_in(name: str) -> Routine:

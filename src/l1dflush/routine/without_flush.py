@@ -22,8 +22,11 @@ from l1dflush.routine.mail_text import messages
 
 How = Literal["run", "read", "no code"]
 
+# What touches memory on purpose is among them: a loop that is not shown may call it.
 _NAMES = re.compile(
-    r"flush|l1d|l1tf|wbinvd|clwb|cldemote|wrmsr|write_?msr|prefetch|\binvd\b|\b(?:asm|__asm|__asm__)\b", re.I
+    r"flush|l1d|l1tf|wbinvd|clwb|cldemote|wrmsr|write_?msr|prefetch|\binvd\b|\b(?:asm|__asm|__asm__)\b"
+    r"|\b__?volatile_?_?\b|\bvolatile\b|\b(?:READ|WRITE|ACCESS)_ONCE\b",
+    re.I,
 )
 # A statement before braces that is none of C's is a macro from elsewhere, which may well be a loop.
 _LOOP = re.compile(

@@ -46,6 +46,7 @@ class Outcome(Document):
     """What follows from facts."""
 
     verdict: L1tfVerdict
+    because: str = Field(description="what decides the verdict")
     sysfs: str | None = Field(description="/sys/devices/system/cpu/vulnerabilities/l1tf; null: there is no such file")
     bug: bool
     l1tf: Boot = Field(description="what auto means after boot")

@@ -104,8 +104,10 @@ def outcome(host: HostFacts, explanation: Explanation, *, software: Verdict, ass
     """What follows from one explanation of ``host``; ``assumed``: name what it takes for granted."""
     decision = explanation.decision
     rules = rule_answers(decision)
+    judged = judge_explanation(host, explanation, software)
     return Outcome(
-        verdict=judge_explanation(host, explanation, software).verdict,
+        verdict=judged.verdict,
+        because=judged.grounds[0].says,
         sysfs=decision.sysfs,
         bug=decision.bug,
         l1tf=decision.l1tf,

@@ -12,6 +12,7 @@ from l1dflush.cache.policies import Policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.prover import resolved
+from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.routine.model import NoteKind, Routine
@@ -66,8 +67,9 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     """
     if options.then and not options.conditions.start.steady:
         raise InputError("routines in turn need a start that is about flushes again and again", hint="--start steady")
-    caches = _caches(options)
+    _caches(options)  # what is wrong with it comes first
     routines = load(source, options.load_options())
+    caches = _caches(options.on_what_it_is_for(written_for(routines[0])))
     try:
         trace = _selected(routines, options)
         others = [_other(name, options) for name in options.then]

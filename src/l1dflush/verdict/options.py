@@ -58,6 +58,11 @@ class VerifyOptions:
         """The part that concerns running it."""
         return TraceOptions(self.bind, self.static_keys, self.max_instructions, self.max_seconds, self.max_paths)
 
+    def on_what_it_is_for(self, cpu: str | None) -> VerifyOptions:
+        """The same question about ``cpu``, where nobody said about which and the routine is for that one."""
+        asked = self.cpus or self.geometry is not None or self.every_cpu
+        return self if asked or cpu is None else replace(self, cpus=(cpu,))
+
     def unoptimised(self) -> VerifyOptions:
         """The same question for C compiled at -O0."""
         return replace(self, optimize="0")
