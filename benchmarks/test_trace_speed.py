@@ -1,15 +1,45 @@
-"""How long it takes to trace a flush."""
+"""How long it takes to trace a flush, on the emulator and on the abstract machine that is to take its place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from l1dflush.routine.built_in import load_built_in
-from l1dflush.trace.explore import trace
+from l1dflush.routine.load import load_bytes
+from l1dflush.routine.model import Routine
+from l1dflush.routine.options import LoadOptions
+from l1dflush.trace import abstract, explore
+from l1dflush.trace.model import Trace
+
+ENGINES = {"emulator": explore.trace, "abstract machine": abstract.trace}
+engines = pytest.mark.parametrize("trace", ENGINES.values(), ids=ENGINES)
+HEAD = "\t.globl l1d_flush\n\t.type l1d_flush, @function\nl1d_flush:\n\txor %eax, %eax\n\txor %edx, %edx\n1:\t"
+TAIL = "\n\tcmp $65536, %eax\n\tjb 1b\n\tlfence\n\tret\n\t.size l1d_flush, . - l1d_flush\n"
+LOOPS = {
+    "byte by byte": ("movzbl (%rdi,%rax), %ecx\n\tinc %eax", 65536),
+    # Each turn makes a new value.
+    "added up": ("add (%rdi,%rax), %rdx\n\tadd $64, %eax", 1024),
+    "xor and rotate": ("xor (%rdi,%rax), %rdx\n\trol $5, %rdx\n\tadd $64, %eax", 1024),
+}
 
 
-def test_kernel_loop(benchmark: BenchmarkFixture) -> None:
+@engines
+def test_kernel_loop(benchmark: BenchmarkFixture, trace: Callable[[Routine], Trace]) -> None:
     """The loop of Linux 4.9.120: 16 loads of warm-up and 1024 of fill. It should stay below 5 ms."""
     routine = load_built_in("linux-4.9.120")
     (path,) = benchmark(trace, routine).paths
     assert len(path.events) == 1045
+
+
+@engines
+@pytest.mark.parametrize("body", LOOPS)
+def test_loop(benchmark: BenchmarkFixture, body: str, trace: Callable[[Routine], Trace]) -> None:
+    turn, turns = LOOPS[body]
+    (routine,) = load_bytes(f"{HEAD}{turn}{TAIL}".encode(), "f.s", LoadOptions())
+    (path,) = benchmark(trace, routine).paths
+    # The fence and the return address beside the loads.
+    assert len(path.events) == turns + 2
+    benchmark.extra_info["instructions"] = path.instructions

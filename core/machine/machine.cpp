@@ -167,6 +167,16 @@ Value Machine::computed(State &s, const Operation &o) {
     }
 }
 
+// Whether an address is known not to be aligned: so is what lies at an odd distance from what a pointer points to,
+// which is taken to be aligned itself. The stack pointer is a multiple of a word at entry, and of 16 with a word more.
+bool Machine::is_misaligned(Value at, unsigned alignment) const {
+    const Word low = alignment - 1U;
+    if ((world_.terms.known(at).ones & low) != 0) return true;
+    const bool pointer = at.term != 0 && world_.terms.node(at.term).op == Op::symbol &&
+                         at.term != world_.bases[stack_base].symbol.term;
+    return pointer && (at.constant & low) != 0;
+}
+
 void Machine::emit(State &s, const Operation &o) {
     Event e;
     e.kind = static_cast<std::uint16_t>(o.detail);
@@ -174,6 +184,7 @@ void Machine::emit(State &s, const Operation &o) {
     e.bytes = o.size;
     if (o.what == Do::access) {
         const Value at = address(s, o.a);
+        if (o.alignment != 0 && is_misaligned(at, o.alignment)) throw Stopped("faults", s.at->at, at);
         e.region = at.term;
         e.offset = offset_of(at);
     } else {

@@ -136,6 +136,7 @@ private:
     Value computed(State &s, const Operation &o);
     Value flag(Do what, Value a, Value b);
     void emit(State &s, const Operation &o);
+    bool is_misaligned(Value at, unsigned alignment) const;
     bool decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds);
     Place target(State &s, Value value) const;
     bool run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);

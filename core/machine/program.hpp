@@ -56,7 +56,7 @@ enum class Do : std::uint8_t {
     even_ones,  // whether the lowest byte of a has an even number of ones: the parity flag
     choose,     // a ? b : c
     unknown,  // out is something new that nobody knows
-    access,   // an access to the cache at a, of `size` bytes; `detail` says which kind
+    access,   // an access to the cache at a, of `size` bytes; `detail` says which kind, `alignment` what it needs
     note,     // an event without an address; a and b are what it is about
     skip,     // on in this instruction, at operation `detail`
     skip_if,  // the same if a
@@ -84,7 +84,7 @@ struct Operand {
 struct Operation {
     Do what = Do::copy;
     std::uint8_t size = 0;
-    std::uint16_t unused = 0;
+    std::uint16_t alignment = 0;
     std::uint32_t detail = 0;
     Operand out, a, b, c;
 };

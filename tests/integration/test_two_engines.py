@@ -20,7 +20,7 @@ from l1dflush.routine.load import load, load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.trace import abstract, explore
-from l1dflush.trace.model import Kind, Trace
+from l1dflush.trace.model import ArenaKind, Kind, Trace
 from l1dflush.trace.options import TraceOptions
 
 DATA = Path(__file__).parents[1] / "data" / "trials"
@@ -160,6 +160,43 @@ def test_the_distance_of_two_sections_is_not_known(name: str) -> None:
     with pytest.raises(UndecidedError) as undecided:
         abstract.trace(routine, LIMITS)
     assert undecided.value.cause == "too-many-paths"
+
+
+@needs_as
+@pytest.mark.parametrize(("name", "loads"), [("push16.s", 1024), ("pop-memory.s", 1024)])
+def test_what_the_emulator_refuses(name: str, loads: int) -> None:
+    """16 bits on the stack, and `pop` to memory."""
+    (routine,) = routines(DATA / "soundness" / name)
+    (path,) = abstract.trace(routine, LIMITS).paths
+    assert (
+        sum(e.kind is Kind.LOAD and e.arena is not None and e.arena.kind is ArenaKind.INPUT for e in path.events)
+        == loads
+    )
+
+
+@needs_as
+@pytest.mark.parametrize(
+    ("name", "cause", "says"),
+    [
+        ("movaps_misaligned.s", "faults", "movaps"),
+        ("wrpkru.s", "unclassified-instruction", "wrpkru"),
+        ("shld16_half.s", "unclassified-instruction", "undefined"),
+    ],
+)
+def test_what_cannot_be_followed(name: str, cause: str, says: str) -> None:
+    (routine,) = routines(DATA / "soundness" / name)
+    with pytest.raises(UndecidedError, match=says) as undecided:
+        abstract.trace(routine, LIMITS)
+    assert undecided.value.cause == cause
+
+
+@needs_as
+def test_which_way_strings_go_is_not_known_inside_a_function() -> None:
+    """Behind `--from` nobody has cleared the direction flag."""
+    (routine,) = routines(DATA / "soundness" / "direction_from.s", LoadOptions(start="middle"))
+    (path,) = abstract.trace(routine, LIMITS).paths
+    names = {e.arena.name for e in path.events if e.arena is not None and e.kind in (Kind.LOAD, Kind.STORE)}
+    assert any("df" in name for name in names)
 
 
 @needs_as

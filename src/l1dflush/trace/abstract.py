@@ -45,9 +45,10 @@ class _Run:
         top = machine.terms.combine("subtract", stack, machine.terms.number(image.bits, self._width))
         machine.store(top, machine.base(RETURN))
         machine.set_slot(0, top)
-        # Compilers rely on it (psABI: the direction flag is clear at entry).
-        (direction,) = self._lifter.register("DF")
-        machine.set_slot(direction.slot, machine.terms.number(8, 0))
+        if not self._routine.partial:
+            # Compilers rely on it (psABI: the direction flag is clear at entry).
+            (direction,) = self._lifter.register("DF")
+            machine.set_slot(direction.slot, machine.terms.number(8, 0))
         try:
             found = machine.run(
                 base,
@@ -70,8 +71,24 @@ class _Run:
         return Trace(self._routine, tuple(paths), stubs=self._kernel.stubs)
 
     def _undecided(self, cause: str, base: int, offset: int, value: _core.Value) -> UndecidedError:
-        names = ", ".join(self._names.sources(value)) if value.term else "a number"
-        return UndecidedError(cause, f"it depends on {names}", where=f"{self._address(base, offset):#x}")
+        """What the machine stopped at, in words."""
+        options = self._options
+        insn = self._lifter.instructions.get((base, offset))
+        text = f"`{insn.text}`" if insn is not None else "the routine"
+        sources = " and ".join(self._names.sources(value)) if value.term else f"{value.constant:#x}"
+        what = {
+            "too-many-paths": f"more than {options.max_paths} paths; the last fork depends on {sources}",
+            "too-many-instructions": f"the routine has not returned after {options.max_instructions} instructions "
+            "(an endless loop, or raise the budget)",
+            "out-of-time": f"the routine has not returned after {options.max_seconds:g} seconds "
+            "(an endless loop, or raise the budget)",
+            "too-many-accesses": "the routine accesses memory more often than can be kept",
+            "too-many-unknown-values": "the routine computes more unknown values than can be kept",
+            "indirect-jump": f"{text} goes where {sources} says",
+            "stack-moved": "the stack is elsewhere when it returns",
+            "faults": f"{text} faults: its address is not aligned, as computed from {sources}",
+        }.get(cause, f"{text} depends on {sources}")
+        return UndecidedError(cause, what, where=f"{self._address(base, offset):#x}")
 
     def _address(self, base: int, offset: int) -> int:
         section = self._lifter.bases.section_of.get(base)

@@ -21,7 +21,7 @@ from l1dflush.trace.model import Kind
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
 from l1dflush.trace.state import ARGUMENTS, CALLER_SAVED
-from l1dflush.trace.undefined import ALL_FLAGS, check_values, half_unknown, half_written, undefined_flags
+from l1dflush.trace.undefined import ALL_FLAGS, alignment_of, check_values, half_unknown, half_written, undefined_flags
 from l1dflush.trace.variants import Variants
 
 LANGUAGES = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
@@ -150,13 +150,13 @@ class _Lift:
         special = self._patched()
         if special is not None:
             return special
+        check_values(self._insn)
         before = list(self._accesses())
         note = self._note()
         if effect.form in _STEPPED_OVER:
             return [*before, *note, *self._results_unknown(), *self._ending()]
         if effect.form not in _FROM_PCODE:
             raise UnliftedError("nobody classified it for the abstract machine")
-        check_values(self._insn)
         ops = self._variants.operations()
         if effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
@@ -191,25 +191,36 @@ class _Lift:
     def _accesses(self) -> Iterator[Operation]:
         insn, effect = self._insn, self._insn.effect
         named = [(effect.role(index), index, o) for index, o in enumerate(insn.operands) if isinstance(o, Memory)]
+        if effect.form is Form.POP:
+            # Its operand's address is computed when the stack pointer has moved on.
+            if any(one.base == "rsp" for _, _, one in named):
+                raise UnliftedError("its address depends on the stack pointer that it changes")
+            yield from self._stack_access()
         # A string instruction names what it writes first, and reads before it writes.
         for role, index, operand in sorted(named, key=lambda one: effect.form is Form.STRING and one[0] is Role.WRITE):
             yield from self._access(role, index, operand)
-        stack = {Form.PUSH: (-1, Role.WRITE), Form.CALL: (-1, Role.WRITE), Form.POP: (0, Role.READ),
-                 Form.RETURN: (0, Role.READ), Form.LEAVE: (0, Role.READ)}  # fmt: skip
-        if effect.form not in stack:
+        if effect.form is not Form.POP:
+            yield from self._stack_access()
+
+    def _stack_access(self) -> Iterator[Operation]:
+        """The access to the stack that an instruction does not name."""
+        form = self._insn.effect.form
+        below = form in (Form.PUSH, Form.CALL)
+        if not below and form not in (Form.POP, Form.RETURN, Form.LEAVE):
             return
-        if any(isinstance(o, Register | Memory) and o.size != self._width for o in insn.operands) or (
-            effect.form is Form.POP and not isinstance(insn.operands[0], Register)
-        ):
-            raise UnliftedError("nobody classified this size of it")
-        words, role = stack[effect.form]
-        (pointer,) = self._lifter.register(self._name("rbp" if effect.form is Form.LEAVE else "rsp"))
+        # Two bytes with 66h; what P-code stores or loads first is what it pushes or pops.
+        wanted = "STORE" if below else "LOAD"
+        moved = (op.inputs[1] if below else op.out for op in self._variants.operations() if op.name == wanted)
+        sizes = [node.size for node in moved if node is not None]
+        if not sizes:
+            raise UnliftedError("its P-code has an unusual form")
+        size = sizes[0]
+        (pointer,) = self._lifter.register(self._name("rbp" if form is Form.LEAVE else "rsp"))
         at: Operand = pointer
-        if words:
+        if below:
             at = self._lowering.fresh(self._width)
-            yield Operation(Do.ADD, at, pointer, Number(words * self._width, self._width))
-        for kind in _ROLES[role]:
-            yield Operation(Do.ACCESS, None, at, size=self._width, detail=_KIND[kind])
+            yield Operation(Do.ADD, at, pointer, Number(-size, self._width))
+        yield Operation(Do.ACCESS, None, at, size=size, detail=_KIND[Kind.STORE if below else Kind.LOAD])
 
     def _access(self, role: Role, index: int, memory: Memory) -> Iterator[Operation]:
         if role is Role.ADDRESS:
@@ -236,8 +247,9 @@ class _Lift:
             moved = self._lowering.fresh(self._width)
             yield Operation(Do.ADD, moved, total, segment)
             total = moved
+        alignment = alignment_of(self._insn, memory.size)
         for kind in _ROLES[role]:
-            yield Operation(Do.ACCESS, None, total, size=memory.size, detail=_KIND[kind])
+            yield Operation(Do.ACCESS, None, total, size=memory.size, detail=_KIND[kind], alignment=alignment)
 
     def _patched(self) -> list[Operation] | None:
         """The operations of what a kernel patches when it loads the code; None if it is nothing of that kind."""

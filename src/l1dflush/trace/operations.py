@@ -90,7 +90,7 @@ _NUMBER, _SLOT, _PLACE = 1, 2, 3
 
 
 class Operation(NamedTuple):
-    """One operation; ``size`` and ``detail`` are what the core's type says."""
+    """One operation; ``size``, ``detail`` and ``alignment`` are what the core's type says."""
 
     what: Do
     out: Operand = None
@@ -99,6 +99,7 @@ class Operation(NamedTuple):
     c: Operand = None
     size: int = 0
     detail: int = 0
+    alignment: int = 0
 
 
 def _packed(operand: Operand) -> bytes:
@@ -115,6 +116,6 @@ def packed(operations: list[Operation]) -> bytes:
     """The operations as the core reads them: 72 bytes each."""
     parts = []
     for one in operations:
-        parts.append(_HEAD.pack(one.what, one.size, 0, one.detail))
+        parts.append(_HEAD.pack(one.what, one.size, one.alignment, one.detail))
         parts += [_packed(operand) for operand in (one.out, one.a, one.b, one.c)]
     return b"".join(parts)

@@ -57,6 +57,20 @@ _NOT_EXTENDED = frozenset({"xchg", "xadd", "lodsd"})
 _WRONG = frozenset({"psllw", "pslld", "psllq", "psrlw", "psrld", "psrlq", "psraw", "psrad"})
 
 
+# Of 16 bytes in memory legacy SSE needs an aligned address, but for these (SDM volume 1, section 4.1.1); of VEX and
+# EVEX instructions only the moves that say so.
+_UNALIGNED = frozenset({"movups", "movupd", "movdqu", "lddqu"})
+_ALIGNED = ("vmovaps", "vmovapd", "vmovdqa", "vmovntdqa")
+
+
+def alignment_of(insn: Instruction, size: int) -> int:
+    """What the address of a memory operand of so many bytes has to be a multiple of, lest the instruction faults; 0 if
+    it may be anything."""
+    if insn.effect.form is Form.VECTOR and size == 16:
+        return 0 if insn.mnemonic in _UNALIGNED else 16
+    return size if insn.mnemonic.startswith(_ALIGNED) and size >= 16 else 0
+
+
 def half_unknown(insn: Instruction) -> list[str]:
     """The registers whose upper halves depend on the processor: ``cmpxchg`` of 32 bits leaves them alone or clears them
     where it leaves the lower ones as they are (AMD's do the first, the manual's pseudocode says the second)."""
@@ -74,6 +88,8 @@ def half_written(insn: Instruction) -> list[Register]:
 
 def check_values(insn: Instruction) -> None:
     """Raises UnliftedError where the values of P-code are wrong and nothing here stands in for them."""
+    if insn.mnemonic == "wrpkru":
+        raise UnliftedError("what may be accessed afterwards is not known")
     if insn.mnemonic in _WRONG and not isinstance(insn.operands[-1], int):
         raise UnliftedError("P-code has its result wrong")
     for operand in insn.operands:
