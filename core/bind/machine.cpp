@@ -169,6 +169,9 @@ void bind_machine(nb::module_ &m) {
                 if (at.term == self.world().bases[Machine::stack_base].symbol.term) self.memory().save(offset_of(at));
             },
             nb::arg("at"), nb::arg("value"))
+        .def(
+            "bind", [](Machine &self, Value at, Value value) { self.memory().bind(self.world(), at, value); },
+            nb::arg("at"), nb::arg("value"))
         .def("run", &run, nb::arg("base"), nb::arg("offset"), nb::arg("lift"), nb::kw_only(), nb::arg("max_paths") = 64,
              nb::arg("max_instructions") = 10'000'000, nb::arg("max_events") = 10'000'000,
              nb::arg("max_seconds") = INFINITY)

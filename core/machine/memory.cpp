@@ -205,8 +205,15 @@ void Memory::note_pointer(World &world, Value value) {
         pointed_to_.insert(offset_of(value));
 }
 
+void Memory::bind(World &world, Value address, Value value) {
+    store(world, address, value);
+    bound_.emplace_back(address, value);
+}
+
 void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
     const TermId stack = world.bases[0].symbol.term;
+    // What the routine itself has overwritten is no longer what the user said.
+    std::erase_if(bound_, [&](const auto &one) { return load(world, one.first, one.second.bits / 8U) != one.second; });
     for (const Value &argument : arguments) note_pointer(world, argument);
     for (const std::int64_t from : std::set<std::int64_t>(pointed_to_)) {
         const auto stop = saved_.lower_bound(from);
@@ -219,6 +226,7 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
         held->forgotten = true;
     }
     all_forgotten_ = true;
+    for (const auto &[address, value] : bound_) store(world, address, value);
 }
 
 // Something is stored to `by`, anywhere from `from` to `to`: forgets what that may have hit in `region`.

@@ -84,6 +84,8 @@ public:
     void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);
     // What lies at this offset of the stack is the caller's, or a return address: nobody else writes it.
     void save(std::int64_t offset) { saved_.insert(offset); }
+    // The user says what is there: no code that is not here changes it.
+    void bind(World &world, Value address, Value value);
     // Code that is not here ran, and was given `arguments`: it may have written everything but the stack, and there what
     // it has a pointer to, up to what was saved there.
     void outside_call(World &world, const std::vector<Value> &arguments);
@@ -114,6 +116,7 @@ private:
     void note_pointer(World &world, Value value);
 
     bool all_forgotten_ = false;
+    std::vector<std::pair<Value, Value>> bound_;  // address and value
     std::set<std::int64_t> saved_;
     std::set<std::int64_t> pointed_to_;  // offsets in the stack that pointers outside of registers lead to
     bool stack_escaped_ = false;  // a pointer into it was stored somewhere else

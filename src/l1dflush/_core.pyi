@@ -545,6 +545,9 @@ class Machine:
     def store(self, at: Value, value: Value) -> None:
         """Puts a value into memory at entry. On the stack it is the caller's: outside code leaves it alone."""
 
+    def bind(self, at: Value, value: Value) -> None:
+        """Puts a value into memory at entry that no outside code changes."""
+
     def run(
         self,
         base: int,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,53 @@ def test_calls_of_what_is_not_here(body: str, mode: str, level: str, tmp_path: P
     subprocess.run(["gcc", *options, "-o", target, source], check=True)
     for routine in routines(target):
         compare(routine)
+
+
+BOUND = """
+	.globl l1d_flush
+	.type l1d_flush, @function
+l1d_flush:
+	push %rbx
+	mov %esi, %ebx
+	call elsewhere
+	xor %eax, %eax
+1:	movzbl (%rdi,%rax), %ecx
+	add $64, %eax
+	cmp %ebx, %eax
+	jb 1b
+	cmpl $3, mode(%rip)
+	jne 2f
+	wbinvd
+2:	pop %rbx
+	ret
+	.size l1d_flush, . - l1d_flush
+	.data
+mode:	.long 1
+	.size mode, 4
+"""
+
+
+@needs_as
+@pytest.mark.parametrize("bind", [{"rsi": "4096", "mode": "3"}, {"rsi": "0x1000", "mode": "2"}], ids=str)
+def test_values_that_the_user_gives(bind: dict[str, str], tmp_path: Path) -> None:
+    """No outside function changes them."""
+    (tmp_path / "f.s").write_text(BOUND)
+    (routine,) = routines(tmp_path / "f.s")
+    options = replace(LIMITS, bind=bind)
+    assert events(abstract.trace(routine, options)) == events(explore.trace(routine, options))
+
+
+@needs_as
+@pytest.mark.parametrize("bind", [{"nothing": "1"}, {"rsi": "many"}, {}], ids=str)
+def test_what_is_said_of_bad_and_missing_values(bind: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "f.s").write_text(BOUND)
+    (routine,) = routines(tmp_path / "f.s")
+    said = []
+    for trace in (abstract.trace, explore.trace):
+        with pytest.raises((InputError, UndecidedError)) as error:
+            trace(routine, replace(LIMITS, bind=bind))
+        said.append((type(error.value), str(error.value)))
+    assert said[0] == said[1]
 
 
 @needs_as

@@ -7,11 +7,14 @@ import struct
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
+from l1dflush.trace.bindings import bound
+from l1dflush.trace.decode import GENERAL
 from l1dflush.trace.kernel_sites import KernelSites
-from l1dflush.trace.lift import KINDS, Lifter
+from l1dflush.trace.lift import KINDS, Lifter, register_name
 from l1dflush.trace.model import Decision, Event, Kind, Path, Trace
 from l1dflush.trace.names import RETURN, STACK, Names
 from l1dflush.trace.options import TraceOptions
+from l1dflush.trace.state import bind_hint
 
 # As the core has them: kind, size, number of the instruction, region, 0, offset.
 _EVENT = struct.Struct("<HHIIIq")
@@ -49,6 +52,7 @@ class _Run:
             # Compilers rely on it (psABI: the direction flag is clear at entry).
             (direction,) = self._lifter.register("DF")
             machine.set_slot(direction.slot, machine.terms.number(8, 0))
+        self._bind()
         try:
             found = machine.run(
                 base,
@@ -70,6 +74,20 @@ class _Run:
             paths.append(Path(decided, made, instructions, mnemonics[end - 1] if end else ""))
         return Trace(self._routine, tuple(paths), stubs=self._kernel.stubs)
 
+    def _bind(self) -> None:
+        """Gives registers and variables the values that the user says they have."""
+        machine, bits = self._machine, self._routine.image.bits
+        registers = {name for name in GENERAL if bits == 64 or not name[1:2].isdigit()}
+        for one in bound(self._routine, self._options.bind, registers):
+            if one.register is not None:
+                (part,) = self._lifter.register(register_name(one.register, bits))
+                machine.set_slot(part.slot, machine.terms.number(bits, one.value & ((1 << bits) - 1)))
+            elif one.symbol is not None:
+                size = min(one.symbol.size or self._width, self._width)
+                at = self._lifter.bases.place_of(one.symbol)
+                value = machine.terms.number(8 * size, one.value & ((1 << 8 * size) - 1))
+                machine.bind(self._lifter.bases.value(at), value)
+
     def _undecided(self, cause: str, base: int, offset: int, value: _core.Value) -> UndecidedError:
         """What the machine stopped at, in words."""
         options = self._options
@@ -88,7 +106,8 @@ class _Run:
             "stack-moved": "the stack is elsewhere when it returns",
             "faults": f"{text} faults: its address is not aligned, as computed from {sources}",
         }.get(cause, f"{text} depends on {sources}")
-        return UndecidedError(cause, what, where=f"{self._address(base, offset):#x}")
+        hint = bind_hint(self._names.sources(value)) if cause == "too-many-paths" else None
+        return UndecidedError(cause, what, where=f"{self._address(base, offset):#x}", hint=hint)
 
     def _address(self, base: int, offset: int) -> int:
         section = self._lifter.bases.section_of.get(base)

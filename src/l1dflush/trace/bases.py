@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from l1dflush import _core
+from l1dflush.errors import InputError
 from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.trace.operations import Place
@@ -94,14 +95,26 @@ class Bases:
                 place = self.target(of, relocation.addend, of.size)
                 if place is None:
                     continue
-                value = self._machine.terms.combine(
-                    "add",
-                    self._machine.base(place.base),
-                    self._machine.terms.number(self._image.bits, place.offset & ((1 << self._image.bits) - 1)),
-                )
+                value = self.value(place)
                 if of.size * 8 < self._image.bits:
                     value = self._machine.terms.slice(value, 0, of.size * 8)
                 self._machine.add_pointer(number, relocation.address - section.address, value)
+
+    def value(self, place: Place) -> _core.Value:
+        """The address that a place is."""
+        bits, terms = self._image.bits, self._machine.terms
+        offset = terms.number(bits, place.offset & ((1 << bits) - 1))
+        return terms.combine("add", self._machine.base(place.base), offset)
+
+    def place_of(self, symbol: Symbol) -> Place:
+        """Where a symbol is. Raises InputError for one that lies nowhere."""
+        width = self._image.bits // 8
+        if not symbol.defined:
+            return Place(self._external(symbol.name), 0, width)
+        section = self.section_at(symbol.address)
+        if section is None:
+            raise InputError(f"'{symbol.name}' is not in the file's memory", where="--bind")
+        return Place(self.of_section(section), symbol.address - section.address, width)
 
     def target(self, of: Relocated, addend: int | None, size: int) -> Place | None:
         """The place that a relocation names, ``addend`` behind its symbol; None if that cannot be told."""

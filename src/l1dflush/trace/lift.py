@@ -12,6 +12,7 @@ from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Image, JumpSite, Section
 from l1dflush.trace.bases import Bases
+from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
@@ -20,7 +21,7 @@ from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
-from l1dflush.trace.state import ARGUMENTS, CALLER_SAVED
+from l1dflush.trace.state import CALLER_SAVED
 from l1dflush.trace.undefined import ALL_FLAGS, alignment_of, check_values, half_unknown, half_written, undefined_flags
 from l1dflush.trace.variants import Variants
 

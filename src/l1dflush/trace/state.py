@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from l1dflush.errors import InputError, UndecidedError
+from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
-from l1dflush.trace.decode import REGISTERS, Instruction, Memory, Register
+from l1dflush.trace.bindings import ARGUMENTS, bound
+from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import CARRY, REST, Role
 from l1dflush.trace.machine import SEGMENT_BASES, Machine
 from l1dflush.trace.memory import STACK_POINTER, MemoryState
@@ -17,7 +18,6 @@ from l1dflush.trace.values import Unknown, Unknowns, identity
 
 # Where the routine returns to: an address that nothing else uses.
 RETURN_ADDRESS = 0x7FFF_0000
-ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("rax", "rdx", "rcx")}
 CALLER_SAVED = {
     64: ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"),
     32: ("rax", "rcx", "rdx"),
@@ -26,7 +26,6 @@ CALLER_SAVED = {
 # kernels are built with -mpreferred-stack-boundary=3.
 STACK_ALIGNMENT = {64: 8, 32: 4}
 
-BUFFER = "buffer"
 FLAGS_AT_ENTRY = "what the flags were before"
 
 
@@ -123,37 +122,13 @@ class State:
         self.machine.write(register, value.marker)
 
     def _bind(self, bindings: Mapping[str, str]) -> None:
-        by_name = {name: register for register, name in self._names.items()}
-        for name, text in bindings.items():
-            register = by_name.get(name) or REGISTERS.get(name, (None,))[0]
-            if register is not None and register not in self.registers:
-                register = None  # r8 in 32-bit code
-            symbol = self.routine.image.symbols.get(name)
-            if register is None and symbol is None:
-                known = [
-                    *by_name,
-                    *(r for r in ARGUMENTS[self.bits] if not by_name),
-                    *self.routine.image.symbols,
-                ]
-                raise InputError(
-                    f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",
-                    where="--bind",
-                    hint="known names: " + ", ".join(known[:12]),
-                )
-            if text == BUFFER:
-                continue  # what it means is settled when the trace is read
-            try:
-                value = int(text, 0)
-            except ValueError as error:
-                raise InputError(
-                    f"'{text}' is no number", where=f"--bind {name}", hint="a number, or buffer"
-                ) from error
-            if register is not None:
-                self.registers[register] = None
-                self.machine.write(register, value & ((1 << self.bits) - 1))
-            elif symbol is not None:
-                size = min(symbol.size or self.width, self.width)
-                self.memory.bind(symbol.address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+        for one in bound(self.routine, bindings, self.registers):
+            if one.register is not None:
+                self.registers[one.register] = None
+                self.machine.write(one.register, one.value & ((1 << self.bits) - 1))
+            elif one.symbol is not None:
+                size = min(one.symbol.size or self.width, self.width)
+                self.memory.bind(one.symbol.address, (one.value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def _held(self) -> Iterable[Unknown]:
         yield from (v for v in (*self.registers.values(), *self.vectors.values()) if v is not None)

@@ -11,9 +11,9 @@ from typing import Literal
 from l1dflush.errors import InputError
 from l1dflush.proof.words import PLACED
 from l1dflush.routine.model import Image, Symbol
+from l1dflush.trace.bindings import BUFFER
 from l1dflush.trace.model import TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
 from l1dflush.trace.runs import fold
-from l1dflush.trace.state import BUFFER
 
 PAGE = 4096
 # Lines for finding the walk; the proof uses each cache's own line size.
