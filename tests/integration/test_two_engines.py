@@ -67,7 +67,10 @@ def compare(routine: Routine) -> None:
         old = explore.trace(routine, LIMITS)
     except UndecidedError as error:
         pytest.skip(f"the emulator does not follow it: {error}")
-    assert events(abstract.trace(routine, LIMITS)) == events(old)
+    new = abstract.trace(routine, LIMITS)
+    assert events(new) == events(old)
+    assert new.reads_before_written == old.reads_before_written
+    assert set(new.assumptions) == set(old.assumptions) and dict(new.stubs) == dict(old.stubs)
 
 
 @pytest.mark.parametrize("name", built_in.names())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
@@ -72,7 +73,9 @@ class _Run:
             made = tuple(self._event(addresses, mnemonics, *event) for event in _EVENT.iter_unpack(events))
             decided = tuple(self._decision(*decision) for decision in decisions)
             paths.append(Path(decided, made, instructions, mnemonics[end - 1] if end else ""))
-        return Trace(self._routine, tuple(paths), stubs=self._kernel.stubs)
+        assumptions = [f"{name} still holds its initial value" for name in self._names.held()]
+        undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
+        return Trace(self._routine, tuple(paths), tuple(undefined), tuple(assumptions), self._kernel.stubs)
 
     def _bind(self) -> None:
         """Gives registers and variables the values that the user says they have."""
@@ -140,3 +143,12 @@ class _Run:
             shown = "an unknown MSR" if msr is None else f"MSR {msr:#x}"
             detail = f"{shown} = {'an unknown value' if value is None else hex(value)}"
         return Event(what, addresses[number], detail)
+
+
+def _sources(paths: Iterable[Path]) -> Iterator[str]:
+    """What branches and addresses depend on."""
+    for path in paths:
+        for decision in path.decisions:
+            yield from decision.sources
+        for arena in {event.arena for event in path.events if event.arena is not None}:
+            yield from arena.sources

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from l1dflush import _core
 from l1dflush.routine.model import Routine
+from l1dflush.trace.bindings import ARGUMENTS
+from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
-from l1dflush.trace.lift import Lifter
+from l1dflush.trace.lift import Lifter, register_name
 from l1dflush.trace.model import Arena, ArenaKind
+from l1dflush.trace.state import FLAGS_AT_ENTRY
+from l1dflush.trace.undefined import ALL_FLAGS
 from l1dflush.trace.values import POINTER_ALIGNMENT
 
 # The machine's own bases, and where a symbol can come from.
@@ -79,6 +83,22 @@ class Names:
         numbers = (*bases.section_of, *bases.external_of)
         return next((number for number in numbers if self._machine.base(number).term == region), None)
 
+    def held(self) -> list[str]:
+        """The variables whose initial value was taken to be there still."""
+        sections = self._lifter.bases.section_of
+        names = [self._symbol_at(sections[base].address + at, sections[base].address)[0]
+                 for base, at in self._machine.held if base in sections]  # fmt: skip
+        return [f"`{name}`" for name in dict.fromkeys(names)]
+
+    def nobody_gave(self, sources: Iterable[str]) -> list[str]:
+        """Those of ``sources`` that are registers which are no argument, or the flags at entry."""
+        bits = self._routine.image.bits
+        arguments = self._parameters or {register_name(name, bits): name for name in ARGUMENTS[bits]}
+        registers = {
+            register_name(name, bits).lower() for name in GENERAL if register_name(name, bits) not in arguments
+        }
+        return [name for name in dict.fromkeys(sources) if name in registers or name == FLAGS_AT_ENTRY]
+
     def called(self, to: _core.Value) -> str:
         """The name of what is called: an outside symbol, or where the address comes from."""
         outside = self._lifter.bases.external_of
@@ -108,10 +128,7 @@ class Names:
         if kind == _MEMORY:
             return self._memory_name(region, offset)
         if kind == _RESULT:
-            insn = self._lifter.instructions[at_base, at_offset]
-            if insn.effect.form in (Form.CALL, Form.JUMP):
-                return f"what {insn.text.partition(' ')[2]} returned"
-            return f"{self._lifter.instructions[at_base, at_offset].mnemonic} result"
+            return self._result_name(self._lifter.instructions[at_base, at_offset], slot)
         for number, section in self._lifter.bases.section_of.items():
             if self._is(number, symbol):
                 return section.name
@@ -126,7 +143,21 @@ class Names:
         if key is not None:
             return key
         name = self._lifter.register_name(slot)
+        if name in ALL_FLAGS | {"DF"}:
+            return FLAGS_AT_ENTRY
         return self._parameters.get(name, name.lower().replace("_offset", ""))
+
+    def _result_name(self, insn: Instruction, slot: int) -> str:
+        """``what alloc_pages returned``, ``rdx after alloc_pages``, ``rdtsc result``."""
+        if insn.effect.form not in (Form.CALL, Form.JUMP):
+            return f"{insn.mnemonic} result"
+        target = insn.operands[0]
+        symbol = self._lifter.bases.outside_at(target) if isinstance(target, int) else None
+        name = symbol.name if symbol is not None else insn.text.partition(" ")[2]
+        register = self._lifter.register_name(slot)
+        if register in ALL_FLAGS:
+            return f"flags after {name}"
+        return f"what {name} returned" if register in ("RAX", "EAX") else f"{register.lower()} after {name}"
 
     def _memory_name(self, region: int, offset: int) -> str:
         """``flush_pages``, ``[rdi+0x1c]``, ``[stack-0x18]``, ``gs:0x28``: what was in memory there at first."""
