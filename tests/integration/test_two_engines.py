@@ -247,7 +247,7 @@ def test_which_way_strings_go_is_not_known_inside_a_function() -> None:
     (routine,) = routines(DATA / "soundness" / "direction_from.s", LoadOptions(start="middle"))
     (path,) = abstract.trace(routine, LIMITS).paths
     names = {e.arena.name for e in path.events if e.arena is not None and e.kind in (Kind.LOAD, Kind.STORE)}
-    assert any("df" in name for name in names)
+    assert any("flags" in name for name in names)
 
 
 @needs_as
