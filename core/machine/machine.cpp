@@ -90,6 +90,7 @@ Value Machine::computed(State &s, const Operation &o) {
     const unsigned bits = o.out.bytes * 8U;
     const auto widened = [&](Value condition) { return t.widen(condition, bits); };
     const auto b = [&] { return read(s, o.b); };
+    if (makes_flag(o.what)) return widened(flag(o.what, a, o.b.kind == Kind::none ? Value{} : b()));
     switch (o.what) {
     case Do::copy:
         return a;
@@ -133,15 +134,6 @@ Value Machine::computed(State &s, const Operation &o) {
     }
     case Do::join:
         return t.join(a, b());
-    case Do::equal:
-    case Do::below:
-    case Do::below_signed:
-    case Do::carries:
-    case Do::carries_signed:
-    case Do::borrows_signed:
-        return widened(flag(o.what, a, b()));
-    case Do::even_ones:
-        return widened(flag(o.what, a, {}));
     case Do::not_equal:
         return widened(t.complement(t.equal(a, b())));
     case Do::below_or_equal:
@@ -335,7 +327,9 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
         case Do::come_back: {
             Value to = address(s, o.a);
             const bool calls = o.what == Do::call || o.what == Do::call_to;
-            if (o.what != Do::come_back && is_outside(to)) {
+            // What is called by an address that nobody knows is outside, too.
+            const bool unknown = o.what == Do::call_to && !world_.base_at(to.term, static_cast<std::int64_t>(to.constant));
+            if (o.what != Do::come_back && (unknown || is_outside(to))) {
                 outside_call(s, to);
                 // One that is jumped to comes back to whoever called this.
                 if (!calls) {
@@ -343,9 +337,6 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
                     s.events.push_back({load_event_, static_cast<std::uint16_t>(bits_ / 8), i.number, top.term, 0,
                                         offset_of(top)});
                 }
-                to = popped(s);
-            } else if (o.what == Do::call_to && !world_.base_at(to.term, static_cast<std::int64_t>(to.constant))) {
-                outside_call(s, to);
                 to = popped(s);
             }
             if (!calls && to == world_.bases[return_base].symbol) {

@@ -27,7 +27,6 @@ struct Base {
     std::vector<std::uint8_t> content;  // its initialised beginning
     bool known = false;                 // there is content; behind its end it is 0 up to `size`
     bool writable = true;
-    bool executable = false;
     bool outside = false;  // code that is not here: who goes there comes back, having changed what it may
     // Pointers in its content.
     struct Pointer {

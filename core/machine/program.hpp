@@ -69,6 +69,12 @@ enum class Do : std::uint8_t {
     leave,      // the path ends
 };
 
+// Whether it makes a flag of its operands: one bit.
+constexpr bool makes_flag(Do what) {
+    return what == Do::equal || what == Do::below || what == Do::below_signed || what == Do::carries ||
+           what == Do::carries_signed || what == Do::borrows_signed || what == Do::even_ones;
+}
+
 enum class Kind : std::uint8_t { none, number, slot, place };
 
 // `bytes` from byte `start` of a slot; a number; or an address: `number` bytes behind base `index`.

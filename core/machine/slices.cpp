@@ -81,9 +81,8 @@ Value Terms::slice(Value x, unsigned from, unsigned bits) {
     const auto is_aligned = [&](TermId atom, Word factor) {
         return nodes_[atom].known.trailing_zeros() + static_cast<unsigned>(std::countr_zero(factor)) >= from;
     };
-    const std::vector<Addend> all =
-        n.op == Op::sum ? std::vector<Addend>(addends_.begin() + n.first, addends_.begin() + n.first + n.count)
-                        : std::vector<Addend>{{x.term, 1}};
+    std::vector<Addend> all;
+    append(all, x, 1);
     Value rest = number(x.bits, x.constant & mask_of(from));
     for (const Addend &a : all)
         if (!is_aligned(a.atom, a.factor)) rest = add(rest, scale(Value{a.atom, x.bits, 0}, a.factor));
@@ -117,9 +116,8 @@ std::optional<Value> Terms::widened_sum(Value x, unsigned bits) {
         const Value cleared = subtract(widen(r->x, bits), widen(slice(r->x, 0, r->low), bits));
         return add(cleared, number(bits, r->rest));
     }
-    const std::vector<Addend> all =
-        n.op == Op::sum ? std::vector<Addend>(addends_.begin() + n.first, addends_.begin() + n.first + n.count)
-                        : std::vector<Addend>{{x.term, 1}};
+    std::vector<Addend> all;
+    append(all, x, 1);
     Wide most = x.constant;
     for (const Addend &a : all) most += static_cast<Wide>(nodes_[a.atom].known.most) * a.factor;
     if (most > mask_of(x.bits)) return std::nullopt;

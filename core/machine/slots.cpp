@@ -30,6 +30,13 @@ bool Machine::defer(State &s, const Operation &o) {
     const unsigned bits = slot_bits_[slot];
     if (o.out.bytes * 8U != bits) return false;
     Deferred d;
+    if (makes_flag(o.what)) {
+        d.what = o.what;
+        d.a = read(s, o.a);
+        if (o.b.kind != Kind::none) d.b = read(s, o.b);
+        s.deferred[slot] = d;
+        return true;
+    }
     switch (o.what) {
     case Do::load:
         d.a = address(s, o.a);
@@ -43,18 +50,6 @@ bool Machine::defer(State &s, const Operation &o) {
         d = from;
         break;
     }
-    case Do::equal:
-    case Do::below:
-    case Do::below_signed:
-    case Do::carries:
-    case Do::carries_signed:
-    case Do::borrows_signed:
-    case Do::even_ones:
-        d.a = read(s, o.a);
-        if (o.what != Do::even_ones) d.b = read(s, o.b);
-        d.what = o.what;
-        s.deferred[slot] = d;
-        return true;
     default:
         return false;
     }

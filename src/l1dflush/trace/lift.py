@@ -118,13 +118,14 @@ class Lifter:
 
     def _tell_convention(self) -> None:
         """What an outside function may change, with the registers that have come up by now."""
+        if len(self.slots) == self._told:
+            return
         bits = self.image.bits
         names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
         changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.behind(_VECTORS)
-        if len(changed) != self._told:
-            self._told = len(changed)
-            given = [self.register(register_name(name, bits))[0].slot for name in ARGUMENTS[bits]]
-            self.machine.set_convention(changed, given, _KIND[Kind.CALL], _KIND[Kind.LOAD])
+        given = [self.register(register_name(name, bits))[0].slot for name in ARGUMENTS[bits]]
+        self.machine.set_convention(changed, given, _KIND[Kind.CALL], _KIND[Kind.LOAD])
+        self._told = len(self.slots)
 
     def key(self, site: JumpSite) -> Part:
         """Where the state of a static key is kept: on if it is not 0."""
@@ -158,7 +159,7 @@ class _Lift:
             return [*before, *note, *self._results_unknown(), *self._ending()]
         if effect.form not in _FROM_PCODE:
             raise UnliftedError("nobody classified it for the abstract machine")
-        ops = self._variants.operations()
+        ops = self._variants.operations
         if effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
         if self._insn.mnemonic == "lahf":
@@ -211,7 +212,7 @@ class _Lift:
             return
         # Two bytes with 66h; what P-code stores or loads first is what it pushes or pops.
         wanted = "STORE" if below else "LOAD"
-        moved = (op.inputs[1] if below else op.out for op in self._variants.operations() if op.name == wanted)
+        moved = (op.inputs[1] if below else op.out for op in self._variants.operations if op.name == wanted)
         sizes = [node.size for node in moved if node is not None]
         if not sizes:
             raise UnliftedError("its P-code has an unusual form")

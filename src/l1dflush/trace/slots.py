@@ -45,6 +45,10 @@ class Slots:
         self._slots: dict[int, int] = {stack_pointer: 0}
         self._temporaries: dict[int, list[int]] = {}
 
+    def __len__(self) -> int:
+        """How many slots of registers have come up."""
+        return len(self._slots)
+
     def register(self, offset: int, size: int) -> list[Part]:
         """Where bytes ``offset`` to ``offset + size`` of the register space are. Raises KeyError for what is no
         register."""

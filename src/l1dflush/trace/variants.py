@@ -8,6 +8,7 @@ the code; and everything else has to be the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import pypcode
@@ -142,6 +143,7 @@ class Variants:
                 return Place(number, node.offset - section.address, self._width)
         return Number(node.offset, self._width)
 
+    @cached_property
     def operations(self) -> list[PcodeOp]:
         """The P-code of the instruction, with places for what is an address. Raises UnliftedError."""
 
