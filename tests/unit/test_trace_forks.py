@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from thorough import examples
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.explore import trace
+from l1dflush.trace.abstract import trace
 from l1dflush.trace.model import Event, Kind
 from l1dflush.trace.options import TraceOptions
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.explore import trace
+from l1dflush.trace.abstract import trace
 from l1dflush.trace.loops import Loops
 from l1dflush.trace.model import Path as TracePath
 from l1dflush.trace.options import TraceOptions

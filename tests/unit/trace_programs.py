@@ -17,7 +17,7 @@ from unicorn import x86_const as ux
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import Image, Origin, OriginKind, Routine, Section
 from l1dflush.trace import model
-from l1dflush.trace.explore import trace
+from l1dflush.trace.abstract import trace
 from l1dflush.trace.model import Trace
 from l1dflush.trace.options import TraceOptions
 

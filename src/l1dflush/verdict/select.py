@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_flush
-from l1dflush.trace.explore import trace as run_trace
+from l1dflush.trace.abstract import trace as run_trace
 from l1dflush.trace.model import UNTIL, Kind, Path, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
