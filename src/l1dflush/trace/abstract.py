@@ -13,6 +13,7 @@ from l1dflush.trace.decode import GENERAL
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.lift import KINDS, Lifter, register_name
 from l1dflush.trace.model import Decision, Event, Kind, Path, Trace
+from l1dflush.trace.msrs import MsrWrite
 from l1dflush.trace.names import RETURN, STACK, Names
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.state import bind_hint
@@ -139,9 +140,11 @@ class _Run:
         if what is Kind.CALL:
             detail = self._names.called(self._machine.note(at)[0])
         elif what is Kind.MSR_WRITE:
-            msr, value = (None if v.term else v.constant for v in self._machine.note(at))
-            shown = "an unknown MSR" if msr is None else f"MSR {msr:#x}"
-            detail = f"{shown} = {'an unknown value' if value is None else hex(value)}"
+            msr, value = self._machine.note(at)
+            known, low = (None if v.term else v.constant for v in (msr, value))
+            detail = MsrWrite(known, low, self._names.sources(value)).text
+        elif what is Kind.SYSTEM_WRITE:
+            detail = self._lifter.instructions[self._machine.places[number]].text
         return Event(what, addresses[number], detail)
 
 

@@ -15,6 +15,7 @@ from l1dflush.trace.effects import (
     HARMLESS_SYSTEM_REGISTERS,
     IMUL,
     MOV_FROM_SYSTEM,
+    MOV_TO_CONTROL,
     MOV_TO_SEGMENT,
     MOV_TO_SYSTEM,
     MOVSD_VECTOR,
@@ -228,7 +229,9 @@ def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
     if to.full in ("fs", "gs"):
         return MOV_TO_SEGMENT
     # In 64-bit mode these have no base.
-    return MOV_TO_SYSTEM if to.full in HARMLESS_SYSTEM_REGISTERS else None
+    if to.full in HARMLESS_SYSTEM_REGISTERS:
+        return MOV_TO_SYSTEM
+    return MOV_TO_CONTROL if to.full.startswith("cr") else None
 
 
 def _allowed(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], narrow_operand: bool) -> bool:
@@ -245,7 +248,7 @@ def _allowed(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], narro
         # Between registers these two keep the upper part of the destination.
         scalar = mnemonic in ("movss", "movsd") and len(registers) == 2
         return not scalar and all(register.general or register.vector for register in registers)
-    if effect in (MOV_FROM_SYSTEM, MOV_TO_SYSTEM, MOV_TO_SEGMENT):
+    if effect in (MOV_FROM_SYSTEM, MOV_TO_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT):
         return True
     if not all(register.general for register in registers):
         return False  # segment, control and debug registers

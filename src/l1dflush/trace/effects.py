@@ -72,6 +72,7 @@ class Event(Enum):
     FENCE = auto()
     MSR_WRITE = auto()
     FLUSH_ALL = auto()
+    SYSTEM_WRITE = auto()  # what memory is, or what may be accessed, may be another afterwards
 
 
 # Flags in two parts: the carry flag, and the rest. `inc` leaves the carry alone, `bt` changes nothing else.
@@ -236,7 +237,9 @@ def _put_system(put) -> None:  # type: ignore[no-untyped-def]  # the closure of 
     put("verw verr", Effect(Form.RESULTS_UNKNOWN, (_R,), flags_written=frozenset({REST})))
     put("invpcid", Effect(Form.SKIP, (_R, _R)))
     put("invlpg", Effect(Form.SKIP, (_A,)))
-    put("clgi stgi clts xsetbv wrpkru wait fninit fnclex emms", Effect(Form.SKIP))
+    put("clgi stgi clts wait fninit fnclex emms", Effect(Form.SKIP))
+    put("xsetbv wrpkru", Effect(Form.SKIP, event=Event.SYSTEM_WRITE))
+    put("lmsw", Effect(Form.SKIP, (_R,), event=Event.SYSTEM_WRITE))
     put("rdpkru", Effect(Form.RESULTS_UNKNOWN, writes=_gpr("rax", "rdx")))
     put("sgdt sidt sldt str smsw stmxcsr fnstcw fnstsw", Effect(Form.RESULTS_UNKNOWN, (_W,)))
     put("lgdt lidt lldt ltr ldmxcsr fldcw", Effect(Form.SKIP, (_R,)))
@@ -290,6 +293,7 @@ IMUL = {
 # `mov` between a general register and a control, debug or segment register.
 MOV_FROM_SYSTEM = Effect(Form.RESULTS_UNKNOWN, (_W, _R))
 MOV_TO_SYSTEM = Effect(Form.SKIP, (_W, _R))
+MOV_TO_CONTROL = Effect(Form.SKIP, (_W, _R), event=Event.SYSTEM_WRITE)
 MOV_TO_SEGMENT = Effect(Form.SEGMENT_CHANGE, (_W, _R))
 # What may be written without other memory or no cache behind the same addresses afterwards.
 HARMLESS_SYSTEM_REGISTERS = frozenset({"cr2", "cr8", *(f"dr{number}" for number in range(8))})

@@ -19,6 +19,7 @@ from l1dflush.trace.effects import Form, Role
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
+from l1dflush.trace.msrs import FS_BASE, GS_BASE
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
 from l1dflush.trace.state import CALLER_SAVED
@@ -43,6 +44,7 @@ _EVENTS = {
     Does.SERIALISE: Kind.SERIALISE,
     Does.FLUSH_ALL: Kind.FLUSH_ALL,
     Does.MSR_WRITE: Kind.MSR_WRITE,
+    Does.SYSTEM_WRITE: Kind.SYSTEM_WRITE,
 }
 _ROLES = {
     Role.READ: (Kind.LOAD,),
@@ -303,7 +305,20 @@ class _Lift:
         if kind is not Kind.MSR_WRITE:
             return [Operation(Do.NOTE, detail=_KIND[kind])]
         number, value = (self._lifter.register(name)[0] for name in ("ECX", "EAX"))
-        return [Operation(Do.NOTE, None, number, value, detail=_KIND[kind])]
+        return [Operation(Do.NOTE, None, number, value, detail=_KIND[kind]), *self._segment_bases()]
+
+    def _segment_bases(self) -> Iterator[Operation]:
+        """Where fs and gs lead after a wrmsr to their bases (SDM volume 4)."""
+        if self._bits != 64:
+            return
+        number, low, high = (self._lifter.register(name)[0] for name in ("ECX", "EAX", "EDX"))
+        value = self._lowering.fresh(8)
+        yield Operation(Do.JOIN, value, high, low)
+        for msr, name in ((FS_BASE, "FS_OFFSET"), (GS_BASE, "GS_OFFSET")):
+            (base,) = self._lifter.register(name)
+            is_it = self._lowering.fresh(1)
+            yield Operation(Do.EQUAL, is_it, number, Number(msr, 4))
+            yield Operation(Do.CHOOSE, base, is_it, value, base)
 
     def _results_unknown(self) -> Iterator[Operation]:
         insn, effect = self._insn, self._insn.effect

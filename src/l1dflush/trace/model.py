@@ -21,6 +21,7 @@ class Kind(StrEnum):
     SERIALISE = "serialise"
     FENCE = "fence"
     MSR_WRITE = "msr-write"
+    SYSTEM_WRITE = "system-write"  # of a control register and the like
     CALL = "call"
 
 
@@ -66,13 +67,6 @@ class Event(NamedTuple):
     arena: Arena | None = None
     offset: int = 0
     size: int = 0
-
-
-def flushes_by_msr(event: Event) -> bool:
-    """Whether an event writes the flush command: bit 0 of IA32_FLUSH_CMD, MSR 0x10b (SDM volume 4)."""
-    number, _, value = event.detail.removeprefix("MSR ").partition(" = ")
-    known = number == "0x10b" and value.startswith("0x")
-    return event.kind is Kind.MSR_WRITE and known and int(value, 16) & 1 == 1
 
 
 # How paths end.

@@ -88,8 +88,6 @@ def half_written(insn: Instruction) -> list[Register]:
 
 def check_values(insn: Instruction) -> None:
     """Raises UnliftedError where the values of P-code are wrong and nothing here stands in for them."""
-    if insn.mnemonic == "wrpkru":
-        raise UnliftedError("what may be accessed afterwards is not known")
     if insn.mnemonic in _WRONG and not isinstance(insn.operands[-1], int):
         raise UnliftedError("P-code has its result wrong")
     for operand in insn.operands:

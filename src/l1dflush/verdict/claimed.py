@@ -16,9 +16,9 @@ from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.verdict.document import Document
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.question import judged_part
+from l1dflush.verdict.part import judged_part
 from l1dflush.verdict.select import select
-from l1dflush.verdict.walk import find_buffer, walk_of
+from l1dflush.verdict.walk import Places, find_buffer, walk_of
 
 KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
 
@@ -49,12 +49,12 @@ def words_of(source: str | Sequence[str], options: VerifyOptions, geometries: Se
     walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
     if buffer is None or not walking:
         raise UndecidedError("no-software-walk", "no path reads a buffer, so that there are no words")
-    parts = [judged_part(path, buffer) for path in walking]
-    for _, doubt in parts:
-        if doubt is not None:
-            raise UndecidedError(doubt.cause, f"a certificate has words only, but {doubt.what}")
+    parts = [judged_part(path, buffer, Places(trace.routine.image, buffer)) for path in walking]
+    for part in parts:
+        if part.more is not None:
+            raise UndecidedError(part.more.cause, f"a certificate has words only, but {part.more.what}")
     # Paths that differ only in what they do before or after the walk are one.
-    distinct = dict.fromkeys(tuple(events) for events, _ in parts)
+    distinct = dict.fromkeys(tuple(part.events) for part in parts)
     caches = []
     for geometry in geometries:
         found: dict[tuple[tuple[Item, ...], tuple[int, ...]], int] = {}

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
+from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
@@ -79,6 +80,9 @@ def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterat
         written = next((event.detail for event in path.events if flushes_by_msr(event)), "")
         if written:
             found.setdefault(("msr-path", written), []).append(number)
+        elif outcome == "MSR write of an unknown value":
+            unknown = next(event.detail for event in path.events if may_flush_by_msr(event))
+            found.setdefault(("msr-value-unknown", unknown), []).append(number)
         elif outcome == "skipped":
             found.setdefault(("flush-skipped", "no flush"), []).append(number)
     for (rule, text), numbers in found.items():

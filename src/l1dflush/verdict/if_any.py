@@ -11,7 +11,8 @@ from l1dflush.errors import InputError
 from l1dflush.routine import built_in
 from l1dflush.routine.load import read_input
 from l1dflush.routine.without_flush import without_flush
-from l1dflush.verdict.judge import NO_WALK, verify
+from l1dflush.verdict.doubts import NO_WALK
+from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import LookedAtInfo, NothingResult, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.select import NoWalkError

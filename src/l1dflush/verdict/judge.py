@@ -15,7 +15,7 @@ from l1dflush.proof.prover import resolved
 from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
-from l1dflush.routine.model import NoteKind, Routine
+from l1dflush.routine.model import Routine
 from l1dflush.trace.model import Trace
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
@@ -27,6 +27,7 @@ from l1dflush.verdict.described import (
     scope_of,
     trace_path,
 )
+from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk
 from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.left_out import (
@@ -50,11 +51,9 @@ from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, Trace
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Flush, Outcome, Question
 from l1dflush.verdict.rows import judge_cache
-from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
-NO_WALK = "no-software-walk"
 NO_WALK_ANSWER = "nothing walks"
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
@@ -154,7 +153,8 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
     if flush is None or buffer is None:
-        cause, reason = NO_WALK, _no_walk(trace)
+        nothing = no_walk(trace)
+        cause, reason = nothing.cause, str(nothing)
     elif None in in_turn:
         name = others[in_turn.index(None)].routine.name
         cause, reason = NO_WALK, f"{name}, which takes its turn, reads no buffer"
@@ -172,9 +172,9 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
         )
         rows = _rows(question, caches)
         verdict, reason = _overall(rows)
-        doubt = _doubt([trace, *others])
-        if verdict is Verdict.PROVED and doubt:
-            verdict, cause, reason = Verdict.UNDECIDED, ANOTHER_WALK_UNDECIDED, doubt
+        doubtful = doubt([trace, *others], options.every_path, places)
+        if verdict is Verdict.PROVED and doubtful is not None:
+            verdict, cause, reason = Verdict.UNDECIDED, doubtful.cause, str(doubtful)
     status = _exit_status(verdict, findings, options)
     return VerifyResult(
         tool_version=__version__,
@@ -254,15 +254,6 @@ def _overall(rows: Iterable[Row]) -> tuple[Verdict, str]:
     if not deciding:
         return Verdict.UNDECIDED, "no CPU was named that could decide"
     return Verdict.PROVED, ""
-
-
-def _doubt(traces: Iterable[Trace]) -> str:
-    """Why what was judged may not be what was meant; empty if nothing else can have been."""
-    for trace in traces:
-        for note in trace.routine.notes:
-            if note.kind is NoteKind.ANOTHER_WALK_UNDECIDED:
-                return f"{trace.routine.name} was judged, but {note.text} (--function NAME says which one is meant)"
-    return ""
 
 
 def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyOptions) -> int:
@@ -369,15 +360,6 @@ def _compare_given(
     told = {name for one in more for name in one.names}
     silent = [name for name in unreached if name not in told]
     return also_left_out(result, [*more, *([not_reached(silent)] if silent else [])])
-
-
-def _no_walk(trace: Trace) -> str:
-    used = {mechanism(path, walks=False) for path in trace.paths}
-    if "MSR write" in used:
-        return "no path reads a buffer; what an MSR write does cannot be proved from outside"
-    if "cache instruction" in used:
-        return "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
-    return "no path reads as much as a page at a constant stride, or as many different lines as a page has"
 
 
 def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) -> VerifyResult:

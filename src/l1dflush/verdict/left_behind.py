@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import gcd
 
-from l1dflush.trace.model import Event, Kind, Path, flushes_by_msr
+from l1dflush.trace.model import Event, Kind, Path
+from l1dflush.trace.msrs import flushes_by_msr
 from l1dflush.verdict.model import LeftInfo
 from l1dflush.verdict.walk import LINE, TOUCHES, Buffer, Places, fill_start, walk_of
 

@@ -80,8 +80,11 @@ class Run(Document):
 class PathInfo(Document):
     """One way through the routine."""
 
-    outcome: Literal["software walk", "MSR write", "cache instruction", "skipped", "trap"] = Field(
-        description="how the path flushes; 'skipped' if it does not, 'trap' if it ends in one before it does"
+    outcome: Literal[
+        "software walk", "MSR write", "cache instruction", "MSR write of an unknown value", "skipped", "trap"
+    ] = Field(
+        description="how the path flushes; 'skipped' if it does not, 'trap' if it ends in one before it does; whether"
+        " an MSR write of an unknown value flushes is not known"
     )
     decided_by: tuple[str, ...] = Field(description="the decisions that lead here, one sentence each")
     loads: int = Field(description="loads from the buffer")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.words import SetWord
-from l1dflush.trace.model import Event, Kind, Path
+from l1dflush.trace.model import Path
 from l1dflush.verdict.model import Candidate, ChanceInfo, CounterexampleInfo, Verdict
-from l1dflush.verdict.walk import Buffer, Placement, Places, walk_of
+from l1dflush.verdict.walk import Buffer, Placement, Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PathWords:
-    """The words of one walking path. ``doubt`` is set where they are not all that the path does: then they can
-    prove that nothing is left, but not that something is."""
+    """The words of one walking path, and what else it does, as in :class:`l1dflush.verdict.part.JudgedPart`."""
 
     per_set: list[SetWord]
     doubt: UndecidedError | None
+    unknown: UndecidedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +83,3 @@ class Question:
         """What the prover may still take; a little time remains always, so that small questions are answered after
         large ones."""
         return Limits(self.memory, max(self.deadline - time.monotonic(), 0.1))
-
-
-def judged_part(path: Path, buffer: Buffer) -> tuple[Sequence[Event], UndecidedError | None]:
-    """The events that the words are made of, and what else the path does that may empty the cache.
-
-    Nobody knows what an outside function does, so the proof starts anew behind the last call before the walk's
-    end: any state again. And what wbinvd and invd do cannot be proved.
-    """
-    walk = walk_of(path, buffer)
-    first, last = walk[0][0], walk[-1][0]
-    calls = [at for at, event in enumerate(path.events[:last]) if event.kind is Kind.CALL]
-    doubt = None
-    if any(event.kind is Kind.FLUSH_ALL for event in path.events):
-        doubt = UndecidedError("cache-instruction", "the walk is not enough, but wbinvd or invd may be")
-    if calls and first < calls[-1]:
-        first = calls[-1] + 1
-        name = path.events[calls[-1]].detail
-        doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
-    return path.events[first : last + 1], doubt

@@ -17,7 +17,8 @@ from l1dflush.trace.model import Event
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.model import Candidate, Verdict
-from l1dflush.verdict.question import Outcome, PathWords, Question, judged_part
+from l1dflush.verdict.part import judged_part
+from l1dflush.verdict.question import Outcome, PathWords, Question
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
 
 _Judge = Callable[[str | Policy, bool], Outcome]
@@ -79,6 +80,8 @@ def _with_chance(
     """The same with how likely an old line is left, if that is left to chance."""
     if outcome.verdict is Verdict.PROVED or not by_chance(policy, geometry.ways):
         return outcome
+    if any(path.unknown is not None for path in words):
+        return outcome
     try:
         return replace(outcome, chance=chance_of(question, words, geometry, policy))
     except UndecidedError as error:
@@ -107,12 +110,12 @@ def _words(question: Question, geometry: Geometry, run: int | None, aligned_at: 
         # Paths that differ only in what they do before or after the walk are one.
         found: dict[tuple[tuple[Event, ...], str], PathWords] = {}
         for path in question.flush.paths:
-            events, doubt = judged_part(path, question.flush.buffer)
-            what = tuple(events), str(doubt)
+            part = judged_part(path, question.flush.buffer, question.flush.places)
+            what = tuple(part.events), f"{part.doubt} {part.unknown}"
             if what not in found:
                 arenas, size = question.flush.buffer.arenas, question.buffer_size
-                per_set = set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run)
-                found[what] = PathWords(per_set, doubt)
+                per_set = set_words(part.events, arenas, geometry, size, aligned_at=aligned_at, run=run)
+                found[what] = PathWords(per_set, part.doubt, part.unknown)
         question.words[key] = list(found.values())
     return question.words[key]
 
@@ -126,8 +129,11 @@ def _judge(
     has = None
     at_least = False
     for path in words:
+        undecided = undecided or path.unknown
         for found in path.per_set:
             has = found.has if has is None else min(has, found.has)
+            if path.unknown is not None:
+                continue
             # With a cold start the bound is about buffer lines only.
             known = (ways,) if question.conditions.start.cold and found.own else bound
             if _bound(known, found.word) <= leftovers:

@@ -177,6 +177,15 @@ register of the walk, which then reads some other memory.""",
 be proved from outside.""",
     ),
     Rule(
+        "msr-value-unknown",
+        Severity.WARNING,
+        "on a path an MSR write may be the flush, or not",
+        "say what the value comes from with --bind NAME=VALUE, and see that bit 0 is set",
+        """An MSR is written, and its number or its value comes from somewhere else: a variable, or an argument.
+With bit 0 set it is the flush command, without it is none. --bind settles it; with --every-path what would be PROVED is
+UNDECIDED until then, with this as its cause.""",
+    ),
+    Rule(
         "outside-call",
         Severity.WARNING,
         "the routine calls a function that is not here, between two buffer accesses",

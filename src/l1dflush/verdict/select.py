@@ -13,7 +13,7 @@ from l1dflush.trace.abstract import trace as run_trace
 from l1dflush.trace.model import UNTIL, Kind, Path, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import LINE, READS, mechanism, walked_arenas
+from l1dflush.verdict.walk import BY_COMMAND, LINE, READS, mechanism, walked_arenas
 
 # So many are traced without a look at their code first.
 FEW = 8
@@ -71,7 +71,7 @@ class NoWalkError(InputError):
 
 def _flushes(path: Path) -> bool:
     """Whether a path that walks no buffer flushes all the same: by one instruction."""
-    return mechanism(path, walks=False) in ("MSR write", "cache instruction")
+    return mechanism(path, walks=False) in BY_COMMAND
 
 
 def _doubted(

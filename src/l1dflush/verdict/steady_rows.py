@@ -12,7 +12,8 @@ from l1dflush.proof.protocols import Flushes, Protocol, protocols
 from l1dflush.proof.steady import decide_protocol, least_lines
 from l1dflush.verdict.examples import protocol_example
 from l1dflush.verdict.model import Verdict
-from l1dflush.verdict.question import Flush, Outcome, Question, judged_part
+from l1dflush.verdict.part import judged_part
+from l1dflush.verdict.question import Flush, Outcome, Question
 
 # The verdict does not wait longer than that for a number that it can do without.
 NEEDS_SECONDS = 2.0
@@ -26,10 +27,10 @@ def protocols_of(question: Question, geometry: Geometry, run: int | None) -> lis
 def _flushes(flush: Flush) -> Flushes:
     paths = []
     for path in flush.paths:
-        events, doubt = judged_part(path, flush.buffer)
-        if doubt is not None:
-            raise doubt
-        paths.append(tuple(events))
+        part = judged_part(path, flush.buffer, flush.places)
+        if part.more is not None:
+            raise part.more
+        paths.append(tuple(part.events))
     # Paths that differ only in what they do before or after the walk are one.
     return Flushes(tuple(dict.fromkeys(paths)), flush.buffer.arenas)
 

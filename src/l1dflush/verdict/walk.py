@@ -12,7 +12,8 @@ from l1dflush.errors import InputError
 from l1dflush.proof.words import PLACED
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.bindings import BUFFER
-from l1dflush.trace.model import TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace, flushes_by_msr
+from l1dflush.trace.model import TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.trace.runs import fold
 
 PAGE = 4096
@@ -179,7 +180,11 @@ def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
     return longest.event._replace(offset=min(longest.event.offset, longest.last))
 
 
-Mechanism = Literal["software walk", "MSR write", "cache instruction", "skipped", "trap"]
+Mechanism = Literal[
+    "software walk", "MSR write", "cache instruction", "MSR write of an unknown value", "skipped", "trap"
+]
+BY_COMMAND: frozenset[Mechanism] = frozenset({"MSR write", "cache instruction", "MSR write of an unknown value"})
+"""One instruction flushes, or may."""
 
 
 def mechanism(path: Path, walks: bool) -> Mechanism:
@@ -190,6 +195,8 @@ def mechanism(path: Path, walks: bool) -> Mechanism:
         return "MSR write"
     if any(event.kind is Kind.FLUSH_ALL for event in path.events):
         return "cache instruction"
+    if any(may_flush_by_msr(event) for event in path.events):
+        return "MSR write of an unknown value"
     return "trap" if path.end in TRAPS else "skipped"
 
 

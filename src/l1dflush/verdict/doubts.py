@@ -1,0 +1,50 @@
+"""Why the verdict on a routine as a whole is not known, whatever the prover says about the words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from l1dflush.errors import UndecidedError
+from l1dflush.routine.model import NoteKind
+from l1dflush.trace.model import Path, Trace
+from l1dflush.trace.msrs import may_flush_by_msr, msr_write
+from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
+from l1dflush.verdict.walk import Places, mechanism
+
+NO_WALK = "no-software-walk"
+
+
+def no_walk(trace: Trace) -> UndecidedError:
+    """Why there is nothing to prove."""
+    used = {mechanism(path, walks=False) for path in trace.paths}
+    what = "no path reads as much as a page at a constant stride, or as many different lines as a page has"
+    if "MSR write" in used:
+        what = "no path reads a buffer; what an MSR write does cannot be proved from outside"
+    elif "cache instruction" in used:
+        what = "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
+    return UndecidedError(NO_WALK, what)
+
+
+def doubt(traces: Iterable[Trace], every_path: bool, places: Places) -> UndecidedError | None:
+    """Why what was proved may not be what was meant; None if nothing else can have been."""
+    for trace in traces:
+        for note in trace.routine.notes:
+            if note.kind is NoteKind.ANOTHER_WALK_UNDECIDED:
+                what = f"{trace.routine.name} was judged, but {note.text}"
+                return UndecidedError(ANOTHER_WALK_UNDECIDED, what, hint="--function NAME says which one is meant")
+        if every_path and (found := unknown_command(trace.paths, places)) is not None:
+            return found
+    return None
+
+
+def unknown_command(paths: Sequence[Path], places: Places) -> UndecidedError | None:
+    """That on some path an MSR write may be the flush command, or not, and nothing else flushes."""
+    for path in paths:
+        if mechanism(path, walks=False) != "MSR write of an unknown value":
+            continue
+        event = next(event for event in path.events if may_flush_by_msr(event))
+        write = msr_write(event)
+        names = write.sources if write is not None else ()
+        hint = f"--bind {names[0] if len(names) == 1 else 'NAME'}=VALUE"
+        return UndecidedError("msr-value-unknown", event.detail, where=places.where(event.pc), hint=hint)
+    return None

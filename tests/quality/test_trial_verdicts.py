@@ -1,0 +1,35 @@
+"""Small inputs that were judged wrongly once, each with the exit statuses that are right."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from l1dflush.cli.main import main
+
+TRIALS = Path(__file__).parents[1] / "data" / "trials"
+SKYLAKE = ("--cpu", "skylake")
+needs = pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("as") is None, reason="no compiler")
+
+
+@needs
+@pytest.mark.parametrize(
+    ("file", "options", "right", "says", "never"),
+    [
+        ("soundness/wrmsr_mtrr_off.s", SKYLAKE, {3}, "MSR 0x2ff", ""),
+        ("soundness/wrmsr_unknown.s", SKYLAKE, {3}, "number is not known", ""),
+        ("soundness/wrpkru.s", SKYLAKE, {3}, "wrpkru", ""),
+        ("compiled/msr-from-variable.s", SKYLAKE, {0}, "MSR write of an unknown value", "skipped"),
+        ("compiled/msr-from-variable.s", (*SKYLAKE, "--every-path"), {3}, "--bind flush_command=VALUE", "skipped"),
+    ],
+)
+def test_the_answer_is_right(
+    file: str, options: tuple[str, ...], right: set[int], says: str, never: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["verify", str(TRIALS / file), *options])
+    out, err = capsys.readouterr()
+    shown = " ".join((out + err).split())
+    assert status in right, shown
+    assert says in shown and (not never or never not in shown)
