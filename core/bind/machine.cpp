@@ -65,7 +65,7 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
     bounds.poll = [] {
         if (PyErr_CheckSignals() != 0) throw nb::python_error();
     };
-    using Decision = std::tuple<std::uint32_t, std::int64_t, Value, bool, bool>;
+    using Decision = std::tuple<std::uint32_t, std::int64_t, Value, bool, bool, bool, std::uint32_t, std::uint32_t>;
     std::vector<std::tuple<std::vector<Decision>, nb::bytes, std::uint64_t, std::uint32_t>> out;
     // Only while it runs: kept for longer it would keep its owner, and that the machine, for ever.
     const auto paths = m.run({base, offset}, bounds, [&lift](Place at) {
@@ -74,7 +74,7 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
     for (const Path &path : paths) {
         std::vector<Decision> decisions;
         for (const Decided &d : path.decisions)
-            decisions.emplace_back(d.at.base, d.at.offset, d.condition, d.holds, d.taken);
+            decisions.emplace_back(d.at.base, d.at.offset, d.condition, d.holds, d.taken, d.inner, d.carry_by, d.rest_by);
         const auto *events = reinterpret_cast<const char *>(path.events.data());
         out.emplace_back(std::move(decisions), nb::bytes(events, path.events.size() * sizeof(Event)),
                          path.instructions, path.end);
@@ -92,10 +92,10 @@ void bind_machine(nb::module_ &m) {
         try {
             std::rethrow_exception(p);
         } catch (const Stopped &e) {
-            const nb::object arguments = nb::make_tuple(e.cause, e.at.base, e.at.offset, e.value);
+            const nb::object arguments = nb::make_tuple(e.cause, e.at.base, e.at.offset, e.value, e.regions);
             PyErr_SetObject(stopped_error, arguments.ptr());
         } catch (const TooManyTerms &) {
-            const nb::object arguments = nb::make_tuple("too-many-unknown-values", 0, 0, Value{});
+            const nb::object arguments = nb::make_tuple("too-many-unknown-values", 0, 0, Value{}, nb::list());
             PyErr_SetObject(stopped_error, arguments.ptr());
         }
     });
@@ -140,6 +140,19 @@ void bind_machine(nb::module_ &m) {
             nb::arg("outside") = false)
         .def("set_convention", &Machine::set_convention, nb::arg("changed"), nb::arg("arguments"), nb::arg("call"),
              nb::arg("load"))
+        .def("set_flags", &Machine::set_flags, nb::arg("carry"), nb::arg("zero"))
+        .def(
+            "set_ends",
+            [](Machine &self, const std::vector<std::pair<std::uint32_t, std::int64_t>> &until, bool inside) {
+                std::set<Place> places;
+                for (const auto &[base, offset] : until) places.insert({base, offset});
+                self.set_ends(std::move(places), inside);
+            },
+            nb::arg("until"), nb::arg("inside"))
+        .def(
+            "keep", [](Machine &self, Value at) { self.memory().keep(at); }, nb::arg("at"))
+        .def_ro_static("END_UNTIL", &Path::until)
+        .def_ro_static("END_NO_RETURN", &Path::no_return)
         .def(
             "new_symbol",
             [](Machine &self, unsigned bits, Word alignment, Word least, Word most) {

@@ -68,13 +68,26 @@ const Instruction &Machine::instruction(Place place) {
         }
         kept->at = place;
         kept->number = static_cast<std::uint32_t>(places_.size());
+        for (const Operation &o : kept->operations) {
+            if (o.out.kind != Kind::slot) continue;
+            kept->makes_carry |= o.out.index == carry_slot_;
+            kept->makes_rest |= o.out.index == zero_slot_;
+        }
         places_.push_back(place);
     }
     return *kept;
 }
 
 const Instruction &Machine::gone_to(const Instruction *&kept, Place place) {
-    if (kept == nullptr || kept->at != place) kept = &instruction(place);
+    if (kept != nullptr && kept->at == place) return *kept;
+    if (until_.contains(place)) {
+        Instruction &stop = stops_[place];
+        stop.at = place;
+        stop.stops = true;
+        kept = &stop;
+    } else {
+        kept = &instruction(place);
+    }
     return *kept;
 }
 
@@ -206,7 +219,11 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
         }
         if (bounds.poll) bounds.poll();
         if (std::chrono::steady_clock::now() > bounds.deadline) throw Stopped("out-of-time", s.at->at);
-        if (forks.size() + waiting_ + finished_ >= bounds.paths) throw Stopped("too-many-paths", s.at->at, question);
+        if (forks.size() + waiting_ + finished_ >= bounds.paths) {
+            Stopped stopped("too-many-paths", s.at->at, question);
+            stopped.regions = regions(s);
+            throw stopped;
+        }
         if (s.before == nullptr || !s.events.empty()) {
             auto chunk = std::make_shared<Chunk>();
             chunk->before = s.before;
@@ -216,13 +233,14 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
             s.before = std::move(chunk);
         }
         // First the way on which the branch is not taken, if it is this question that decides it.
-        const bool holds = question.term == condition.term && condition.constant != 0;
+        const bool inner = question.term != condition.term;
+        const bool holds = !inner && condition.constant != 0;
         State other = s;
         other.facts.decide(t, question, !holds);
-        other.decisions.push_back({s.at->at, question, !holds, true});
+        other.decisions.push_back({s.at->at, question, !holds, true, inner, s.carry_by, s.rest_by});
         forks.push_back(std::move(other));
         s.facts.decide(t, question, holds);
-        s.decisions.push_back({s.at->at, question, holds, false});
+        s.decisions.push_back({s.at->at, question, holds, false, inner, s.carry_by, s.rest_by});
     }
 }
 
@@ -243,6 +261,7 @@ void Machine::outside_call(State &s, Value to) {
     std::vector<Value> arguments;
     for (const std::uint32_t slot : arguments_) arguments.push_back(settled(s, slot));
     s.memory.outside_call(world_, arguments);
+    s.carry_by = s.rest_by = 0;
     for (const std::uint32_t slot : changed_) {
         Origin origin;
         origin.kind = Origin::Kind::result;
@@ -265,6 +284,26 @@ Value Machine::popped(State &s) {
     return to;
 }
 
+// Whether inside a function the return address is what was above the stack pointer at the beginning.
+bool Machine::is_callers(const Value &to) {
+    if (!inside_ || to.term == 0 || to.constant != 0) return false;
+    const Node &n = world_.terms.node(to.term);
+    if (n.op != Op::symbol) return false;
+    const Origin &o = world_.origins[n.number];
+    return o.kind == Origin::Kind::memory && !o.wild && o.base == world_.bases[stack_base].symbol.term &&
+           o.bytes == bits_ / 8 && o.offset >= -static_cast<std::int64_t>(bits_ / 8);
+}
+
+std::vector<TermId> Machine::regions(const State &s) {
+    std::set<TermId> found;
+    const auto look = [&](const std::vector<Event> &events) {
+        for (const Event &e : events) found.insert(e.region);
+    };
+    look(s.events);
+    for (const Chunk *c = s.before.get(); c != nullptr; c = c->before.get()) look(c->events);
+    return {found.begin(), found.end()};
+}
+
 // Where a jump to what was computed goes.
 Place Machine::target(State &s, Value value) const {
     const auto found = world_.base_at(value.term, static_cast<std::int64_t>(value.constant));
@@ -276,6 +315,10 @@ Place Machine::target(State &s, Value value) const {
 bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path) {
     const Instruction &i = *s.at;
     auto &links = const_cast<Instruction &>(i);
+    if (i.stops) {
+        path.end = Path::until;
+        return false;
+    }
     if (s.operation == 0) ++s.instructions;
     // Lifting it may have brought in registers that no instruction before had.
     if (s.deferred.size() < entry_.size()) {
@@ -331,6 +374,10 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             const bool unknown = o.what == Do::call_to && !world_.base_at(to.term, static_cast<std::int64_t>(to.constant));
             if (o.what != Do::come_back && (unknown || is_outside(to))) {
                 outside_call(s, to);
+                if (calls && o.detail != 0) {
+                    path.end = Path::no_return;
+                    return false;
+                }
                 // One that is jumped to comes back to whoever called this.
                 if (!calls) {
                     const Value top = settled(s, stack_slot);
@@ -339,6 +386,7 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
                 }
                 to = popped(s);
             }
+            if (!calls && is_callers(to)) return false;
             if (!calls && to == world_.bases[return_base].symbol) {
                 const Value top = settled(s, stack_slot);
                 if (top.term != world_.bases[stack_base].symbol.term) throw Stopped("stack-moved", i.at, top);
@@ -349,6 +397,11 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             return true;
         }
         case Do::leave:
+            if (o.a.kind != Kind::none) {
+                const Value to = read(s, o.a);
+                const auto found = world_.base_at(to.term, static_cast<std::int64_t>(to.constant));
+                if (found && found->first != return_base) throw Stopped("returns-to-itself", i.at, to);
+            }
             path.end = i.number + 1;
             return false;
         default:
@@ -357,6 +410,8 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
         }
         ++s.operation;
     }
+    if (i.makes_carry) s.carry_by = i.number + 1;
+    if (i.makes_rest) s.rest_by = i.number + 1;
     s.at = &gone_to(links.next, {i.at.base, i.at.offset + static_cast<std::int64_t>(i.length)});
     s.operation = 0;
     return true;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -35,6 +36,10 @@ struct Decided {
     Value condition;
     bool holds = false;  // the condition
     bool taken = false;  // the branch
+    bool inner = false;  // the condition is but a part of what the branch asks for
+    // The instructions that made the carry and the other flags, from 1; 0 for none.
+    std::uint32_t carry_by = 0;
+    std::uint32_t rest_by = 0;
 };
 
 // The question stays open: `cause` is a stable name, `at` where it came up, `value` what is not known.
@@ -45,6 +50,7 @@ public:
     std::string cause;
     Place at;
     Value value;
+    std::vector<TermId> regions;  // too many paths: where the path has accessed memory
 };
 
 struct Bounds {
@@ -59,7 +65,9 @@ struct Path {
     std::vector<Decided> decisions;
     std::vector<Event> events;
     std::uint64_t instructions = 0;
-    std::uint32_t end = 0;  // 0: it came back; else the number of the instruction that left, from 1
+    std::uint32_t end = 0;  // 0: it came back; else the number of the instruction that left, from 1, or one of these
+    static constexpr std::uint32_t until = ~std::uint32_t{0};          // where it was to end
+    static constexpr std::uint32_t no_return = ~std::uint32_t{0} - 1;  // behind a call that does not come back
 };
 
 class Machine {
@@ -89,6 +97,18 @@ public:
         arguments_ = std::move(arguments);
         call_event_ = call;
         load_event_ = load;
+    }
+
+    // Slots of the carry flag and of one that is made with the others.
+    void set_flags(std::uint32_t carry, std::uint32_t zero) {
+        carry_slot_ = carry;
+        zero_slot_ = zero;
+    }
+    // Where a path ends once something has been run; and whether it begins inside a function, whose caller's return
+    // address is somewhere above the stack pointer.
+    void set_ends(std::set<Place> until, bool inside) {
+        until_ = std::move(until);
+        inside_ = inside;
     }
 
     // What holds at entry.
@@ -124,6 +144,8 @@ private:
         std::uint64_t instructions = 0;
         const Instruction *at = nullptr;
         std::uint32_t operation = 0;
+        std::uint32_t carry_by = 0;
+        std::uint32_t rest_by = 0;
     };
 
     const Instruction &instruction(Place place);
@@ -145,6 +167,8 @@ private:
     bool is_outside(const Value &to) const;
     void outside_call(State &s, Value to);
     Value popped(State &s);
+    bool is_callers(const Value &to);
+    static std::vector<TermId> regions(const State &s);
 
     unsigned bits_;
     std::vector<std::uint8_t> slot_bits_;
@@ -153,6 +177,11 @@ private:
     std::vector<Value> entry_;
     Memory memory_;
     std::map<Place, std::unique_ptr<Instruction>> program_;
+    std::map<Place, Instruction> stops_;  // at the places of until_
+    std::set<Place> until_;
+    bool inside_ = false;
+    std::uint32_t carry_slot_ = 0;
+    std::uint32_t zero_slot_ = 0;
     std::vector<bool> temporary_;
     std::vector<std::uint32_t> changed_;
     std::vector<std::uint32_t> arguments_;

@@ -210,6 +210,19 @@ void Memory::bind(World &world, Value address, Value value) {
     bound_.emplace_back(address, value);
 }
 
+// What was in an address's worth of bytes there at first, if it was loaded as a whole and nothing was stored to it.
+std::optional<Value> Memory::whole(const World &world, Value address) const {
+    const auto region = regions_.find(address.term);
+    if (region == regions_.end()) return std::nullopt;
+    const auto piece = region->second->pieces.find(offset_of(address));
+    if (piece == region->second->pieces.end() || piece->second.value.bits != address.bits) return std::nullopt;
+    const Value v = piece->second.value;
+    if (v.term == 0 || v.constant != 0 || world.terms.node(v.term).op != Op::symbol) return std::nullopt;
+    const Origin &o = world.origins[world.terms.node(v.term).number];
+    const bool first = o.kind == Origin::Kind::memory && o.base == address.term && o.offset == offset_of(address);
+    return first ? std::optional(v) : std::nullopt;
+}
+
 void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
     const TermId stack = world.bases[0].symbol.term;
     // What the routine itself has overwritten is no longer what the user said.
@@ -220,13 +233,16 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
         const std::int64_t to = stop == saved_.end() ? from + largest_variable : std::min(*stop, from + largest_variable);
         if (from < to) forget(world, stack, from, static_cast<std::uint64_t>(to - from));
     }
+    std::vector<std::pair<Value, Value>> stays = bound_;
+    for (const Value &address : kept_)
+        if (const auto value = whole(world, address)) stays.emplace_back(address, *value);
     for (auto &[region, held] : regions_) {
         if (region == stack) continue;
         held = std::make_shared<Region>();
         held->forgotten = true;
     }
     all_forgotten_ = true;
-    for (const auto &[address, value] : bound_) store(world, address, value);
+    for (const auto &[address, value] : stays) store(world, address, value);
 }
 
 // Something is stored to `by`, anywhere from `from` to `to`: forgets what that may have hit in `region`.

@@ -85,6 +85,8 @@ public:
     void save(std::int64_t offset) { saved_.insert(offset); }
     // The user says what is there: no code that is not here changes it.
     void bind(World &world, Value address, Value value);
+    // What is loaded from there as a whole no code that is not here changes.
+    void keep(Value address) { kept_.push_back(address); }
     // Code that is not here ran, and was given `arguments`: it may have written everything but the stack, and there what
     // it has a pointer to, up to what was saved there.
     void outside_call(World &world, const std::vector<Value> &arguments);
@@ -113,9 +115,11 @@ private:
 
     std::map<TermId, std::shared_ptr<Region>> regions_;
     void note_pointer(World &world, Value value);
+    std::optional<Value> whole(const World &world, Value address) const;
 
     bool all_forgotten_ = false;
     std::vector<std::pair<Value, Value>> bound_;  // address and value
+    std::vector<Value> kept_;                     // addresses
     std::set<std::int64_t> saved_;
     std::set<std::int64_t> pointed_to_;  // offsets in the stack that pointers outside of registers lead to
     bool stack_escaped_ = false;  // a pointer into it was stored somewhere else

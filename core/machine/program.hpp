@@ -63,10 +63,11 @@ enum class Do : std::uint8_t {
     jump,     // to the place a
     jump_if,  // to the place b if a
     jump_to,  // to what a is
-    call,     // to the place a; the return address is on the stack already
+    call,     // to the place a; the return address is on the stack already. `detail` is 1 if code that is not here does
+              // not come back
     call_to,  // the same, to what a is
     come_back,  // to what a is, from the stack
-    leave,      // the path ends
+    leave,      // the path ends; with a, which must not be a place in the code: it goes there
 };
 
 // Whether it makes a flag of its operands: one bit.
@@ -106,6 +107,9 @@ struct Instruction {
     Place at;
     std::uint32_t length = 0;
     std::uint32_t number = 0;  // which one that was lifted
+    bool stops = false;        // nothing is run here: the path ends
+    bool makes_carry = false;  // it writes the carry flag
+    bool makes_rest = false;   // and the others
     std::vector<Operation> operations;
     // Those that were gone to from here: behind it, and where it jumps.
     const Instruction *next = nullptr;

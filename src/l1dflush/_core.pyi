@@ -504,7 +504,8 @@ class Terms:
         """What it comes to with these numbers for its symbols, by their terms."""
 
 class StoppedError(RuntimeError):
-    """The machine cannot go on: (cause, base, offset, what is not known). Nothing may be concluded."""
+    """The machine cannot go on: (cause, base, offset, what is not known, regions that were accessed if there are too
+    many paths). Nothing may be concluded."""
 
 class Machine:
     """The abstract machine: runs a routine along every path (``core/machine/machine.hpp``).
@@ -528,6 +529,18 @@ class Machine:
     def set_convention(self, changed: Sequence[int], arguments: Sequence[int], call: int, load: int) -> None:
         """Slots that outside code may change, those that hold what it is given, and the kinds of the events that it
         runs and that a return address is loaded."""
+
+    END_UNTIL: int
+    END_NO_RETURN: int
+    def set_flags(self, carry: int, zero: int) -> None:
+        """Slots of the carry flag and of the zero flag: decisions say which instructions made them and the others."""
+
+    def set_ends(self, until: Sequence[tuple[int, int]], inside: bool) -> None:
+        """Base and offset of the places where a path ends once something was run. ``inside``: it begins inside a
+        function, and returns by what is above the stack pointer."""
+
+    def keep(self, at: Value) -> None:
+        """What is loaded from there as a whole no outside code changes."""
 
     def base(self, number: int) -> Value:
         """Where a base begins."""
@@ -558,14 +571,15 @@ class Machine:
         max_instructions: int = 10_000_000,
         max_events: int = 10_000_000,
         max_seconds: float = ...,
-    ) -> list[tuple[list[tuple[int, int, Value, bool, bool]], bytes, int, int]]:
+    ) -> list[tuple[list[tuple[int, int, Value, bool, bool, bool, int, int]], bytes, int, int]]:
         """All paths from a place on. ``lift`` is asked once for each instruction, by base and offset, for its length
         and its operations (:func:`l1dflush.trace.operations.packed`).
 
         Of each path: its decisions (base and offset of the instruction, condition, whether that holds, whether it
-        branched), its events of 24 bytes (kind, size, number of the instruction, region, 0, offset), how many
-        instructions were run, and the number of the instruction that left plus 1, or 0 if it came back. Raises
-        StoppedError, and what ``lift`` raises.
+        branched, whether the condition is only a part of what it asks for, and the numbers plus 1 of the instructions
+        that made the carry and the other flags), its events of 24 bytes (kind, size, number of the instruction, region,
+        0, offset), how many instructions were run, and the number of the instruction that left plus 1, END_UNTIL,
+        END_NO_RETURN, or 0 if it came back. Raises StoppedError, and what ``lift`` raises.
         """
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from plain_machine import NotForThisError
 from random_programs import Access, Run
@@ -43,9 +44,9 @@ class Traced(abstract._Run):
         self.image: Image = routine.image
         self.paths = self.trace().paths
 
-    def _decision(self, base: int, offset: int, condition: _core.Value, holds: bool, taken: bool) -> Decision:
-        made = super()._decision(base, offset, condition, holds, taken)
-        return _Decided(made.pc, made.mnemonic, made.sources, taken, condition=condition, holds=holds)
+    def _decision(self, base: int, offset: int, condition: _core.Value, holds: bool, *rest: Any) -> Decision:
+        made = super()._decision(base, offset, condition, holds, *rest)
+        return _Decided(made.pc, made.mnemonic, made.sources, made.taken, made.fact, condition=condition, holds=holds)
 
     def inputs(self, run: Run) -> Mapping[int, int | None]:
         """What the symbols that are no memory are in the run, by their terms; None for what was not given."""

@@ -185,7 +185,7 @@ def test_a_condition_is_asked_once_and_what_follows_from_it_is_not() -> None:
     program.do(Do.BELOW, high, x, Number(20, 8))
     program.do(Do.SKIP_IF, None, high, detail=6)
     paths = program.run()
-    decided = [[(holds, taken) for *_, holds, taken in decisions] for decisions, *_ in paths]
+    decided = [[(holds, taken) for _, _, _, holds, taken, *_ in decisions] for decisions, *_ in paths]
     # Not below 10 and not below 20, not below 10 and below 20, below 10 (and so below 20).
     assert decided == [[(False, False), (False, False)], [(True, True)], [(False, False), (True, True)]]
 

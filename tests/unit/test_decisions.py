@@ -21,12 +21,21 @@ pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU asse
         ("mov 8(%rdi),%eax; test %eax,%eax; jne 1f", "`[rdi+0x8]` is not zero"),
         ("test $4,%sil; jne 1f", "bit 2 of `sil` is set"),
         ("or %rsi,%rdi; jne 1f", "`rdi` or `rsi` is not zero"),
-        # What is computed from a value is not the value.
+        # What is computed from a value is not the value: where it says something of the value it is said of that.
         ("xor $5,%edi; test %edi,%edi; jne 1f", ""),
-        ("lea -7(%rsi),%rax; test %rax,%rax; jne 1f", ""),
-        ("cmp $5,%edi; sete %al; test %al,%al; jne 1f", ""),
+        ("lea -7(%rsi),%rax; test %rax,%rax; jne 1f", "`rsi` is not 0x7"),
+        ("cmp $5,%edi; sete %al; test %al,%al; jne 1f", "`edi` is 0x5"),
+        ("neg %edi; cmp $-9,%edi; jne 1f", "`edi` is not 0x9"),
         ("and %rsi,%rdi; test %rdi,%rdi; jne 1f", ""),
-        ("mov %rdi,(%rsi); addq $1,(%rsi); cmpq $0,(%rsi); jne 1f", ""),
+        ("add %rsi,%rdi; cmp $8,%rdi; jne 1f", ""),
+        ("mov %rdi,(%rsi); addq $1,(%rsi); cmpq $0,(%rsi); jne 1f", "`rdi` is not 0xffffffffffffffff"),
+        # The condition that is kept, and only then the number that is made of it.
+        ("cmp $6,%edi; sbb %eax,%eax; add %esi,%eax; cmp $9,%eax; je 1f", "`edi` is below 0x6"),
+        (
+            "cmp $6,%edi; setl %al; movzbl %al,%eax; add %esi,%eax; cmp $9,%eax; je 1f",
+            "`edi` is below 0x6 as a signed number",
+        ),
+        ("bt $3,%edx; jc 1f", "bit 3 of `edx` is set"),
     ],
 )
 def test_a_decision_says_only_what_is_true_of_the_value_that_it_names(text: str, said: str) -> None:

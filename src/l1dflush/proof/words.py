@@ -20,8 +20,7 @@ from math import gcd, prod
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.question import ItemKind, Word, canonical
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.values import MANY
+from l1dflush.trace.model import MANY, Arena, ArenaKind, Event, Kind
 
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000

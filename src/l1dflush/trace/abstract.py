@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.bindings import bound
-from l1dflush.trace.decode import GENERAL
-from l1dflush.trace.kernel_sites import KernelSites
+from l1dflush.trace.decided import Conditions, shown
+from l1dflush.trace.decode import GENERAL, Instruction
+from l1dflush.trace.effects import CARRY, Form
+from l1dflush.trace.extent import with_extent
+from l1dflush.trace.kernel_sites import KernelSites, about_feature
 from l1dflush.trace.lift import KINDS, Lifter, register_name
-from l1dflush.trace.model import Decision, Event, Kind, Path, Trace
+from l1dflush.trace.model import (
+    NO_RETURN,
+    STACK_CHECK,
+    UNTIL,
+    Arena,
+    ArenaKind,
+    Decision,
+    Event,
+    Kind,
+    Path,
+    Trace,
+)
 from l1dflush.trace.msrs import MsrWrite
 from l1dflush.trace.names import RETURN, STACK, Names
 from l1dflush.trace.options import TraceOptions
-from l1dflush.trace.state import bind_hint
+from l1dflush.trace.stops import Stop, undecided
 
 # As the core has them: kind, size, number of the instruction, region, 0, offset.
 _EVENT = struct.Struct("<HHIIIq")
+# Where the stack protector's guard is (GCC's -mstack-protector-guard): behind a segment's base, and by name.
+_GUARDS = {64: (("gs", 0x28), ("fs", 0x28)), 32: (("gs", 0x14),)}
+_NAMED_GUARDS = {
+    64: (("gs", "__ref_stack_chk_guard"), ("gs", "__stack_chk_guard")),
+    32: (("fs", "__stack_chk_guard"), ("fs", "__ref_stack_chk_guard"), ("gs", "__stack_chk_guard")),
+}
+_VM_ENTRIES = ("vmlaunch", "vmresume")
 
 
 def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
@@ -39,6 +60,10 @@ class _Run:
         self._machine = self._lifter.machine
         self._width = routine.image.bits // 8
         self._names = Names(routine, self._lifter)
+        self._conditions = Conditions(self._lifter, self._names)
+        # What was run, by number, and which branches ask for a CPU feature.
+        self._instructions: list[Instruction] = []
+        self._features: dict[int, int] = {}
 
     def trace(self) -> Trace:
         machine, bases, image = self._machine, self._lifter.bases, self._routine.image
@@ -48,13 +73,15 @@ class _Run:
         base = bases.of_section(section)
         stack = machine.base(STACK)
         top = machine.terms.combine("subtract", stack, machine.terms.number(image.bits, self._width))
-        machine.store(top, machine.base(RETURN))
         machine.set_slot(0, top)
         if not self._routine.partial:
+            machine.store(top, machine.base(RETURN))
             # Compilers rely on it (psABI: the direction flag is clear at entry).
             (direction,) = self._lifter.register("DF")
             machine.set_slot(direction.slot, machine.terms.number(8, 0))
         self._bind()
+        machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
+        self._keep_guards()
         try:
             found = machine.run(
                 base,
@@ -66,17 +93,71 @@ class _Run:
             )
         except _core.StoppedError as stopped:
             raise self._undecided(*stopped.args) from None
-        places = machine.places
-        addresses = [self._address(*place) for place in places]
-        mnemonics = [self._lifter.instructions[place].mnemonic for place in places]
+        instructions = self._instructions = [self._lifter.instructions[place] for place in machine.places]
+        ran = {insn.address: insn for insn in instructions}
+        self._features = self._kernel.feature_tests(ran)
+        addresses, mnemonics = [i.address for i in instructions], [i.mnemonic for i in instructions]
         paths = []
-        for decisions, events, instructions, end in found:
+        for decisions, events, count, end in found:
             made = tuple(self._event(addresses, mnemonics, *event) for event in _EVENT.iter_unpack(events))
             decided = tuple(self._decision(*decision) for decision in decisions)
-            paths.append(Path(decided, made, instructions, mnemonics[end - 1] if end else ""))
-        assumptions = [f"{name} still holds its initial value" for name in self._names.held()]
+            paths.append(Path(decided, made, count, _ending(end, mnemonics, made)))
+            self._check(made)
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
-        return Trace(self._routine, tuple(paths), tuple(undefined), tuple(assumptions), self._kernel.stubs)
+        routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)
+        granted = dict.fromkeys([*self._granted(paths), *self._kernel.granted(ran)])
+        return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs)
+
+    def _place(self, address: int) -> tuple[int, int]:
+        """Base and offset of an address in the code."""
+        section = self._routine.image.section_at(address)
+        if section is None:
+            return 0, 0
+        return self._lifter.bases.of_section(section), address - section.address
+
+    def _keep_guards(self) -> None:
+        """Outside functions leave the stack protector's guard alone."""
+        machine, bits = self._machine, self._routine.image.bits
+        symbols = self._routine.image.symbols
+        behind = [(segment, machine.terms.number(bits, offset)) for segment, offset in _GUARDS[bits]]
+        for segment, name in _NAMED_GUARDS[bits]:
+            if name in symbols:
+                behind.append((segment, self._lifter.bases.value(self._lifter.bases.place_of(symbols[name]))))
+        for segment, offset in behind:
+            base = machine.slot(self._lifter.segments[segment].slot)
+            machine.keep(machine.terms.combine("add", base, offset))
+
+    def _granted(self, paths: Iterable[Path]) -> Iterator[str]:
+        """What was taken for granted on the way, but for the code as it is."""
+        bits = self._routine.image.bits
+        guards = {(f"{segment}:", offset): f"{segment}:{offset:#x}" for segment, offset in _GUARDS[bits]}
+        guards |= {(f"{segment}:external:{name}", 0): f"{segment}:{name}" for segment, name in _NAMED_GUARDS[bits]}
+        for name in self._names.held():
+            yield f"{name} still holds its initial value"
+        for path in paths:
+            for event in path.events:
+                if event.arena is not None and event.arena.kind is ArenaKind.SEGMENT and event.size == self._width:
+                    guard = guards.get((event.arena.key, event.offset))
+                    if guard is not None:
+                        yield f"the stack protector's guard, {guard}, does not change"
+            if path.end in (NO_RETURN, STACK_CHECK):
+                yield f"{path.events[-1].detail} does not return: its caller ends behind the call"
+            if path.end in _VM_ENTRIES:
+                yield "vmlaunch and vmresume do not fail"
+
+    def _check(self, events: Iterable[Event]) -> None:
+        """Raises UndecidedError for a path that changed what the machine takes to stay as it is."""
+        for event in events:
+            arena = event.arena
+            if arena is not None and event.kind is Kind.STORE and self._is_code(arena, event.offset):
+                what = f"the routine writes to its own code, {arena.name.removeprefix('section ')} at {event.offset:#x}"
+                raise UndecidedError("writes-code", what, where=f"{event.pc:#x}")
+
+    def _is_code(self, arena: Arena, offset: int) -> bool:
+        if arena.kind is not ArenaKind.SECTION:
+            return False
+        section = self._routine.image.section_at(int(arena.key.removeprefix("section:"), 16))
+        return section is not None and section.executable and 0 <= offset < section.size
 
     def _bind(self) -> None:
         """Gives registers and variables the values that the user says they have."""
@@ -92,34 +173,46 @@ class _Run:
                 value = machine.terms.number(8 * size, one.value & ((1 << 8 * size) - 1))
                 machine.bind(self._lifter.bases.value(at), value)
 
-    def _undecided(self, cause: str, base: int, offset: int, value: _core.Value) -> UndecidedError:
+    def _undecided(self, cause: str, base: int, offset: int, value: _core.Value, regions: list[int]) -> UndecidedError:
         """What the machine stopped at, in words."""
-        options = self._options
         insn = self._lifter.instructions.get((base, offset))
-        text = f"`{insn.text}`" if insn is not None else "the routine"
-        sources = " and ".join(self._names.sources(value)) if value.term else f"{value.constant:#x}"
-        what = {
-            "too-many-paths": f"more than {options.max_paths} paths; the last fork depends on {sources}",
-            "too-many-instructions": f"the routine has not returned after {options.max_instructions} instructions "
-            "(an endless loop, or raise the budget)",
-            "out-of-time": f"the routine has not returned after {options.max_seconds:g} seconds "
-            "(an endless loop, or raise the budget)",
-            "too-many-accesses": "the routine accesses memory more often than can be kept",
-            "too-many-unknown-values": "the routine computes more unknown values than can be kept",
-            "indirect-jump": f"{text} goes where {sources} says",
-            "stack-moved": "the stack is elsewhere when it returns",
-            "faults": f"{text} faults: its address is not aligned, as computed from {sources}",
-        }.get(cause, f"{text} depends on {sources}")
-        hint = bind_hint(self._names.sources(value)) if cause == "too-many-paths" else None
-        return UndecidedError(cause, what, where=f"{self._address(base, offset):#x}", hint=hint)
+        pointers = {name for region in regions if region for name in self._names.sources(self._value(region))}
+        stop = Stop(
+            cause, insn, self._names.sources(value) if value.term else (f"{value.constant:#x}",), bool(value.term)
+        )
+        where = f"{self._address(base, offset):#x}"
+        return undecided(stop, self._options, where, pointers)
+
+    def _value(self, term: int) -> _core.Value:
+        return self._machine.terms.value(term)
 
     def _address(self, base: int, offset: int) -> int:
         section = self._lifter.bases.section_of.get(base)
         return offset + (section.address if section is not None else 0)
 
-    def _decision(self, base: int, offset: int, condition: _core.Value, holds: bool, taken: bool) -> Decision:
+    def _decision(
+        self,
+        base: int,
+        offset: int,
+        condition: _core.Value,
+        holds: bool,
+        taken: bool,
+        inner: bool,
+        carry_by: int,
+        rest_by: int,
+    ) -> Decision:
         insn = self._lifter.instructions[base, offset]
-        return Decision(insn.address, insn.mnemonic, self._names.sources(condition), taken)
+        # A jump out of the instruction is where a conditional move does not move.
+        taken ^= insn.effect.form is Form.CONDITIONAL_MOVE
+        asked = [carry_by if part == CARRY else rest_by for part in sorted(insn.effect.flags_read)]
+        by = [self._instructions[number - 1] for number in dict.fromkeys(asked) if number]
+        fact = self._conditions.fact(condition, holds, by[0] if len(by) == 1 else None)
+        if fact is None and inner:
+            fact = self._conditions.formula(condition, holds)
+        text = "; ".join([*([" and ".join(shown(one) for one in by)] if by else []), insn.mnemonic])
+        decision = Decision(insn.address, text, self._names.sources(condition), taken, fact)
+        feature = self._features.get(insn.address)
+        return about_feature(decision, feature) if feature is not None else decision
 
     def _event(
         self,
@@ -146,6 +239,15 @@ class _Run:
         elif what is Kind.SYSTEM_WRITE:
             detail = self._lifter.instructions[self._machine.places[number]].text
         return Event(what, addresses[number], detail)
+
+
+def _ending(end: int, mnemonics: list[str], events: Sequence[Event]) -> str:
+    """How a path ends, as :class:`l1dflush.trace.model.Path` says it."""
+    if end == _core.Machine.END_UNTIL:
+        return UNTIL
+    if end == _core.Machine.END_NO_RETURN:
+        return STACK_CHECK if events[-1].detail == STACK_CHECK else NO_RETURN
+    return mnemonics[end - 1] if end else ""
 
 
 def _sources(paths: Iterable[Path]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from l1dflush.errors import InputError
@@ -11,6 +11,11 @@ from l1dflush.trace.decode import REGISTERS
 
 # Arguments in the order of the ABI, by the 64-bit names of their registers.
 ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("rax", "rdx", "rcx")}
+# What a function may change (psABI; in 32-bit mode as kernels are built, with -mregparm=3).
+CALLER_SAVED = {
+    64: ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"),
+    32: ("rax", "rcx", "rdx"),
+}
 BUFFER = "buffer"
 
 
@@ -47,3 +52,9 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
         except ValueError as error:
             raise InputError(f"'{text}' is no number", where=f"--bind {name}", hint="a number, or buffer") from error
         yield Binding(register, symbol if register is None else None, value)
+
+
+def bind_hint(names: Iterable[str]) -> str | None:
+    """How to supply the values of ``names``, if they can be named on the command line."""
+    plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
+    return " ".join(f"--bind {name}=VALUE" for name in plain) or None

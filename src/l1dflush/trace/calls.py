@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
-from l1dflush.trace.bindings import ARGUMENTS
+from l1dflush.trace.bindings import ARGUMENTS, CALLER_SAVED
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import ALL_FLAGS, Form, Role
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.memory import STACK_POINTER
-from l1dflush.trace.model import Event, Kind
+from l1dflush.trace.model import FLAGS_AT_ENTRY, Event, Kind
 from l1dflush.trace.semantics import check_reports
 from l1dflush.trace.state import (
-    CALLER_SAVED,
-    FLAGS_AT_ENTRY,
     RETURN_ADDRESS,
     FlagValue,
     State,

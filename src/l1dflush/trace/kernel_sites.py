@@ -9,10 +9,15 @@ bit, outside the function.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Symbol
+from l1dflush.trace.decode import Instruction
+from l1dflush.trace.effects import Form
+from l1dflush.trace.facts import Fact, Relation
+from l1dflush.trace.model import STACK_CHECK, Decision
 
 # The names that compilers give them (GCC's -mfentry, -pg and -mfunction-return=thunk-extern), for code that has
 # no table of such places.
@@ -25,6 +30,8 @@ _CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18:
 # Where a kernel puts the jumps that it changes by static_call_update().
 STATIC_CALLS = ".static_call.text"
 FLUSH_L1D = 18 * 32 + 28
+# What is put between functions: int3, nop and its longer forms.
+_PADDING = (b"\xcc", b"\x90", b"\x66\x90", b"\x0f\x1f", b"\x66\x0f", b"\x66\x66", b"\x66\x2e", b"\x8d", b"\x00")
 
 
 class KernelSites:
@@ -35,6 +42,9 @@ class KernelSites:
         self.static_keys = static_keys
         self._image = image
         self._test: tuple[int, int] | None = None
+        functions = [symbol for symbol in image.symbols.values() if symbol.function and symbol.defined]
+        self._starts = {symbol.address for symbol in functions if symbol.size}
+        self._ends = {symbol.address + symbol.size for symbol in functions if symbol.size}
         # Names of outside symbols that are called but stand for nothing, with what they stand for.
         self.stubs: dict[str, str] = {}
         # Features that would change an instruction that was run.
@@ -60,6 +70,64 @@ class KernelSites:
             self.stubs[symbol.name] = "nothing while nobody traces"
             return True
         return False
+
+    def comes_back(self, insn: Instruction, name: str) -> bool:
+        """Whether a call of what is not here may come back: behind one that cannot a compiler puts no code, so there
+        the function ends, and padding or the next one follows. ``name`` is of what is called, if it has one."""
+        if name == STACK_CHECK:
+            return False
+        if insn.next not in self._ends:
+            return True
+        section = self._image.section_at(insn.next)
+        behind = section.data[insn.next - section.address :][:2] if section is not None else b""
+        return bool(behind) and insn.next not in self._starts and not behind.startswith(_PADDING)
+
+    def goes_on(self, insn: Instruction) -> bool:
+        """Whether a kernel goes on behind an instruction that traps, as its table says. Raises UndecidedError where
+        that does not say it."""
+        traps = self.sites.traps
+        if traps and insn.address not in traps:
+            what = f"whether the kernel goes on behind `{insn.text}`, which is in no table"
+            raise UndecidedError("trap-unknown", what, where=f"{insn.address:#x}")
+        return traps.get(insn.address, False)
+
+    def granted(self, ran: Mapping[int, Instruction]) -> list[str]:
+        """What is taken for granted of the code that was run, by address."""
+        tests = {jump for jump, _, _ in self._tests(ran)}
+        features = sorted({f for at in ran if at not in tests for f in self.sites.alternatives.get(at, ())})
+        found = []
+        for insn in ran.values():
+            target = insn.operands[0] if insn.operands else None
+            if insn.effect.form in (Form.CALL, Form.JUMP, Form.BRANCH) and isinstance(target, int) and target in ran:
+                found.append(self.goes_by(target))
+        if features:
+            names = ", ".join(feature_name(feature).removeprefix("CPU feature ") for feature in features)
+            found.append(f"code is as shipped, whatever a kernel patches into it for CPU features {names}")
+        return [text for text in dict.fromkeys(found) if text]
+
+    def feature_tests(self, ran: Mapping[int, Instruction]) -> dict[int, int]:
+        """The branches that ask for a CPU feature, by address, each with the feature."""
+        found = {}
+        for _, start, feature in self._tests(ran):
+            insn = ran.get(start)
+            while insn is not None and insn.effect.form is not Form.BRANCH:
+                insn = ran.get(insn.next)
+            if insn is not None:
+                found[insn.address] = feature
+        return found
+
+    def _tests(self, ran: Mapping[int, Instruction]) -> Iterator[tuple[int, int, int]]:
+        """Where code that was run jumps to a test of a CPU feature: from there, to there, and the feature. One
+        replacement is for every CPU and one for those with the feature: until then the code asks by itself, in another
+        section."""
+        for at, every in self.sites.alternatives.items():
+            features = [feature for feature in every if feature != ALWAYS]
+            insn = ran.get(at)
+            if insn is None or ALWAYS not in every or len(features) != 1 or insn.effect.form is not Form.JUMP:
+                continue
+            target = insn.operands[0]
+            if isinstance(target, int) and self._section_of(target) != self._section_of(at):
+                yield at, target, features[0]
 
     def comes_by(self, address: int) -> None:
         """An instruction is run; one that a kernel may replace is noted."""
@@ -110,3 +178,13 @@ def feature_name(feature: int) -> str:
     if feature == FLUSH_L1D:
         known.insert(0, "flush_l1d")
     return f"CPU feature {word}*32+{bit}" + (f" ({', '.join(known)})" if known else "")
+
+
+def about_feature(decision: Decision, feature: int) -> Decision:
+    """A decision that asks for a CPU feature: of a bit it says whether that is set, or it is not zero."""
+    fact, name = decision.fact, feature_name(feature)
+    if fact is not None and (fact.relation is Relation.BIT or (fact.relation is Relation.IS and not fact.number)):
+        present = fact.holds == (fact.relation is Relation.BIT)
+        return replace(decision, fact=Fact(Relation.FEATURE, (name,), present))
+    told = decision.meaning or f"`{decision.mnemonic}` {'taken' if decision.taken else 'not taken'}"
+    return replace(decision, fact=Fact(Relation.SAID, (f"{name}: {told}",), True))

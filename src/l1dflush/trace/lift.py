@@ -12,7 +12,7 @@ from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Image, JumpSite, Section
 from l1dflush.trace.bases import Bases
-from l1dflush.trace.bindings import ARGUMENTS
+from l1dflush.trace.bindings import ARGUMENTS, CALLER_SAVED
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
@@ -22,7 +22,6 @@ from l1dflush.trace.model import Kind
 from l1dflush.trace.msrs import FS_BASE, GS_BASE
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.slots import WORD, Part, Slots
-from l1dflush.trace.state import CALLER_SAVED
 from l1dflush.trace.undefined import ALL_FLAGS, alignment_of, check_values, half_unknown, half_written, undefined_flags
 from l1dflush.trace.variants import Variants
 
@@ -84,6 +83,9 @@ class Lifter:
         self.instructions: dict[tuple[int, int], Instruction] = {}
         # Static keys by address: where each is kept, and its name.
         self.keys: dict[int, tuple[Part, str]] = {}
+        # The bases of fs and gs.
+        self.segments = {name: self.register(f"{name.upper()}_OFFSET")[0] for name in ("fs", "gs")}
+        self.machine.set_flags(*(self.register(name)[0].slot for name in ("CF", "ZF")))
         self._told = 0
 
     def register(self, name: str) -> list[Part]:
@@ -150,34 +152,40 @@ class _Lift:
 
     def operations(self) -> list[Operation]:
         """All operations of the instruction. Raises UnliftedError."""
-        effect = self._insn.effect
+        insn, effect = self._insn, self._insn.effect
         special = self._patched()
         if special is not None:
             return special
-        check_values(self._insn)
+        check_values(insn)
         before = list(self._accesses())
         note = self._note()
         if effect.form in _STEPPED_OVER:
             return [*before, *note, *self._results_unknown(), *self._ending()]
+        if effect.form is Form.JUMP and insn.operands[0] == insn.address:
+            raise UndecidedError("endless-loop", f"`{insn.text}` jumps to itself", where=f"{insn.address:#x}")
         if effect.form not in _FROM_PCODE:
             raise UnliftedError("nobody classified it for the abstract machine")
         ops = self._variants.operations
         if effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
-        if self._insn.mnemonic == "lahf":
+        if insn.mnemonic == "lahf":
             before += self._unknown_flags({"AF"})
         made, starts = self._lowering.lower(ops)
         if effect.form in (Form.PUSH, Form.CALL):
             # An outside function that has a pointer into the stack leaves alone what is saved there.
             made = [o._replace(detail=1) if o.what is Do.STORE else o for o in made]
-        if effect.form is Form.STRING and self._insn.repeat:
+        if effect.form is Form.CALL and not self._lifter.kernel.comes_back(insn, self._outside_name()):
+            made = [o._replace(detail=1) if o.what in (Do.CALL, Do.CALL_TO) else o for o in made]
+        if effect.form is Form.BRANCH:
+            made = self._out_of_the_image(made)
+        if effect.form is Form.STRING and insn.repeat:
             # The count comes first: of none there is no access.
             if [op.name for op in ops[:2]] != ["INT_EQUAL", "CBRANCH"]:
                 raise UnliftedError("its P-code has an unusual form")
             at = starts[2]
             made = [_later(o, len(before)) for o in made]
             before, made = [], made[:at] + before + made[at:]
-        undefined = list(self._unknown_flags(undefined_flags(self._insn)))
+        undefined = list(self._unknown_flags(undefined_flags(insn)))
         if undefined and any(o.what in (Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF) for o in made):
             raise UnliftedError("flags that are undefined behind a jump in it")
         whole = list(self._upper_halves())
@@ -269,8 +277,10 @@ class _Lift:
             return None
         if insn.effect.form is Form.CALL:
             return [] if kernel.is_tracing(insn.address, symbol) else None
-        if not kernel.is_return(insn.address, symbol):
-            return None
+        return self._comes_back() if kernel.is_return(insn.address, symbol) else None
+
+    def _comes_back(self) -> list[Operation]:
+        """What a return does."""
         (stack,) = self._lifter.register(self._name("rsp"))
         back = self._lowering.fresh(self._width)
         return [
@@ -338,7 +348,51 @@ class _Lift:
             yield from self._unknown_flags(ALL_FLAGS)
 
     def _ending(self) -> list[Operation]:
-        return [Operation(Do.LEAVE)] if self._insn.effect.form in (Form.END, Form.TRAP) else []
+        insn = self._insn
+        if insn.effect.form is Form.TRAP:
+            return [] if self._lifter.kernel.goes_on(insn) else [Operation(Do.LEAVE)]
+        if insn.effect.form is not Form.END:
+            return []
+        if not insn.mnemonic.startswith("iret"):
+            return [Operation(Do.LEAVE)]
+        # The address, the segment and the flags; in 64-bit mode always the stack and its segment, too.
+        size = {"iretq": 8, "iretd": 4}.get(insn.mnemonic, 2)
+        (stack,) = self._lifter.register(self._name("rsp"))
+        frame = size * (5 if self._bits == 64 else 3)
+        to, whole = self._lowering.fresh(size), self._lowering.fresh(self._width)
+        return [
+            Operation(Do.ACCESS, None, stack, size=frame, detail=_KIND[Kind.LOAD]),
+            Operation(Do.LOAD, to, stack),
+            Operation(Do.WIDEN, whole, to),
+            Operation(Do.LEAVE, None, whole),
+        ]
+
+    def _outside_name(self) -> str:
+        """The name of what a call or jump goes to, if that is not here."""
+        target = self._insn.operands[0] if self._insn.operands else None
+        symbol = self._lifter.bases.outside_at(target) if isinstance(target, int) else None
+        return symbol.name if symbol is not None else ""
+
+    def _out_of_the_image(self, made: list[Operation]) -> list[Operation]:
+        """A conditional jump to an outside function, or to the return thunk: past the jump where it is not taken."""
+        target = self._insn.operands[0]
+        symbol = self._lifter.bases.outside_at(target) if isinstance(target, int) else None
+        if symbol is None:
+            return made
+        *before, jump = made
+        if jump.what is not Do.JUMP_IF or not isinstance(jump.b, Place):
+            raise UnliftedError("its P-code has an unusual form")
+        goes = [Operation(Do.JUMP, None, jump.b)]
+        if self._lifter.kernel.is_return(self._insn.address, symbol):
+            goes = self._comes_back()
+        at = len(before)
+        end = at + 2 + len(goes)
+        return [
+            *before,
+            Operation(Do.SKIP_IF, None, jump.a, detail=at + 2),
+            Operation(Do.SKIP, detail=end),
+            *goes,
+        ]
 
     def _unknown_flags(self, names: set[str]) -> Iterator[Operation]:
         for name in sorted(names):

@@ -8,8 +8,8 @@ from collections.abc import Hashable
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import EXTERNAL_BASE, Image, Section, Symbol
 from l1dflush.trace.machine import PAGE, SEGMENT_BASES, SEGMENT_REACH, Machine
-from l1dflush.trace.model import Arena, ArenaKind
-from l1dflush.trace.values import POINTER_ALIGNMENT, Unknown, Unknowns
+from l1dflush.trace.model import POINTER_ALIGNMENT, Arena, ArenaKind
+from l1dflush.trace.values import Unknown, Unknowns
 
 # State of a byte.
 UNDEFINED, DEFINED, STORED_UNKNOWN = 0, 1, 2

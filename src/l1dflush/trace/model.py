@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from l1dflush.routine.model import Routine
+from l1dflush.trace.facts import Fact, said
 
 
 class Kind(StrEnum):
@@ -23,6 +24,13 @@ class Kind(StrEnum):
     MSR_WRITE = "msr-write"
     SYSTEM_WRITE = "system-write"  # of a control register and the like
     CALL = "call"
+
+
+# Alignment in bytes of an object that an unknown pointer points to: what every allocator grants.
+POINTER_ALIGNMENT = 8
+# Among the names of what something was computed from: there are more of them than are kept.
+MANY = "many other values"
+FLAGS_AT_ENTRY = "what the flags were before"
 
 
 class ArenaKind(StrEnum):
@@ -80,13 +88,19 @@ TRAPS = frozenset({"ud2", STACK_CHECK})
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome.
-    ``meaning`` says in words what was decided, if it can be said."""
+    ``mnemonic`` is the instruction's, behind what made the flags that it asks for (``test edi, edi; jne``). ``fact`` is
+    what was decided, if that can be said without the instruction."""
 
     pc: int
     mnemonic: str
     sources: tuple[str, ...]
     taken: bool
-    meaning: str = ""
+    fact: Fact | None = None
+
+    @property
+    def meaning(self) -> str:
+        """The fact in words; empty if there is none."""
+        return said(self.fact)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,14 @@ from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
 from l1dflush.trace.lift import Lifter, register_name
-from l1dflush.trace.model import Arena, ArenaKind
-from l1dflush.trace.state import FLAGS_AT_ENTRY
+from l1dflush.trace.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 from l1dflush.trace.undefined import ALL_FLAGS
-from l1dflush.trace.values import POINTER_ALIGNMENT
+
+# Beyond this many sources, values loaded from memory are summed up.
+MOST_SOURCES = 32
+# How many sources the name of a piece of memory lists, and how long a name of a loaded value's address may be.
+MOST_NAMES = 6
+LONGEST_NAME = 60
 
 # The machine's own bases, and where a symbol can come from.
 STACK, RETURN = 0, 1
@@ -30,6 +34,7 @@ class Names:
         self._machine = lifter.machine
         self._width = routine.image.bits // 8
         self._arenas: dict[int, tuple[Arena, int]] = {}
+        self._symbol_names: dict[int, str] = {}
         self._parameters = {p.register.upper(): p.name for p in routine.parameters}
 
     def place(self, region: int, offset: int) -> tuple[Arena, int]:
@@ -62,11 +67,9 @@ class Names:
             name = self._lifter.bases.external_of[inside]
             return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", POINTER_ALIGNMENT), 0
         names = self.sources(value)
-        if (segment := next((name for name in names if name in ("gs", "fs")), None)) is not None:
-            rest = [name for name in names if name != segment]
-            shown = f"`{segment}:{'+'.join(rest)}`" if rest else f"memory at {segment}"
-            return Arena(f"term:{region}", ArenaKind.SEGMENT, shown, POINTER_ALIGNMENT), 0
-        shown = " and ".join(f"`{name}`" for name in names)
+        if (per_cpu := self._segment_arena(region)) is not None:
+            return per_cpu, 0
+        shown = " and ".join([*(f"`{name}`" for name in names[:MOST_NAMES]), *["more"] * (len(names) > MOST_NAMES)])
         if self._machine.described(value)[0] == "symbol":
             text = f"what {shown} points to"
             return Arena(f"term:{region}", ArenaKind.INPUT, text, POINTER_ALIGNMENT, sources=names), 0
@@ -76,6 +79,37 @@ class Names:
         alignment = (settled + 1) & ~settled
         text = f"what {shown} leads to"
         return Arena(f"term:{region}", ArenaKind.INPUT, text, alignment, sources=names), ones & (alignment - 1)
+
+    def _segment_arena(self, region: int) -> Arena | None:
+        """Per-CPU or per-thread memory: a place at fs or gs, or the copy there of a section or an outside symbol."""
+        found = self._in_segment(region)
+        if found is None:
+            return None
+        segment, inside = found
+        if inside is None:
+            return Arena(f"{segment}:", ArenaKind.SEGMENT, f"memory at {segment}", POINTER_ALIGNMENT)
+        if inside in self._lifter.bases.section_of:
+            inner = self._section_arena(self._lifter.bases.section_of[inside].address)
+            name = self._lifter.bases.section_of[inside].name
+        else:
+            name = self._lifter.bases.external_of[inside]
+            inner = Arena(f"external:{name}", ArenaKind.SYMBOL, name, POINTER_ALIGNMENT)
+        return Arena(f"{segment}:{inner.key}", ArenaKind.SEGMENT, f"`{segment}:{name}`", inner.alignment)
+
+    def _in_segment(self, region: int) -> tuple[str, int | None] | None:
+        """The segment register that a region is relative to, and the base that is added to it, if there is one; None if
+        the region is anything else."""
+        value = self._machine.terms.value(region)
+        kind, _, _, _, addends, _ = self._machine.described(value)
+        atoms = [value] if kind == "symbol" else [atom for atom, factor in addends if factor == 1]
+        if kind not in ("symbol", "sum") or len(atoms) > 2 or (kind == "sum" and len(addends) != len(atoms)):
+            return None
+        segments = {self._machine.slot(part.slot).term: name for name, part in self._lifter.segments.items()}
+        found = [segments[atom.term] for atom in atoms if atom.term in segments]
+        others = [self._base_of(atom.term) for atom in atoms if atom.term not in segments]
+        if len(found) != 1 or None in others:
+            return None
+        return found[0], others[0] if others else None
 
     def _base_of(self, region: int) -> int | None:
         """The section's or outside symbol's base that a region is."""
@@ -108,8 +142,15 @@ class Names:
         return "+".join(self.sources(to)) if to.term else f"{to.constant:#x}"
 
     def sources(self, value: _core.Value) -> tuple[str, ...]:
-        """The names of the symbols in a value."""
-        return tuple(sorted({self._name(number) for number in self._symbols(value)}))
+        """The names of the symbols in a value, sorted; not all if there are very many."""
+        return few(self.symbol(number) for number in self._symbols(value))
+
+    def key(self, value: _core.Value) -> str | None:
+        """The static key whose state a value is."""
+        if value.constant:
+            return None
+        states = {self._machine.slot(part.slot).term: name for part, name in self._lifter.keys.values()}
+        return states.get(value.term)
 
     def _symbols(self, value: _core.Value) -> Iterator[int]:
         todo, seen = [value], set()
@@ -122,6 +163,12 @@ class Names:
             if kind == "symbol":
                 yield number
             todo += [*operands, *(atom for atom, _ in addends)]
+
+    def symbol(self, symbol: int) -> str:
+        """What a symbol is called."""
+        if symbol not in self._symbol_names:
+            self._symbol_names[symbol] = self._name(symbol)
+        return self._symbol_names[symbol]
 
     def _name(self, symbol: int) -> str:
         kind, region, offset, _, at_base, at_offset, slot = self._machine.origin(symbol)
@@ -161,21 +208,29 @@ class Names:
 
     def _memory_name(self, region: int, offset: int) -> str:
         """``flush_pages``, ``[rdi+0x1c]``, ``[stack-0x18]``, ``gs:0x28``: what was in memory there at first."""
-        bases = self._lifter.bases
         inside = None if region == 0 else self._base_of(region)
         if inside is not None:
-            section = bases.section_of.get(inside)
-            symbol = bases.external_of.get(inside, "")
-            if section is not None:
-                symbol, offset = self._symbol_at(section.address + offset, section.address)
-            return f"{symbol}+{offset:#x}" if offset else symbol
+            return self._place_name(inside, offset)
         if region == 0:
             return f"absolute addresses{offset:+#x}"
+        if (per_cpu := self._in_segment(region)) is not None:
+            segment, base = per_cpu
+            if base is None:
+                return f"{segment}:{offset:#x}"
+            return f"{segment}:{self._place_name(base, offset)}"
         names = ["stack" if name == _STACK_NAME else name for name in self.sources(self._machine.terms.value(region))]
-        if names in (["gs"], ["fs"]):
-            return f"{names[0]}:{offset:#x}"
         inner = "+".join(names)
+        if len(inner) > LONGEST_NAME:
+            inner = f"{inner[: LONGEST_NAME - 3]}..."
         return f"[{inner}{offset:+#x}]" if offset else f"[{inner}]"
+
+    def _place_name(self, base: int, offset: int) -> str:
+        """``flush_pages+0x8``: a place behind a section's or an outside symbol's beginning."""
+        section = self._lifter.bases.section_of.get(base)
+        symbol = self._lifter.bases.external_of.get(base, "")
+        if section is not None:
+            symbol, offset = self._symbol_at(section.address + offset, section.address)
+        return f"{symbol}{offset:+#x}" if offset else symbol
 
     def _symbol_at(self, address: int, lowest: int) -> tuple[str, int]:
         """The data symbol that the address is nearest behind, and how far."""
@@ -192,3 +247,14 @@ class Names:
     def _is(self, base: int, symbol: int) -> bool:
         value = self._machine.base(base)
         return bool(value.term) and self._machine.described(value)[5] == symbol
+
+
+def few(sources: Iterable[str]) -> tuple[str, ...]:
+    """The names, sorted. A sum over a buffer comes from thousands of values: of those loaded from memory behind
+    pointers some are kept, and :data:`MANY` stands for the others."""
+    names = sorted(set(sources))
+    if len(names) <= MOST_SOURCES:
+        return tuple(names)
+    loaded = [name for name in names if name.startswith("[")]
+    dropped = set(loaded[MOST_SOURCES // 2 :])
+    return tuple(sorted({MANY, *(name for name in names if name not in dropped)}))

@@ -13,11 +13,13 @@ from collections.abc import Hashable, Iterator
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import JumpSite, Routine
+from l1dflush.trace.bindings import bind_hint
 from l1dflush.trace.budget import Budget
 from l1dflush.trace.calls import NOWHERE, Calls
 from l1dflush.trace.conditions import condition_holds, unknown_flags
 from l1dflush.trace.decode import Decoder, Instruction, Register
 from l1dflush.trace.effects import OPPOSITE, SAME, Form
+from l1dflush.trace.facts import Fact, Relation
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.loops import Loops
 from l1dflush.trace.model import NO_RETURN, STACK_CHECK, UNTIL, Decision, Path
@@ -28,7 +30,6 @@ from l1dflush.trace.state import (
     RETURN_ADDRESS,
     FlagValue,
     State,
-    bind_hint,
     lost_value,
 )
 from l1dflush.trace.strings import element_count, run_string
@@ -202,7 +203,8 @@ class PathRun:
             shown = f"{value.by}; {insn.mnemonic}" if value.by else insn.mnemonic
             outcome = f"`{shown}` {'taken' if taken else 'not taken'}"
             meaning = self._kernel.with_feature(meaning, outcome, insn.address)
-            self.decisions.append(Decision(insn.address, shown, value.sources, taken, meaning))
+            fact = Fact(Relation.SAID, (meaning,), True) if meaning else None
+            self.decisions.append(Decision(insn.address, shown, value.sources, taken, fact))
             self._forks_at[insn.address] += 1
             if self._forks_at[insn.address] > self._options.max_paths:
                 raise too_many_paths(self._options.max_paths, value.sources, insn.address, self.state.pointers)

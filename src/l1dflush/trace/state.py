@@ -7,26 +7,20 @@ from dataclasses import dataclass
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Routine
-from l1dflush.trace.bindings import ARGUMENTS, bound
+from l1dflush.trace.bindings import ARGUMENTS, bind_hint, bound
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.effects import CARRY, REST, Role
 from l1dflush.trace.machine import SEGMENT_BASES, Machine
 from l1dflush.trace.memory import STACK_POINTER, MemoryState
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.model import FLAGS_AT_ENTRY, Arena, ArenaKind, Event, Kind
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.values import Unknown, Unknowns, identity
 
 # Where the routine returns to: an address that nothing else uses.
 RETURN_ADDRESS = 0x7FFF_0000
-CALLER_SAVED = {
-    64: ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"),
-    32: ("rax", "rcx", "rdx"),
-}
 # The stack pointer's alignment in bytes at entry. The psABI says 16 before the return address is pushed, but
 # kernels are built with -mpreferred-stack-boundary=3.
 STACK_ALIGNMENT = {64: 8, 32: 4}
-
-FLAGS_AT_ENTRY = "what the flags were before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +274,3 @@ def lost_value(insn: Instruction) -> UndecidedError:
         f"`{insn.text}` depends on a vector that the emulator cannot compute",
         where=f"{insn.address:#x}",
     )
-
-
-def bind_hint(names: Iterable[str]) -> str | None:
-    """How to supply the values of ``names``, if they can be named on the command line."""
-    plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
-    return " ".join(f"--bind {name}=VALUE" for name in plain) or None

@@ -7,11 +7,12 @@ The pointers move on and stay the same values.
 from __future__ import annotations
 
 from l1dflush.errors import UndecidedError
+from l1dflush.trace.bindings import bind_hint
 from l1dflush.trace.budget import CLOCK_EVERY, Budget
 from l1dflush.trace.decode import Instruction
 from l1dflush.trace.effects import Role
 from l1dflush.trace.model import Event, Kind
-from l1dflush.trace.state import Access, State, bind_hint, lost_value
+from l1dflush.trace.state import Access, State, lost_value
 from l1dflush.trace.values import Unknown
 
 

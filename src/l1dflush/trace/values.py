@@ -16,13 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.model import Arena, ArenaKind
+from l1dflush.trace.model import MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 
-# Alignment in bytes of an object that an unknown pointer points to: what every allocator grants.
-POINTER_ALIGNMENT = 8
 # Beyond this many sources, values loaded from memory are summed up.
 MOST_SOURCES = 32
-MANY = "many other values"
 # How many sources the name of a piece of memory lists.
 MOST_NAMES = 6
 # How many of the values handed out last are in use although neither a register nor memory holds them yet.

@@ -29,6 +29,7 @@ _OUTCOMES = (
     (" is on", " is off"),
     (" is enabled", " is disabled"),
     (" is present", " is absent"),
+    (" holds", " does not hold"),
     (" are ", " are not "),
     (" is ", " is not "),
 )

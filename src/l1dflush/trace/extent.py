@@ -1,0 +1,52 @@
+"""What of a routine's image its paths ran and read: that is what its hash is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from l1dflush.routine.model import Image, Routine
+from l1dflush.trace.model import ArenaKind, Kind, Path
+
+
+def with_extent(routine: Routine, ran: Iterable[tuple[int, int]], paths: Iterable[Path]) -> Routine:
+    """``routine`` with what it ``used`` and where it ends; ``ran`` are the instructions, address to the next, in the
+    order in which they were first come to."""
+    code = _pieces(ran)
+    return replace(routine, end=_end(routine, code), used=(*code, *_pieces(_reads(routine.image, paths))))
+
+
+def _reads(image: Image, paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
+    """What of the sections of ``image`` the paths read: address to end of each read, in order, once."""
+    bases = {f"section:{section.address:x}": section.address for section in image.sections}
+    loads = (event for path in paths for event in path.events if event.kind is Kind.LOAD)
+    found = dict.fromkeys(
+        (event.arena.key, event.offset, event.size)
+        for event in loads
+        if event.arena is not None and event.arena.kind is ArenaKind.SECTION
+    )
+    return ((bases[key] + offset, bases[key] + offset + size) for key, offset, size in found)
+
+
+def _pieces(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """``intervals``, from start to end, where they touch made one; in the order in which each was first come to."""
+    order = {interval: number for number, interval in enumerate(intervals)}
+    pieces: list[tuple[int, int, int]] = []
+    for (start, end), number in sorted(order.items()):
+        if pieces and start <= pieces[-1][1]:
+            first, last, before = pieces.pop()
+            pieces.append((first, max(last, end), min(before, number)))
+        else:
+            pieces.append((start, end, number))
+    return [(start, end) for start, end, _ in sorted(pieces, key=lambda piece: piece[2])]
+
+
+def _end(routine: Routine, code: Iterable[tuple[int, int]]) -> int | None:
+    """The end of ``routine``, or, where its symbol's size is too small, of the ``code`` that was run behind it."""
+    end = routine.end
+    if end is None:
+        return None
+    symbols = routine.image.symbols.values()
+    limit = min((s.address for s in symbols if s.function and s.defined and s.address >= end), default=None)
+    behind = max((last for start, last in code if start <= end < last), default=end)
+    return behind if limit is None else min(behind, limit)

@@ -1,0 +1,66 @@
+"""What the abstract machine stopped at, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from l1dflush.errors import UndecidedError
+from l1dflush.trace.bindings import bind_hint
+from l1dflush.trace.decode import Instruction
+from l1dflush.trace.effects import Form
+from l1dflush.trace.options import TraceOptions
+
+_BUDGET = "an endless loop, or raise the budget"
+
+
+class Stop(NamedTuple):
+    """Why the machine stopped: its cause, the instruction, and the names of what is not known, or the number where that
+    is known."""
+
+    cause: str
+    insn: Instruction | None
+    sources: tuple[str, ...]
+    unknown: bool
+
+
+def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collection[str]) -> UndecidedError:
+    """The error for a stop. ``pointers`` are names of what was used as an address: a number for these is not what is
+    missing."""
+    text = f"`{stop.insn.text}`" if stop.insn is not None else "the routine"
+    sources = " and ".join(stop.sources)
+    returns = stop.insn is not None and stop.insn.effect.form is not Form.CALL and not stop.insn.operands
+    match stop.cause:
+        case "too-many-paths":
+            what = f"more than {options.max_paths} paths; the last fork depends on {sources}"
+            hint = bind_hint(name for name in stop.sources if name not in pointers)
+            return UndecidedError(stop.cause, what, where=where, hint=hint)
+        case "too-many-instructions":
+            what = f"the routine has not returned after {options.max_instructions} instructions"
+            return UndecidedError("budget", what, where=where, hint=_BUDGET)
+        case "out-of-time":
+            what = f"the routine has not returned after {options.max_seconds:g} seconds"
+            return UndecidedError("budget", what, where=where, hint=_BUDGET)
+        case "too-many-accesses":
+            what = "the routine makes more accesses than can be kept"
+            return UndecidedError("budget", what, where=where, hint=_BUDGET)
+        case "too-many-unknown-values":
+            return UndecidedError(stop.cause, "the routine computes more unknown values than can be kept")
+        case "indirect-jump" if not stop.unknown:
+            what = f"the routine goes on where there is no code, at {sources}"
+            return UndecidedError("jump-into-nowhere", what, where=where)
+        case "indirect-jump" if returns:
+            what = "the return address is not the caller's"
+            return UndecidedError("return-address-unknown", what, where=where)
+        case "indirect-jump":
+            return UndecidedError(stop.cause, f"{text} goes where {sources} says", where=where)
+        case "stack-moved":
+            what = "the stack pointer is not where it was when it returns"
+            return UndecidedError(stop.cause, what, where=where)
+        case "faults":
+            what = f"{text} faults: its address is not aligned, as computed from {sources}"
+            return UndecidedError(stop.cause, what, where=where)
+        case "returns-to-itself":
+            what = f"{text} returns to an address that the routine itself put there"
+            return UndecidedError(stop.cause, what, where=where)
+    return UndecidedError(stop.cause, f"{text} depends on {sources}", where=where)
