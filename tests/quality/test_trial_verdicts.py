@@ -21,6 +21,8 @@ needs = pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("as") is 
         ("soundness/wrmsr_mtrr_off.s", SKYLAKE, {3}, "MSR 0x2ff", ""),
         ("soundness/wrmsr_unknown.s", SKYLAKE, {3}, "number is not known", ""),
         ("soundness/wrpkru.s", SKYLAKE, {3}, "wrpkru", ""),
+        ("soundness/rep_stosb_half.s", SKYLAKE, {3}, "fills-by-rep-stos", ""),
+        ("inputs/23-memset.c", SKYLAKE, {3}, "fills-by-rep-stos", ""),
         ("compiled/msr-from-variable.s", SKYLAKE, {0}, "MSR write of an unknown value", "skipped"),
         ("compiled/msr-from-variable.s", (*SKYLAKE, "--every-path"), {3}, "--bind flush_command=VALUE", "skipped"),
     ],

@@ -35,6 +35,8 @@ PLACED = frozenset({ArenaKind.SECTION, ArenaKind.STACK, ArenaKind.SEGMENT})
 _ITEM = {
     Kind.LOAD: ItemKind.ACCESS,
     Kind.STORE: ItemKind.ACCESS,
+    Kind.STRING_STORE: ItemKind.OPTIONAL,
+    Kind.NON_TEMPORAL_STORE: ItemKind.OPTIONAL,
     Kind.PREFETCH: ItemKind.OPTIONAL,
     Kind.LINE_FLUSH: ItemKind.FLUSH,
 }

@@ -13,6 +13,8 @@ from l1dflush.verdict.model import BufferInfo, Run
 _NOUNS = {
     "load": ("load", "loads"),
     "store": ("store", "stores"),
+    "string-store": ("rep store", "rep stores"),
+    "non-temporal-store": ("non-temporal store", "non-temporal stores"),
     "prefetch": ("prefetch", "prefetches"),
     "line-flush": ("line flush", "line flushes"),
 }

@@ -18,6 +18,7 @@ from l1dflush.trace.lift import KINDS, Lifter, register_name
 from l1dflush.trace.model import (
     NO_RETURN,
     STACK_CHECK,
+    TOUCHES,
     UNTIL,
     Arena,
     ArenaKind,
@@ -226,7 +227,7 @@ class _Run:
         at: int,
     ) -> Event:
         what = KINDS[kind]
-        if what in (Kind.LOAD, Kind.STORE, Kind.PREFETCH, Kind.LINE_FLUSH):
+        if what in TOUCHES:
             arena, offset = self._names.place(region, at)
             return Event(what, addresses[number], mnemonics[number], arena, offset, size)
         detail = mnemonics[number]

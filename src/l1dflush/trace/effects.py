@@ -23,6 +23,7 @@ class Role(Enum):
     ADDRESS = auto()  # only the address is computed
     PREFETCH = auto()
     LINE_FLUSH = auto()
+    NON_TEMPORAL = auto()  # written, perhaps past the cache
 
 
 class Form(Enum):
@@ -133,6 +134,7 @@ def _build() -> dict[str, Effect]:
 
     put("mov movabs", Effect(Form.MOVE, (_W, _R)))
     put("movzx movsx movsxd movbe", Effect(Form.PLAIN, (_W, _R)))
+    put("movnti", Effect(Form.PLAIN, (Role.NON_TEMPORAL, _R)))
     put("lea", Effect(Form.LEA, (_W, _A)))
     put("add", Effect(Form.ADD, (_U, _R), flags_written=ALL_FLAGS))
     put("sub", Effect(Form.SUB, (_U, _R), flags_written=ALL_FLAGS))
@@ -254,6 +256,7 @@ def _put_vectors(put) -> None:  # type: ignore[no-untyped-def]  # the closure of
     """SSE is emulated; AVX is stepped over, which is sound only while nothing but vectors is written."""
     copies = "movaps movups movapd movupd movdqa movdqu lddqu movntdqa movss movq movd"
     put(copies, Effect(Form.VECTOR, (_W, _R)))
+    put("movntdq movntps movntpd", Effect(Form.VECTOR, (Role.NON_TEMPORAL, _R)))
     put("movhps movlps movhpd movlpd", Effect(Form.VECTOR, (_U, _R)))
     logic = (
         "pxor por pand pandn xorps xorpd orps orpd andps andpd andnps andnpd paddb paddw paddd paddq psubb psubw "
@@ -300,9 +303,6 @@ HARMLESS_SYSTEM_REGISTERS = frozenset({"cr2", "cr8", *(f"dr{number}" for number 
 
 # Why some well-known instructions are not in the table: what to say instead of just their name.
 REASONS = {
-    "movnti": "a non-temporal store may or may not evict its line",
-    "movntdq": "a non-temporal store may or may not evict its line",
-    "movntps": "a non-temporal store may or may not evict its line",
     "clwb": "whether it keeps the line depends on the CPU",
     "ud1": "its length depends on the CPU",
     "cldemote": "it is a hint that may move the line out of the L1D",

@@ -52,6 +52,7 @@ _ROLES = {
     Role.PREFETCH: (Kind.PREFETCH,),
     Role.LINE_FLUSH: (Kind.LINE_FLUSH,),
     Role.ADDRESS: (),
+    Role.NON_TEMPORAL: (Kind.NON_TEMPORAL_STORE,),
 }
 
 
@@ -260,7 +261,10 @@ class _Lift:
             yield Operation(Do.ADD, moved, total, segment)
             total = moved
         alignment = alignment_of(self._insn, memory.size)
-        for kind in _ROLES[role]:
+        kinds = _ROLES[role]
+        if role is Role.WRITE and self._insn.effect.form is Form.STRING and self._insn.repeat:
+            kinds = (Kind.STRING_STORE,)
+        for kind in kinds:
             yield Operation(Do.ACCESS, None, total, size=memory.size, detail=_KIND[kind], alignment=alignment)
 
     def _patched(self) -> list[Operation] | None:

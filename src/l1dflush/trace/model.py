@@ -16,6 +16,8 @@ class Kind(StrEnum):
 
     LOAD = "load"
     STORE = "store"
+    STRING_STORE = "string-store"  # of a repeated string instruction: it need not bring its line in
+    NON_TEMPORAL_STORE = "non-temporal-store"  # nor need this one, and it may push it out
     PREFETCH = "prefetch"
     LINE_FLUSH = "line-flush"
     FLUSH_ALL = "flush-all"
@@ -31,6 +33,12 @@ POINTER_ALIGNMENT = 8
 # Among the names of what something was computed from: there are more of them than are kept.
 MANY = "many other values"
 FLAGS_AT_ENTRY = "what the flags were before"
+OPTIONAL_STORES = frozenset({Kind.STRING_STORE, Kind.NON_TEMPORAL_STORE})
+"""Stores that may bring their line in or not: with fast strings the processor writes whole lines without reading them
+first (SDM volume 1, section 7.3.9.3), and non-temporal ones go past the cache (volume 1, section 10.4.6.2)."""
+STORES = OPTIONAL_STORES | {Kind.STORE}
+READS = frozenset({Kind.LOAD, Kind.PREFETCH, Kind.LINE_FLUSH})
+TOUCHES = READS | STORES
 
 
 class ArenaKind(StrEnum):

@@ -261,6 +261,7 @@ EVENTS_OF: dict[Role, tuple[Kind, ...]] = {
     Role.READ: (Kind.LOAD,),
     Role.WRITE: (Kind.STORE,),
     Role.UPDATE: (Kind.LOAD, Kind.STORE),
+    Role.NON_TEMPORAL: (Kind.NON_TEMPORAL_STORE,),
     Role.ADDRESS: (),
     Role.PREFETCH: (Kind.PREFETCH,),
     Role.LINE_FLUSH: (Kind.LINE_FLUSH,),

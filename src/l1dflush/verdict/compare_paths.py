@@ -19,7 +19,14 @@ from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult
 CONTEXT = 3
 SKIPPED = "skipped"
 # Kinds that touch memory; all others are told by what was executed.
-MEMORY = {"load": "loads", "store": "stores", "prefetch": "prefetches", "line-flush": "line flushes"}
+MEMORY = {
+    "load": "loads",
+    "store": "stores",
+    "string-store": "rep stores",
+    "non-temporal-store": "non-temporal stores",
+    "prefetch": "prefetches",
+    "line-flush": "line flushes",
+}
 # Lists in a change are for reading; --json has the runs.
 _LONGEST_LIST = 8
 # Finding the shortest difference takes the product of the lengths; beyond this it is told as a whole.
@@ -169,7 +176,7 @@ def _facts(path: PathInfo, buffer: BufferInfo | None) -> dict[str, str | int]:
     moving = [run for run in walk if run.step]
     return {
         "loads from the buffer": path.loads,
-        **{f"{MEMORY[kind]} in the buffer": counted[kind] for kind in ("store", "prefetch", "line-flush")},
+        **{f"{MEMORY[kind]} in the buffer": counted[kind] for kind in MEMORY if kind != "load"},
         "offsets": f"{first:+d} … {last:+d}" if walk else "none",
         "step": _listed(str(abs(run.step)) for run in moving),
         "order": _listed("ascending" if run.step > 0 else "descending" for run in moving),

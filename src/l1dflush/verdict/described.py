@@ -39,6 +39,7 @@ def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
     granted = (
         *_granted(trace, buffer),
+        *_of_stores(trace, buffer),
         *_between_flushes(options),
         *_of_compiler(trace.routine, options),
         *trace.assumptions,
@@ -81,6 +82,12 @@ def _granted(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
     # The proof is for every place that this alignment leaves.
     place = BUFFER_PLACE.replace("the buffer is page-aligned", f"{placed.name} is {placed.alignment}-byte aligned")
     return tuple(place if text is BUFFER_PLACE else text for text in TAKEN_FOR_GRANTED)
+
+
+def _of_stores(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
+    events = (event for path in trace.paths for event in path.events if event.kind is Kind.STORE)
+    stored = buffer is not None and any(e.arena is not None and e.arena.key in buffer.arenas for e in events)
+    return ("the cache allocates on writes: an ordinary store that misses brings its line in",) if stored else ()
 
 
 def _between_flushes(options: VerifyOptions) -> tuple[str, ...]:

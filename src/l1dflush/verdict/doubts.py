@@ -8,14 +8,18 @@ from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
 from l1dflush.trace.model import Path, Trace
 from l1dflush.trace.msrs import may_flush_by_msr, msr_write
+from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
 from l1dflush.verdict.walk import Places, mechanism
 
 NO_WALK = "no-software-walk"
 
 
-def no_walk(trace: Trace) -> UndecidedError:
+def no_walk(trace: Trace, places: Places) -> UndecidedError:
     """Why there is nothing to prove."""
+    filled = fills_by_call(trace.paths, places)
+    if filled is not None:
+        return filled
     used = {mechanism(path, walks=False) for path in trace.paths}
     what = "no path reads as much as a page at a constant stride, or as many different lines as a page has"
     if "MSR write" in used:

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.model import ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
 from l1dflush.verdict.walk import (
     PAGE,
-    READS,
-    TOUCHES,
     Buffer,
     Mechanism,
     Places,
@@ -118,7 +116,7 @@ def _of_walk(
     start = walk_start(path.events, buffer)
     walked = storage(trace.routine.image, start) if start is not None else None
     # A variable that lies beside the buffer in the same section is not the buffer.
-    stores = [e for _, e in walk if e.kind is Kind.STORE and storage(trace.routine.image, e) == walked]
+    stores = [e for _, e in walk if e.kind in STORES and storage(trace.routine.image, e) == walked]
     if stores:
         yield finding(
             "buffer-written",
@@ -163,7 +161,7 @@ def _of_extent(
     line: int,
 ) -> Iterator[Finding]:
     """Where the walk goes: beyond the end, over a variable's storage, past lines that it leaves out."""
-    reads = [event for _, event in walk if event.kind in READS and event.arena == buffer.primary]
+    reads = [event for _, event in walk if event.kind in buffer.walked_by and event.arena == buffer.primary]
     lowest = walk_start(reads, buffer)
     if lowest is None:
         return
@@ -193,7 +191,7 @@ def _of_extent(
             f"{len(beyond)} accesses outside the buffer's {buffer_size} bytes, first {places.text(beyond[0])}",
             places.where(beyond[0].pc),
         )
-    yield from _of_gaps(walk, places, line)
+    yield from _of_gaps([(at, e) for at, e in walk if e.kind in buffer.walked_by], places, line)
 
 
 def _of_section(trace: Trace, reads: Sequence[Event], lowest: Event, places: Places) -> Iterator[Finding]:
@@ -212,7 +210,6 @@ def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> It
     touched = {
         number
         for _, event in walk
-        if event.kind in READS
         for number in range(event.offset // line, (event.offset + max(event.size, 1) - 1) // line + 1)
     }
     per_page = max(PAGE // line, 1)

@@ -10,7 +10,10 @@ from l1dflush import __version__
 from l1dflush.errors import InputError
 from l1dflush.routine import built_in
 from l1dflush.routine.load import read_input
+from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.without_flush import without_flush
+from l1dflush.trace.bindings import BUFFER
+from l1dflush.trace.model import STORES
 from l1dflush.verdict.doubts import NO_WALK
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import LookedAtInfo, NothingResult, VerifyResult
@@ -37,10 +40,17 @@ def verify_if_any(sources: Sequence[str], options: VerifyOptions) -> Answer:
         if nothing is None:
             raise
         return Answer(nothing)
-    if result.cause == NO_WALK and all(path.outcome == "skipped" for path in result.paths):
+    if (result.cause == NO_WALK and all(path.outcome == "skipped" for path in result.paths)) or _only_stores(result):
         followed = (result.routine.name,)
         return Answer(_nothing(sources, followed) or result)
     return Answer(result)
+
+
+def _only_stores(result: VerifyResult) -> bool:
+    """Whether it is memory that is written, and nothing says that this is for the cache's sake."""
+    walks = [path for path in result.paths if path.outcome == "software walk"]
+    kinds = {run.kind for path in walks for run in path.runs if run.place == BUFFER}
+    return bool(walks) and kinds <= STORES and not speaks_of_flush(result.routine.name)
 
 
 def _nothing(sources: Sequence[str], followed: tuple[str, ...] | None) -> NothingResult | None:

@@ -153,7 +153,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
     if flush is None or buffer is None:
-        nothing = no_walk(trace)
+        nothing = no_walk(trace, places)
         cause, reason = nothing.cause, str(nothing)
     elif None in in_turn:
         name = others[in_turn.index(None)].routine.name

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import gcd
 
-from l1dflush.trace.model import Event, Kind, Path
+from l1dflush.trace.model import STORES, TOUCHES, Event, Kind, Path
 from l1dflush.trace.msrs import flushes_by_msr
 from l1dflush.verdict.model import LeftInfo
-from l1dflush.verdict.walk import LINE, TOUCHES, Buffer, Places, fill_start, walk_of
+from l1dflush.verdict.walk import LINE, Buffer, Places, fill_start, walk_of
 
 
 def after_flush(path: Path, buffer: Buffer | None) -> Sequence[Event]:
@@ -52,7 +52,7 @@ def left_behind(paths: Iterable[Path], buffer: Buffer | None, places: Places) ->
         for event in own_lines(events):
             name, offset = places.of(event)
             kinds = touched.setdefault(name, {}).setdefault((offset, offset + max(event.size, 1)), set())
-            kinds.add(event.kind is Kind.STORE)
+            kinds.add(event.kind in STORES)
     ranges = [one for name, spans in touched.items() for one in _ranges(name, spans)]
     return (*ranges, *(LeftInfo(place=f"whatever {name} touches") for name in calls))
 

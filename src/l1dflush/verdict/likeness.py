@@ -34,7 +34,7 @@ _OUTCOMES = (
     (" is ", " is not "),
 )
 BUFFER, STACK = "buffer", "stack"
-_ANY_CODE = frozenset({"load", "store"})
+_ANY_CODE = frozenset({"load", "store", "string-store"})
 
 
 def without_places(text: str) -> str:

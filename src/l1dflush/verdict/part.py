@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.model import Event, Kind, Path
+from l1dflush.trace.model import OPTIONAL_STORES, Event, Kind, Path
 from l1dflush.trace.msrs import is_harmless, msr_write
 from l1dflush.verdict.walk import Buffer, Places, walk_of
 
+FILLS_BY_REP_STOS = "fills-by-rep-stos"
+FILLERS = frozenset(
+    {"memset", "memcpy", "memmove", "mempcpy", "bzero", "explicit_bzero", "memzero_explicit", "__memset", "__memcpy"}
+    | {"__memmove", "__memset_chk", "__memcpy_chk", "__memmove_chk", "__builtin_memset", "clear_page", "copy_page"}
+)
+"""Functions that libraries and kernels make of repeated string instructions, or of non-temporal stores."""
 _NOT_KNOWN = "which memory may be accessed, and whether it is cached, is not known after"
 
 
@@ -18,12 +24,14 @@ class JudgedPart:
     """The ``events`` that the words of a walking path are made of.
 
     ``doubt``: why the words can prove that nothing is left, but not that something is. ``unknown``: why they can do
-    neither.
+    neither. ``instead``: of stores that need not bring their lines in, the events if all do, if none does, and if all
+    push them out, where they may: what is left in each of these is left on any CPU.
     """
 
     events: Sequence[Event]
     doubt: UndecidedError | None = None
     unknown: UndecidedError | None = None
+    instead: tuple[Sequence[Event], ...] = ()
 
     @property
     def more(self) -> UndecidedError | None:
@@ -48,7 +56,53 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
         first = calls[-1] + 1
         name = path.events[calls[-1]].detail
         doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
-    return JudgedPart(path.events[first : last + 1], doubt, _settings(path.events[:last], places))
+    events = path.events[first : last + 1]
+    unknown = _settings(path.events[:last], places)
+    if unknown is not None:
+        return JudgedPart(events, doubt, unknown)
+    if doubt is None and (filler := next(_fillers(path.events[last:]), None)) is not None:
+        doubt = by_call(filler, places)
+    optional = next((event for event in events if event.kind in OPTIONAL_STORES), None)
+    if optional is None:
+        return JudgedPart(events, doubt)
+    instead = () if doubt is not None else tuple(_instead(events))
+    non_temporal = next((event for event in events if event.kind is Kind.NON_TEMPORAL_STORE), None)
+    if non_temporal is not None:
+        what = f"`{non_temporal.detail}` is a non-temporal store: its line may come in, stay, or be pushed out"
+        unknown = UndecidedError("non-temporal-stores", what, where=places.where(non_temporal.pc))
+    what = (
+        f"whether the walk is enough depends on the stores of `rep {optional.detail}`, which need not bring lines in,"
+    )
+    doubt = doubt or UndecidedError(FILLS_BY_REP_STOS, what, where=places.where(optional.pc))
+    return JudgedPart(events, doubt, unknown, instead)
+
+
+def _instead(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    def with_kind(kind: Kind) -> list[Event]:
+        return [event._replace(kind=kind) if event.kind in OPTIONAL_STORES else event for event in events]
+
+    yield with_kind(Kind.STORE)
+    yield [event for event in events if event.kind not in OPTIONAL_STORES]
+    if any(event.kind is Kind.NON_TEMPORAL_STORE for event in events):
+        yield with_kind(Kind.LINE_FLUSH)
+
+
+def _fillers(events: Iterable[Event]) -> Iterator[Event]:
+    return (event for event in events if event.kind is Kind.CALL and event.detail in FILLERS)
+
+
+def by_call(event: Event, places: Places) -> UndecidedError:
+    """That a function that stores as it likes is called."""
+    what = (
+        f"it is not known whether stores bring lines in (`rep stos` need not) that are made by {event.detail}, called"
+    )
+    return UndecidedError(FILLS_BY_REP_STOS, what, where=places.where(event.pc))
+
+
+def fills_by_call(paths: Iterable[Path], places: Places) -> UndecidedError | None:
+    """The same for the first such call on any path."""
+    found = next((event for path in paths for event in _fillers(path.events)), None)
+    return None if found is None else by_call(found, places)
 
 
 def _settings(events: Iterable[Event], places: Places) -> UndecidedError | None:

@@ -46,6 +46,7 @@ class PathWords:
     per_set: list[SetWord]
     doubt: UndecidedError | None
     unknown: UndecidedError | None = None
+    instead: tuple[list[SetWord], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

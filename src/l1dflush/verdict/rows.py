@@ -12,7 +12,7 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.prover import ItemKind, Word
-from l1dflush.proof.words import set_words
+from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.model import Event
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
@@ -114,8 +114,11 @@ def _words(question: Question, geometry: Geometry, run: int | None, aligned_at: 
             what = tuple(part.events), f"{part.doubt} {part.unknown}"
             if what not in found:
                 arenas, size = question.flush.buffer.arenas, question.buffer_size
-                per_set = set_words(part.events, arenas, geometry, size, aligned_at=aligned_at, run=run)
-                found[what] = PathWords(per_set, part.doubt, part.unknown)
+                per_set, *instead = (
+                    set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run)
+                    for events in (part.events, *part.instead)
+                )
+                found[what] = PathWords(per_set, part.doubt, part.unknown, tuple(instead))
         question.words[key] = list(found.values())
     return question.words[key]
 
@@ -128,6 +131,10 @@ def _judge(
     leftovers, refuted, undecided = 0, None, None
     has = None
     at_least = False
+
+    def decide(found: SetWord) -> prover.Outcome:
+        return prover.decide(policy, ways, found.word, question.conditions, own=found.own, limits=question.limits())
+
     for path in words:
         undecided = undecided or path.unknown
         for found in path.per_set:
@@ -139,10 +146,7 @@ def _judge(
             if _bound(known, found.word) <= leftovers:
                 continue  # this set can be no worse than what is known already
             try:
-                answer = prover.decide(
-                    policy, ways, found.word, question.conditions, own=found.own,
-                    limits=question.limits(),
-                )  # fmt: skip
+                answer = decide(found)
             except UndecidedError as error:
                 undecided = undecided or error
                 continue
@@ -153,6 +157,11 @@ def _judge(
                 leftovers, refuted = left, refuted or found
                 # Then a single run refuted the word; there may be worse ones.
                 at_least = at_least or answer.at_least
+    for path in words if refuted is None else ():
+        surely = _left_in_each(path.instead, decide)
+        if surely is not None:
+            leftovers, refuted = surely
+            at_least = True
     empty = max(sum(found.sets for found in path.per_set if not found.has) for path in words)
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)
@@ -171,6 +180,21 @@ def _judge(
     if undecided is not None:
         return Outcome(Verdict.UNDECIDED, needs, has, None, empty, undecided.cause, str(undecided), curve)
     return Outcome(Verdict.PROVED, needs, has, 0, empty, curve=curve)
+
+
+def _left_in_each(
+    instead: Sequence[Sequence[SetWord]], decide: Callable[[SetWord], prover.Outcome]
+) -> tuple[int, SetWord] | None:
+    """What is left whatever stores do that need not bring lines in, and in which word; None if nothing surely is."""
+    worst: list[tuple[int, SetWord]] = []
+    for words in instead:
+        with suppress(UndecidedError):
+            left = [(decide(found).leftovers, found) for found in words]
+            worst.append(max(left, key=lambda one: one[0], default=(0, words[0])))
+    if not worst or len(worst) < len(instead):
+        return None
+    least = min(worst, key=lambda one: one[0])
+    return least if least[0] else None
 
 
 def _distinct(

@@ -10,10 +10,10 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.trace.abstract import trace as run_trace
-from l1dflush.trace.model import UNTIL, Kind, Path, Trace
+from l1dflush.trace.model import READS, STORES, UNTIL, Path, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import BY_COMMAND, LINE, READS, mechanism, walked_arenas
+from l1dflush.verdict.walk import BY_COMMAND, LINE, mechanism, walked_arenas
 
 # So many are traced without a look at their code first.
 FEW = 8
@@ -41,19 +41,22 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
         found = tried.found()
         if found is not None:
             return _come_to_end(_doubted(tried, found, routines, named, code))
+    stored = tried.stored()
+    if stored is not None:
+        return _come_to_end(_doubted(tried, stored, routines, named, code))
     # Nobody walks; whose code looks like it would, with other values or without what could not be followed, is meant.
     likely = code.likely if code is not None else frozenset(routine.entry for routine in routines)
     failed = [(routine, error) for routine, error in tried.failed if routine.entry in likely]
     if len(failed) == 1:
         raise NotFollowedError(*failed[0])
-    still = [t for t in tried.others if t.routine in named and t.routine.entry in likely]
+    still = [t for t in (*tried.storing, *tried.others) if t.routine in named and t.routine.entry in likely]
     if code is not None and len(still) == 1 and not failed:
         return _come_to_end(still[0])
     listed = named or routines
     first = (failed or tried.failed)[:1]
     reason = "".join(f"; {routine.name} could not be followed: {error.what}" for routine, error in first)
     names = _list(routine.name for routine in listed)
-    followed = tuple(t.routine.name for t in tried.others if not any(_flushes(p) for p in t.paths))
+    followed = tuple(t.routine.name for t in (*tried.storing, *tried.others) if not any(_flushes(p) for p in t.paths))
     if any(symbol.function for symbol in routines[0].image.symbols.values()):
         raise NoWalkError(f"none of these functions walks a buffer: {names}{reason}", followed, hint=_PICK)
     what = f"it has no symbol table, and none of its pieces of code walks a buffer: {names}{reason}"
@@ -148,6 +151,7 @@ class _Tried:
     options: VerifyOptions
     deadline: float
     walking: list[Trace] = field(default_factory=list)
+    storing: list[Trace] = field(default_factory=list)
     others: list[Trace] = field(default_factory=list)
     failed: list[tuple[Routine, UndecidedError]] = field(default_factory=list)
 
@@ -164,11 +168,14 @@ class _Tried:
             except UndecidedError as error:
                 self.failed.append((routine, error))
                 continue
-            (self.walking if any(walked_arenas(path) for path in trace.paths) else self.others).append(trace)
+            kind = self.walking if any(walked_arenas(path) for path in trace.paths) else self.others
+            if kind is self.others and any(walked_arenas(path, STORES) for path in trace.paths):
+                kind = self.storing
+            kind.append(trace)
 
     def knows(self, routine: Routine) -> bool:
         """Whether it was tried."""
-        tried = [trace.routine for trace in (*self.walking, *self.others)]
+        tried = [trace.routine for trace in (*self.walking, *self.storing, *self.others)]
         return routine in tried or any(routine is one for one, _ in self.failed)
 
     def found(self) -> Trace | None:
@@ -183,10 +190,19 @@ class _Tried:
             names = _list(trace.routine.name for trace in walking)
             raise InputError(f"several functions walk a buffer: {names}", hint=_PICK)
         # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
-        flushing = [t for t in self.others if any(_flushes(path) for path in t.paths)]
+        flushing = [t for t in (*self.storing, *self.others) if any(_flushes(path) for path in t.paths)]
         if not walking and len(flushing) == 1 and not self.failed:
             return flushing[0]
         return walking[0] if walking else None
+
+    def stored(self) -> Trace | None:
+        """The only one that walks by stores and has a name that speaks of a flush: most that stores to much memory does
+        so for what is stored. Raises InputError when several do."""
+        named = [trace for trace in self.storing if speaks_of_flush(trace.routine.name)]
+        if len(named) > 1:
+            names = _list(trace.routine.name for trace in named)
+            raise InputError(f"several functions walk a buffer by stores: {names}", hint=_PICK)
+        return named[0] if named else None
 
 
 def _innermost(walking: Sequence[Trace]) -> Sequence[Trace]:
@@ -213,7 +229,7 @@ def _copies(trace: Trace) -> bool:
     for path in trace.paths:
         walked = walked_arenas(path)
         for event in path.events:
-            if event.arena is not None and event.kind is Kind.STORE:
+            if event.arena is not None and event.kind in STORES:
                 stored.add((event.arena.key, event.offset // LINE))
             elif event.arena in walked and event.kind in READS:
                 read.add((event.arena.key, event.offset // LINE))

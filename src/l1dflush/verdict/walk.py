@@ -12,7 +12,7 @@ from l1dflush.errors import InputError
 from l1dflush.proof.words import PLACED
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.bindings import BUFFER
-from l1dflush.trace.model import TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.trace.runs import fold
 
@@ -21,15 +21,14 @@ PAGE = 4096
 LINE = 64
 # Fewer accesses at a constant stride are fields of a structure, not a walk: no cache has fewer ways.
 FEWEST = 4
-READS = frozenset({Kind.LOAD, Kind.PREFETCH, Kind.LINE_FLUSH})
-TOUCHES = READS | {Kind.STORE}
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """The memory that the routine walks. ``arenas`` are keys; ``primary`` is the one with the most lines;
     ``declared`` says that the user named it, so that it need not look like a walk. Offsets in bytes: ``first``
-    and ``last`` of an access, ``end`` behind the last byte."""
+    and ``last`` of an access, ``end`` behind the last byte. ``walked_by``: reads, or stores too
+    where no path walks by reads."""
 
     arenas: frozenset[str]
     primary: Arena
@@ -37,16 +36,17 @@ class Buffer:
     last: int
     end: int
     declared: bool
+    walked_by: frozenset[Kind] = READS
 
 
-def walked_arenas(path: Path) -> list[Arena]:
-    """Arenas in which the path reads at least a page, in order of appearance.
+def walked_arenas(path: Path, by: frozenset[Kind] = READS) -> list[Arena]:
+    """Arenas in which the path reads at least a page, or makes other accesses, in order of appearance.
 
     That is a page at a constant stride, or as many different lines as a page has, in whatever order.
     """
     found: dict[str, Arena] = {}
     lines: dict[str, set[int]] = {}
-    reads = [event for event in path.events if event.kind in READS and event.arena is not None]
+    reads = [event for event in path.events if event.kind in by and event.arena is not None]
     for event in reads:
         assert event.arena is not None
         lines.setdefault(event.arena.key, set()).add(event.offset // LINE)
@@ -72,8 +72,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
         if not arenas:
             raise InputError(f"no path reads what {declared[0]} points to", where=f"--bind {declared[0]}=buffer")
     else:
-        for path in trace.paths:
-            arenas.update((arena.key, arena) for arena in walked_arenas(path))
+        arenas = _walked(trace.paths, READS) or _walked(trace.paths, STORES)
         if not arenas:
             return None
     touched: dict[str, set[int]] = {key: set() for key in arenas}
@@ -85,7 +84,13 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
     primary = max(arenas, key=lambda key: len(touched[key]))
     lines = extent[primary]
     starts = lines[::2]
-    return Buffer(frozenset(arenas), arenas[primary], min(starts), max(starts), max(lines), bool(declared))
+    read = any(e.kind in READS and e.arena is not None and e.arena.key in arenas for e in _events(trace.paths))
+    by = READS if (read if declared else _walked(trace.paths, READS)) else TOUCHES
+    return Buffer(frozenset(arenas), arenas[primary], min(starts), max(starts), max(lines), bool(declared), by)
+
+
+def _walked(paths: Iterable[Path], by: frozenset[Kind]) -> dict[str, Arena]:
+    return {arena.key: arena for path in paths for arena in walked_arenas(path, by)}
 
 
 def _events(paths: Sequence[Path]) -> Iterable[Event]:
@@ -162,7 +167,7 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
         for at, event in enumerate(path.events)
         if event.arena is not None and event.arena.key in buffer.arenas and event.kind in TOUCHES
     ]
-    reads = [event for _, event in found if event.kind in READS]
+    reads = [event for _, event in found if event.kind in buffer.walked_by]
     if not reads or buffer.declared:
         return found if reads else []
     low, high = min(e.offset for e in reads), max(e.offset + e.size for e in reads)
@@ -173,7 +178,7 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
 def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
     """The read with the lowest offset among those of the longest run in the largest buffer: where the walk
     begins. Other reads of the same section, of a variable that lies beside the buffer, are no part of it."""
-    runs = fold([event for event in events if event.kind in READS and event.arena == buffer.primary])
+    runs = fold([event for event in events if event.kind in buffer.walked_by and event.arena == buffer.primary])
     if not runs:
         return None
     longest = max(runs, key=lambda run: (run.span, run.count))

@@ -19,6 +19,7 @@ from l1dflush.vmentry.lab.memory import LINE, PAGE
 
 _BUFFER = "buffer"
 _TOUCHES = frozenset({"load", "store", "prefetch"})
+_OPTIONAL = frozenset({"string-store", "non-temporal-store"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +55,9 @@ def routine_accesses(source: str | Sequence[str], options: VerifyOptions) -> Rou
     path = max(paths, key=lambda one: sum(event.place == _BUFFER for event in one.events))
     if any(event.kind == "line-flush" for event in path.events):
         raise InputError("a routine that flushes single lines is not modelled", where=found.routine.name)
+    if any(event.kind in _OPTIONAL for event in path.events):
+        what = "stores that need not bring their lines in (rep stos, non-temporal ones) are not modelled"
+        raise InputError(what, where=found.routine.name)
     touched = [event for event in path.events if event.kind in _TOUCHES and event.offset is not None]
     own = tuple(dict.fromkeys(event.place for event in touched if event.place != _BUFFER))
     place, line = _accesses(touched, own)
