@@ -11,6 +11,13 @@ namespace {
 
 constexpr std::uint64_t poll_every = 1 << 12;  // instructions
 
+// Whether the 17 highest bits of an address are the same: else it faults (SDM volume 1, section 3.3.7.1), where paging
+// has four levels.
+bool is_canonical(Word address) {
+    const Word high = address >> 47;
+    return high == 0 || high == ~Word{0} >> 47;
+}
+
 Op division(Do what) {
     switch (what) {
     case Do::divide:
@@ -190,6 +197,7 @@ void Machine::emit(State &s, const Operation &o) {
     if (o.what == Do::access) {
         const Value at = address(s, o.a);
         if (o.alignment != 0 && is_misaligned(at, o.alignment)) throw Stopped("faults", s.at->at, at);
+        if (bits_ == 64 && at.known() && !is_canonical(at.constant)) throw Stopped("not-canonical", s.at->at, at);
         e.region = at.term;
         e.offset = offset_of(at);
     } else {

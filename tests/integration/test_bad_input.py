@@ -143,7 +143,6 @@ def test_running_off_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "syscall",
         "movnti %eax, (%rdi)",
         "vpgatherdd %ymm1, (%rdi,%ymm2), %ymm3",
-        "mov %rax, %cr3",
     ],
 )
 def test_an_instruction_that_nobody_classified(

@@ -55,6 +55,13 @@ def events(trace: Trace) -> list[list[tuple[object, ...]]]:
     return sorted(paths, key=str)
 
 
+def decisions(trace: Trace) -> list[tuple[object, ...]]:
+    """What decides each path, in words, and how it ends."""
+    return sorted(
+        (path.end, *((d.pc, d.mnemonic, d.sources, d.taken, d.meaning) for d in path.decisions)) for path in trace.paths
+    )
+
+
 def routines(path: Path | str, options: LoadOptions | None = None) -> list[Routine]:
     try:
         return load(str(path), options or LoadOptions())
@@ -69,7 +76,9 @@ def compare(routine: Routine) -> None:
         pytest.skip(f"the emulator does not follow it: {error}")
     new = abstract.trace(routine, LIMITS)
     assert events(new) == events(old)
+    assert decisions(new) == decisions(old)
     assert new.reads_before_written == old.reads_before_written
+    assert (new.routine.used, new.routine.end) == (old.routine.used, old.routine.end)
     assert set(new.assumptions) == set(old.assumptions) and dict(new.stubs) == dict(old.stubs)
 
 

@@ -163,6 +163,21 @@ def test_memory_that_may_be_the_same_is_refused() -> None:
         assert caught.value.cause == "memory-may-overlap"
 
 
+def test_what_is_computed_from_a_segments_base_may_be_any_of_its_memory() -> None:
+    """Two places there are two, as two variables are."""
+    here, there = (Arena(f"gs:{name}", ArenaKind.SEGMENT, name, 8) for name in ("", "external:counter"))
+    computed = Arena("term:7", ArenaKind.INPUT, "what `gs` and `q` leads to", 1, sources=("gs", "q"))
+    other = Arena("term:8", ArenaKind.INPUT, "what `fs` and `q` leads to", 1, sources=("fs", "r"))
+    for pair, refused in (((here, there), False), ((here, computed), True), ((here, other), False)):
+        events = [load(BUFFER, 0), *(load(one, 0) for one in pair), load(BUFFER, 64)]
+        try:
+            set_words(events, frozenset({"buffer"}), SMALL, None)
+        except UndecidedError as error:
+            assert refused and error.cause == "memory-may-overlap"
+        else:
+            assert not refused
+
+
 def test_too_many_places() -> None:
     arenas = [Arena(f"s{n}", ArenaKind.SECTION, "s", 1) for n in range(4)]
     with pytest.raises(UndecidedError, match="ways"):

@@ -181,8 +181,15 @@ def _refuse_related(arenas: Sequence[Arena]) -> None:
     for one, other in combinations(arenas, 2):
         # Where the names were too many to keep, nobody knows whether they share one.
         unclear = MANY in (*one.sources, *other.sources) and one.sources and other.sources
-        if unclear or not set(one.sources).isdisjoint(other.sources):
+        if unclear or not _computed_from(one, other).isdisjoint(_computed_from(other, one)):
             raise UndecidedError("memory-may-overlap", f"{one.name} and {other.name} may be the same memory")
+
+
+def _computed_from(arena: Arena, beside: Arena) -> set[str]:
+    """The names of what the arena's place was computed from, seen from another: two places in per-CPU memory are two,
+    but what is computed from its base may be any of it."""
+    per_cpu = arena.kind is ArenaKind.SEGMENT and beside.kind is not ArenaKind.SEGMENT
+    return {*arena.sources, *([arena.key.partition(":")[0]] if per_cpu else [])}
 
 
 def _buffer_placements(

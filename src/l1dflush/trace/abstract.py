@@ -18,6 +18,7 @@ from l1dflush.trace.lift import KINDS, Lifter, register_name
 from l1dflush.trace.model import (
     NO_RETURN,
     STACK_CHECK,
+    STORES,
     TOUCHES,
     UNTIL,
     Arena,
@@ -150,7 +151,7 @@ class _Run:
         """Raises UndecidedError for a path that changed what the machine takes to stay as it is."""
         for event in events:
             arena = event.arena
-            if arena is not None and event.kind is Kind.STORE and self._is_code(arena, event.offset):
+            if arena is not None and event.kind in STORES and self._is_code(arena, event.offset):
                 what = f"the routine writes to its own code, {arena.name.removeprefix('section ')} at {event.offset:#x}"
                 raise UndecidedError("writes-code", what, where=f"{event.pc:#x}")
 

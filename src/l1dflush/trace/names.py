@@ -53,19 +53,21 @@ class Names:
         section = self._routine.image.section_at(address)
         assert section is not None
         key = f"section:{section.address:x}"
-        return Arena(key, ArenaKind.SECTION, f"section {section.name}", max(section.alignment, 1))
+        # What is computed from its address may lie in it.
+        name = f"section {section.name}"
+        return Arena(key, ArenaKind.SECTION, name, max(section.alignment, 1), sources=(section.name,))
 
     def _arena(self, region: int) -> tuple[Arena, int]:
         """The arena of a region, and how far behind its beginning the region's term is."""
         value = self._machine.terms.value(region)
         if region == self._machine.base(STACK).term:
-            return Arena("stack", ArenaKind.STACK, "the stack", self._width), 0
+            return Arena("stack", ArenaKind.STACK, "the stack", self._width, sources=(_STACK_NAME,)), 0
         inside = self._base_of(region)
         if inside in self._lifter.bases.section_of:
             return self._section_arena(self._lifter.bases.section_of[inside].address), 0
         if inside in self._lifter.bases.external_of:
             name = self._lifter.bases.external_of[inside]
-            return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", POINTER_ALIGNMENT), 0
+            return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", POINTER_ALIGNMENT, sources=(f"&{name}",)), 0
         names = self.sources(value)
         if (per_cpu := self._segment_arena(region)) is not None:
             return per_cpu, 0
@@ -181,7 +183,8 @@ class Names:
                 return section.name
         for number, name in self._lifter.bases.external_of.items():
             if self._is(number, symbol):
-                return name
+                # Its address, which is not what it holds.
+                return f"&{name}"
         if self._is(STACK, symbol):
             return _STACK_NAME
         if self._is(RETURN, symbol):

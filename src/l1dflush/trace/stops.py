@@ -60,6 +60,8 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
         case "faults":
             what = f"{text} faults: its address is not aligned, as computed from {sources}"
             return UndecidedError(stop.cause, what, where=where)
+        case "not-canonical":
+            return UndecidedError("faults", f"{text} faults: {sources} is no canonical address", where=where)
         case "returns-to-itself":
             what = f"{text} returns to an address that the routine itself put there"
             return UndecidedError(stop.cause, what, where=where)
