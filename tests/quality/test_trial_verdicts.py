@@ -22,6 +22,7 @@ needs = pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("as") is 
         ("soundness/wrmsr_unknown.s", SKYLAKE, {3}, "number is not known", ""),
         ("soundness/wrpkru.s", SKYLAKE, {3}, "wrpkru", ""),
         ("soundness/rep_stosb_half.s", SKYLAKE, {3}, "fills-by-rep-stos", ""),
+        ("soundness/lzcnt_nehalem.s", ("--cpu", "nehalem"), {3}, "instruction-not-there", ""),
         ("inputs/23-memset.c", SKYLAKE, {3}, "fills-by-rep-stos", ""),
         ("compiled/msr-from-variable.s", SKYLAKE, {0}, "MSR write of an unknown value", "skipped"),
         ("compiled/msr-from-variable.s", (*SKYLAKE, "--every-path"), {3}, "--bind flush_command=VALUE", "skipped"),

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
-from l1dflush.cache.cpus import Catalogue, Certainty, CoreKind, Cpu, CpuidRange, Isa, lookup_key
+from l1dflush.cache.cpus import X86_FEATURES, Catalogue, Certainty, CoreKind, Cpu, CpuidRange, Isa, lookup_key
 from l1dflush.cache.geometry import Geometry, parse_size
 from l1dflush.errors import InputError
 
@@ -52,6 +52,8 @@ _HOW = {
     "l1tf": "a table [l1tf] with affected, source and certainty",
     "l1d": "a table [l1d] with size, ways, line, source and certainty",
     "policy": "a table [policy] with name, source and certainty",
+    "has": 'names of instruction sets: has = ["sse4.2", "avx2"]',
+    "features": "a table [features] with has, source and certainty",
     "cpuid": "a table [cpuid] with models, source and certainty",
 }
 
@@ -99,6 +101,16 @@ _Models = Annotated[
 _Steppings = Annotated[tuple[int, int], _range(15, single=False), WithJsonSchema(_TWO_NUMBERS)]
 
 
+def _feature(value: object) -> object:
+    if isinstance(value, str) and value not in X86_FEATURES:
+        near = get_close_matches(value, X86_FEATURES, n=1)
+        raise ValueError(f"is none of {', '.join(sorted(X86_FEATURES))}" if not near else f"is not '{near[0]}'")
+    return value
+
+
+_Feature = Annotated[str, BeforeValidator(_feature)]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -129,6 +141,12 @@ class PolicyTable(_Vouched):
     name: _Line | None = None
 
 
+class FeaturesTable(_Vouched):
+    """``[features]``: which instructions are there that not all x86 CPUs have."""
+
+    has: Annotated[tuple[_Feature, ...], Field(strict=False, max_length=64)]
+
+
 class SignatureTable(_Table):
     """One entry of ``models``."""
 
@@ -157,6 +175,7 @@ class CpuFile(_Table):
     l1tf: L1tfTable | None = None
     l1d: L1dTable | None = None
     policy: PolicyTable | None = None
+    features: FeaturesTable | None = None
     cpuid: CpuidTable | None = None
     notes: Annotated[tuple[_Text, ...], Field(strict=False, max_length=32)] | None = None
 
@@ -247,6 +266,7 @@ def _unknown_key(where: str, keys: Sequence[str]) -> InputError:
         "l1tf": L1tfTable,
         "l1d": L1dTable,
         "policy": PolicyTable,
+        "features": FeaturesTable,
         "cpuid": CpuidTable,
         "models": SignatureTable,
     }
@@ -313,6 +333,7 @@ def _finish(name: str, seen: Sequence[Mapping[str, tuple[str, CpuFile]]]) -> Cpu
         raise InputError(f"l1d: {error.what}", where=where, hint=error.hint) from None
     policy: str = inherited("policy", "name")
     certainty: Certainty = inherited("policy", "certainty")
+    features = next((file.features for file in chain if file.features is not None), None)
     unknown = policy == Certainty.UNKNOWN
     if unknown != (certainty is Certainty.UNKNOWN):
         raise InputError(
@@ -336,6 +357,9 @@ def _finish(name: str, seen: Sequence[Mapping[str, tuple[str, CpuFile]]]) -> Cpu
         policy=None if unknown else policy,
         policy_source=inherited("policy", "source"),
         policy_certainty=certainty,
+        features=features.has if features else None,
+        features_source=features.source if features else None,
+        features_certainty=features.certainty if features else None,
         models=tuple(
             CpuidRange(family=one.family, models=one.model, steppings=one.steppings, core=one.core)
             for one in (own.cpuid.models if own.cpuid else ())

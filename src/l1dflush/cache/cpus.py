@@ -31,6 +31,14 @@ _CPUID_VENDORS = {
 }
 
 
+X86_FEATURES = frozenset({
+    "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "avx512", "fma", "f16c", "bmi", "bmi2", "lzcnt",
+    "movbe", "adx", "aes", "pclmul", "sha", "clflushopt", "clwb", "rdrnd", "rdseed", "rdpid", "fsgsbase", "xsave",
+    "pku", "serialize", "wbnoinvd", "smap", "invpcid", "vmx", "svm",
+})  # fmt: skip
+"""What a CPU file may say that an x86 CPU has: the features that not all of them have and that instructions need."""
+
+
 class Certainty(StrEnum):
     """How a value came to be known, best first."""
 
@@ -85,6 +93,10 @@ class Cpu(_Frozen):
     """Name of the replacement policy, as the source has it; the prover may not know it. ``None``: unknown."""
     policy_source: str
     policy_certainty: Certainty
+    features: tuple[str, ...] | None
+    """Those of :data:`X86_FEATURES` that it has; ``None``: nobody said."""
+    features_source: str | None
+    features_certainty: Certainty | None
     models: tuple[CpuidRange, ...]
     models_source: str | None
     models_certainty: Certainty | None

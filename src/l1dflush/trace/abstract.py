@@ -13,6 +13,7 @@ from l1dflush.trace.decided import Conditions, shown
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.extent import with_extent
+from l1dflush.trace.features import needs
 from l1dflush.trace.kernel_sites import KernelSites, about_feature
 from l1dflush.trace.lift import KINDS, Lifter, register_name
 from l1dflush.trace.model import (
@@ -26,6 +27,7 @@ from l1dflush.trace.model import (
     Decision,
     Event,
     Kind,
+    Need,
     Path,
     Trace,
 )
@@ -108,7 +110,15 @@ class _Run:
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)
         granted = dict.fromkeys([*self._granted(paths), *self._kernel.granted(ran)])
-        return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs)
+        return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs, tuple(self._needs()))
+
+    def _needs(self) -> Iterator[Need]:
+        """What a CPU must have for what was run."""
+        for insn in self._instructions:
+            section = self._routine.image.section_at(insn.address)
+            if section is not None:
+                at = insn.address - section.address
+                yield from needs(insn, section.data[at : at + insn.size])
 
     def _place(self, address: int) -> tuple[int, int]:
         """Base and offset of an address in the code."""

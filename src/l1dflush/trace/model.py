@@ -123,14 +123,24 @@ class Path:
     end: str = ""
 
 
+class Need(NamedTuple):
+    """An instruction that was run and is not there, or is another one, on CPUs without a feature."""
+
+    feature: str
+    pc: int
+    mnemonic: str
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """All paths of a routine. ``reads_before_written`` are registers that are no argument and were read
     before anything was written to them; ``assumptions`` what was taken for granted on the way; ``stubs`` are outside
-    symbols that are referred to but not called, with what stands for them."""
+    symbols that are referred to but not called, with what stands for them; ``needs`` what a CPU must have for the
+    instructions that were run."""
 
     routine: Routine
     paths: tuple[Path, ...]
     reads_before_written: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     stubs: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()

@@ -33,7 +33,7 @@ BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, inter
 OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
 
 
-def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
+def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: tuple[str, ...] = ()) -> Scope:
     kinds = {note.kind for note in trace.routine.notes}
     content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
@@ -42,6 +42,7 @@ def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> Scope:
         *_of_stores(trace, buffer),
         *_between_flushes(options),
         *_of_compiler(trace.routine, options),
+        *of_cpus,
         *trace.assumptions,
     )
     particular = tuple(text for text in granted if text not in TAKEN_FOR_GRANTED) + unchecked

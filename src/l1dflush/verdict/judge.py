@@ -16,7 +16,7 @@ from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine
-from l1dflush.trace.model import Trace
+from l1dflush.trace.model import Need, Trace
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
     buffer_info,
@@ -29,6 +29,7 @@ from l1dflush.verdict.described import (
 )
 from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk
 from l1dflush.verdict.findings import find, finding
+from l1dflush.verdict.instructions import granted, lacking, not_there
 from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.left_out import (
     MOST_TRIED,
@@ -150,6 +151,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
     findings = sorted((*find(trace, buffer, size, line), *named), key=lambda f: -f.severity.rank)
     walking = flush.paths if flush is not None else ()
     paths = tuple(path_info(path, places, mechanism(path, path in walking)) for path in trace.paths)
+    needs = [need for one in (trace, *others) for need in one.needs]
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
     if flush is None or buffer is None:
@@ -170,7 +172,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
             conditions=options.conditions,
             others=tuple(one for one in in_turn if one is not None),
         )
-        rows = _rows(question, caches)
+        rows = _rows(question, caches, needs)
         verdict, reason = _overall(rows)
         doubtful = doubt([trace, *others], options.every_path, places)
         if verdict is Verdict.PROVED and doubtful is not None:
@@ -190,7 +192,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
         ),
         findings=tuple(findings),
         rows=tuple(rows),
-        scope=scope(trace, buffer, options),
+        scope=scope(trace, buffer, options, granted((cpu for cpu, *_ in caches), needs)),
         verdict=verdict,
         cause=cause,
         reason=reason,
@@ -198,19 +200,21 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
     )
 
 
-def _rows(question: Question, caches: Sequence[_Cache]) -> list[Row]:
-    """One row per group of CPUs with the same cache; those that decide first."""
-    groups: dict[tuple[bool, bool, Geometry, str | Policy | None], list[Cpu]] = {}
+def _rows(question: Question, caches: Sequence[_Cache], needs: Sequence[Need]) -> list[Row]:
+    """One row per group of CPUs with the same cache and the same instructions; those that decide first."""
+    groups: dict[tuple[bool, bool, Geometry, str | Policy | None, Need | None], list[Cpu]] = {}
     for cpu, geometry, policy, decides in caches:
         affected = cpu is not None and cpu.l1tf_affected
-        groups.setdefault((not decides, not affected, geometry, policy), []).extend([cpu] if cpu is not None else [])
-    outcomes: dict[tuple[Geometry, str | Policy | None], Outcome] = {}
+        key = not decides, not affected, geometry, policy, lacking(cpu, needs)
+        groups.setdefault(key, []).extend([cpu] if cpu is not None else [])
+    outcomes: dict[tuple[Geometry, str | Policy | None, Need | None], Outcome] = {}
     rows = []
-    for (informs, unaffected, geometry, policy), cpus in sorted(groups.items(), key=lambda item: item[0][:2]):
-        key = (geometry, policy)
-        if key not in outcomes:
-            outcomes[key] = _outcome(question, geometry, policy)
-        outcome = outcomes[key]
+    for (informs, unaffected, geometry, policy, lacks), cpus in sorted(groups.items(), key=lambda item: item[0][:2]):
+        case = geometry, policy, lacks
+        if case not in outcomes:
+            places = question.flush.places
+            outcomes[case] = _outcome(question, geometry, policy) if lacks is None else not_there(lacks, places)
+        outcome = outcomes[case]
         rows.append(
             Row(
                 cpus=tuple(cpu.name for cpu in cpus),
