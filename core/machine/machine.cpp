@@ -125,8 +125,12 @@ Value Machine::computed(State &s, const Operation &o) {
     case Do::remainder:
     case Do::remainder_signed:
     case Do::multiply_high:
-    case Do::multiply_high_signed:
-        return t.divide(division(o.what), a, b());
+    case Do::multiply_high_signed: {
+        const Value by = b();
+        const bool divides = o.what != Do::multiply_high && o.what != Do::multiply_high_signed;
+        if (divides && by.known() && by.constant == 0) throw Stopped("divides-by-zero", s.at->at, by);
+        return t.divide(division(o.what), a, by);
+    }
     case Do::bit_and:
         return t.bit_and(a, b());
     case Do::bit_or:
@@ -353,6 +357,8 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             origin.kind = Origin::Kind::result;
             origin.at = i.at;
             origin.slot = o.out.index;
+            origin.wild = o.detail != 0;
+            if (o.detail > 1) s.memory.escape();
             write(s, o.out, world_.fresh(o.out.bytes * 8U, origin));
             break;
         }

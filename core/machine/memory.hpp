@@ -83,6 +83,8 @@ public:
     void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);
     // What lies at this offset of the stack is the caller's, or a return address: nobody else writes it.
     void save(std::int64_t offset) { saved_.insert(offset); }
+    // A pointer into the stack may be anywhere from now on.
+    void escape() { stack_escaped_ = true; }
     // The user says what is there: no code that is not here changes it.
     void bind(World &world, Value address, Value value);
     // What is loaded from there as a whole no code that is not here changes.

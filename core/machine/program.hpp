@@ -55,7 +55,9 @@ enum class Do : std::uint8_t {
     count_leading_zeros,
     even_ones,  // whether the lowest byte of a has an even number of ones: the parity flag
     choose,     // a ? b : c
-    unknown,  // out is something new that nobody knows
+    // out is something new that nobody knows; `detail`: 0 it is no pointer, 1 it may point to what the routine has,
+    // 2 it may come from anything that the routine has, so that it may point into the stack, too
+    unknown,
     access,   // an access to the cache at a, of `size` bytes; `detail` says which kind, `alignment` what it needs
     note,     // an event without an address; a and b are what it is about
     skip,     // on in this instruction, at operation `detail`

@@ -15,7 +15,7 @@ from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.extent import with_extent
 from l1dflush.trace.features import needs
 from l1dflush.trace.kernel_sites import KernelSites, about_feature
-from l1dflush.trace.lift import KINDS, Lifter, register_name
+from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import (
     NO_RETURN,
     STACK_CHECK,
@@ -33,6 +33,7 @@ from l1dflush.trace.model import (
 )
 from l1dflush.trace.msrs import MsrWrite
 from l1dflush.trace.names import RETURN, STACK, Names
+from l1dflush.trace.operands import KINDS, register_name
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.stops import Stop, undecided
 
@@ -109,7 +110,7 @@ class _Run:
             self._check(made)
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)
-        granted = dict.fromkeys([*self._granted(paths), *self._kernel.granted(ran)])
+        granted = dict.fromkeys([*self._granted(paths), *self._lifter.assumptions, *self._kernel.granted(ran)])
         return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs, tuple(self._needs()))
 
     def _needs(self) -> Iterator[Need]:
@@ -243,7 +244,9 @@ class _Run:
             return Event(what, addresses[number], mnemonics[number], arena, offset, size)
         detail = mnemonics[number]
         if what is Kind.CALL:
-            detail = self._names.called(self._machine.note(at)[0])
+            # Of an instruction that works on memory that nobody can name there is no address.
+            if (to := self._machine.note(at)[0]).bits:
+                detail = self._names.called(to)
         elif what is Kind.MSR_WRITE:
             msr, value = self._machine.note(at)
             known, low = (None if v.term else v.constant for v in (msr, value))

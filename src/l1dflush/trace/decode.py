@@ -12,6 +12,8 @@ from capstone import x86_const as cs
 from l1dflush.errors import UndecidedError
 from l1dflush.trace.effects import (
     EFFECTS,
+    HALF_MOVE,
+    HALF_STORE,
     HARMLESS_SYSTEM_REGISTERS,
     IMUL,
     MOV_FROM_SYSTEM,
@@ -23,6 +25,7 @@ from l1dflush.trace.effects import (
     Effect,
     Form,
 )
+from l1dflush.trace.prefixes import ADDRESS, LOCK, REPNE, SIZE, prefixes_of, why_refused
 
 # `rep ret` is the old two-byte return; `notrack` and `bnd` change nothing that is followed here.
 _PREFIXES = ("", "lock", "rep", "repz", "repe", "notrack", "bnd")
@@ -79,7 +82,8 @@ class Memory:
     """A memory operand: segment:[base + index*scale + displacement], ``size`` in bytes.
 
     ``base`` and ``index`` are full register names; an rip-relative operand has no base and its
-    displacement is the address. ``narrow`` means that the address is computed in fewer bits than the mode's.
+    displacement is the address. ``width`` is in how many bytes the offset in the segment is computed; ``narrow`` means
+    that these are fewer than the mode's.
     """
 
     segment: str | None
@@ -89,6 +93,7 @@ class Memory:
     displacement: int
     size: int
     narrow: bool
+    width: int
 
 
 Operand = Register | Memory | int
@@ -97,7 +102,8 @@ Operand = Register | Memory | int
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """One decoded instruction. ``repeat`` is set for ``rep``; ``text`` is for people. ``numbers`` are the first byte
-    and the one behind the last of its displacement and its immediate value, counted from its beginning."""
+    and the one behind the last of its displacement and its immediate value, counted from its beginning. ``prefixes``
+    are the legacy ones, ``evex`` says that it is encoded with EVEX."""
 
     address: int
     size: int
@@ -107,6 +113,8 @@ class Instruction:
     effect: Effect
     repeat: bool
     numbers: tuple[tuple[int, int], ...] = ()
+    prefixes: tuple[int, ...] = ()
+    evex: bool = False
 
     @property
     def next(self) -> int:
@@ -152,25 +160,28 @@ class Decoder:
         prefix, _, mnemonic = insn.mnemonic.rpartition(" ")
         text = f"{insn.mnemonic} {insn.op_str}".strip()
         operands = tuple(self._operand(insn, operand) for operand in insn.operands)
+        prefixes = prefixes_of(bytes(insn.bytes), self._bits)
         effect = _effect(mnemonic, operands)
-        if (
-            effect is None
-            or not _allowed(mnemonic, effect, operands, insn.prefix[2] == 0x66)
-            or prefix not in _PREFIXES
-            # A far call or jump, which the decoder calls as a near one.
-            or (insn.opcode[0] == 0xFF and insn.modrm >> 3 & 7 in (3, 5))
-        ):
+        reason = why_refused(prefixes, self._bits)
+        if effect is None or prefix not in _PREFIXES:
             reason = REASONS.get(mnemonic, "nobody classified it")
-            raise UndecidedError(
-                "unclassified-instruction", f"the instruction `{text}` ({reason})", where=f"{address:#x}"
-            )
+        elif not reason:
+            reason = _why_not(mnemonic, effect, operands, prefixes.legacy)
+        # A far call or jump, which the decoder calls as a near one.
+        if not reason and insn.opcode[0] == 0xFF and insn.modrm >> 3 & 7 in (3, 5):
+            reason = "it goes to another segment"
+        if reason or effect is None:
+            what = f"the instruction `{text}` ({reason})"
+            raise UndecidedError("unclassified-instruction", what, where=f"{address:#x}")
         if effect.form in (Form.BRANCH, Form.JUMP, Form.CALL):
             # The decoder has them as signed numbers, and kernels lie in the upper half of the address space.
             operands = tuple(o & ((1 << self._bits) - 1) if isinstance(o, int) else o for o in operands)
         # Not the decoder's sizes: of a VEX-encoded displacement it says two bytes where there are four.
         starts = sorted(at for at in (insn.encoding.disp_offset, insn.encoding.imm_offset) if at)
         numbers = tuple(zip(starts, [*starts, insn.size][1:], strict=True))
-        return Instruction(address, insn.size, mnemonic, text, operands, effect, prefix.startswith("rep"), numbers)
+        evex = prefixes.rest[:1] == b"\x62"
+        repeat = prefix.startswith("rep")
+        return Instruction(address, insn.size, mnemonic, text, operands, effect, repeat, numbers, prefixes.legacy, evex)
 
     def _operand(self, insn: capstone.CsInsn, operand: capstone.x86.X86Op) -> Operand:
         if operand.type == cs.X86_OP_IMM:
@@ -185,9 +196,6 @@ class Decoder:
             base, displacement = None, displacement + insn.address + insn.size
         if index in ("riz", "eiz"):
             index = None
-        narrow = any(
-            name is not None and REGISTERS.get(name, (name, 8, 0))[1] * 8 < self._bits for name in (base, index)
-        )
         segment = insn.reg_name(mem.segment) if mem.segment in (cs.X86_REG_FS, cs.X86_REG_GS) else None
         return Memory(
             segment,
@@ -196,7 +204,8 @@ class Decoder:
             mem.scale,
             displacement,
             operand.size,
-            narrow,
+            insn.addr_size * 8 < self._bits,
+            insn.addr_size,
         )
 
 
@@ -217,7 +226,10 @@ def _effect(mnemonic: str, operands: tuple[Operand, ...]) -> Effect | None:
         return MOVSD_VECTOR
     if mnemonic == "mov" and any(isinstance(o, Register) and not o.general for o in operands):
         return _system_move(operands)
-    return EFFECTS.get(mnemonic)
+    effect = EFFECTS.get(mnemonic)
+    if effect is HALF_MOVE and isinstance(operands[0], Memory):
+        return HALF_STORE
+    return effect
 
 
 def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
@@ -234,25 +246,30 @@ def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
     return MOV_TO_CONTROL if to.full.startswith("cr") else None
 
 
-def _allowed(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], narrow_operand: bool) -> bool:
-    """Restrictions that the mnemonic alone does not show. ``narrow_operand``: there is a 66h prefix."""
-    if effect.form in (Form.BRANCH, Form.JUMP, Form.CALL, Form.RETURN) and narrow_operand:
-        return False  # whether it cuts the target depends on the CPU and the mode
-    if effect.form is Form.STRING and any(isinstance(o, Memory) and o.narrow for o in operands):
-        return False  # it counts in a part of the register
+_LOCKABLE = frozenset({
+    "add", "adc", "and", "btc", "btr", "bts", "cmpxchg", "cmpxchg8b", "cmpxchg16b", "dec", "inc", "neg", "not", "or",
+    "sbb", "sub", "xor", "xadd", "xchg",
+})  # fmt: skip
+
+
+def _why_not(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], prefixes: tuple[int, ...]) -> str:
+    """What the mnemonic alone does not show and what nobody can answer for; empty if there is no such thing."""
+    form = effect.form
+    if SIZE in prefixes and form in (Form.BRANCH, Form.JUMP, Form.CALL, Form.RETURN):
+        return "whether 66h cuts its target depends on the CPU and the mode"
+    if ADDRESS in prefixes and mnemonic.startswith("loop"):
+        return "it counts in a part of the register"
+    if REPNE in prefixes and form is Form.STRING:
+        return "the prefix F2h, which it does not take"
+    if LOCK in prefixes and (mnemonic not in _LOCKABLE or not isinstance(operands[0], Memory)):
+        return "it faults with a lock prefix"
     registers = [operand for operand in operands if isinstance(operand, Register)]
-    if effect.form is Form.VECTOR_SKIP:
-        # Nothing but a vector register may be written, and a mask register could suppress the access.
-        return all(register.vector for register in registers) and (not operands or operands[0] in registers)
-    if effect.form is Form.VECTOR:
-        # Between registers these two keep the upper part of the destination.
-        scalar = mnemonic in ("movss", "movsd") and len(registers) == 2
-        return not scalar and all(register.general or register.vector for register in registers)
+    if form in (Form.VECTOR, Form.VECTOR_SKIP):
+        # A mask register could suppress the access.
+        masked = any(register.full.startswith("k") for register in registers)
+        other = [r for r in registers if not r.general and not r.vector]
+        return "a masked access" if masked else "a register that is not followed" if other else ""
     if effect in (MOV_FROM_SYSTEM, MOV_TO_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT):
-        return True
-    if not all(register.general for register in registers):
-        return False  # segment, control and debug registers
-    if effect is EFFECTS["bt"] or effect is EFFECTS["bts"]:
-        # With a register as the index the bit may lie outside the operand.
-        return not (isinstance(operands[0], Memory) and isinstance(operands[1], Register))
-    return True
+        return ""
+    # Segment, control and debug registers.
+    return "" if all(register.general for register in registers) else "nobody classified it"

@@ -26,6 +26,9 @@ class Role(Enum):
     NON_TEMPORAL = auto()  # written, perhaps past the cache
 
 
+WRITES = frozenset({Role.WRITE, Role.UPDATE, Role.NON_TEMPORAL})
+
+
 class Form(Enum):
     """How the trace has to treat an instruction, beyond its operands."""
 
@@ -49,6 +52,9 @@ class Form(Enum):
     CALL = auto()
     RETURN = auto()
     LEAVE = auto()
+    ENTER = auto()
+    PUSH_ALL = auto()
+    POP_ALL = auto()
     JUMP = auto()
     BRANCH = auto()  # jcc, loop, jrcxz
     STRING = auto()
@@ -125,6 +131,13 @@ def _gpr(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
+# Moves of half a vector register, whose other half stays; to memory they are stores.
+HALF_MOVE = Effect(Form.VECTOR, (_U, _R))
+HALF_STORE = Effect(Form.VECTOR, (_W, _R))
+_ARITHMETIC = ("add", "sub", "mul", "div", "min", "max")
+_COMPARISONS = ("eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord")
+
+
 def _build() -> dict[str, Effect]:
     table: dict[str, Effect] = {}
 
@@ -164,6 +177,18 @@ def _build() -> dict[str, Effect]:
         "cmpxchg",
         Effect(Form.PLAIN, (_U, _R), reads=_gpr("rax"), writes=_gpr("rax"), flags_written=ALL_FLAGS),
     )
+    put(
+        "cmpxchg8b cmpxchg16b",
+        Effect(
+            Form.PLAIN,
+            (_U,),
+            reads=_gpr("rax", "rbx", "rcx", "rdx"),
+            writes=_gpr("rax", "rdx"),
+            flags_written=frozenset({REST}),
+        ),
+    )
+    put("crc32", Effect(Form.PLAIN, (_U, _R)))
+    put("adcx adox", Effect(Form.PLAIN, (_U, _R), flags_read=ALL_FLAGS, flags_written=ALL_FLAGS))
     put("cdq cqo", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rdx")))
     # The upper half of edx stays.
     put("cwd", Effect(Form.PLAIN, reads=_gpr("rax", "rdx"), writes=_gpr("rdx")))
@@ -174,14 +199,19 @@ def _build() -> dict[str, Effect]:
     put("cmc", Effect(Form.PLAIN, flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})))
     put("cld std", Effect(Form.PLAIN))
     put("lahf", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rax"), flags_read=ALL_FLAGS))
+    put("sahf", Effect(Form.PLAIN, reads=_gpr("rax"), flags_written=ALL_FLAGS))
 
     put("push", Effect(Form.PUSH, (_R,), reads=_gpr("rsp"), writes=_gpr("rsp")))
     put("pop", Effect(Form.POP, (_W,), reads=_gpr("rsp"), writes=_gpr("rsp")))
     put("call", Effect(Form.CALL, (_R,), reads=_gpr("rsp"), writes=_gpr("rsp")))
     put("ret", Effect(Form.RETURN, (_R,), reads=_gpr("rsp"), writes=_gpr("rsp")))
     put("leave", Effect(Form.LEAVE, reads=_gpr("rbp"), writes=_gpr("rsp", "rbp")))
+    put("enter", Effect(Form.ENTER, (_R, _R), reads=_gpr("rsp", "rbp"), writes=_gpr("rsp", "rbp")))
+    put("pushal pushaw", Effect(Form.PUSH_ALL))
+    put("popal popaw", Effect(Form.POP_ALL))
     put("jmp", Effect(Form.JUMP, (_R,)))
     put("jrcxz jecxz", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx")))
+    put("loope loopne", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx"), writes=_gpr("rcx"), flags_read=frozenset({REST})))
     put("loop", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx"), writes=_gpr("rcx")))
     for cc, flags in _CC_FLAGS.items():
         put(f"j{cc}", Effect(Form.BRANCH, (_R,), flags_read=flags))
@@ -193,8 +223,8 @@ def _build() -> dict[str, Effect]:
     put("stosb stosw stosd stosq", Effect(Form.STRING, (_W, _R)))
     put("movsb movsw movsd movsq", Effect(Form.STRING, (_W, _R)))
 
-    put("pushfd pushfq", Effect(Form.PUSH_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_read=ALL_FLAGS))
-    put("popfd popfq", Effect(Form.POP_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_written=ALL_FLAGS))
+    put("pushf pushfd pushfq", Effect(Form.PUSH_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_read=ALL_FLAGS))
+    put("popf popfd popfq", Effect(Form.POP_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_written=ALL_FLAGS))
 
     put("nop endbr64 endbr32 pause cli sti clac stac", Effect(Form.SKIP, (_A,)))
     put("lfence mfence sfence", Effect(Form.SKIP, event=Event.FENCE))
@@ -253,32 +283,65 @@ def _put_system(put) -> None:  # type: ignore[no-untyped-def]  # the closure of 
 
 
 def _put_vectors(put) -> None:  # type: ignore[no-untyped-def]  # the closure of _build
-    """SSE is emulated; AVX is stepped over, which is sound only while nothing but vectors is written."""
-    copies = "movaps movups movapd movupd movdqa movdqu lddqu movntdqa movss movq movd"
+    """SSE, AVX, AVX2, FMA and what of AVX-512 has no mask. Results in floating point depend on MXCSR: nobody knows
+    them. Exceptions of floating point are masked where nobody changed that (SDM volume 1, section 11.5.2)."""
+    copies = (
+        "movaps movups movapd movupd movdqa movdqu lddqu movntdqa movss movq movd movddup movshdup movsldup "
+        "pmovzxbw pmovzxbd pmovzxbq pmovzxwd pmovzxwq pmovzxdq pmovsxbw pmovsxbd pmovsxbq pmovsxwd pmovsxwq pmovsxdq "
+        "pabsb pabsw pabsd sqrtps sqrtpd rcpps rsqrtps cvtdq2ps cvtdq2pd cvtps2dq cvttps2dq cvtpd2dq cvttpd2dq "
+        "cvtps2pd cvtpd2ps cvttsd2si cvtsd2si cvttss2si cvtss2si"
+    )
     put(copies, Effect(Form.VECTOR, (_W, _R)))
     put("movntdq movntps movntpd", Effect(Form.VECTOR, (Role.NON_TEMPORAL, _R)))
-    put("movhps movlps movhpd movlpd", Effect(Form.VECTOR, (_U, _R)))
+    put("movhps movlps movhpd movlpd movhlps movlhps", HALF_MOVE)
+    put(" ".join(f"{name}{kind}" for name in _ARITHMETIC for kind in ("ss", "sd", "ps", "pd")),
+        Effect(Form.VECTOR, (_U, _R)))  # fmt: skip
+    put(" ".join(f"cmp{how}{kind}" for how in _COMPARISONS for kind in ("ss", "sd", "ps", "pd")),
+        Effect(Form.VECTOR, (_U, _R)))  # fmt: skip
+    put("sqrtss sqrtsd rcpss rsqrtss cvtsi2ss cvtsi2sd cvtss2sd cvtsd2ss addsubps addsubpd haddps haddpd hsubps hsubpd",
+        Effect(Form.VECTOR, (_U, _R)))  # fmt: skip
+    put("roundss roundsd roundps roundpd dpps dppd shufps shufpd blendps blendpd pblendw palignr pinsrb pinsrw pinsrd "
+        "pinsrq insertps", Effect(Form.VECTOR, (_U, _R, _R)))  # fmt: skip
     logic = (
         "pxor por pand pandn xorps xorpd orps orpd andps andpd andnps andnpd paddb paddw paddd paddq psubb psubw "
-        "psubd psubq pcmpeqb pcmpeqw pcmpeqd punpcklbw punpcklwd punpckldq punpcklqdq punpckhbw punpckhwd "
-        "punpckhdq punpckhqdq psrldq pslldq psrlq psllq psrld pslld pminub pmaxub psadbw addps addpd mulps mulpd"
+        "psubd psubq paddsb paddsw paddusb paddusw psubsb psubsw psubusb psubusw pcmpeqb pcmpeqw pcmpeqd pcmpeqq "
+        "pcmpgtb pcmpgtw pcmpgtd pcmpgtq punpcklbw punpcklwd punpckldq punpcklqdq punpckhbw punpckhwd punpckhdq "
+        "punpckhqdq unpcklps unpckhps unpcklpd unpckhpd packsswb packssdw packuswb packusdw psrldq pslldq psrlw psrlq "
+        "psllw psllq psrld pslld psraw psrad pminub pmaxub pminsw pmaxsw pminsb pmaxsb pminuw pmaxuw pminud pmaxud "
+        "pminsd pmaxsd pavgb pavgw psadbw pmullw pmulhw pmulhuw pmuludq pmuldq pmulld pmaddwd pmaddubsw pmulhrsw "
+        "pshufb phaddw phaddd phsubw phsubd psignb psignw psignd"
     )
     put(logic, Effect(Form.VECTOR, (_U, _R)))
     put("pshufd pshuflw pshufhw", Effect(Form.VECTOR, (_W, _R, _R)))
-    put("pmovmskb movmskps movmskpd pextrw pextrb pextrd pextrq", Effect(Form.VECTOR, (_W, _R, _R)))
+    put("pmovmskb movmskps movmskpd pextrw pextrb pextrd pextrq extractps", Effect(Form.VECTOR, (_W, _R, _R)))
     put("ptest ucomiss ucomisd comiss comisd", Effect(Form.VECTOR, (_R, _R), flags_written=ALL_FLAGS))
 
     moves = (
         "vmovaps vmovups vmovapd vmovupd vmovdqa vmovdqu vmovdqa32 vmovdqa64 vmovdqu8 vmovdqu16 vmovdqu32 "
         "vmovdqu64 vlddqu vmovntdqa vbroadcastss vbroadcastsd vbroadcastf128 vbroadcasti128 vbroadcastf32x4 "
-        "vbroadcasti32x4 vbroadcastf64x4 vbroadcasti64x4 vpbroadcastb vpbroadcastw vpbroadcastd vpbroadcastq"
+        "vbroadcasti32x4 vbroadcastf64x4 vbroadcasti64x4 vpbroadcastb vpbroadcastw vpbroadcastd vpbroadcastq "
+        "vmovd vmovq vmovss vmovsd vmovddup vmovshdup vmovsldup vpshufd vpshuflw vpshufhw vpermq vpermpd vpermd "
+        "vpermps vpermilps vpermilpd vperm2f128 vperm2i128 vextractf128 vextracti128 vinsertf128 vinserti128 vpextrb "
+        "vpextrw vpextrd vpextrq vpinsrb vpinsrw vpinsrd vpinsrq vpmovmskb vmovmskps vmovmskpd vmovhps vmovlps vmovhpd "
+        "vmovlpd vmovhlps vmovlhps vsqrtps vsqrtpd vrcpps vrsqrtps vcvtdq2ps vcvtdq2pd vcvtps2dq vcvttps2dq vcvtpd2dq "
+        "vcvttpd2dq vcvtps2pd vcvtpd2ps vcvttsd2si vcvtsd2si vcvttss2si vcvtss2si vroundps vroundpd vpabsb vpabsw "
+        "vpabsd vpmovzxbw vpmovzxbd vpmovzxbq vpmovzxwd vpmovzxwq vpmovzxdq vpmovsxbw vpmovsxbd vpmovsxbq vpmovsxwd "
+        "vpmovsxwq vpmovsxdq"
     )
-    arithmetic = (
-        "vpxor vpxord vpxorq vpor vpord vporq vpand vpandd vpandq vpandn vxorps vxorpd vorps vorpd vandps vandpd "
-        "vpaddb vpaddw vpaddd vpaddq vpsubb vpsubw vpsubd vpsubq vaddps vaddpd vpternlogd vpternlogq"
-    )
+    arithmetic = " ".join(
+        [f"v{name}" for name in logic.split()]
+        + [f"v{name}{kind}" for name in _ARITHMETIC for kind in ("ss", "sd", "ps", "pd")]
+        + [f"vcmp{how}{kind}" for how in _COMPARISONS for kind in ("ss", "sd", "ps", "pd")]
+        + [f"vf{sign}{order}{kind}" for sign in ("madd", "msub", "nmadd", "nmsub") for order in ("132", "213", "231")
+           for kind in ("ss", "sd", "ps", "pd")]
+        + ["vpxord vpxorq vpord vporq vpandd vpandq vpternlogd vpternlogq vpblendd vpblendw vblendps vblendpd "
+           "vpblendvb vblendvps vblendvpd vshufps vshufpd vpalignr vsqrtss vsqrtsd vcvtsi2ss vcvtsi2sd vcvtss2sd "
+           "vcvtsd2ss vroundss vroundsd vhaddps vhaddpd vpsllvd vpsllvq vpsrlvd vpsrlvq vpsravd"]
+    )  # fmt: skip
     put(moves, Effect(Form.VECTOR_SKIP, (_W, _R)))
     put(arithmetic, Effect(Form.VECTOR_SKIP, (_U, _R)))
+    put("vptest vucomiss vucomisd vcomiss vcomisd", Effect(Form.VECTOR_SKIP, (_R, _R), flags_written=ALL_FLAGS))
+    put("vmovntdq vmovntps vmovntpd", Effect(Form.VECTOR_SKIP, (Role.NON_TEMPORAL, _R)))
     put("vzeroupper vzeroall", Effect(Form.VECTOR_SKIP))
 
 

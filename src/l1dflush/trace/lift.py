@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import lru_cache
 
 import pypcode
@@ -19,25 +19,36 @@ from l1dflush.trace.effects import Form, Role
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
-from l1dflush.trace.msrs import FS_BASE, GS_BASE
+from l1dflush.trace.operands import KIND, Operands, register_name
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
+from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
 from l1dflush.trace.slots import WORD, Part, Slots
-from l1dflush.trace.undefined import ALL_FLAGS, alignment_of, check_values, half_unknown, half_written, undefined_flags
+from l1dflush.trace.stack_rows import STACK_ROWS
+from l1dflush.trace.undefined import (
+    ALL_FLAGS,
+    Limit,
+    Origin,
+    half_unknown,
+    half_written,
+    shift_limits,
+    shift_mask,
+    undefined_flags,
+    value_unknown,
+)
 from l1dflush.trace.variants import Variants
 
 LANGUAGES = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
-KINDS = tuple(Kind)
-_KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LONGEST = 15
 # Where P-code keeps vector registers.
 _VECTORS = 0x1200
 
-_FROM_PCODE = {
-    Form.PLAIN, Form.MOVE, Form.LEA, Form.ADD, Form.SUB, Form.STEP, Form.SHIFT, Form.ROTATE, Form.AND, Form.OR,
-    Form.XOR, Form.COMPARE, Form.TEST, Form.EXCHANGE, Form.CONDITIONAL_MOVE, Form.PUSH, Form.POP, Form.CALL,
-    Form.RETURN, Form.LEAVE, Form.JUMP, Form.BRANCH, Form.STRING, Form.VECTOR, Form.VECTOR_SKIP,
-}  # fmt: skip
-_STEPPED_OVER = {Form.SKIP, Form.RESULTS_UNKNOWN, Form.END, Form.TRAP}
+_GOES_ON = frozenset({Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF})
+# What is taken for granted about instructions, as the report says it.
+_ASSUMED = (
+    (frozenset({"vmread", "vmwrite", "invept", "invvpid", "vmptrld", "vmclear", "vmxon", "vmptrst"}),
+     "VMX instructions (vmread, vmwrite and the like) do not fail"),
+    (frozenset({"div", "idiv"}), "divisions neither divide by zero nor overflow"),
+)  # fmt: skip
 _EVENTS = {
     Does.FENCE: Kind.FENCE,
     Does.SERIALISE: Kind.SERIALISE,
@@ -87,6 +98,9 @@ class Lifter:
         # The bases of fs and gs.
         self.segments = {name: self.register(f"{name.upper()}_OFFSET")[0] for name in ("fs", "gs")}
         self.machine.set_flags(*(self.register(name)[0].slot for name in ("CF", "ZF")))
+        # What was taken for granted about instructions that came up.
+        self.assumptions: dict[str, None] = {}
+        self._elsewhere: Part | None = None
         self._told = 0
 
     def register(self, name: str) -> list[Part]:
@@ -129,8 +143,15 @@ class Lifter:
         names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
         changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.behind(_VECTORS)
         given = [self.register(register_name(name, bits))[0].slot for name in ARGUMENTS[bits]]
-        self.machine.set_convention(changed, given, _KIND[Kind.CALL], _KIND[Kind.LOAD])
+        self.machine.set_convention(changed, given, KIND[Kind.CALL], KIND[Kind.LOAD])
         self._told = len(self.slots)
+
+    def elsewhere(self) -> Part:
+        """Where the address of memory is kept that no other address leads to."""
+        if self._elsewhere is None:
+            width = self.image.bits // 8
+            self._elsewhere = Part(self.machine.add_slot(8 * width), 0, width)
+        return self._elsewhere
 
     def key(self, site: JumpSite) -> Part:
         """Where the state of a static key is kept: on if it is not 0."""
@@ -147,229 +168,153 @@ class _Lift:
         self._bits = lifter.image.bits
         self._width = self._bits // 8
         self._insn = decoded
+        self._here = Place(base, offset, self._width)
         self._variants = Variants(lifter.image, lifter.bases, lifter.context, section, Place(base, offset, 0), decoded)
         behind = Place(base, offset + decoded.size, self._width)
         self._lowering = Lowering(lifter.slots, self._bits, behind, self._variants.address)
+        self._operands = Operands(
+            decoded, self._bits, lifter.register, self._lowering, self._variants, lifter.elsewhere
+        )
 
     def operations(self) -> list[Operation]:
-        """All operations of the instruction. Raises UnliftedError."""
-        insn, effect = self._insn, self._insn.effect
+        """All operations of the instruction. Raises UnliftedError, and UndecidedError for an exception of which nobody
+        knows whether the kernel goes on behind it."""
+        insn, form, o = self._insn, self._insn.effect.form, self._operands
         special = self._patched()
         if special is not None:
             return special
-        check_values(insn)
-        before = list(self._accesses())
-        note = self._note()
-        if effect.form in _STEPPED_OVER:
-            return [*before, *note, *self._results_unknown(), *self._ending()]
-        if effect.form is Form.JUMP and insn.operands[0] == insn.address:
+        if form is Form.JUMP and insn.operands[0] == insn.address:
             raise UndecidedError("endless-loop", f"`{insn.text}` jumps to itself", where=f"{insn.address:#x}")
-        if effect.form not in _FROM_PCODE:
-            raise UnliftedError("nobody classified it for the abstract machine")
+        self._assume()
+        if form in STACK_ROWS:
+            STACK_ROWS[form](o)
+            return o.operations
+        if form is Form.STRING:
+            string(o, self._here)
+            return o.operations
+        if bit_of_string(o):
+            return o.operations
+        addresses = self._accesses()
+        self._note()
+        values = values_of(o)
+        if form in (Form.END, Form.TRAP):
+            self._leave()
+        elif values is not None:
+            values(o, addresses)
+        elif value_unknown(insn):
+            forget_results(o, addresses)
+        elif form is not Form.SKIP:
+            self._from_pcode(addresses)
+        return o.operations
+
+    def _assume(self) -> None:
+        for names, text in _ASSUMED:
+            if self._insn.mnemonic in names:
+                self._lifter.assumptions[text] = None
+
+    def _from_pcode(self, addresses: Mapping[int, Operand]) -> None:
+        """The values as P-code has them, but for what is undefined."""
+        insn, o = self._insn, self._operands
         ops = self._variants.operations
-        if effect.form is Form.CALL:
+        if insn.effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
         if insn.mnemonic == "lahf":
-            before += self._unknown_flags({"AF"})
-        made, starts = self._lowering.lower(ops)
-        if effect.form in (Form.PUSH, Form.CALL):
-            # An outside function that has a pointer into the stack leaves alone what is saved there.
-            made = [o._replace(detail=1) if o.what is Do.STORE else o for o in made]
-        if effect.form is Form.CALL and not self._lifter.kernel.comes_back(insn, self._outside_name()):
-            made = [o._replace(detail=1) if o.what in (Do.CALL, Do.CALL_TO) else o for o in made]
-        if effect.form is Form.BRANCH:
-            made = self._out_of_the_image(made)
-        if effect.form is Form.STRING and insn.repeat:
-            # The count comes first: of none there is no access.
-            if [op.name for op in ops[:2]] != ["INT_EQUAL", "CBRANCH"]:
-                raise UnliftedError("its P-code has an unusual form")
-            at = starts[2]
-            made = [_later(o, len(before)) for o in made]
-            before, made = [], made[:at] + before + made[at:]
-        undefined = list(self._unknown_flags(undefined_flags(insn)))
-        if undefined and any(o.what in (Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF) for o in made):
-            raise UnliftedError("flags that are undefined behind a jump in it")
-        whole = list(self._upper_halves())
-        return [*before, *(_later(o, len(before)) for o in made), *whole, *note, *undefined]
-
-    def _upper_halves(self) -> Iterator[Operation]:
-        """Clears what a 32-bit result leaves above itself where P-code does not; what nobody can tell is unknown."""
-        for register in half_written(self._insn) if self._bits == 64 else ():
-            (part,) = self._lifter.register(self._name(register.full))
-            yield Operation(Do.WIDEN, part, part._replace(size=4))
-        for name in half_unknown(self._insn) if self._bits == 64 else ():
-            (part,) = self._lifter.register(self._name(name))
-            yield Operation(Do.UNKNOWN, part._replace(start=4, size=4))
-
-    def _accesses(self) -> Iterator[Operation]:
-        insn, effect = self._insn, self._insn.effect
-        named = [(effect.role(index), index, o) for index, o in enumerate(insn.operands) if isinstance(o, Memory)]
-        if effect.form is Form.POP:
-            # Its operand's address is computed when the stack pointer has moved on.
-            if any(one.base == "rsp" for _, _, one in named):
-                raise UnliftedError("its address depends on the stack pointer that it changes")
-            yield from self._stack_access()
-        # A string instruction names what it writes first, and reads before it writes.
-        for role, index, operand in sorted(named, key=lambda one: effect.form is Form.STRING and one[0] is Role.WRITE):
-            yield from self._access(role, index, operand)
-        if effect.form is not Form.POP:
-            yield from self._stack_access()
-
-    def _stack_access(self) -> Iterator[Operation]:
-        """The access to the stack that an instruction does not name."""
-        form = self._insn.effect.form
-        below = form in (Form.PUSH, Form.CALL)
-        if not below and form not in (Form.POP, Form.RETURN, Form.LEAVE):
-            return
-        # Two bytes with 66h; what P-code stores or loads first is what it pushes or pops.
-        wanted = "STORE" if below else "LOAD"
-        moved = (op.inputs[1] if below else op.out for op in self._variants.operations if op.name == wanted)
-        sizes = [node.size for node in moved if node is not None]
-        if not sizes:
-            raise UnliftedError("its P-code has an unusual form")
-        size = sizes[0]
-        (pointer,) = self._lifter.register(self._name("rbp" if form is Form.LEAVE else "rsp"))
-        at: Operand = pointer
-        if below:
-            at = self._lowering.fresh(self._width)
-            yield Operation(Do.ADD, at, pointer, Number(-size, self._width))
-        yield Operation(Do.ACCESS, None, at, size=size, detail=_KIND[Kind.STORE if below else Kind.LOAD])
-
-    def _access(self, role: Role, index: int, memory: Memory) -> Iterator[Operation]:
-        if role is Role.ADDRESS:
-            return
-        if memory.narrow:
-            raise UnliftedError("an address that is computed in fewer bits")
-        total = self._variants.displacement(index)
-        for register, scale in ((memory.base, 1), (memory.index, memory.scale)):
-            if register is None:
-                continue
-            (part,) = self._lifter.register(self._name(register))
-            operand: Operand = part
-            if scale != 1:
-                operand = self._lowering.fresh(self._width)
-                yield Operation(Do.MULTIPLY, operand, part, Number(scale, self._width))
-            if total == Number(0, self._width):
-                total = operand
-                continue
-            moved = self._lowering.fresh(self._width)
-            yield Operation(Do.ADD, moved, total, operand)
-            total = moved
-        if memory.segment is not None:
-            (segment,) = self._lifter.register(f"{memory.segment.upper()}_OFFSET")
-            moved = self._lowering.fresh(self._width)
-            yield Operation(Do.ADD, moved, total, segment)
-            total = moved
-        alignment = alignment_of(self._insn, memory.size)
-        kinds = _ROLES[role]
-        if role is Role.WRITE and self._insn.effect.form is Form.STRING and self._insn.repeat:
-            kinds = (Kind.STRING_STORE,)
-        for kind in kinds:
-            yield Operation(Do.ACCESS, None, total, size=memory.size, detail=_KIND[kind], alignment=alignment)
-
-    def _patched(self) -> list[Operation] | None:
-        """The operations of what a kernel patches when it loads the code; None if it is nothing of that kind."""
-        kernel, insn = self._lifter.kernel, self._insn
-        site = kernel.sites.jumps.get(insn.address)
-        if site is not None:
-            return self._jump_label(site)
-        target = insn.operands[0] if insn.operands else None
-        if insn.effect.form not in (Form.CALL, Form.JUMP) or not isinstance(target, int):
-            return None
-        symbol = self._lifter.bases.outside_at(target)
-        if symbol is None:
-            return None
+            o.unknown_flags({"AF"})
+        limits = [(self._exceeds(limit), limit) for limit in shift_limits(insn)]
+        narrow = [i for i, m in enumerate(insn.operands) if isinstance(m, Memory) and m.narrow and i in addresses]
+        if narrow:
+            if insn.effect.form is Form.CALL:
+                raise UnliftedError("a call by an address that is computed in fewer bits")
+            memory = insn.operands[narrow[0]]
+            assert isinstance(memory, Memory)
+            self._lowering.moved = addresses[narrow[0]], memory.size
+        made, _ = self._lowering.lower(ops)
         if insn.effect.form is Form.CALL:
-            return [] if kernel.is_tracing(insn.address, symbol) else None
-        return self._comes_back() if kernel.is_return(insn.address, symbol) else None
+            # An outside function that has a pointer into the stack leaves alone what is saved there.
+            made = [one._replace(detail=1) if one.what is Do.STORE else one for one in made]
+            if not self._lifter.kernel.comes_back(insn, self._outside_name()):
+                made = [one._replace(detail=1) if one.what in (Do.CALL, Do.CALL_TO) else one for one in made]
+        if insn.effect.form is Form.BRANCH:
+            made = self._out_of_the_image(made)
+        undefined = undefined_flags(insn)
+        if (undefined or limits) and any(one.what in _GOES_ON for one in made):
+            raise UnliftedError("results that are undefined behind a jump in it")
+        before = len(o.operations)
+        o.operations += [_later(one, before) for one in made]
+        self._upper_halves()
+        o.unknown_flags(undefined)
+        for exceeds, limit in limits:
+            self._blur(exceeds, limit, addresses)
 
-    def _comes_back(self) -> list[Operation]:
-        """What a return does."""
-        (stack,) = self._lifter.register(self._name("rsp"))
-        back = self._lowering.fresh(self._width)
-        return [
-            Operation(Do.ACCESS, None, stack, size=self._width, detail=_KIND[Kind.LOAD]),
-            Operation(Do.LOAD, back, stack),
-            Operation(Do.ADD, stack, stack, Number(self._width, self._width)),
-            Operation(Do.COME_BACK, None, back),
-        ]
+    def _exceeds(self, limit: Limit) -> Operand:
+        """Whether a shift is by more bits than that."""
+        count = self._insn.operands[-1]
+        if not isinstance(count, Register) or len(self._insn.operands) == 1:
+            return Number(1, 1)
+        o = self._operands
+        masked = o.made(Do.BIT_AND, 1, o.part(count), Number(shift_mask(self._insn), 1))
+        return o.made(Do.BELOW, 1, Number(limit.most, 1), masked)
 
-    def _jump_label(self, site: JumpSite) -> list[Operation]:
-        """A jump that is there if a static key is on, or off."""
-        section = self._lifter.bases.section_at(site.target)
-        if section is None:
-            raise UnliftedError("a jump label that leads nowhere")
-        there = Place(self._lifter.bases.of_section(section), site.target - section.address, self._width)
-        on = self._lifter.kernel.static_keys.get(site.key)
-        if on is not None:
-            return [Operation(Do.JUMP, None, there)] if on != site.inverted else []
-        key: Operand = self._lifter.key(site)
-        if site.inverted:
-            off = self._lowering.fresh(1)
-            return [Operation(Do.TRUTH_NOT, off, key), Operation(Do.JUMP_IF, None, off, there)]
-        return [Operation(Do.JUMP_IF, None, key, there)]
+    def _blur(self, condition: Operand, limit: Limit, addresses: Mapping[int, Operand]) -> None:
+        """Nobody knows what is undefined behind a shift, if the condition holds."""
+        o = self._operands
+        for name in sorted(limit.flags):
+            bit = o.made(Do.BIT_AND, 1, o.unknown(1, Origin.NO_POINTER), Number(1, 1))
+            o.emit(Do.CHOOSE, o.flag(name), condition, bit, o.flag(name))
+        if limit.result:
+            address = addresses.get(0)
+            value = o.read(0, address)
+            assert value is not None
+            unknown = o.unknown(value.size, Origin.COMPUTED)
+            o.write(0, o.made(Do.CHOOSE, value.size, condition, unknown, value), address)
 
-    def _name(self, register: str) -> str:
-        return register_name(register, self._bits)
-
-    def _note(self) -> list[Operation]:
-        kind = _EVENTS.get(self._insn.effect.event)
-        if kind is None:
-            return []
-        if kind is not Kind.MSR_WRITE:
-            return [Operation(Do.NOTE, detail=_KIND[kind])]
-        number, value = (self._lifter.register(name)[0] for name in ("ECX", "EAX"))
-        return [Operation(Do.NOTE, None, number, value, detail=_KIND[kind]), *self._segment_bases()]
-
-    def _segment_bases(self) -> Iterator[Operation]:
-        """Where fs and gs lead after a wrmsr to their bases (SDM volume 4)."""
-        if self._bits != 64:
+    def _upper_halves(self) -> None:
+        """Clears what a 32-bit result leaves above itself where P-code does not; what nobody can tell is unknown."""
+        if self._bits == 32:
             return
-        number, low, high = (self._lifter.register(name)[0] for name in ("ECX", "EAX", "EDX"))
-        value = self._lowering.fresh(8)
-        yield Operation(Do.JOIN, value, high, low)
-        for msr, name in ((FS_BASE, "FS_OFFSET"), (GS_BASE, "GS_OFFSET")):
-            (base,) = self._lifter.register(name)
-            is_it = self._lowering.fresh(1)
-            yield Operation(Do.EQUAL, is_it, number, Number(msr, 4))
-            yield Operation(Do.CHOOSE, base, is_it, value, base)
+        o = self._operands
+        for register in half_written(self._insn):
+            part = o.register(register.full)
+            o.emit(Do.WIDEN, part, part._replace(size=4))
+        for name in half_unknown(self._insn):
+            o.forget(o.register(name)._replace(start=4, size=4), Origin.COMPUTED)
 
-    def _results_unknown(self) -> Iterator[Operation]:
-        insn, effect = self._insn, self._insn.effect
-        names = [self._name(register) for register in sorted(effect.writes)]
-        if effect.form is Form.SKIP:
-            names = []
-        parts = [part for name in names for part in self._lifter.register(name)]
+    def _accesses(self) -> dict[int, Operand]:
+        """Adds the accesses to the cache; the addresses of the operands in memory, by their numbers."""
+        insn, o = self._insn, self._operands
+        addresses: dict[int, Operand] = {}
         for index, operand in enumerate(insn.operands):
-            if effect.role(index) not in (Role.WRITE, Role.UPDATE) or effect.form is Form.SKIP:
+            role = insn.effect.role(index)
+            if not isinstance(operand, Memory) or role is Role.ADDRESS:
                 continue
-            if not isinstance(operand, Register) or not operand.general:
-                raise UnliftedError("nobody classified its results for the abstract machine")
-            parts += self._lifter.register(self._name(operand.full))
-        for part in parts:
-            yield Operation(Do.UNKNOWN, part)
-        if effect.flags_written:
-            yield from self._unknown_flags(ALL_FLAGS)
+            address = o.address(index)
+            # Later on the registers may hold something else.
+            if isinstance(address, Part) and not self._lowering.is_temporary(address):
+                address = o.made(Do.COPY, self._width, address)
+            addresses[index] = address
+            for kind in _ROLES[role]:
+                o.access(kind, address, operand.size)
+        if insn.effect.form is Form.CALL:
+            stack = o.register("rsp")
+            below = o.made(Do.ADD, self._width, stack, Number(-self._width, self._width))
+            o.access(Kind.STORE, below, self._width)
+        elif insn.effect.form is Form.RETURN:
+            o.access(Kind.LOAD, o.register("rsp"), self._width)
+        return addresses
 
-    def _ending(self) -> list[Operation]:
-        insn = self._insn
-        if insn.effect.form is Form.TRAP:
-            return [] if self._lifter.kernel.goes_on(insn) else [Operation(Do.LEAVE)]
-        if insn.effect.form is not Form.END:
-            return []
-        if not insn.mnemonic.startswith("iret"):
-            return [Operation(Do.LEAVE)]
-        # The address, the segment and the flags; in 64-bit mode always the stack and its segment, too.
-        size = {"iretq": 8, "iretd": 4}.get(insn.mnemonic, 2)
-        (stack,) = self._lifter.register(self._name("rsp"))
-        frame = size * (5 if self._bits == 64 else 3)
-        to, whole = self._lowering.fresh(size), self._lowering.fresh(self._width)
-        return [
-            Operation(Do.ACCESS, None, stack, size=frame, detail=_KIND[Kind.LOAD]),
-            Operation(Do.LOAD, to, stack),
-            Operation(Do.WIDEN, whole, to),
-            Operation(Do.LEAVE, None, whole),
-        ]
+    def _leave(self) -> None:
+        """The path ends here, or the kernel goes on behind a trap."""
+        insn, o = self._insn, self._operands
+        if insn.effect.form is Form.TRAP and self._lifter.kernel.goes_on(insn):
+            return
+        to: Operand = None
+        if insn.mnemonic.startswith("iret"):
+            # The address, the segment and the flags; in 64-bit mode always the stack and its segment, too.
+            size = {"iretq": 8, "iretd": 4}.get(insn.mnemonic, 2)
+            stack = o.register("rsp")
+            o.access(Kind.LOAD, stack, size * (5 if self._bits == 64 else 3))
+            to = o.extended(o.load(stack, size))
+        o.emit(Do.LEAVE, None, to)
 
     def _outside_name(self) -> str:
         """The name of what a call or jump goes to, if that is not here."""
@@ -398,17 +343,63 @@ class _Lift:
             *goes,
         ]
 
-    def _unknown_flags(self, names: set[str]) -> Iterator[Operation]:
-        for name in sorted(names):
-            (flag,) = self._lifter.register(name)
-            bit = self._lowering.fresh(1)
-            yield Operation(Do.UNKNOWN, bit)
-            yield Operation(Do.BIT_AND, flag, bit, Number(1, 1))
+    def _patched(self) -> list[Operation] | None:
+        """The operations of what a kernel patches when it loads the code; None if it is nothing of that kind."""
+        kernel, insn = self._lifter.kernel, self._insn
+        site = kernel.sites.jumps.get(insn.address)
+        if site is not None:
+            return self._jump_label(site)
+        target = insn.operands[0] if insn.operands else None
+        if insn.effect.form not in (Form.CALL, Form.JUMP) or not isinstance(target, int):
+            return None
+        symbol = self._lifter.bases.outside_at(target)
+        if symbol is None:
+            return None
+        if insn.effect.form is Form.CALL:
+            return [] if kernel.is_tracing(insn.address, symbol) else None
+        return self._comes_back() if kernel.is_return(insn.address, symbol) else None
 
+    def _comes_back(self) -> list[Operation]:
+        """What a return does."""
+        (stack,) = self._lifter.register(self._name("rsp"))
+        back = self._lowering.fresh(self._width)
+        return [
+            Operation(Do.ACCESS, None, stack, size=self._width, detail=KIND[Kind.LOAD]),
+            Operation(Do.LOAD, back, stack),
+            Operation(Do.ADD, stack, stack, Number(self._width, self._width)),
+            Operation(Do.COME_BACK, None, back),
+        ]
 
-def register_name(register: str, bits: int) -> str:
-    """P-code's name of a general register, of which ``register`` is the 64-bit name."""
-    return register.upper() if bits == 64 else f"E{register[1:].upper()}"
+    def _jump_label(self, site: JumpSite) -> list[Operation]:
+        """A jump that is there if a static key is on, or off."""
+        section = self._lifter.bases.section_at(site.target)
+        if section is None:
+            raise UnliftedError("a jump label that leads nowhere")
+        there = Place(self._lifter.bases.of_section(section), site.target - section.address, self._width)
+        on = self._lifter.kernel.static_keys.get(site.key)
+        if on is not None:
+            return [Operation(Do.JUMP, None, there)] if on != site.inverted else []
+        key: Operand = self._lifter.key(site)
+        if site.inverted:
+            off = self._lowering.fresh(1)
+            return [Operation(Do.TRUTH_NOT, off, key), Operation(Do.JUMP_IF, None, off, there)]
+        return [Operation(Do.JUMP_IF, None, key, there)]
+
+    def _name(self, register: str) -> str:
+        return register_name(register, self._bits)
+
+    def _note(self) -> None:
+        """Adds the event that an instruction is besides its accesses."""
+        kind = _EVENTS.get(self._insn.effect.event)
+        if self._insn.effect.form is Form.OPAQUE:
+            kind = Kind.CALL
+        if kind is None:
+            return
+        number: Operand = None
+        value: Operand = None
+        if kind is Kind.MSR_WRITE:
+            number, value = (self._operands.register(name)._replace(size=4) for name in ("rcx", "rax"))
+        self._operands.operations.append(Operation(Do.NOTE, None, number, value, detail=KIND[kind]))
 
 
 def _later(operation: Operation, by: int) -> Operation:

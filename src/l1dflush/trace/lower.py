@@ -75,6 +75,8 @@ _PLAIN = {
     "LZCOUNT": Do.COUNT_LEADING_ZEROS,
     "PARITY": Do.EVEN_ONES,
 }
+# Floating-point operations that come to yes or no.
+_CONDITIONS = frozenset({"FLOAT_EQUAL", "FLOAT_NOTEQUAL", "FLOAT_LESS", "FLOAT_LESSEQUAL", "FLOAT_NAN"})
 _NOTHING = PcodeOp("NOTHING", None, ())
 # P-code's own temporaries are far below.
 _THROUGH = 1 << 40
@@ -101,6 +103,12 @@ class Lowering:
         self._extended: dict[Varnode, tuple[str, Varnode]] = {}
         self._number = 0
         self._count = 0
+        # Where the operand in memory is, and how many bytes it has, if P-code has the address wrong.
+        self.moved: tuple[Operand, int] | None = None
+
+    def is_temporary(self, part: Part) -> bool:
+        """Whether it is one that :meth:`fresh` made."""
+        return self._slots.is_temporary(part.slot)
 
     def fresh(self, size: int) -> Part:
         """A temporary that this instruction did not use yet."""
@@ -163,11 +171,19 @@ class Lowering:
                 at, left = at + length, left - length
             return found
         if node.space == "ram":
-            return self._load(self._memory(node), node.size)
+            return self._load(self._address(self._memory(node), node.size), node.size)
         raise UnliftedError(f"it uses P-code's space {node.space}")
 
     def _emit(self, what: Do, out: Operand = None, a: Operand = None, b: Operand = None, c: Operand = None) -> None:
         self._operations.append(Operation(what, out, a, b, c))
+
+    def _address(self, address: Operand, size: int) -> Operand:
+        """Where memory really is of which P-code has ``address``."""
+        if self.moved is None:
+            return address
+        if size != self.moved[1]:
+            raise UnliftedError("its P-code has an unusual form")
+        return self.moved[0]
 
     def _at(self, address: Operand, distance: int) -> Operand:
         if distance == 0:
@@ -211,9 +227,10 @@ class Lowering:
             self._go(op)
         elif name == "LOAD":
             assert op.out is not None
-            self._write(op.out, self._load(self._single(op.inputs[0]), op.out.size))
+            address = self._address(self._single(op.inputs[0]), op.out.size)
+            self._write(op.out, self._load(address, op.out.size))
         elif name == "STORE":
-            self._store(self._single(op.inputs[0]), op.inputs[1])
+            self._store(self._address(self._single(op.inputs[0]), op.inputs[1].size), op.inputs[1])
         elif op.out is None:
             return  # CALLOTHER without a result: what it does is in the table
         elif max(op.out.size, *(v.size for v in op.inputs), 0) > WORD:
@@ -221,7 +238,7 @@ class Lowering:
         elif name in _PLAIN:
             self._plain(op, op.out)
         else:
-            self._unknown(op.out)
+            self._unknown(op.name, op.out)
 
     def _plain(self, op: PcodeOp, out: Varnode) -> None:
         what = _PLAIN[op.name]
@@ -240,7 +257,7 @@ class Lowering:
     def _put(self, out: Varnode, target: Operand) -> None:
         """Moves a result on from where it went at first."""
         if out.space == "ram":
-            self._emit(Do.STORE, None, self._memory(out), target)
+            self._emit(Do.STORE, None, self._address(self._memory(out), out.size), target)
             return
         parts = self.parts(out)
         if len(parts) > 1:
@@ -253,8 +270,9 @@ class Lowering:
     def _write(self, out: Varnode, values: Sequence[Operand]) -> None:
         """Copies parts of 8 bytes each, and a last one of the rest."""
         if out.space == "ram":
+            address = self._address(self._memory(out), out.size)
             for number, value in enumerate(values):
-                self._emit(Do.STORE, None, self._at(self._memory(out), number * WORD), value)
+                self._emit(Do.STORE, None, self._at(address, number * WORD), value)
             return
         if len(values) == 1:
             target = self._target(out)
@@ -267,11 +285,15 @@ class Lowering:
         for part, value in zip(parts, values, strict=True):
             self._emit(Do.COPY, part, value)
 
-    def _unknown(self, out: Varnode) -> None:
+    def _unknown(self, name: str, out: Varnode) -> None:
+        """A result that nobody knows. One of floating-point numbers depends on MXCSR, and is no pointer."""
         values: list[Operand] = []
         for at in range(0, out.size, WORD):
             part = self.fresh(min(WORD, out.size - at))
-            self._emit(Do.UNKNOWN, part)
+            computed = not name.startswith("FLOAT_")
+            self._operations.append(Operation(Do.UNKNOWN, part, detail=2 if computed else 0))
+            if name in _CONDITIONS:
+                self._emit(Do.BIT_AND, part, part, Number(1, 1))
             values.append(part)
         self._write(out, values)
 
@@ -318,7 +340,7 @@ class Lowering:
         elif op.name == "INT_MULT" and all(v in self._extended for v in op.inputs):
             kinds = {self._extended[v][0] for v in op.inputs}
             if len(kinds) != 1:
-                self._unknown(out)
+                self._unknown(op.name, out)
                 return
             x, y = (self._single(self._extended[v][1]) for v in op.inputs)
             low, high = self.fresh(WORD), self.fresh(WORD)
@@ -326,7 +348,7 @@ class Lowering:
             self._emit(_EXTENSIONS[kinds.pop()], high, x, y)
             self._write(out, [low, high])
         else:
-            self._unknown(out)
+            self._unknown(op.name, out)
 
     def _skip(self, condition: Operand, number: int) -> None:
         """Goes on at a P-code operation, if a condition holds."""

@@ -9,8 +9,9 @@ from l1dflush.routine.model import Routine
 from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
-from l1dflush.trace.lift import Lifter, register_name
+from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
+from l1dflush.trace.operands import register_name
 from l1dflush.trace.undefined import ALL_FLAGS
 
 # Beyond this many sources, values loaded from memory are summed up.

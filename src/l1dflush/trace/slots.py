@@ -77,6 +77,10 @@ class Slots:
             self._slots[start] = self._machine.add_slot(8 * size)
         return self._slots[start]
 
+    def is_temporary(self, slot: int) -> bool:
+        """Whether a slot is that of a temporary."""
+        return any(slot in pool for pool in self._temporaries.values())
+
     def temporary(self, size: int, number: int) -> Part:
         """The ``number``-th temporary of ``size`` bytes."""
         pool = self._temporaries.setdefault(size, [])

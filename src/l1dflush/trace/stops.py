@@ -57,6 +57,8 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
         case "stack-moved":
             what = "the stack pointer is not where it was when it returns"
             return UndecidedError(stop.cause, what, where=where)
+        case "divides-by-zero":
+            return UndecidedError("faults", f"{text} divides by zero", where=where)
         case "faults":
             what = f"{text} faults: its address is not aligned, as computed from {sources}"
             return UndecidedError(stop.cause, what, where=where)

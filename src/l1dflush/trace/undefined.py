@@ -1,15 +1,31 @@
-"""Where P-code's values are not to be taken: what x86 leaves undefined, and what SLEIGH has wrong or not at all."""
+"""Where P-code's values are not to be taken: what x86 leaves undefined, and what SLEIGH has wrong or not at all.
+
+Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, "Flags Affected" and "Operation" of the
+instructions' pages. The adjust flag is never written here: whoever reads it gets something that nobody knows.
+"""
 
 from __future__ import annotations
 
-from l1dflush.trace.decode import Instruction, Memory, Register
-from l1dflush.trace.effects import Form
-from l1dflush.trace.lower import UnliftedError
+from enum import IntEnum
+from typing import NamedTuple
+
+from l1dflush.trace.decode import Instruction, Register
+from l1dflush.trace.effects import CARRY, REST, Form
+
+ALL_FLAGS = {"CF", "OF", "SF", "ZF", "PF"}
+# The parts that the table of effects has, by P-code's names.
+FLAGS_OF = {CARRY: {"CF"}, REST: ALL_FLAGS - {"CF"}}
+
+
+class Origin(IntEnum):
+    """Where a value that nobody knows comes from, as the core has it."""
+
+    NO_POINTER = 0
+    POINTER = 1  # to what the routine has, perhaps
+    COMPUTED = 2  # of anything that the routine has: it may point into the stack, too
+
 
 _MULTIPLIES = {"SF", "ZF", "PF"}
-ALL_FLAGS = {"CF", "OF", "SF", "ZF", "PF"}
-# Flags that the manual leaves undefined (SDM volume 2, the instructions' pages). The adjust flag is never written, and
-# is unknown where it is read. Shifts and rotates are in `undefined_flags`.
 _UNDEFINED = {
     "mul": _MULTIPLIES,
     "imul": _MULTIPLIES,
@@ -23,44 +39,92 @@ _UNDEFINED = {
     "btc": ALL_FLAGS - {"CF", "ZF"},
     "lzcnt": {"OF", "SF", "PF"},
     "tzcnt": {"OF", "SF", "PF"},
+    "andn": {"PF"},
     "bextr": {"SF", "PF"},
     "bzhi": {"PF"},
     "blsi": {"PF"},
     "blsr": {"PF"},
     "blsmsk": {"PF"},
 }
-_SHIFTS = {"shl", "sal", "shr", "sar", "shld", "shrd", "rol", "ror", "rcl", "rcr"}
+_SHIFTS = frozenset({"shl", "sal", "shr", "sar", "shld", "shrd", "rol", "ror", "rcl", "rcr"})
 
 
 def undefined_flags(insn: Instruction) -> set[str]:
-    """The flags that are undefined behind an instruction, by P-code's names. Raises UnliftedError if a result is, too,
-    or may be."""
-    names = set(_UNDEFINED.get(insn.mnemonic, ()))
-    if insn.mnemonic in _SHIFTS:
-        count = insn.operands[-1]
-        if len(insn.operands) > 1 and count != 1:
-            names.add("OF")
-        size = getattr(insn.operands[0], "size", 8)
-        if insn.mnemonic in ("shld", "shrd") and size == 2 and not (isinstance(count, int) and count & 31 <= 16):
-            raise UnliftedError("its result is undefined for counts above 16")
-    if insn.mnemonic == "shr":
-        # 3.3.3 has 0 for a shift by 1, where it is the top bit.
-        names.add("OF")
-    if insn.mnemonic in ("bsf", "bsr"):
-        raise UnliftedError("its result is undefined for 0")
-    return names
+    """The flags that are undefined behind an instruction whatever it works on, by P-code's names."""
+    return set(_UNDEFINED.get(insn.mnemonic, ()))
+
+
+class Limit(NamedTuple):
+    """What is undefined behind a shift by more than ``most`` bits."""
+
+    most: int
+    flags: set[str]
+    result: bool
+
+
+def shift_mask(insn: Instruction) -> int:
+    """Which bits of its count a shift takes."""
+    return 63 if getattr(insn.operands[0], "size", 0) == 8 else 31
+
+
+def shift_limits(insn: Instruction) -> list[Limit]:
+    """What is undefined behind a shift or a rotation, depending on its count."""
+    if insn.mnemonic not in _SHIFTS:
+        return []
+    size = getattr(insn.operands[0], "size", 8)
+    # 3.3.3 has 0 for the overflow flag of a shift to the right by 1, where it is the top bit; and rotates through the
+    # carry flag by a register change it by 1, too, as nobody else does.
+    through = insn.mnemonic in ("rcl", "rcr") and isinstance(insn.operands[-1], Register) and len(insn.operands) > 1
+    limits = [Limit(0 if insn.mnemonic == "shr" or through else 1, {"OF"}, False)]
+    if insn.mnemonic in ("shld", "shrd") and size == 2:
+        limits.append(Limit(16, ALL_FLAGS, True))
+    if insn.mnemonic in ("shl", "sal", "shr") and size <= 2:
+        limits.append(Limit(8 * size - 1, {"CF"}, False))
+    count = insn.operands[-1] if len(insn.operands) > 1 else 1
+    if isinstance(count, int):
+        limits = [limit for limit in limits if count & shift_mask(insn) > limit.most]
+    return limits
 
 
 # 32-bit results behind which these leave the upper half of the register alone (pypcode 3.3.3 all, 4.1 the first).
-_NOT_EXTENDED = frozenset({"xchg", "xadd", "lodsd"})
-# Vector shifts by a register or by memory (3.3.3), and flags that nobody writes.
-_WRONG = frozenset({"psllw", "pslld", "psllq", "psrlw", "psrld", "psrlq", "psraw", "psrad"})
+_NOT_EXTENDED = frozenset({"xchg", "xadd", "vmovd"})
+# Instructions whose results P-code has wrong.
+_WRONG = frozenset({"movmskps", "movmskpd"})
+# The same in 3.3.3, by a register or by memory.
+_WRONG_BY_REGISTER = frozenset({"psllw", "pslld", "psllq", "psrlw", "psrld", "psrlq", "psraw", "psrad"})
+# VEX-encoded instructions whose values P-code has, and has right.
+_RIGHT_VEX = frozenset({
+    "vmovaps", "vmovups", "vmovapd", "vmovupd", "vmovdqa", "vmovdqu", "vmovd", "vmovq", "vpxor", "vpor", "vpand",
+    "vpandn", "vxorps", "vxorpd", "vorps", "vorpd", "vandps", "vandpd", "vandnps", "vandnpd", "vzeroupper", "vzeroall",
+})  # fmt: skip
+
+
+def value_unknown(insn: Instruction) -> bool:
+    """Whether nobody knows the results because P-code has them wrong or not at all, but for what it accesses."""
+    if insn.effect.form is Form.VECTOR_SKIP:
+        return insn.mnemonic not in _RIGHT_VEX or insn.evex
+    by_register = insn.mnemonic in _WRONG_BY_REGISTER and not isinstance(insn.operands[-1], int)
+    return by_register or insn.mnemonic in _WRONG
+
+
+# Results that are no pointers: the others may hold what memory or a register held before.
+_NO_POINTERS = frozenset({
+    "cpuid", "rdtsc", "rdtscp", "rdpmc", "xgetbv", "rdrand", "rdseed", "rdpid", "rdpkru", "str", "sldt", "smsw",
+    "stmxcsr", "fnstcw", "fnstsw",
+})  # fmt: skip
+
+
+def origin_of(insn: Instruction) -> Origin:
+    """What results are that nobody knows."""
+    if insn.mnemonic in _NO_POINTERS:
+        return Origin.NO_POINTER
+    return Origin.COMPUTED if insn.effect.form in (Form.VECTOR, Form.VECTOR_SKIP) else Origin.POINTER
 
 
 # Of 16 bytes in memory legacy SSE needs an aligned address, but for these (SDM volume 1, section 4.1.1); of VEX and
 # EVEX instructions only the moves that say so.
 _UNALIGNED = frozenset({"movups", "movupd", "movdqu", "lddqu"})
-_ALIGNED = ("vmovaps", "vmovapd", "vmovdqa", "vmovntdqa")
+_ALIGNED = ("vmovaps", "vmovapd", "vmovdqa", "vmovntdq", "vmovntps", "vmovntpd")
 
 
 def alignment_of(insn: Instruction, size: int) -> int:
@@ -68,6 +132,8 @@ def alignment_of(insn: Instruction, size: int) -> int:
     it may be anything."""
     if insn.effect.form is Form.VECTOR and size == 16:
         return 0 if insn.mnemonic in _UNALIGNED else 16
+    if insn.mnemonic == "cmpxchg16b":
+        return 16
     return size if insn.mnemonic.startswith(_ALIGNED) and size >= 16 else 0
 
 
@@ -83,16 +149,5 @@ def half_written(insn: Instruction) -> list[Register]:
     """The 32-bit registers that an instruction writes without clearing the upper half, as P-code has it."""
     if insn.mnemonic not in _NOT_EXTENDED:
         return []
-    return [o for o in insn.operands if isinstance(o, Register) and o.general and o.size == 4]
-
-
-def check_values(insn: Instruction) -> None:
-    """Raises UnliftedError where the values of P-code are wrong and nothing here stands in for them."""
-    if insn.mnemonic in _WRONG and not isinstance(insn.operands[-1], int):
-        raise UnliftedError("P-code has its result wrong")
-    for operand in insn.operands:
-        if isinstance(operand, Memory):
-            if operand.narrow:
-                raise UnliftedError("an address that is computed in fewer bits")
-            if operand.segment is not None and insn.effect.form is Form.STRING:
-                raise UnliftedError("P-code drops the segment of string instructions")
+    written = insn.operands[:1] if insn.mnemonic == "vmovd" else insn.operands
+    return [o for o in written if isinstance(o, Register) and o.general and o.size == 4]

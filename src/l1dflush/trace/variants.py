@@ -73,6 +73,15 @@ class Variants:
         total = self._operand(numbers, self._width)
         return self.address(Varnode("ram", total.value, self._width)) if isinstance(total, Number) else total
 
+    def immediate(self, index: int, size: int) -> Operand:
+        """The operand that is a number, in so many bytes."""
+        numbers = []
+        for variant in (self._first, *self._others):
+            number = variant.decoded.operands[index]
+            assert isinstance(number, int)
+            numbers.append(number & ((1 << 8 * size) - 1))
+        return self._operand(numbers, size)
+
     def _check_relocations(self) -> None:
         start = self._insn.address
         for r in self._relocations:

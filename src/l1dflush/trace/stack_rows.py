@@ -1,0 +1,136 @@
+"""Instructions that use the stack, with semantics of their own: what is pushed, what the stack pointer is meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from l1dflush.trace.decode import Memory, Register
+from l1dflush.trace.effects import Form
+from l1dflush.trace.lower import UnliftedError
+from l1dflush.trace.model import Kind
+from l1dflush.trace.operands import Operands
+from l1dflush.trace.operations import Do, Number, Operand
+from l1dflush.trace.slots import Part
+from l1dflush.trace.undefined import Origin
+
+# The bits of the flags register that are followed, and the other ones that somebody may ask for (SDM volume 1, 3.4.3).
+_BITS = {"CF": 0, "PF": 2, "ZF": 6, "SF": 7, "DF": 10, "OF": 11}
+_ALWAYS_SET = 1 << 1
+_OTHERS = (4, 8, 9, 12, 13, 14, 18, 19, 20, 21)
+# In the order in which pusha has them.
+_ALL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi")
+
+
+def _size(o: Operands) -> int:
+    """How many bytes an instruction pushes or pops whose operands do not say so."""
+    return 2 if 0x66 in o.insn.prefixes else o.width
+
+
+def _pushed(o: Operands, value: Operand) -> None:
+    """Pushes a value."""
+    assert value is not None
+    stack = o.register("rsp")
+    below = o.made(Do.ADD, o.width, stack, Number(-value.size, o.width))
+    o.access(Kind.STORE, below, value.size)
+    o.store(below, value)
+    # An outside function that has a pointer into the stack leaves alone what is saved there.
+    o.operations[-1] = o.operations[-1]._replace(detail=1)
+    o.emit(Do.COPY, stack, below)
+
+
+def _popped(o: Operands, size: int) -> Part:
+    """Pops so many bytes."""
+    stack = o.register("rsp")
+    o.access(Kind.LOAD, stack, size)
+    value = o.load(stack, size)
+    o.emit(Do.ADD, stack, stack, Number(size, o.width))
+    return value
+
+
+def _push(o: Operands) -> None:
+    operand = o.insn.operands[0]
+    if isinstance(operand, Memory):
+        address = o.address(0)
+        o.access(Kind.LOAD, address, operand.size)
+        _pushed(o, o.load(address, operand.size))
+    elif isinstance(operand, Register):
+        _pushed(o, o.read(0))
+    else:
+        _pushed(o, o.immediate(0, _size(o)))
+
+
+def _pop(o: Operands) -> None:
+    operand = o.insn.operands[0]
+    assert isinstance(operand, Register | Memory)
+    value = _popped(o, operand.size)
+    if isinstance(operand, Memory):
+        # Its address is computed when the stack pointer has moved on.
+        address = o.address(0)
+        o.access(Kind.STORE, address, operand.size)
+        o.store(address, value)
+    else:
+        o.write(0, value)
+
+
+def _leave(o: Operands) -> None:
+    o.emit(Do.COPY, o.register("rsp"), o.register("rbp"))
+    o.set_register("rbp", _popped(o, _size(o)))
+
+
+def _enter(o: Operands) -> None:
+    if _size(o) != o.width or o.insn.operands[1] != 0:
+        raise UnliftedError("what it does for nested functions or with 16 bits is not modelled")
+    room = o.insn.operands[0]
+    assert isinstance(room, int)
+    stack = o.register("rsp")
+    _pushed(o, o.register("rbp"))
+    o.emit(Do.COPY, o.register("rbp"), stack)
+    o.emit(Do.ADD, stack, stack, Number(-(room & 0xFFFF), o.width))
+
+
+def _push_all(o: Operands) -> None:
+    size = _size(o)
+    before = o.made(Do.COPY, o.width, o.register("rsp"))
+    for name in _ALL:
+        _pushed(o, (before if name == "rsp" else o.register(name))._replace(size=size))
+
+
+def _pop_all(o: Operands) -> None:
+    size = _size(o)
+    for name in reversed(_ALL):
+        value = _popped(o, size)
+        if name != "rsp":
+            o.set_register(name, value)
+
+
+def _push_flags(o: Operands) -> None:
+    """What is followed has its place in what is pushed; nobody knows the rest."""
+    size = _size(o)
+    total: Operand = Number(_ALWAYS_SET, 4)
+    # One by one: so a question about one bit is about nothing else.
+    bits = [(bit, o.unknown(1, Origin.NO_POINTER)) for bit in _OTHERS]
+    bits += [(bit, o.flag(name)) for name, bit in _BITS.items()]
+    for bit, flag in bits:
+        wide = o.made(Do.WIDEN, 4, o.made(Do.BIT_AND, 1, flag, Number(1, 1)))
+        total = o.made(Do.BIT_OR, 4, total, o.made(Do.SHIFT_LEFT, 4, wide, Number(bit, 4)))
+    assert isinstance(total, Part)
+    _pushed(o, o.made(Do.WIDEN, 8, total) if size == 8 else total._replace(size=size))
+
+
+def _pop_flags(o: Operands) -> None:
+    value = _popped(o, _size(o))
+    for name, bit in _BITS.items():
+        shifted = o.made(Do.SHIFT_RIGHT, value.size, value, Number(bit, value.size))
+        o.emit(Do.BIT_AND, o.flag(name), shifted._replace(size=1), Number(1, 1))
+
+
+STACK_ROWS: dict[Form, Callable[[Operands], None]] = {
+    Form.PUSH: _push,
+    Form.POP: _pop,
+    Form.LEAVE: _leave,
+    Form.ENTER: _enter,
+    Form.PUSH_ALL: _push_all,
+    Form.POP_ALL: _pop_all,
+    Form.PUSH_FLAGS: _push_flags,
+    Form.POP_FLAGS: _pop_flags,
+}
