@@ -23,6 +23,7 @@ needs = pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("as") is 
         ("soundness/wrpkru.s", SKYLAKE, {3}, "wrpkru", ""),
         ("soundness/rep_stosb_half.s", SKYLAKE, {3}, "fills-by-rep-stos", ""),
         ("soundness/lzcnt_nehalem.s", ("--cpu", "nehalem"), {3}, "instruction-not-there", ""),
+        ("compiled/warm-and-fill.c", SKYLAKE, {0}, "scrub (C", ""),
         ("inputs/23-memset.c", SKYLAKE, {3}, "fills-by-rep-stos", ""),
         ("compiled/msr-from-variable.s", SKYLAKE, {0}, "MSR write of an unknown value", "skipped"),
         ("compiled/msr-from-variable.s", (*SKYLAKE, "--every-path"), {3}, "--bind flush_command=VALUE", "skipped"),

@@ -13,7 +13,7 @@ from l1dflush.trace.abstract import trace as run_trace
 from l1dflush.trace.model import READS, STORES, UNTIL, Path, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import BY_COMMAND, LINE, mechanism, walked_arenas
+from l1dflush.verdict.walk import BY_COMMAND, LINE, PAGE, mechanism, walked_arenas
 
 # So many are traced without a look at their code first.
 FEW = 8
@@ -183,7 +183,9 @@ class _Tried:
 
         Raises InputError when several do.
         """
-        walking = _innermost(self.walking)
+        walking: Sequence[Trace] = self.walking
+        if len(walking) > 1:
+            walking = _innermost(_callers(_by_lines(walking)))
         if len(walking) > 1:
             walking = [trace for trace in walking if not _copies(trace)] or walking
         if len(walking) > 1:
@@ -203,6 +205,37 @@ class _Tried:
             names = _list(trace.routine.name for trace in named)
             raise InputError(f"several functions walk a buffer by stores: {names}", hint=_PICK)
         return named[0] if named else None
+
+
+def _by_lines(walking: Sequence[Trace]) -> Sequence[Trace]:
+    """Those that read more than a line of each page, if any does: who touches pages only warms the TLB."""
+    return [trace for trace in walking if any(_reads_lines(path) for path in trace.paths)] or walking
+
+
+def _reads_lines(path: Path) -> bool:
+    for arena in walked_arenas(path):
+        lines = {event.offset // LINE for event in path.events if event.kind in READS and event.arena == arena}
+        if len(lines) > len({line // (PAGE // LINE) for line in lines}):
+            return True
+    return False
+
+
+def _callers(walking: Sequence[Trace]) -> Sequence[Trace]:
+    """Without those that another one calls, or has in it, and walks besides: they are parts of it."""
+    places = [_reads_at(trace) for trace in walking]
+    return [trace for trace, mine in zip(walking, places, strict=True) if not any(mine < other for other in places)]
+
+
+def _reads_at(trace: Trace) -> frozenset[str]:
+    """Where in the source, or in the code, a routine walks."""
+    found: set[str] = set()
+    for path in trace.paths:
+        for arena in walked_arenas(path):
+            found |= {
+                str(trace.routine.image.lines.get(pc) or f"{pc:#x}")
+                for pc in {event.pc for event in path.events if event.kind in READS and event.arena == arena}
+            }
+    return frozenset(found)
 
 
 def _innermost(walking: Sequence[Trace]) -> Sequence[Trace]:
