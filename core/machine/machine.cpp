@@ -248,6 +248,8 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
         const bool inner = question.term != condition.term;
         const bool holds = !inner && condition.constant != 0;
         State other = s;
+        // It begins with this operation again, and so perhaps with the instruction.
+        if (s.operation == 0) --other.instructions;
         other.facts.decide(t, question, !holds);
         other.decisions.push_back({s.at->at, question, !holds, true, inner, s.carry_by, s.rest_by});
         forks.push_back(std::move(other));

@@ -18,9 +18,8 @@ import random_programs
 import seeds
 import trace_programs as programs
 from fuzzing import Part
-from path_cover import Evaluated, Traced, why_not
+from path_cover import Evaluated, Traced, why_not, why_uncovered
 from plain_machine import NotForThisError
-from random_programs import Run
 from test_hostile_code import PIECES
 
 from l1dflush.errors import InputError, UndecidedError
@@ -73,15 +72,6 @@ def check_runs(text: str, numbers: Sequence[int]) -> Counter[str]:
             registers = " ".join(f"{name}={value:#x}" for name, value in run.registers.items())
             raise UncoveredError(number, "\n".join((registers, *reasons)))
     return counts
-
-
-def why_uncovered(paths: Sequence[Path], found: Traced, run: Run) -> list[str]:
-    """Why each of the paths is not the run; nothing if one is."""
-    evaluated = Evaluated(found, run)
-    reasons = [why_not(path, found, run, evaluated) for path in paths]
-    if None in reasons:
-        return []
-    return [f"path {number}: {reason}" for number, reason in enumerate(reasons)] or ["there is no path"]
 
 
 def smaller(text: str, number: int) -> str:

@@ -8,7 +8,7 @@ may be anything; but an address that has it in it begins with one and the same n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +161,15 @@ def _plain(what: str, bits: int, start: int, a: int, b: int, width: int) -> int:
             return width - a.bit_length()
         case _:
             raise AssertionError(what)
+
+
+def why_uncovered(paths: Sequence[Path], found: Traced, run: Run) -> list[str]:
+    """Why each of the paths is not the run; nothing if one is."""
+    evaluated = Evaluated(found, run)
+    reasons = [why_not(path, found, run, evaluated) for path in paths]
+    if None in reasons:
+        return []
+    return [f"path {number}: {reason}" for number, reason in enumerate(reasons)] or ["there is no path"]
 
 
 def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str | None:

@@ -106,7 +106,10 @@ class _Run:
         for decisions, events, count, end in found:
             made = tuple(self._event(addresses, mnemonics, *event) for event in _EVENT.iter_unpack(events))
             decided = tuple(self._decision(*decision) for decision in decisions)
-            paths.append(Path(decided, made, count, _ending(end, mnemonics, made)))
+            ending = _ending(end, mnemonics, made)
+            # The instruction that leaves is no part of the path.
+            ran_on = count - (ending not in ("", UNTIL, NO_RETURN, STACK_CHECK))
+            paths.append(Path(decided, made, ran_on, ending))
             self._check(made)
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)

@@ -67,4 +67,7 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
         case "returns-to-itself":
             what = f"{text} returns to an address that the routine itself put there"
             return UndecidedError(stop.cause, what, where=where)
+        case "no-such-operation":
+            what = f"{text} has an operation that the abstract machine does not know"
+            return UndecidedError("unclassified-instruction", what, where=where)
     return UndecidedError(stop.cause, f"{text} depends on {sources}", where=where)
