@@ -292,9 +292,13 @@ def test_popped_flags_say_which_way_string_instructions_go() -> None:
     go = "mov $2,%ecx; rep lodsb; cld; ret"
     assert offsets(f"push $0x402; popfq; {go}") == [0, -1]
     assert offsets(f"pushfq; std; popfq; {go}") == [0, 1]
-    with pytest.raises(UndecidedError) as caught:
-        traced(f"push %rdi; popfq; {go}")
-    assert caught.value.cause == "direction-unknown"
+    # Of a value that nobody knows it is bit 10 that decides.
+    for value, name in (("%rdi", "rdi"), ("8(%rsi)", "[rsi+0x8]")):
+        paths = traced(f"push {value}; popfq; {go}").paths
+        assert {p.decisions[0].meaning: [e.offset for e in p.events if e.detail == "lodsb"] for p in paths} == {
+            f"bit 10 of `{name}` is clear": [0, 1],
+            f"bit 10 of `{name}` is set": [0, -1],
+        }
 
 
 def test_only_a_whole_guard_is_the_stack_protectors() -> None:

@@ -65,7 +65,8 @@ PROGRAMS = {
         "mov (%rsi),%rax; test %rax,%rax; je 2f; mov 5(%rdi),%al; 2:"
     ),
     "a sum that is an address": (
-        "mov $40,%ecx; mov %rsi,%rdx; 1: mov (%rdi),%rax; and $0xf8,%eax; mov (%rdx),%bl; add %rax,%rdx; add $64,%rdi; dec %ecx; jne 1b"
+        "mov $40,%ecx; mov %rsi,%rdx; 1: mov (%rdi),%rax; and $0xf8,%eax; "
+        "mov (%rdx),%bl; add %rax,%rdx; add $64,%rdi; dec %ecx; jne 1b"
     ),
     "a sum whose carry counts": (
         "mov $4,%ecx; xor %edx,%edx; 1: lea 1(%rdx),%rbx; add (%rdi),%rdx; adc $0,%rsi; lea 64(%rdi),%rdi; dec %ecx;"
