@@ -131,10 +131,7 @@ void bind_machine(nb::module_ &m) {
                     const auto *data = reinterpret_cast<const std::uint8_t *>(content->c_str());
                     base.content.assign(data, data + content->size());
                 }
-                const auto number = static_cast<std::uint32_t>(w.bases.size());
-                if (symbol.term != 0) w.base_of[symbol.term] = number;
-                w.bases.push_back(std::move(base));
-                return number;
+                return w.add(std::move(base));
             },
             nb::arg("symbol"), nb::arg("size"), nb::arg("content").none() = nb::none(), nb::arg("writable") = true,
             nb::arg("outside") = false)

@@ -1,7 +1,6 @@
 #include "machine/machine.hpp"
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <ranges>
 
@@ -46,10 +45,8 @@ Machine::Machine(unsigned bits) : bits_(bits) {
     world_.origins.emplace_back();
     Base come_back;
     come_back.symbol = world_.fresh(bits, {});
-    for (Base &base : std::array{stack, come_back}) {
-        world_.base_of[base.symbol.term] = static_cast<std::uint32_t>(world_.bases.size());
-        world_.bases.push_back(std::move(base));
-    }
+    world_.add(std::move(stack));
+    world_.add(std::move(come_back));
     slot_bits_.push_back(static_cast<std::uint8_t>(bits));
     entry_.push_back(world_.bases[stack_base].symbol);
     temporary_.push_back(false);

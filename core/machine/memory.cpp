@@ -35,16 +35,23 @@ Value World::fresh(unsigned bits, const Origin &origin) {
     return v;
 }
 
+std::uint32_t World::add(Base base) {
+    const auto number = static_cast<std::uint32_t>(bases.size());
+    bases_of[base.symbol.term].push_back(number);
+    bases.push_back(std::move(base));
+    return number;
+}
+
 std::optional<std::pair<std::uint32_t, std::int64_t>> World::base_at(TermId region, std::int64_t offset) const {
-    if (region != 0) {
-        const auto found = base_of.find(region);
-        if (found == base_of.end()) return std::nullopt;
-        return std::pair(found->second, offset);
-    }
-    for (std::uint32_t i = 0; i < bases.size(); ++i) {
-        const Base &b = bases[i];
-        const Word distance = static_cast<Word>(offset) - b.symbol.constant;
-        if (b.symbol.known() && distance < b.size) return std::pair(i, static_cast<std::int64_t>(distance));
+    const auto found = bases_of.find(region);
+    if (found == bases_of.end()) return std::nullopt;
+    const std::vector<std::uint32_t> &candidates = found->second;
+    // One alone begins where its region does, and what lies outside of it is counted from there.
+    const bool alone = region != 0 && candidates.size() == 1;
+    for (const std::uint32_t number : candidates) {
+        const Base &b = bases[number];
+        const Word distance = (static_cast<Word>(offset) - b.symbol.constant) & mask_of(b.symbol.bits);
+        if (alone || distance < b.size) return std::pair(number, offset_of({region, b.symbol.bits, distance}));
     }
     return std::nullopt;
 }
@@ -63,12 +70,16 @@ bool World::is_wild(TermId term) {
     return std::ranges::any_of(symbols_in(term), [&](Word symbol) { return origins[symbol].wild; });
 }
 
-Memory::Region &Memory::changed(World &world, TermId region) {
+Memory::Region &Memory::changed(World &world, TermId region, bool in_file) {
     std::shared_ptr<Region> &place = regions_[region];
     if (place && place.use_count() > 1) place = std::make_shared<Region>(*place);
-    if (place) return *place;
+    if (place) {
+        place->in_file |= in_file;
+        return *place;
+    }
     const auto made = std::make_shared<Region>();
     made->forgotten = all_forgotten_;
+    made->in_file = in_file || region == 0;
     place = made;
     // What was stored before anybody looked here may have come to be here.
     for (const auto &[other, held] : regions_)
@@ -107,10 +118,11 @@ bool Memory::is_forgotten(const Region &held, std::int64_t offset, unsigned byte
 // What the file has there: read-only memory, or writable memory that was given something else than zeros.
 std::optional<Value> Memory::initial(World &world, const Region &held, TermId region, std::int64_t offset,
                                      unsigned bytes) {
-    if (is_forgotten(held, offset, bytes)) return std::nullopt;
     const auto found = world.base_at(region, offset);
     if (!found) return std::nullopt;
     Base &base = world.bases[found->first];
+    // A store to what is read-only would fault.
+    if (base.writable && is_forgotten(held, offset, bytes)) return std::nullopt;
     const std::int64_t start = found->second;
     if (!base.known || start < 0 || static_cast<std::uint64_t>(start) + bytes > base.size) return std::nullopt;
     if (const auto pointer = base.pointers.find(start); pointer != base.pointers.end() && pointer->second.bytes == bytes) {
@@ -140,7 +152,7 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
             if (piece != found->second->pieces.end() && piece->second.bytes() == bytes) return piece->second.value;
         }
     }
-    Region &held = changed(world, region);
+    Region &held = changed(world, region, is_in_file(world, region, offset));
     Value total = number(bytes * 8, 0);
     const std::int64_t end = offset + bytes;
     for (std::int64_t at = offset; at < end;) {
@@ -182,8 +194,8 @@ void Memory::store(World &world, Value address, Value value) {
     stack_escaped_ |= !stack_escaped_ && on_stack(value.term) && !on_stack(address.term);
     note_pointer(world, value);
     const unsigned bytes = value.bits / 8U;
+    Region &held = changed(world, address.term, is_in_file(world, address.term, offset));
     forget_overlapping(world, address.term, offset, bytes);
-    Region &held = changed(world, address.term);
     held.low = std::min(held.low, offset);
     held.high = std::max(held.high, offset + static_cast<std::int64_t>(bytes));
     const auto same = held.pieces.find(offset);
@@ -238,8 +250,10 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
         if (const auto value = whole(world, address)) stays.emplace_back(address, *value);
     for (auto &[region, held] : regions_) {
         if (region == stack) continue;
+        const bool in_file = held->in_file;
         held = std::make_shared<Region>();
         held->forgotten = true;
+        held->in_file = in_file;
     }
     all_forgotten_ = true;
     for (const auto &[address, value] : stays) store(world, address, value);
@@ -272,6 +286,7 @@ bool Memory::may_overlap(World &world, TermId region, TermId other) const {
     const std::vector<Word> mine = region == 0 ? none : world.symbols_in(region);
     const std::vector<Word> theirs = other == 0 ? none : world.symbols_in(other);
     if (std::ranges::any_of(mine, [&](Word s) { return std::ranges::binary_search(theirs, s); })) return true;
+    if (regions_.at(region)->in_file && regions_.at(other)->in_file) return true;
     const auto on_stack = [&](const std::vector<Word> &symbols) {
         return std::ranges::binary_search(symbols, stack_symbol);
     };

@@ -52,11 +52,14 @@ struct Origin {
 struct World {
     Terms terms;
     std::vector<Base> bases;
-    std::map<TermId, std::uint32_t> base_of;  // by the term of its symbol; absolute ones have none
+    // By the term of their symbols, 0 for absolute ones. Those that share one are parts of something that is moved as a
+    // whole, each so far behind its beginning as its symbol's constant says.
+    std::map<TermId, std::vector<std::uint32_t>> bases_of;
     std::vector<Origin> origins{1};           // by the symbol's number
     std::map<std::pair<std::uint32_t, std::int64_t>, bool> held;  // initial content of writable memory that was read
 
     Value fresh(unsigned bits, const Origin &origin);
+    std::uint32_t add(Base base);
     // The base that the absolute address lies in, or that of the region, with the offset in it.
     std::optional<std::pair<std::uint32_t, std::int64_t>> base_at(TermId region, std::int64_t offset) const;
     // Numbers of the symbols in a term, sorted.
@@ -102,16 +105,23 @@ private:
         std::map<std::int64_t, Piece> pieces;
         bool forgotten = false;  // as a whole: its initial content is no longer there
         std::map<std::int64_t, std::int64_t> lost;  // forgotten pieces of it, from and to
+        // Something was accessed in it that lies so far behind a number of a linked file's memory as nobody knows.
+        bool in_file = false;
         // Where something was stored to it, from and to.
         std::int64_t low = std::numeric_limits<std::int64_t>::max();
         std::int64_t high = std::numeric_limits<std::int64_t>::min();
     };
 
-    Region &changed(World &world, TermId region);
+    Region &changed(World &world, TermId region, bool in_file = false);
     static void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
     std::optional<Value> initial(World &world, const Region &held, TermId region, std::int64_t offset, unsigned bytes);
     static bool is_forgotten(const Region &held, std::int64_t offset, unsigned bytes);
     bool may_overlap(World &world, TermId region, TermId other) const;
+    // Whether an access at the offset of the region is one of the memory of a file that was linked to numbers: an index
+    // that nobody knows is added to one. Inputs point elsewhere.
+    static bool is_in_file(const World &world, TermId region, std::int64_t offset) {
+        return region != 0 && world.base_at(0, offset).has_value();
+    }
     void forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes);
     static void lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to);
 

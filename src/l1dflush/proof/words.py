@@ -202,7 +202,7 @@ def _buffer_placements(
     way = geometry.line * geometry.sets
     choices = []
     for number, arena in enumerate(arenas):
-        known = arena.alignment if arena.kind in PLACED else PAGE
+        known = arena.alignment if arena.kind in PLACED or arena.computed else PAGE
         extent = way if number else geometry.line
         if aligned_at is not None and not number:
             first = -aligned_at % extent

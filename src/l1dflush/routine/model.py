@@ -110,7 +110,8 @@ class Image:
     ``external_stride`` is the size in bytes of the region that every undefined symbol has, a power of two.
     ``relocated`` are the places in code where a relocation was applied, address to size in bytes: what stands there
     depends on where things were put, so no instruction may begin there. ``linked`` tells that a linker has given it its
-    addresses. ``relocations`` are all of them as the file has them.
+    addresses; a ``movable`` one is loaded as a whole at any page: its addresses are so far behind one of them.
+    ``relocations`` are all of them as the file has them.
     """
 
     bits: Literal[32, 64]
@@ -122,6 +123,7 @@ class Image:
     external_stride: int = EXTERNAL_STRIDES[1]
     relocated: Mapping[int, int] = field(default_factory=dict)
     linked: bool = False
+    movable: bool = False
     relocations: Relocations = field(default_factory=Relocations, compare=False)
 
     def section_at(self, address: int) -> Section | None:

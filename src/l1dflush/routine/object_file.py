@@ -104,7 +104,13 @@ def _linked_image(elf: ElfFile) -> ObjectImage:
 
     linked = load_linked(elf)
     image = _image(elf.bits, [(0, section) for section in linked.sections], linked.symbols, 1)
-    return replace(image, bad_relocations=tuple(linked.bad), linked=True, relocations=linked.relocations)
+    return replace(
+        image,
+        bad_relocations=tuple(linked.bad),
+        linked=True,
+        movable=elf.type == "ET_DYN",
+        relocations=linked.relocations,
+    )
 
 
 def _image(

@@ -1,7 +1,8 @@
 """Which addresses of an image are numbers and which are "so far behind something whose place nobody knows yet".
 
 In a relocatable file each section, each common and each outside symbol is somewhere of its own: it is a base, a symbol
-of the abstract machine, and an address is a place behind it. A linked file has numbers.
+of the abstract machine, and an address is a place behind it. A linked file has numbers; one that may be loaded anywhere
+is moved as a whole, so that all its addresses are so far behind one symbol.
 """
 
 from __future__ import annotations
@@ -14,9 +15,19 @@ from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.trace.operations import Place
 
+PAGE = 4096
+
 # Relocations whose place holds the whole address, or the lower part of one that then has to fit (psABI).
 _NARROW_UNSIGNED = frozenset({"R_X86_64_32"})
 _WHOLE = frozenset({"R_X86_64_64", "R_X86_64_32", "R_X86_64_32S", "R_386_32"})
+# The same in a linked file: an address in it, and a symbol's, to which nothing is added.
+_OWN = frozenset({"R_X86_64_RELATIVE", "R_386_RELATIVE"})
+_BARE = frozenset({"R_X86_64_GLOB_DAT", "R_X86_64_JUMP_SLOT", "R_386_GLOB_DAT", "R_386_JMP_SLOT"})
+# What leads to a symbol's slot in the global offset table: from the place on, and from the table's beginning on.
+_SLOT = frozenset({"R_X86_64_GOTPCREL", "R_X86_64_GOTPCRELX", "R_X86_64_REX_GOTPCRELX"})
+_SLOT_IN_TABLE = frozenset({"R_386_GOT32", "R_386_GOT32X"})
+# The table itself, and how far behind it a symbol is.
+_TABLE, _BEHIND_TABLE = "R_386_GOTPC", "R_386_GOTOFF"
 _RELATIVE = frozenset({"R_X86_64_PC32", "R_X86_64_PLT32", "R_X86_64_PC64", "R_386_PC32", "R_386_PLT32"})
 
 
@@ -31,9 +42,18 @@ class Bases:
         self._numbers: dict[int, int] = {}
         self._externals: dict[str, int] = {}
         self._outside = {s.address: s for s in image.symbols.values() if not s.defined}
+        # The global offset table, and what is known of it: slots by the place they hold, differences by the two bases.
+        self._tables: list[int] = []
+        self._slots: dict[Place, int] = {}
+        self._differences: dict[tuple[int, int], int] = {}
+        # Where a file that is moved as a whole begins.
+        self._beginning: _core.Value | None = None
         self.section_of: dict[int, Section] = {}
         self.external_of: dict[int, str] = {}
         self._narrow = self._fit_in_32_bits()
+        # Whatever is added to what leads to any of a linked file's.
+        for section in self._sections if image.linked else ():
+            self.of_section(section)
 
     def _fit_in_32_bits(self) -> set[str | int]:
         """Names of outside symbols, and addresses of sections, that some relocation puts into 32 bits, zero-extended: a
@@ -63,17 +83,34 @@ class Bases:
         """The number of the section's base."""
         number = self._numbers.get(section.address)
         if number is None:
-            bits = self._image.bits
-            if self._image.linked:
-                symbol = self._machine.terms.number(bits, section.address)
-            else:
-                symbol = self._symbol(section.alignment, section.size, section.address in self._narrow)
-            number = self._machine.add_base(symbol, section.size, section.data, section.writable)
+            number = self._machine.add_base(self._start(section), section.size, section.data, section.writable)
             self._numbers[section.address] = number
             self.section_of[number] = section
-            if not self._image.linked:
-                self._add_pointers(number, section)
+            self._add_pointers(number, section)
         return number
+
+    def _start(self, section: Section) -> _core.Value:
+        """Where a section is."""
+        if not self._image.linked:
+            return self._symbol(section.alignment, section.size, section.address in self._narrow)
+        terms = self._machine.terms
+        if not self._image.movable:
+            return terms.number(self._image.bits, section.address)
+        first, last = self._sections[0], self._sections[-1]
+        if self._beginning is None:
+            self._beginning = self._symbol(PAGE, last.address + last.size - first.address, narrow=False)
+        return terms.combine("add", self._beginning, terms.number(self._image.bits, section.address - first.address))
+
+    def in_linked(self, region: int, offset: int) -> tuple[Section, int] | None:
+        """The section of a linked file that lies ``offset`` behind a region's beginning, and how far in it that is;
+        None if the region is not the file's."""
+        beginning = self._beginning.term if self._beginning is not None else 0
+        if region != beginning:
+            return None
+        first = self._sections[0].address if self._beginning is not None else 0
+        address = (first + offset) & ((1 << self._image.bits) - 1)
+        section = self.section_at(address)
+        return None if section is None else (section, address - section.address)
 
     def _symbol(self, alignment: int, size: int, narrow: bool) -> _core.Value:
         bits = self._image.bits
@@ -89,16 +126,34 @@ class Bases:
         return self._externals[name]
 
     def _add_pointers(self, number: int, section: Section) -> None:
+        """Tells the machine what relocations put into a section: addresses, or what nobody knows."""
+        terms = self._machine.terms
         for relocation in self._image.relocations.within(section.address, section.address + section.size):
             of = relocation.of
-            if of.type in _WHOLE and of.size in (4, 8):
-                place = self.target(of, relocation.addend, of.size)
-                if place is None:
-                    continue
+            size = of.size or self._image.bits // 8
+            if section.executable and size not in (4, 8):
+                continue  # no instruction may have one there
+            place = self._pointed_to(relocation)
+            if place is None:
+                value = self._machine.new_symbol(8 * size)
+                self.external_of[self._machine.add_base(value, 0)] = f"{of.type} of {of.symbol or 'the file'}"
+            else:
                 value = self.value(place)
-                if of.size * 8 < self._image.bits:
-                    value = self._machine.terms.slice(value, 0, of.size * 8)
-                self._machine.add_pointer(number, relocation.address - section.address, value)
+                value = terms.slice(value, 0, 8 * size) if size * 8 < self._image.bits else value
+            self._machine.add_pointer(number, relocation.address - section.address, value)
+
+    def _pointed_to(self, relocation: Relocation) -> Place | None:
+        """The address that a relocation puts into data; None for what is none, or is not understood."""
+        of = relocation.of
+        if of.type in _OWN and of.target is not None and relocation.addend is not None:
+            address = of.target + relocation.addend
+            section = self.section_at(address)
+            return None if section is None else Place(self.of_section(section), address - section.address, of.size)
+        if of.type in _BARE:
+            if of.target is None and of.symbol:
+                return Place(self._external(of.symbol), 0, of.size)
+            return self.target(of, 0, of.size)
+        return self.target(of, relocation.addend, of.size) if of.type in _WHOLE and of.size in (4, 8) else None
 
     def value(self, place: Place) -> _core.Value:
         """The address that a place is."""
@@ -134,9 +189,49 @@ class Bases:
         of = relocation.of
         if relocation.addend is None:
             return None
-        understood = of.type in _RELATIVE or of.type in _WHOLE
-        return self.target(of, relocation.addend + distance, size) if understood else None
+        total = relocation.addend + distance
+        if of.type in _RELATIVE or of.type in _WHOLE:
+            return self.target(of, total, size)
+        if of.type in _SLOT or of.type in _SLOT_IN_TABLE:
+            held = self.target(of, 0, self._image.bits // 8)
+            if held is None:
+                return None
+            slot = self._slot(held)
+            return Place(self._distance(slot, self._table()) if of.type in _SLOT_IN_TABLE else slot, total, size)
+        if of.type == _TABLE:
+            section = self.section_at(relocation.address)
+            assert section is not None
+            behind = self._distance(self._table(), self.of_section(section))
+            return Place(behind, total - (relocation.address - section.address), size)
+        place = self.target(of, total, size) if of.type == _BEHIND_TABLE else None
+        return None if place is None else place._replace(base=self._distance(place.base, self._table()))
+
+    def _slot(self, held: Place) -> int:
+        """The base of the slot of the global offset table that holds an address: each lies somewhere of its own."""
+        if held not in self._slots:
+            width = self._image.bits // 8
+            number = self._machine.add_base(self._symbol(width, width, narrow=False), width, b"", writable=False)
+            self._machine.add_pointer(number, 0, self.value(held))
+            self._slots[held] = number
+            self.external_of[number] = "the global offset table"
+        return self._slots[held]
+
+    def _table(self) -> int:
+        """The base of the global offset table as such."""
+        if not self._tables:
+            width = self._image.bits // 8
+            self._tables.append(self._machine.add_base(self._symbol(width, 1 << 16, narrow=False), 0))
+            self.external_of[self._tables[0]] = "the global offset table"
+        return self._tables[0]
+
+    def _distance(self, base: int, of: int) -> int:
+        """The base that is how far a base is behind another one."""
+        if (base, of) not in self._differences:
+            terms, machine = self._machine.terms, self._machine
+            distance = terms.combine("subtract", machine.base(base), machine.base(of))
+            self._differences[base, of] = machine.add_base(distance, 0)
+        return self._differences[base, of]
 
     def is_relative(self, relocation: Relocation) -> bool:
         """Whether the relocation subtracts its own place."""
-        return relocation.of.type in _RELATIVE
+        return relocation.of.type in _RELATIVE | _SLOT

@@ -22,7 +22,7 @@ from l1dflush.trace.model import Kind
 from l1dflush.trace.operands import KIND, Operands, register_name
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
-from l1dflush.trace.slots import WORD, Part, Slots
+from l1dflush.trace.slots import WORD, Part, Slots, Spans
 from l1dflush.trace.stack_rows import STACK_ROWS
 from l1dflush.trace.undefined import (
     ALL_FLAGS,
@@ -73,6 +73,14 @@ def context(bits: int) -> pypcode.Context:
     return pypcode.Context(LANGUAGES[bits])
 
 
+@lru_cache(maxsize=2)
+def registers(bits: int) -> tuple[dict[str, tuple[int, int]], Spans]:
+    """The registers of a mode by P-code's names, each with its offset and size in bytes, and the spans they make up."""
+    found = {name: (node.offset, node.size) for name, node in context(bits).registers.items()}
+    # Each has many names, and the 64-bit ones are the widest of the first eight bytes each.
+    return found, Spans.of(set(found.values()))
+
+
 # Its binding complains on standard error about what is still there at the end.
 atexit.register(context.cache_clear)
 
@@ -84,13 +92,11 @@ class Lifter:
         self.image = image
         self.kernel = kernel or KernelSites(image, {})
         self.context = context(image.bits)
+        self._registers, spans = registers(image.bits)
         self._decoder: Decoder = decoder_of(image.bits)
         self.machine = _core.Machine(image.bits)
-        registers = self.context.registers
-        self._registers = {name: (node.offset, node.size) for name, node in registers.items()}
         stack = self._registers["RSP" if image.bits == 64 else "ESP"][0]
-        # Each register has many names, and the 64-bit ones are the widest of the first eight bytes each.
-        self.slots = Slots(self.machine, set(self._registers.values()), stack)
+        self.slots = Slots(self.machine, spans, stack)
         self.bases = Bases(image, self.machine)
         self.instructions: dict[tuple[int, int], Instruction] = {}
         # Static keys by address: where each is kept, and its name.

@@ -52,6 +52,12 @@ class ArenaKind(StrEnum):
     SEGMENT = "segment"  # relative to fs or gs: per-CPU or per-thread memory
 
 
+# Alignment in bytes of an object that an unknown pointer points to: what every allocator grants.
+POINTER_ALIGNMENT = 8
+# Stands for the names of sources of which there are too many to keep.
+MANY = "many other values"
+
+
 @dataclass(frozen=True, slots=True)
 class Arena:
     """A piece of memory whose place among the cache's sets is independent of all others'.
@@ -59,7 +65,8 @@ class Arena:
     ``name`` is how the report speaks of it ("what `flush_pages` points to", "the stack"). ``key`` tells
     arenas apart. ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
     ``sources`` are the names of what its address was computed from, if it is unknown: two arenas that have
-    one in common may be the same memory.
+    one in common may be the same memory. ``computed`` tells that the address was neither handed in nor loaded nor
+    allocated as it is: then nothing but ``alignment`` may be taken for granted of it.
     """
 
     key: str
@@ -68,6 +75,7 @@ class Arena:
     alignment: int
     size: int | None = None
     sources: tuple[str, ...] = ()
+    computed: bool = False
 
 
 class Event(NamedTuple):

@@ -19,11 +19,15 @@ MOST_SOURCES = 32
 # How many sources the name of a piece of memory lists, and how long a name of a loaded value's address may be.
 MOST_NAMES = 6
 LONGEST_NAME = 60
+# Memory is named through so many pointers, and then so.
+MOST_NESTED, UNNAMED = 8, "…"
 
 # The machine's own bases, and where a symbol can come from.
 STACK, RETURN = 0, 1
 _MEMORY, _RESULT = 1, 2
 _STACK_NAME = "the stack pointer"
+# Beyond so many sources those that are left are summed up; memory is named through so many pointers, and then so.
+MOST_SOURCES, MOST_NESTED, UNNAMED = 32, 4, "…"
 
 
 class Names:
@@ -36,17 +40,18 @@ class Names:
         self._width = routine.image.bits // 8
         self._arenas: dict[int, tuple[Arena, int]] = {}
         self._symbol_names: dict[int, str] = {}
+        self._nested = 0
         self._parameters = {p.register.upper(): p.name for p in routine.parameters}
 
     def place(self, region: int, offset: int) -> tuple[Arena, int]:
         """The arena and the offset in it of an address: ``offset`` behind the term ``region`` (0: a number)."""
+        linked = self._lifter.bases.in_linked(region, offset)
+        if linked is not None:
+            return self._section_arena(linked[0].address), linked[1]
         if region == 0:
-            section = self._lifter.bases.section_at(offset & ((1 << self._routine.image.bits) - 1))
-            if section is None:
-                return Arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", 4096), offset
-            return self._section_arena(section.address), offset - section.address
+            return Arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", 4096), offset
         if region not in self._arenas:
-            self._arenas[region] = self._arena(region)
+            self._arenas[region] = self._arena(region, offset)
         arena, distance = self._arenas[region]
         return arena, offset + distance
 
@@ -58,8 +63,9 @@ class Names:
         name = f"section {section.name}"
         return Arena(key, ArenaKind.SECTION, name, max(section.alignment, 1), sources=(section.name,))
 
-    def _arena(self, region: int) -> tuple[Arena, int]:
-        """The arena of a region, and how far behind its beginning the region's term is."""
+    def _arena(self, region: int, offset: int) -> tuple[Arena, int]:
+        """The arena of a region of which ``offset`` is the first that was accessed, and how far behind its beginning
+        the region's term is."""
         value = self._machine.terms.value(region)
         if region == self._machine.base(STACK).term:
             return Arena("stack", ArenaKind.STACK, "the stack", self._width, sources=(_STACK_NAME,)), 0
@@ -80,8 +86,16 @@ class Names:
         zeros, ones, _, _ = self._machine.terms.known(value)
         settled = zeros | ones
         alignment = (settled + 1) & ~settled
+        element = self._element(value, offset)
+        if element is not None:
+            name, begins = element
+            settled_at = (ones + begins) & (alignment - 1)
+            arena = Arena(f"term:{region}", ArenaKind.INPUT, name, alignment, sources=names, computed=True)
+            return arena, settled_at - begins
         text = f"what {shown} leads to"
-        return Arena(f"term:{region}", ArenaKind.INPUT, text, alignment, sources=names), ones & (alignment - 1)
+        return Arena(f"term:{region}", ArenaKind.INPUT, text, alignment, sources=names, computed=True), ones & (
+            alignment - 1
+        )
 
     def _segment_arena(self, region: int) -> Arena | None:
         """Per-CPU or per-thread memory: a place at fs or gs, or the copy there of a section or an outside symbol."""
@@ -119,6 +133,28 @@ class Names:
         bases = self._lifter.bases
         numbers = (*bases.section_of, *bases.external_of)
         return next((number for number in numbers if self._machine.base(number).term == region), None)
+
+    def _element(self, value: _core.Value, offset: int) -> tuple[str, int] | None:
+        """``area + cpu*65536`` and where in the region's term ``area`` begins, for an element of a variable; None if it
+        is nothing of the kind."""
+        bases, machine = self._lifter.bases, self._machine
+        kind, bits, _, _, addends, _ = machine.described(value)
+        at = bases.in_linked(0, offset) if self._routine.image.linked else None
+        for atom, factor in addends if kind == "sum" else ():
+            if factor == 1 and (of := next((n for n in bases.section_of if machine.base(n).term == atom.term), None)):
+                at = bases.in_linked(atom.term, offset) or (bases.section_of[of], offset)
+                addends = [one for one in addends if one != (atom, factor)]
+        if at is None or not addends:
+            return None
+        section, inside = at
+        symbol, behind = self._symbol_at(section.address + inside, section.address)
+        if symbol.startswith("["):
+            return None
+        text = symbol
+        for atom, factor in addends:
+            sign, size = ("+", factor) if factor < 1 << (bits - 1) else ("-", (1 << bits) - factor)
+            text += f" {sign} {'+'.join(self.sources(atom))}" + (f"*{size}" if size != 1 else "")
+        return f"`{text}`", offset - behind
 
     def held(self) -> list[str]:
         """The variables whose initial value was taken to be there still."""
@@ -169,9 +205,15 @@ class Names:
 
     def symbol(self, symbol: int) -> str:
         """What a symbol is called."""
-        if symbol not in self._symbol_names:
-            self._symbol_names[symbol] = self._name(symbol)
-        return self._symbol_names[symbol]
+        known = self._symbol_names.get(symbol)
+        if known is None:
+            # A list is followed link by link, and a link may be computed from several.
+            self._nested += 1
+            known = self._name(symbol) if self._nested <= MOST_NESTED else UNNAMED
+            self._nested -= 1
+            if UNNAMED not in known or self._nested == 0:
+                self._symbol_names[symbol] = known
+        return known
 
     def _name(self, symbol: int) -> str:
         kind, region, offset, _, at_base, at_offset, slot = self._machine.origin(symbol)
@@ -212,6 +254,11 @@ class Names:
 
     def _memory_name(self, region: int, offset: int) -> str:
         """``flush_pages``, ``[rdi+0x1c]``, ``[stack-0x18]``, ``gs:0x28``: what was in memory there at first."""
+        bases = self._lifter.bases
+        linked = bases.in_linked(region, offset)
+        if linked is not None:
+            symbol, offset = self._symbol_at(linked[0].address + linked[1], linked[0].address)
+            return f"{symbol}+{offset:#x}" if offset else symbol
         inside = None if region == 0 else self._base_of(region)
         if inside is not None:
             return self._place_name(inside, offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 WORD = 8
@@ -25,23 +25,36 @@ class Part(NamedTuple):
     size: int
 
 
+class Spans(NamedTuple):
+    """Where the register space has registers: pieces from ``starts`` to ``ends``, in order."""
+
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    @classmethod
+    def of(cls, registers: Iterable[tuple[int, int]]) -> Spans:
+        """The pieces that registers, given as (offset, size), make up: those that overlap are one."""
+        starts: list[int] = []
+        ends: list[int] = []
+        for start, size in sorted(registers):
+            if ends and start < ends[-1]:
+                ends[-1] = max(ends[-1], start + size)
+            else:
+                starts.append(start)
+                ends.append(start + size)
+        return cls(starts, ends)
+
+
 class Slots:
     """The slots of one machine. Registers that overlap share theirs: ``al`` is a part of that of ``rax``.
 
-    ``registers`` are (offset, size) in P-code's register space; ``stack_pointer`` is that of the stack pointer, which
-    the machine has as its first slot.
+    ``spans`` are where P-code's register space has registers; ``stack_pointer`` is the offset of the stack
+    pointer, which the machine has as its first slot.
     """
 
-    def __init__(self, machine: Machine, registers: Iterable[tuple[int, int]], stack_pointer: int) -> None:
+    def __init__(self, machine: Machine, spans: Spans, stack_pointer: int) -> None:
         self._machine = machine
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        for start, size in sorted(registers):
-            if self._ends and start < self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], start + size)
-            else:
-                self._starts.append(start)
-                self._ends.append(start + size)
+        self._starts, self._ends = spans
         self._slots: dict[int, int] = {stack_pointer: 0}
         self._temporaries: dict[int, list[int]] = {}
 

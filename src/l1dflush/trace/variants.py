@@ -49,16 +49,16 @@ class Variants:
         self._decoder = decoder_of(image.bits)
         self._base, self._offset, _ = place
         self._insn = decoded
-        self._linked = image.linked
+        self._numbered = image.linked and not image.movable
         code = section.data[self._offset : self._offset + decoded.size]
         start = decoded.address
-        near = [] if self._linked else image.relocations.within(max(section.address, start - 7), start + decoded.size)
+        near = [] if image.linked else image.relocations.within(max(section.address, start - 7), start + decoded.size)
         self._relocations = [r for r in near if r.address + max(r.of.size, 1) > start]
         self._check_relocations()
         self._plain = self._empty(code)
-        self._at = at = start if self._linked else _AT
+        self._at = at = start if self._numbered else _AT
         self._first = self._translated(self._plain, at)
-        self._others = [] if self._linked else [self._translated(self._plain, at + _MOVED_BY)]
+        self._others = [] if self._numbered else [self._translated(self._plain, at + _MOVED_BY)]
         self._others += [self._translated(self._with(r, _FILLER + _CHANGED_BY), at) for r in self._relocations]
         if not all(_alike(self._first, other) for other in self._others):
             raise UnliftedError("what it does depends on what a relocation puts into it, or on where it is")
@@ -109,7 +109,7 @@ class Variants:
         """A number of the instruction, given as it is, moved, and with each relocated place changed."""
         mask = (1 << 8 * size) - 1
         number = values[0]
-        if self._linked:
+        if self._numbered:
             return Number(number, size)
         by_address = (values[1] - number) & mask
         by_place = [r for r, value in zip(self._relocations, values[2:], strict=True) if value != number]
@@ -145,7 +145,7 @@ class Variants:
         """The address of an operand in P-code's memory space."""
         if node.place is not None:
             return node.place._replace(size=self._width)
-        if self._linked:
+        if self._numbered:
             section = self._bases.section_at(node.offset)
             if section is not None:
                 number = self._bases.of_section(section)
@@ -158,7 +158,7 @@ class Variants:
 
         def node(first: tuple[str, int, int], *rest: tuple[str, int, int]) -> Varnode:
             space, offset, size = first
-            if space not in ("const", "ram") or self._linked:
+            if space not in ("const", "ram") or self._numbered:
                 return Varnode(space, offset, size)
             width = size if space == "const" else self._width
             operand = self._operand([offset, *(r[1] for r in rest)], width)

@@ -104,7 +104,7 @@ def _of_walk(
 ) -> Iterator[Finding]:
     # From the fill on: what the routine touches between warm-up and fill is in no set's way.
     first, last = walk[fill_start(walk)][0], walk[-1][0]
-    inside = [e for e in path.events[first:last] if e.arena is None or e.arena.key not in buffer.arenas]
+    inside = [e for e in path.events[first:last] if e.arena is None or not buffer.holds(e.arena, e.offset)]
     own = Counter(places.text(event) for event in inside if event.kind in TOUCHES)
     if own:
         text = _list(f"{name} ({count} times)" for name, count in own.most_common())

@@ -27,7 +27,7 @@ def since_fill(path: Path, buffer: Buffer | None) -> Sequence[Event]:
     if not walk or buffer is None:
         return after_flush(path, buffer)
     events = path.events[walk[fill_start(walk)][0] :]
-    return [event for event in events if event.arena is None or event.arena.key not in buffer.arenas]
+    return [event for event in events if event.arena is None or not buffer.holds(event.arena, event.offset)]
 
 
 def own_lines(events: Iterable[Event]) -> list[Event]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from l1dflush.errors import InputError
@@ -14,7 +14,7 @@ from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.bindings import BUFFER
 from l1dflush.trace.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
-from l1dflush.trace.runs import fold
+from l1dflush.trace.runs import FoldedRun, fold
 
 PAGE = 4096
 # Lines for finding the walk; the proof uses each cache's own line size.
@@ -27,8 +27,10 @@ FEWEST = 4
 class Buffer:
     """The memory that the routine walks. ``arenas`` are keys; ``primary`` is the one with the most lines;
     ``declared`` says that the user named it, so that it need not look like a walk. Offsets in bytes: ``first``
-    and ``last`` of an access, ``end`` behind the last byte. ``walked_by``: reads, or stores too
-    where no path walks by reads."""
+    and ``last`` of an access, ``end`` behind the last byte, each from the buffer's beginning on, which is ``begins``
+    bytes behind that of ``primary``: not 0 where the buffer is a variable with others before it in its section.
+    ``reach`` is what of ``primary`` is the buffer's, from and to. ``walked_by``: reads, or stores too where no path
+    walks by reads."""
 
     arenas: frozenset[str]
     primary: Arena
@@ -37,6 +39,12 @@ class Buffer:
     end: int
     declared: bool
     walked_by: frozenset[Kind] = READS
+    begins: int = 0
+    reach: tuple[float, float] = (-inf, inf)
+
+    def holds(self, arena: Arena, offset: int) -> bool:
+        """Whether what lies at ``offset`` of ``arena`` is the buffer's, and no variable beside it."""
+        return arena.key in self.arenas and (arena != self.primary or self.reach[0] <= offset < self.reach[1])
 
 
 def walked_arenas(path: Path, by: frozenset[Kind] = READS) -> list[Arena]:
@@ -76,21 +84,39 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
         if not arenas:
             return None
     touched: dict[str, set[int]] = {key: set() for key in arenas}
-    extent: dict[str, list[int]] = {key: [] for key in arenas}
+    extent: dict[str, list[tuple[int, int]]] = {key: [] for key in arenas}
     for event in _events(trace.paths):
         if event.arena is not None and event.arena.key in touched and event.kind in TOUCHES:
             touched[event.arena.key].add(event.offset // LINE)
-            extent[event.arena.key] += (event.offset, event.offset + event.size)
+            extent[event.arena.key].append((event.offset, event.offset + event.size))
     primary = max(arenas, key=lambda key: len(touched[key]))
-    lines = extent[primary]
-    starts = lines[::2]
     read = any(e.kind in READS and e.arena is not None and e.arena.key in arenas for e in _events(trace.paths))
     by = READS if (read if declared else _walked(trace.paths, READS)) else TOUCHES
-    return Buffer(frozenset(arenas), arenas[primary], min(starts), max(starts), max(lines), bool(declared), by)
+    begins, reach = _within(trace, arenas[primary], by)
+    mine = [(start - begins, end - begins) for start, end in extent[primary] if reach[0] <= start < reach[1]]
+    starts = [start for start, _ in mine]
+    last = max(end for _, end in mine)
+    keys = frozenset(arenas)
+    return Buffer(keys, arenas[primary], min(starts), max(starts), last, bool(declared), by, begins, reach)
 
 
 def _walked(paths: Iterable[Path], by: frozenset[Kind]) -> dict[str, Arena]:
     return {arena.key: arena for path in paths for arena in walked_arenas(path, by)}
+
+
+def _within(trace: Trace, arena: Arena, by: frozenset[Kind]) -> tuple[int, tuple[float, float]]:
+    """Where in ``arena`` the walked variable begins, and what of the arena is walked or that variable's."""
+    longest = _longest_run(_events(trace.paths), arena, by)
+    if arena.kind is not ArenaKind.SECTION or longest is None:
+        return 0, (-inf, inf)
+    low, high = sorted((longest.event.offset, longest.last))
+    symbol = storage(trace.routine.image, longest.event._replace(offset=low))
+    if symbol is None:
+        return 0, (-inf, inf)
+    begins = symbol.address - int(arena.key.removeprefix("section:"), 16)
+    # Its first line may begin before it.
+    start = min(begins, low) - LINE + 1
+    return begins, (start, max(begins + symbol.size, high + 1) if symbol.size else inf)
 
 
 def _events(paths: Sequence[Path]) -> Iterable[Event]:
@@ -134,7 +160,9 @@ def _symbol_behind(image: Image, key: str, offset: int) -> Symbol | None:
         for symbol in image.symbols.values()
         if symbol.defined and not symbol.function and section.address <= symbol.address <= address
     ]
-    return max(symbols, key=lambda symbol: symbol.address, default=None)
+    # One that it lies in, rather than a mark of the linker's.
+    inside = [symbol for symbol in symbols if symbol.size_told and address < symbol.address + (symbol.size or 0)]
+    return max(inside or symbols, key=lambda symbol: (symbol.address, symbol.size or 0), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +193,7 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
     found = [
         (at, event)
         for at, event in enumerate(path.events)
-        if event.arena is not None and event.arena.key in buffer.arenas and event.kind in TOUCHES
+        if event.arena is not None and event.kind in TOUCHES and buffer.holds(event.arena, event.offset)
     ]
     reads = [event for _, event in found if event.kind in buffer.walked_by]
     if not reads or buffer.declared:
@@ -178,11 +206,13 @@ def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
 def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
     """The read with the lowest offset among those of the longest run in the largest buffer: where the walk
     begins. Other reads of the same section, of a variable that lies beside the buffer, are no part of it."""
-    runs = fold([event for event in events if event.kind in buffer.walked_by and event.arena == buffer.primary])
-    if not runs:
-        return None
-    longest = max(runs, key=lambda run: (run.span, run.count))
-    return longest.event._replace(offset=min(longest.event.offset, longest.last))
+    longest = _longest_run(events, buffer.primary, buffer.walked_by)
+    return None if longest is None else longest.event._replace(offset=min(longest.event.offset, longest.last))
+
+
+def _longest_run(events: Iterable[Event], arena: Arena, by: frozenset[Kind]) -> FoldedRun | None:
+    runs = fold([event for event in events if event.kind in by and event.arena == arena])
+    return max(runs, key=lambda run: (run.span, run.count), default=None)
 
 
 Mechanism = Literal[
@@ -234,9 +264,11 @@ class Places:
         arena = event.arena
         if arena is None:
             return "", 0
-        if self._buffer is not None and arena.key in self._buffer.arenas:
+        if self._buffer is not None and self._buffer.holds(arena, event.offset):
             # Behind an outside call the pointer is loaded anew, and may be another one of the same name.
-            return (BUFFER, event.offset) if arena.name == self._buffer.primary.name else (arena.name, event.offset)
+            if arena.name != self._buffer.primary.name:
+                return arena.name, event.offset
+            return BUFFER, event.offset - (self._buffer.begins if arena == self._buffer.primary else 0)
         if arena.kind is ArenaKind.STACK:
             return "stack", event.offset
         if arena.kind is ArenaKind.SEGMENT:
@@ -280,7 +312,7 @@ class Places:
         if self._functions is None:
             found = (s for s in self._image.symbols.values() if s.function)
             self._functions = sorted((s.address, s.address + (s.size or 0), s.name) for s in found)
-        index = bisect_right(self._functions, (pc, sys.maxsize, "")) - 1
+        index = bisect_right(self._functions, (pc, inf, "")) - 1
         if index >= 0 and (self._functions[index][0] == pc or pc < self._functions[index][1]):
             start, _, name = self._functions[index]
             return f"{name}+{pc - start:#x}" if pc > start else name

@@ -1,0 +1,103 @@
+"""Loops as compilers make them, at every level: the lines that are read are those that the C says, on each path."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from thorough import THOROUGH
+
+from l1dflush.routine.load import load_bytes
+from l1dflush.routine.options import LoadOptions
+from l1dflush.trace.abstract import trace
+from l1dflush.trace.model import ArenaKind, Kind
+from l1dflush.trace.options import TraceOptions
+
+SIZE, LINE, PAGE = 65536, 64, 4096
+LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os")
+ALL_LINES = tuple(range(0, SIZE, LINE))
+
+
+@dataclass(frozen=True)
+class Loop:
+    """``reads``: the offsets that are read on each path, in order."""
+
+    body: str
+    reads: tuple[tuple[int, ...], ...]
+
+
+def lfsr() -> Iterable[int]:
+    x = 1
+    for _ in range(1023):
+        x = (x >> 1) ^ (-(x & 1) & 0x240)
+        yield x * LINE
+
+
+READ = "*(volatile char *)"
+LOOPS = {
+    "int": Loop(f"for (int i = 0; i < 65536; i += 64) {READ}(p + i);", (ALL_LINES,)),
+    "unsigned": Loop(f"for (unsigned i = 0; i < 65536u; i += 64) {READ}(p + i);", (ALL_LINES,)),
+    "long": Loop(f"for (long i = 0; i != 65536; i += 64) {READ}(p + i);", (ALL_LINES,)),
+    "short": Loop(f"for (short i = 0; i < 1024; i++) {READ}(p + i * 64);", (ALL_LINES,)),
+    "pointer": Loop(f"for (char *q = p; q < p + 65536; q += 64) {READ}q;", (ALL_LINES,)),
+    "pointer unlike": Loop(f"char *e = p + 65536; do {READ}p; while ((p += 64) != e);", (ALL_LINES,)),
+    "down": Loop(f"for (int i = 65536 - 64; i >= 0; i -= 64) {READ}(p + i);", (ALL_LINES[::-1],)),
+    "nested": Loop(
+        f"for (int i = 0; i < 16; i++) for (int j = 0; j < 4096; j += 64) {READ}(p + i * 4096 + j);", (ALL_LINES,)
+    ),
+    "by pages": Loop(
+        f"for (int j = 0; j < 4096; j += 64) for (int i = 0; i < 16; i++) {READ}(p + i * 4096 + j);",
+        (tuple(i * PAGE + j for j in range(0, PAGE, LINE) for i in range(16)),),
+    ),
+    "sum": Loop(f"long s = 0; for (int i = 0; i < 65536; i += 64) s += {READ}(p + i); kept = s;", (ALL_LINES,)),
+    "xor": Loop(f"int s = 0; for (int i = 0; i < 65536; i += 64) s ^= {READ}(p + i) * 3; kept = s;", (ALL_LINES,)),
+    "lfsr": Loop(
+        "unsigned x = 1; for (int i = 0; i < 1023; i++) { x = (x >> 1) ^ (-(x & 1u) & 0x240u); "
+        f"{READ}(p + x * 64); }}",
+        (tuple(lfsr()),),
+    ),
+    "two lengths": Loop(
+        f"int n = m < 6 ? 32768 : 65536; for (int i = 0; i < n; i += 64) {READ}(p + i);", (ALL_LINES[:512], ALL_LINES)
+    ),
+    "double": Loop(
+        f"double d = 0; for (int i = 0; i < 65536; i += 64) d += {READ}(p + i) * 0.5; kept = d > 1;", (ALL_LINES,)
+    ),
+    "warm": Loop(
+        f"for (int i = 0; i < 65536; i += 4096) {READ}(p + i); for (int i = 0; i < 65536; i += 64) {READ}(p + i);",
+        ((*range(0, SIZE, PAGE), *ALL_LINES),),
+    ),
+}
+
+
+def compiled(compiler: str, mode: str, level: str, body: str, folder: Path) -> bytes:
+    source, target = folder / "f.c", folder / "f.o"
+    source.write_text(f"long kept;\nvoid l1d_flush(char *p, int m)\n{{\n\t{body}\n}}\n")
+    options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fcf-protection=none"]
+    subprocess.run([compiler, *options, "-o", target, source], check=True)
+    return target.read_bytes()
+
+
+def reads(data: bytes) -> list[tuple[int, ...]]:
+    """The offsets behind the argument that each path reads, the shortest path first."""
+    (routine,) = load_bytes(data, "f.o", LoadOptions(function="l1d_flush"))
+    found = []
+    for path in trace(routine, TraceOptions(max_seconds=60)).paths:
+        events = [e for e in path.events if e.kind is Kind.LOAD and e.arena is not None]
+        found.append(tuple(e.offset for e in events if e.arena is not None and e.arena.kind is ArenaKind.INPUT))
+    return sorted(found, key=len)
+
+
+@pytest.mark.parametrize("mode", ["-m64", "-m32"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_is_read(name: str, compiler: str, mode: str, tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    loop = LOOPS[name]
+    for level in LEVELS if THOROUGH else LEVELS[::2]:
+        data = compiled(compiler, mode, level, loop.body, tmp_path)
+        assert reads(data) == sorted(loop.reads, key=len), level

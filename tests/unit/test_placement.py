@@ -1,0 +1,227 @@
+"""No verdict depends on where memory lies: placed elsewhere, linked elsewhere or loaded elsewhere it is the same."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from trace_programs import elf
+
+import l1dflush.trace
+from l1dflush.report.json_report import json_text
+from l1dflush.routine import layout
+from l1dflush.routine.load import LoadOptions, load_bytes
+from l1dflush.trace.abstract import trace
+from l1dflush.trace.lift import Lifter
+from l1dflush.verdict.judge import verify
+from l1dflush.verdict.options import VerifyOptions
+
+needs_cc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+needs_ld = pytest.mark.skipif(shutil.which("ld") is None, reason="there is no linker")
+
+C = """
+static char before[12288] __attribute__((aligned(4096)));
+char drained[65536] __attribute__((aligned(4096)));
+char per_cpu[8][65536] __attribute__((aligned(4096)));
+static char initialised[65536] __attribute__((aligned(4096))) = {1};
+char *const pointed_to = initialised;
+extern char elsewhere[65536], *handed_over;
+extern void keep(void *);
+static const int steps[4] = {64, 64, 64, 64};
+static void walk(const char *from) { for (int i = 0; i < 65536; i += steps[i & 3]) *(volatile const char *)(from + i); }
+void own(void) { before[5] = 1; walk(drained); keep(before); }
+void outside(void) { walk(elsewhere); }
+void loaded(void) { walk(handed_over); }
+void constant(void) { walk(pointed_to); }
+void of_cpu(long cpu) { walk(per_cpu[cpu]); }
+void half(void) { for (int i = 0; i < 32768; i += 64) *(volatile char *)(drained + i); }
+void by_address(void) { walk((long)before & 0x4000 ? drained : elsewhere); }
+"""
+FUNCTIONS = ("own", "outside", "loaded", "constant", "of_cpu", "half", "by_address")
+MODES = {
+    "64": ["-fno-pic", "-mcmodel=kernel"],
+    "64-pic": ["-fPIC"],
+    "32": ["-m32", "-fno-pic"],
+    "32-pic": ["-m32", "-fPIC"],
+}
+ASSEMBLY = {
+    # What lies between two sections, a common, and an address of the code itself.
+    "sections": "lea .bss(%rip), %rax; lea .data(%rip), %rcx; sub %rcx, %rax; test $64, %al\n"
+    "jz 1f; mov (%rax), %dl\n1: ret",
+    "common": ".comm pages, 65536, 4096\nlea pages(%rip), %rax; xor %ecx, %ecx\n"
+    "1: mov (%rax,%rcx), %dl; add $64, %ecx; cmp $65536, %ecx; jb 1b; ret",
+    "code": "lea 1f(%rip), %rax; test $32, %al; jz 1f; mov (%rdi), %dl\n1: ret",
+}
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The C above as objects in each mode."""
+    folder = tmp_path_factory.mktemp("objects")
+    source = folder / "x.c"
+    source.write_text(C)
+    made = {}
+    for name, flags in MODES.items():
+        made[name] = folder / f"{name}.o"
+        command = ["gcc", "-O2", "-fno-stack-protector", "-fno-strict-overflow", *flags, "-c", "-o", made[name], source]
+        subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+def answer(path: Path, function: str) -> str:
+    """The whole JSON of the verdict on Skylake."""
+    options = VerifyOptions(cpus=("skylake",), function=function)
+    return json_text(verify(str(path), options))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[random.Random]:
+    """Sections, commons and outside symbols lie at other multiples of their alignments, each time others."""
+    choice = random.Random(5)
+    plain = layout._Layout._place
+
+    def place(self: layout._Layout, size: int, alignment: int, *rest: object) -> int:
+        self._cursor += choice.randrange(8) * max(alignment, layout.PAGE)
+        return plain(self, size, alignment, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(layout._Layout, "_place", place)
+    monkeypatch.setattr(layout, "EXTERNAL_BASE", layout.EXTERNAL_BASE + 0x130_0000)
+    yield choice
+
+
+@needs_cc
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("mode", MODES)
+def test_placed_elsewhere_the_whole_answer_is_the_same(
+    objects: dict[str, Path], mode: str, function: str, request: pytest.FixtureRequest
+) -> None:
+    before = answer(objects[mode], function)
+    request.getfixturevalue("elsewhere")
+    assert [answer(objects[mode], function) for _ in range(2)] == [before, before]
+
+
+@pytest.mark.parametrize("name", ASSEMBLY)
+def test_placed_elsewhere_the_paths_are_the_same(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    data = elf(
+        f"        .text\n        .globl f\n        .type f, @function\n"
+        f"f: {ASSEMBLY[name]}\n.data\n.quad 1\n.bss\n.zero 64"
+    )
+
+    def seen() -> list[object]:
+        (routine,) = load_bytes(data, "x.o", LoadOptions(function="f"))
+        return [
+            ([d.taken for d in path.decisions], [(e.kind, e.arena and e.arena.name, e.offset) for e in path.events])
+            for path in trace(routine).paths
+        ]
+
+    before = seen()
+    request.getfixturevalue("elsewhere")
+    assert [seen(), seen()] == [before, before]
+
+
+@needs_cc
+@needs_ld
+@pytest.mark.parametrize("function", ["own", "half", "of_cpu", "constant"])
+def test_wherever_it_is_linked_the_answer_is_the_same(objects: dict[str, Path], function: str, tmp_path: Path) -> None:
+    (tmp_path / "rest.c").write_text("void keep(void *p) {} char elsewhere[65536], *handed_over;")
+    subprocess.run(["gcc", "-O2", "-fno-pic", "-c", "rest.c"], cwd=tmp_path, check=True, capture_output=True)
+    found = []
+    for address in ("0x400000", "0x7ff0000", "0xffffffff81000000"):
+        command = ["ld", "-e", "0", "-Ttext", address, "-o", "x", objects["64"], "rest.o"]
+        done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        text = re.sub(r'"sha256": "[0-9a-f]+"', "", answer(tmp_path / "x", function))
+        found.append(re.sub(r"segment 0x[0-9a-f]+", "segment", text))
+    assert len(found) == 3 and len(set(found)) == 1
+    assert '"+' not in found[0]
+
+
+@needs_cc
+@needs_ld
+@pytest.mark.parametrize("mode", ["64-pic", "32-pic"])
+@pytest.mark.parametrize(("function", "name"), [("own", "drained"), ("of_cpu", "per_cpu"), ("constant", "initialised")])
+def test_a_file_that_may_be_loaded_anywhere(
+    objects: dict[str, Path], mode: str, function: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(
+        ["ld", "-shared", "-m", "elf_x86_64" if mode == "64-pic" else "elf_i386", "-o", "x.so", objects[mode]],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    before = answer(tmp_path / "x.so", function)
+    assert '"verdict": "PROVED"' in before
+    assert name in before
+    monkeypatch.setattr("l1dflush.routine.linked_file.LOAD_BIAS", 0x7654_3000)
+    assert answer(tmp_path / "x.so", function) == before
+
+
+@needs_cc
+def test_a_file_that_may_be_loaded_anywhere_has_no_address_bits(tmp_path: Path) -> None:
+    """Its pages may be any; what lies in a page is known."""
+    (tmp_path / "x.c").write_text(
+        "char pages[8192] __attribute__((aligned(4096)));\n"
+        "int high(void) { return (unsigned long)pages >> 12 & 1; }\n"
+        "int low(void) { return ((unsigned long)pages >> 4 & 255) ? 7 : 9; }\n"
+        "int f(int *p) { return high() ? p[3] : p[5]; } int g(int *p) { return low() ? p[3] : p[5]; }\n"
+    )
+    command = ["gcc", "-O0", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-nostdlib", "-o", "x.so", "x.c"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    data = (tmp_path / "x.so").read_bytes()
+    paths = {name: trace(load_bytes(data, "x.so", LoadOptions(function=name))[0]).paths for name in ("f", "g")}
+    assert {name: len(found) for name, found in paths.items()} == {"f": 2, "g": 1}
+
+
+@pytest.mark.parametrize("index", ["%rdi", "%rsi"])
+@needs_ld
+def test_an_index_that_nobody_knows_may_hit_any_variable_of_a_linked_file(index: str, tmp_path: Path) -> None:
+    """An element is written whose index is an input; the first element is read before and behind it."""
+    text = f"""
+        .globl f
+        .type f, @function
+f:      movl $1, table
+        movl $0, table(,{index},4)
+        cmpl $1, table
+        je 1f
+        mov (%rdx), %al
+1:      ret
+        .data
+table:  .zero 4096
+"""
+    (tmp_path / "x.o").write_bytes(elf(text))
+    for address in ("0x400000", "0x7ff0000"):
+        subprocess.run(
+            ["ld", "-e", "0", "-Ttext", address, "-o", "x", "x.o"], cwd=tmp_path, check=True, capture_output=True
+        )
+        (routine,) = load_bytes((tmp_path / "x").read_bytes(), "x", LoadOptions(function="f"))
+        assert len(trace(routine).paths) == 2
+
+
+@needs_cc
+def test_no_base_of_an_object_is_a_number(objects: dict[str, Path]) -> None:
+    for path in objects.values():
+        (routine,) = load_bytes(path.read_bytes(), "x.o", LoadOptions(function="own"))
+        lifter = Lifter(routine.image)
+        for section in routine.image.sections:
+            assert lifter.machine.base(lifter.bases.of_section(section)).term != 0
+        for symbol in routine.image.symbols.values():
+            assert lifter.machine.base(lifter.bases.place_of(symbol).base).term != 0
+
+
+def test_no_address_is_written_down_where_routines_are_run() -> None:
+    """Numbers of more than five digits are masks and MSRs, or are named here with what they are for."""
+    known = {
+        "0x40_0000": "where an instruction is translated, to see what moves with it",
+        "0x10_0000": "how far it is moved for that",
+        "0x100_0000": "what is put into a relocated place for that",
+    }
+    folder = Path(next(iter(l1dflush.trace.__path__)))
+    core = ("abstract", "bases", "bindings", "lift", "lower", "names", "operations", "slots", "undefined", "variants")
+    for name in core:
+        for number in re.findall(r"\b0x[0-9a-fA-F_]{6,}", (folder / f"{name}.py").read_text()):
+            value = int(number, 16)
+            mask = value & (value + 1) == 0
+            assert mask or number in known, f"{name}.py: {number}"
