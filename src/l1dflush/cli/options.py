@@ -53,7 +53,8 @@ Bind = Annotated[
     typer.Option(
         "--bind",
         metavar="NAME=VALUE",
-        help="What a register, parameter or variable holds at entry: a number, or 'buffer'. Repeatable.",
+        help="What a register, parameter or variable holds at entry: a number, 'buffer', or another input and a"
+        " distance, like rdi+65536. Repeatable.",
     ),
 ]
 BufferSize = Annotated[

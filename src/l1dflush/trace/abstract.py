@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 from l1dflush import _core
-from l1dflush.errors import UndecidedError
+from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.bindings import bound
 from l1dflush.trace.decided import Conditions, shown
@@ -180,13 +180,22 @@ class _Run:
         machine, bits = self._machine, self._routine.image.bits
         registers = {name for name in GENERAL if bits == 64 or not name[1:2].isdigit()}
         for one in bound(self._routine, self._options.bind, registers):
+            whole = machine.terms.number(bits, one.value & ((1 << bits) - 1))
+            if one.base is not None:
+                (base,) = self._lifter.register(register_name(one.base, bits))
+                whole = machine.terms.combine("add", machine.slot(base.slot), whole)
             if one.register is not None:
                 (part,) = self._lifter.register(register_name(one.register, bits))
-                machine.set_slot(part.slot, machine.terms.number(bits, one.value & ((1 << bits) - 1)))
+                machine.set_slot(part.slot, whole)
             elif one.symbol is not None:
                 size = min(one.symbol.size or self._width, self._width)
                 at = self._lifter.bases.place_of(one.symbol)
-                value = machine.terms.number(8 * size, one.value & ((1 << 8 * size) - 1))
+                value = whole
+                if size < self._width:
+                    value = machine.terms.number(8 * size, one.value & ((1 << 8 * size) - 1))
+                    if one.base is not None:
+                        what = f"{one.symbol.name} has {size} bytes, and an address has {self._width}"
+                        raise InputError(what, where=f"--bind {one.symbol.name}", hint="a number, or another variable")
                 machine.bind(self._lifter.bases.value(at), value)
 
     def _undecided(self, cause: str, base: int, offset: int, value: _core.Value, regions: list[int]) -> UndecidedError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from l1dflush.errors import InputError
@@ -20,38 +21,109 @@ BUFFER = "buffer"
 
 
 class Binding(NamedTuple):
-    """A register (64-bit name) or a variable that holds ``value``."""
+    """A register (64-bit name) or a variable that holds ``value``, or, with ``base``, so much more than that register
+    holds at entry."""
 
     register: str | None
     symbol: Symbol | None
     value: int
+    base: str | None = None
 
 
-def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[str]) -> Iterator[Binding]:
-    """The bindings with a number; ``registers`` are those that there are. Raises InputError for a name that is nothing
-    of the routine's, and for a value that is neither a number nor ``buffer``. (Which is the buffer is settled when the
-    trace is read.)"""
-    by_name = {parameter.name: parameter.register for parameter in routine.parameters}
+_RELATIVE = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\s*([+-])\s*(\w+))?")
+_VALUES = "a number, buffer, or another input and a distance, like rdi+65536"
+
+
+def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[str]) -> list[Binding]:
+    """The bindings with a value, those that others are relative to first; ``registers`` are those that there are.
+
+    Raises InputError for a name that is nothing of the routine's, and for a value that is neither a number nor
+    ``buffer`` nor relative to an input. (Which is the buffer is settled when the trace is read.)
+    """
+    names = _Names(routine, registers)
+    found: list[Binding] = []
     for name, text in bindings.items():
-        register = by_name.get(name) or REGISTERS.get(name, (None,))[0]
-        if register is not None and register not in registers:
-            register = None  # r8 in 32-bit code
-        symbol = routine.image.symbols.get(name)
-        if register is None and symbol is None:
-            arguments = () if by_name else ARGUMENTS[routine.image.bits]
-            known = [*by_name, *arguments, *routine.image.symbols]
-            raise InputError(
-                f"'{name}' is neither a register nor a parameter nor a symbol of {routine.name}",
-                where="--bind",
-                hint="known names: " + ", ".join(known[:12]),
-            )
+        register, symbol = names.of(name, "--bind")
         if text == BUFFER:
             continue
         try:
-            value = int(text, 0)
-        except ValueError as error:
-            raise InputError(f"'{text}' is no number", where=f"--bind {name}", hint="a number, or buffer") from error
-        yield Binding(register, symbol if register is None else None, value)
+            found.append(Binding(register, symbol, int(text, 0)))
+        except ValueError:
+            base, distance = _relative(names, name, text, bindings)
+            found.append(Binding(register, symbol, distance, base))
+    return _in_order(found)
+
+
+class _Names:
+    """What the names in bindings mean."""
+
+    def __init__(self, routine: Routine, registers: Container[str]) -> None:
+        self.routine = routine
+        self.by_name = {parameter.name: parameter.register for parameter in routine.parameters}
+        self._registers = registers
+
+    def of(self, name: str, where: str) -> tuple[str | None, Symbol | None]:
+        """The register or else the symbol of that name. Raises InputError."""
+        register = self.by_name.get(name) or REGISTERS.get(name, (None,))[0]
+        if register is not None and register not in self._registers:
+            register = None  # r8 in 32-bit code
+        symbol = self.routine.image.symbols.get(name)
+        if register is None and symbol is None:
+            arguments = () if self.by_name else ARGUMENTS[self.routine.image.bits]
+            known = [*self.by_name, *arguments, *self.routine.image.symbols]
+            raise InputError(
+                f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",
+                where=where,
+                hint="known names: " + ", ".join(known[:12]),
+            )
+        return register, symbol if register is None else None
+
+
+def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str, int]:
+    """The register that a value is relative to, and its distance. Raises InputError."""
+    where = f"--bind {name}"
+    match = _RELATIVE.fullmatch(text)
+    if match is None:
+        raise InputError(f"'{text}' is no number", where=where, hint=_VALUES)
+    of, sign, number = match.groups()
+    if of == BUFFER and not names.by_name.get(BUFFER):
+        of = _the_buffer(names, name, bindings)
+    try:
+        register, symbol = names.of(of, where)
+        distance = int(number or "0", 0)
+    except (InputError, ValueError):
+        raise InputError(f"'{text}' is neither a number nor relative to an input", where=where, hint=_VALUES) from None
+    if register is None:
+        assert symbol is not None
+        what = f"'{of}' is a variable: what it holds is known only if it is bound itself"
+        raise InputError(what, where=where, hint="relative to a register or a parameter")
+    return register, -distance if sign == "-" else distance
+
+
+def _the_buffer(names: _Names, name: str, bindings: Mapping[str, str]) -> str:
+    """The input that is meant by `buffer` in a binding of ``name``. Raises InputError."""
+    said = [one for one, value in bindings.items() if value == BUFFER]
+    found = said or [one for one in names.by_name if one not in bindings]
+    if len(found) == 1:
+        return found[0]
+    which = f"there are {', '.join(found)}" if found else "nothing says which input it is"
+    raise InputError(f"which input is the buffer? {which}", where=f"--bind {name}", hint="--bind NAME=buffer says it")
+
+
+def _in_order(found: Sequence[Binding]) -> list[Binding]:
+    """Those that others are relative to first. Raises InputError where they go round."""
+    order: list[Binding] = []
+    left = list(found)
+    while left:
+        waits = {one.register for one in left}
+        ready = [one for one in left if one.base not in waits]
+        if not ready:
+            names = " and ".join(sorted(one.register or "" for one in left))
+            what = f"what {names} holds is given relative to itself"
+            raise InputError(what, where="--bind", hint="give one of them a number")
+        order += ready
+        left = [one for one in left if one not in ready]
+    return order
 
 
 def bind_hint(names: Iterable[str]) -> str | None:

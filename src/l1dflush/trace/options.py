@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """``bind``: values for registers, parameters or symbols, a number or ``buffer``. ``static_keys``: which are on,
+    """``bind``: values for registers, parameters or symbols: a number, ``buffer``, or another input
+    and a distance (``rdi+65536``). ``static_keys``: which are on,
     by name; both outcomes are followed for the others. The budgets end loops:
     ``max_instructions`` per path, ``max_seconds`` for all paths together, ``max_paths``."""
 

@@ -33,7 +33,12 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
     match stop.cause:
         case "too-many-paths":
             what = f"more than {options.max_paths} paths; the last fork depends on {sources}"
-            hint = bind_hint(name for name in stop.sources if name not in pointers)
+            missing = [name for name in stop.sources if name not in pointers]
+            known = [name for name in stop.sources if name in pointers]
+            hint = bind_hint(missing)
+            if hint is not None and len(missing) == len(known) == 1:
+                # Where a walk ends is a distance from where it begins.
+                hint = hint.replace("VALUE", f"{known[0]}+SIZE")
             return UndecidedError(stop.cause, what, where=where, hint=hint)
         case "too-many-instructions":
             what = f"the routine has not returned after {options.max_instructions} instructions"

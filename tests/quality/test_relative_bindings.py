@@ -1,0 +1,74 @@
+"""`--bind` relative to another input: a range that ends so many bytes behind where it begins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flush_programs import function, judged
+
+from l1dflush.errors import InputError
+from l1dflush.verdict.model import Verdict
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("as") is None or shutil.which("gcc") is None, reason="no assembler or compiler"
+)
+
+RANGE = (Path(__file__).parents[1] / "data" / "trials" / "compiled" / "start-end.c").read_text()
+# The end lies below the start, in a variable, and the walk goes down.
+DOWN = function(
+    "mov low(%rip),%rdx; mov %rsi,%rax; 1: sub $64,%rax; movzbl (%rax),%ecx; cmp %rdx,%rax; jne 1b", name="down"
+) + "        .comm low,8,8\n"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "bind"),
+    [
+        (RANGE, {"end": "buffer+65536"}), (RANGE, {"end": "start+0x10000"}), (RANGE, {"rsi": "rdi + 65536"}),
+        (RANGE, {"start": "buffer", "end": "buffer+65536"}), (RANGE, {"start": "end-65536"}),
+        (RANGE, {"start": "0x100000", "end": "start+65536"}), (DOWN, {"low": "rsi-65536"}),
+    ],
+)  # fmt: skip
+def test_a_distance_settles_where_the_walk_ends(text: str, bind: dict[str, str], tmp_path: Path) -> None:
+    assert judged(tmp_path, text, bind=bind).verdict is Verdict.PROVED
+    less = {"65536": "16384", "0x10000": "0x4000"}
+    short = {
+        name: next((value.replace(a, b) for a, b in less.items() if a in value), value) for name, value in bind.items()
+    }
+    short |= {name: value for name, value in bind.items() if value == "0x100000"}
+    assert judged(tmp_path, text, bind=short).verdict is Verdict.REFUTED
+
+
+def test_without_it_the_option_is_named(tmp_path: Path) -> None:
+    result = judged(tmp_path, RANGE)
+    assert result.verdict is Verdict.UNDECIDED and "--bind end=start+SIZE" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("bind", "says"),
+    [
+        ({"end": "end+65536"}, "relative to itself"), ({"end": "start+1", "start": "end-1"}, "relative to itself"),
+        ({"end": "start*2"}, "is no number"), ({"end": "nobody+5"}, "neither a number nor relative to an input"),
+        ({"end": "start+5x"}, "neither a number nor relative to an input"), ({"end": "+5+5"}, "is no number"),
+        ({"end": ""}, "is no number"), ({"end": "start+"}, "is no number"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_line(bind: dict[str, str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says) as error:
+        judged(tmp_path, RANGE, bind=bind)
+    assert "\n" not in str(error.value) and "--bind" in str(error.value)
+
+
+def test_which_is_the_buffer_has_to_be_clear(tmp_path: Path) -> None:
+    three = RANGE.replace("volatile char *end)", "volatile char *end, int more)")
+    refused: dict[str, Any] = {"bind": {"end": "buffer+65536"}}
+    with pytest.raises(InputError, match="which input is the buffer"):
+        judged(tmp_path, three, **refused)
+    assert judged(tmp_path, three, bind={"start": "buffer", "end": "buffer+65536"}).verdict is Verdict.PROVED
+
+
+def test_what_a_variable_holds_is_no_base(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a variable"):
+        judged(tmp_path, DOWN, bind={"rsi": "low+65536"})
