@@ -2,7 +2,8 @@
 
 If not set, that is 1,000, and 2,000 with L1DFLUSH_THOROUGH=1.
 
-The same seed gives the same inputs. ``make fuzz`` takes 100,000 from a new seed and prints it.
+The same seed gives the same inputs. ``make fuzz`` takes 100,000 from a new seed and prints it, and besides 10,000
+programs and a million strings of bytes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from dataclasses import dataclass
 import pytest
 from thorough import examples
 
-INPUTS = int(os.environ.get("L1DFLUSH_FUZZ_INPUTS", examples(1000, 2000)))
+ASKED = os.environ.get("L1DFLUSH_FUZZ_INPUTS")
+INPUTS = int(ASKED or examples(1000, 2000))
 SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
 # Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
 SHARES = {"objects": 31, "modules": 48, "compressed": 8, "assembly": 8, "patches": 2, "c": 3}
-# For each hundred inputs so many more of other kinds, and at least so many.
-BESIDES = {"programs": (10, 200), "bytes": (100, 1000)}
+# For each hundred inputs that are asked for so many more of other kinds, and so many if nobody asks.
+BESIDES = {"programs": (10, 200), "bytes": (1000, 1000)}
 # Inputs of one test: few enough that the tests of a long run can be spread.
 SHARD = 250
 _SHARDS = {"programs": 50, "bytes": 500}
@@ -38,8 +40,8 @@ class Shard:
 
 def shards(kind: str) -> list[Shard]:
     """The parts that the inputs of a kind are cut into."""
-    share, least = BESIDES.get(kind) or (SHARES[kind], 1)
-    wanted = max(INPUTS * share // 100, least)
+    share, usual = BESIDES.get(kind) or (SHARES[kind], 1)
+    wanted = usual if kind in BESIDES and ASKED is None else max(INPUTS * share // 100, 1)
     number = -(-wanted // _SHARDS.get(kind, SHARD))
     if kind in BESIDES:
         # Each input has a seed of its own.

@@ -23,12 +23,16 @@ from plain_machine import NotForThisError
 from test_hostile_code import PIECES
 
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.report.json_report import json_text
+from l1dflush.report.terminal import verify_lines
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.trace import lower
 from l1dflush.trace.abstract import trace
 from l1dflush.trace.model import Event, Kind, Path
 from l1dflush.trace.operations import Do
 from l1dflush.trace.options import TraceOptions
+from l1dflush.verdict import judge
+from l1dflush.verdict.options import VerifyOptions
 
 needs_as = pytest.mark.skipif(not seeds.HAS_AS, reason="the GNU assembler is not installed")
 RUNS = 6  # of each program
@@ -108,8 +112,10 @@ def test_runs_of_random_programs(shard: Part, tally: Counter[str]) -> None:
 
 
 def test_random_bytes(shard: Part, tally: Counter[str]) -> None:
-    """As code: a trace, or UNDECIDED."""
+    """As code, as far as the report: a verdict."""
     options = TraceOptions(max_seconds=1, max_instructions=20_000, max_paths=16)
+    asked = VerifyOptions(cpus=("skylake",))
+    caches = judge._caches(asked)
     widths: tuple[Literal[32, 64], ...] = (32, 64)
     for seed in range(shard.seed, shard.seed + shard.inputs):
         dice = random.Random(seed)
@@ -120,7 +126,9 @@ def test_random_bytes(shard: Part, tally: Counter[str]) -> None:
             code = b"".join(pieces)
         bits = dice.choice(widths)
         try:
-            paths = trace(programs.code_only(code + b"\xc3", bits), options).paths
+            found = trace(programs.code_only(code + b"\xc3", bits), options)
+            result = judge._judge(found, (), caches, asked)
+            shown = [*verify_lines(result, 80), json_text(result)]
         except UndecidedError as error:
             assert str(error).isprintable(), (seed, code.hex())
             tally[error.cause] += 1
@@ -128,8 +136,8 @@ def test_random_bytes(shard: Part, tally: Counter[str]) -> None:
             print(f"seed {seed}, {bits} bits: {code.hex()}")  # noqa: T201  # pytest shows it with the failure
             raise
         else:
-            assert paths, (seed, code.hex())
-            tally["traced"] += 1
+            assert found.paths and any(map(str, shown)), (seed, code.hex())
+            tally[result.verdict] += 1
 
 
 # --- the judge is judged ---------------------------------------------------------------------------------------------
