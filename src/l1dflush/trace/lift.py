@@ -93,7 +93,7 @@ class Lifter:
         self.kernel = kernel or KernelSites(image, {})
         self.context = context(image.bits)
         self._registers, spans = registers(image.bits)
-        self._decoder: Decoder = decoder_of(image.bits)
+        self.decoder: Decoder = decoder_of(image.bits)
         self.machine = _core.Machine(image.bits)
         stack = self._registers["RSP" if image.bits == 64 else "ESP"][0]
         self.slots = Slots(self.machine, spans, stack)
@@ -129,7 +129,7 @@ class Lifter:
         if not code:
             what = f"the routine runs off the end of {section.name}"
             raise UndecidedError("jump-into-nowhere", what, where=where)
-        decoded = self._decoder.decode(code, section.address + offset)
+        decoded = self.decoder.decode(code, section.address + offset)
         self.instructions[base, offset] = decoded
         for bad in self.image.bad_relocations:
             if bad.address < decoded.next and decoded.address < bad.address + bad.size:

@@ -182,7 +182,7 @@ class Lowering:
         if self.moved is None:
             return address
         if size != self.moved[1]:
-            raise UnliftedError("its P-code has an unusual form")
+            raise UnliftedError("its address has fewer bits than others, and its P-code takes parts of what is there")
         return self.moved[0]
 
     def _at(self, address: Operand, distance: int) -> Operand:

@@ -88,8 +88,8 @@ def shift_limits(insn: Instruction) -> list[Limit]:
 
 # 32-bit results behind which these leave the upper half of the register alone (pypcode 3.3.3 all, 4.1 the first).
 _NOT_EXTENDED = frozenset({"xchg", "xadd", "vmovd"})
-# Instructions whose results P-code has wrong.
-_WRONG = frozenset({"movmskps", "movmskpd"})
+# Instructions whose results P-code has wrong, or by a branch on numbers in floating point.
+_WRONG = frozenset({"movmskps", "movmskpd", "minss", "minsd", "maxss", "maxsd"})
 # The same in 3.3.3, by a register or by memory.
 _WRONG_BY_REGISTER = frozenset({"psllw", "pslld", "psllq", "psrlw", "psrld", "psrlq", "psraw", "psrad"})
 # VEX-encoded instructions whose values P-code has, and has right.
@@ -117,6 +117,8 @@ _NO_POINTERS = frozenset({
 def origin_of(insn: Instruction) -> Origin:
     """What results are that nobody knows."""
     if insn.mnemonic in _NO_POINTERS:
+        return Origin.NO_POINTER
+    if insn.mnemonic.startswith(("min", "max")):
         return Origin.NO_POINTER
     return Origin.COMPUTED if insn.effect.form in (Form.VECTOR, Form.VECTOR_SKIP) else Origin.POINTER
 
