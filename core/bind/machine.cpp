@@ -21,7 +21,7 @@ namespace {
 
 using namespace machine;
 
-static_assert(sizeof(Operand) == 16 && sizeof(Operation) == 72 && sizeof(Event) == 24);
+static_assert(sizeof(Operand) == 16 && sizeof(Operation) == 72 && sizeof(Event) == 32);
 
 // Turns what Python packed into an instruction: (its length, the operations as they are in memory).
 machine::Instruction unpacked(const std::tuple<std::uint32_t, nb::bytes> &lifted) {
@@ -53,7 +53,8 @@ std::tuple<std::string, unsigned, unsigned, std::vector<Value>, std::vector<std:
 }
 
 auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable &lift, std::uint64_t max_paths,
-         std::uint64_t max_instructions, std::uint64_t max_events, double max_seconds) {
+         std::uint64_t max_instructions, std::uint64_t max_events, double max_seconds,
+         const std::optional<nb::callable> &possible) {
     Bounds bounds;
     bounds.paths = max_paths;
     bounds.instructions = max_instructions;
@@ -66,18 +67,43 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
         if (PyErr_CheckSignals() != 0) throw nb::python_error();
     };
     using Decision = std::tuple<std::uint32_t, std::int64_t, Value, bool, bool, bool, std::uint32_t, std::uint32_t>;
-    std::vector<std::tuple<std::vector<Decision>, nb::bytes, std::uint64_t, std::uint32_t>> out;
-    // Only while it runs: kept for longer it would keep its owner, and that the machine, for ever.
-    const auto paths = m.run({base, offset}, bounds, [&lift](Place at) {
-        return unpacked(nb::cast<std::tuple<std::uint32_t, nb::bytes>>(lift(at.base, at.offset)));
-    });
+    using Runs = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+    std::vector<std::tuple<std::vector<Decision>, nb::bytes, Runs, std::uint64_t, std::uint32_t, bool>> out;
+    // Only while it runs: kept for longer they would keep their owner, and that the machine, for ever.
+    const auto lifted = [&lift](Place at) {
+        try {
+            return unpacked(nb::cast<std::tuple<std::uint32_t, nb::bytes>>(lift(at.base, at.offset)));
+        } catch (nb::python_error &e) {
+            // Not an interrupt.
+            if (!e.matches(PyExc_Exception) || e.matches(PyExc_MemoryError)) throw;
+            throw Unlifted{std::current_exception()};
+        }
+    };
+    Machine::Possible asked;
+    if (possible)
+        asked = [&possible](const std::vector<Decided> &decisions) {
+            std::vector<std::pair<Value, bool>> told;
+            for (const Decided &d : decisions) told.emplace_back(d.condition, d.holds);
+            return nb::cast<std::optional<bool>>((*possible)(told));
+        };
+    std::vector<Path> paths;
+    try {
+        paths = m.run({base, offset}, bounds, lifted, asked);
+    } catch (const Unlifted &e) {
+        std::rethrow_exception(e.why);
+    }
     for (const Path &path : paths) {
         std::vector<Decision> decisions;
         for (const Decided &d : path.decisions)
             decisions.emplace_back(d.at.base, d.at.offset, d.condition, d.holds, d.taken, d.inner, d.carry_by, d.rest_by);
-        const auto *events = reinterpret_cast<const char *>(path.events.data());
-        out.emplace_back(std::move(decisions), nb::bytes(events, path.events.size() * sizeof(Event)),
-                         path.instructions, path.end);
+        std::string events;
+        Runs runs;
+        for (const auto &piece : path.events) {
+            events.append(reinterpret_cast<const char *>(piece->events().data()), piece->kept() * sizeof(Event));
+            for (const Events::Run &r : piece->runs()) runs.emplace_back(r.count, r.period);
+        }
+        out.emplace_back(std::move(decisions), nb::bytes(events.data(), events.size()), std::move(runs),
+                         path.instructions, path.end, path.settled);
     }
     return out;
 }
@@ -184,7 +210,7 @@ void bind_machine(nb::module_ &m) {
             nb::arg("at"), nb::arg("value"))
         .def("run", &run, nb::arg("base"), nb::arg("offset"), nb::arg("lift"), nb::kw_only(), nb::arg("max_paths") = 64,
              nb::arg("max_instructions") = 10'000'000, nb::arg("max_events") = 10'000'000,
-             nb::arg("max_seconds") = INFINITY)
+             nb::arg("max_seconds") = INFINITY, nb::arg("possible") = nb::none())
         .def_prop_ro("places",
                      [](const Machine &self) {
                          std::vector<std::pair<std::uint32_t, std::int64_t>> out;

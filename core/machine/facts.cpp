@@ -1,5 +1,7 @@
 #include "machine/facts.hpp"
 
+#include <algorithm>
+
 namespace l1dflush::machine {
 
 namespace {
@@ -61,15 +63,16 @@ std::optional<bool> Facts::decided(Terms &terms, Value condition) {
     return *holds != (condition.constant != 0);
 }
 
-void Facts::narrow(const Terms &terms, Value x, Interval to) {
-    if (x.term == 0) return;
+// Tells how many numbers of what is kept are excluded all the same.
+Word Facts::narrow(const Terms &terms, Value x, Interval to) {
+    if (x.term == 0) return 0;
     const Word mask = mask_of(x.bits);
     to.from = (to.from - x.constant) & mask;
     const auto held = limits(terms, Value{x.term, x.bits, 0});
     Interval &kept = intervals_[x.term];
     if (!held) {
         kept = to;
-        return;
+        return 0;
     }
     // Both as they are seen from the beginning of the one that was there.
     const Word start = (to.from - held->from) & mask;
@@ -77,37 +80,73 @@ void Facts::narrow(const Terms &terms, Value x, Interval to) {
     const bool wraps = last < start || last > mask;
     kept = *held;
     if (!wraps) {
-        if (start < held->size) kept = {to.from, std::min(to.size, held->size - start)};
-    } else if (start >= held->size) {
+        if (start >= held->size) return held->size;
+        kept = {to.from, std::min(to.size, held->size - start)};
+        return 0;
+    }
+    if (start >= held->size) {
         // Its end goes on at the beginning.
         kept = {held->from, std::min(held->size, (last & mask) + 1)};
+        return 0;
     }
-    // Else it lies at both ends: what was there holds all of it.
+    // It lies at both ends: what was there holds all of it.
+    return mask - to.size + 1;
+}
+
+// The part of a symbol that a term is; none if it is no such part, or something is said of bits of it in another way.
+Facts::Part *Facts::part_of(const Terms &terms, TermId term) {
+    if (term == 0) return nullptr;
+    const Node &n = terms.node(term);
+    const bool slice = n.op == Op::slice && n.a.constant == 0;
+    const Node &whole = slice ? terms.node(n.a.term) : n;
+    const Known &k = whole.known;
+    if (whole.op != Op::symbol || (k.zeros | k.ones | k.least) != 0 || k.most != mask_of(whole.bits)) return nullptr;
+    const Part made{whole.number, slice ? n.from : 0U, n.bits, term, 0};
+    for (Part &p : parts_) {
+        if (p.term == term) return &p;
+        if (p.symbol == made.symbol && p.from < made.from + made.bits && made.from < p.from + p.bits) return nullptr;
+    }
+    return &parts_.emplace_back(made);
+}
+
+bool Facts::surely_possible(const Terms &terms) const {
+    if (!by_parts_) return false;
+    return std::ranges::all_of(parts_, [&](const Part &p) {
+        if (p.excluded == 0) return true;
+        const auto found = intervals_.find(p.term);
+        const Word size = found != intervals_.end() ? found->second.size : 0;
+        return (size != 0 ? size - 1 : mask_of(terms.node(p.term).bits)) >= p.excluded;
+    });
 }
 
 void Facts::decide(Terms &terms, Value condition, bool holds) {
     if (condition.term == 0) return;
     const bool value = holds != (condition.constant != 0);
+    const bool follows = decided(terms, condition).has_value();
     conditions_[condition.term] = value;
     const Node n = terms.node(condition.term);
     const Word mask = mask_of(n.a.bits);
     std::optional<std::pair<TermId, Value>> same;
+    std::optional<Interval> to;
+    bool parts = false;
     if (n.op == Op::equal_zero) {
-        if (value) {
-            narrow(terms, n.a, {0, 1});
-            same = {n.a.term, number(n.a.bits, negated(n.a.constant))};
-        } else {
-            narrow(terms, n.a, {1, mask});
-        }
+        if (value) same = {n.a.term, number(n.a.bits, negated(n.a.constant))};
+        to = value ? Interval{0, 1} : Interval{1, mask};
     } else if (n.op == Op::below && n.b.known()) {
-        if (value)
-            narrow(terms, n.a, {0, n.b.constant});
-        else
-            narrow(terms, n.a, {n.b.constant, (mask - n.b.constant) + 1});
+        to = value ? Interval{0, n.b.constant} : Interval{n.b.constant, (mask - n.b.constant) + 1};
     } else if (n.op == Op::bit_and && n.bits == 1 && value) {
         decide(terms, n.a, true);
         decide(terms, n.b, true);
+        parts = true;
+    } else {
+        parts = n.bits == 1 && part_of(terms, condition.term) != nullptr;
     }
+    if (to) {
+        const Word excluded = narrow(terms, n.a, *to);
+        Part *const part = follows ? nullptr : part_of(terms, n.a.term);
+        if (part != nullptr && !__builtin_add_overflow(part->excluded, excluded, &part->excluded)) parts = true;
+    }
+    by_parts_ = by_parts_ && (parts || follows);
     // What was put in before may come to more now.
     std::unordered_map<TermId, Value> fresh;
     for (const auto &[term, decision] : conditions_) fresh[term] = number(1, decision);

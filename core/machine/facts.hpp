@@ -2,7 +2,8 @@
 // again.
 //
 // A comparison with a constant says in which interval (modulo 2^n) a term lies. Of each term one interval is kept, which
-// holds all that is possible; what cannot be said by one is remembered as a decided condition alone.
+// holds all that is possible; what cannot be said by one is remembered as a decided condition alone. So what is decided
+// here surely follows, but not all that follows is decided: a path may be one that no input takes.
 #pragma once
 
 #include <optional>
@@ -29,15 +30,29 @@ public:
     void decide(Terms &terms, Value condition, bool holds);
     // A condition that is in another place of the condition: it has to be decided first.
     static std::optional<Value> inner(const Terms &terms, Value condition);
+    // Whether something surely decides like this: each condition is about a symbol, or a part of one, that nothing else
+    // is said of, and leaves a number for it.
+    bool surely_possible(const Terms &terms) const;
 
 private:
+    // Bits of a symbol that conditions are about, and how many numbers in its interval they exclude.
+    struct Part {
+        Word symbol;
+        unsigned from;
+        unsigned bits;
+        TermId term;
+        Word excluded;
+    };
+    Part *part_of(const Terms &terms, TermId term);
     std::optional<Interval> limits(const Terms &terms, Value x) const;
     std::optional<bool> by_limits(const Terms &terms, const Node &node) const;
-    void narrow(const Terms &terms, Value x, Interval to);
+    Word narrow(const Terms &terms, Value x, Interval to);
 
     std::unordered_map<TermId, bool> conditions_;
     std::unordered_map<TermId, Interval> intervals_;  // of terms without a constant
     std::unordered_map<TermId, Value> put_in_;        // and what it came to before
+    std::vector<Part> parts_;
+    bool by_parts_ = true;  // all that was decided is about them
 };
 
 }  // namespace l1dflush::machine

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <ranges>
 
 namespace l1dflush::machine {
 
@@ -206,7 +205,16 @@ void Machine::emit(State &s, const Operation &o) {
         const auto about = [&](const Operand &what) { return what.kind == Kind::none ? Value{} : read(s, what); };
         notes_.emplace_back(about(o.a), about(o.b));
     }
-    s.events.push_back(e);
+    s.events.push(e);
+}
+
+// What has happened up to here belongs to all paths that go on from here.
+void Machine::put_behind(State &s) {
+    if (s.events.empty()) return;
+    s.events.finish();
+    s.earlier += s.events.kept();
+    s.before.push_back(std::make_shared<Events>(std::move(s.events)));
+    s.events = {};
 }
 
 // Whether the condition holds on this path; where both can be, the other goes to `forks`, from where the decision is
@@ -227,20 +235,13 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
             question = *inner;
         }
         if (bounds.poll) bounds.poll();
-        if (std::chrono::steady_clock::now() > bounds.deadline) throw Stopped("out-of-time", s.at->at);
+        if (std::chrono::steady_clock::now() > bounds.deadline) throw OutOfTime(s.at->at);
         if (forks.size() + waiting_ + finished_ >= bounds.paths) {
             Stopped stopped("too-many-paths", s.at->at, question);
             stopped.regions = regions(s);
             throw stopped;
         }
-        if (s.before == nullptr || !s.events.empty()) {
-            auto chunk = std::make_shared<Chunk>();
-            chunk->before = s.before;
-            s.earlier += s.events.size();
-            chunk->events = std::move(s.events);
-            s.events = {};
-            s.before = std::move(chunk);
-        }
+        put_behind(s);
         // First the way on which the branch is not taken, if it is this question that decides it.
         const bool inner = question.term != condition.term;
         const bool holds = !inner && condition.constant != 0;
@@ -267,11 +268,12 @@ void Machine::outside_call(State &s, Value to) {
     e.instruction = s.at->number;
     e.offset = static_cast<std::int64_t>(notes_.size());
     notes_.emplace_back(to, Value{});
-    s.events.push_back(e);
+    s.events.push(e);
     settle_loads(s);
     std::vector<Value> arguments;
     for (const std::uint32_t slot : arguments_) arguments.push_back(settled(s, slot));
     s.memory.outside_call(world_, arguments);
+    ++s.changes;
     s.carry_by = s.rest_by = 0;
     for (const std::uint32_t slot : changed_) {
         Origin origin;
@@ -307,11 +309,11 @@ bool Machine::is_callers(const Value &to) {
 
 std::vector<TermId> Machine::regions(const State &s) {
     std::set<TermId> found;
-    const auto look = [&](const std::vector<Event> &events) {
-        for (const Event &e : events) found.insert(e.region);
+    const auto look = [&](const Events &events) {
+        for (const Event &e : events.events()) found.insert(e.region);
     };
     look(s.events);
-    for (const Chunk *c = s.before.get(); c != nullptr; c = c->before.get()) look(c->events);
+    for (const auto &earlier : s.before) look(*earlier);
     return {found.begin(), found.end()};
 }
 
@@ -347,6 +349,7 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             const Value stored = read(s, o.b);
             settle_loads(s);
             s.memory.store(world_, at, stored);
+            ++s.changes;
             // A push, or the return address of a call.
             if (o.detail != 0 && at.term == world_.bases[stack_base].symbol.term) s.memory.save(offset_of(at));
             break;
@@ -394,8 +397,8 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
                 // One that is jumped to comes back to whoever called this.
                 if (!calls) {
                     const Value top = settled(s, stack_slot);
-                    s.events.push_back({load_event_, static_cast<std::uint16_t>(bits_ / 8), i.number, top.term, 0,
-                                        offset_of(top)});
+                    s.events.push({load_event_, static_cast<std::uint16_t>(bits_ / 8), i.number, top.term, 0,
+                                   offset_of(top), 0});
                 }
                 to = popped(s);
             }
@@ -430,7 +433,39 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
     return true;
 }
 
-std::vector<Path> Machine::run(Place entry, const Bounds &bounds, Lift lift) {
+// Whether everything is as it was before: then it will be so again, for ever.
+bool Machine::comes_again(const State &s, const Before &before) const {
+    if (s.changes != before.changes || s.deferred.size() != before.deferred.size()) return false;
+    for (std::size_t i = 0; i < s.slots.size(); ++i) {
+        if (temporary_[i]) continue;
+        const Deferred &now = s.deferred[i];
+        const Deferred &then = before.deferred[i];
+        if (now.what != then.what) return false;
+        if (now.what == Do::copy ? s.slots[i] != before.slots[i]
+                                 : now.a != then.a || now.b != then.b || now.bytes != then.bytes)
+            return false;
+    }
+    return true;
+}
+
+void Machine::run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path) {
+    Before before;
+    do {
+        if (s.at == before.at && s.operation == 0) {
+            if (comes_again(s, before)) throw Stopped("endless-loop", s.at->at);
+            before.at = nullptr;
+        }
+        if (s.instructions > bounds.instructions) throw Stopped("too-many-instructions", s.at->at);
+        if (s.earlier + s.events.kept() > bounds.events) throw Stopped("too-many-accesses", s.at->at);
+        if (s.instructions % poll_every == 0) {
+            if (bounds.poll) bounds.poll();
+            if (std::chrono::steady_clock::now() > bounds.deadline) throw OutOfTime(s.at->at);
+            if (s.operation == 0 && !s.deferred.empty()) before = {s.at, s.changes, s.slots, s.deferred};
+        }
+    } while (run_instruction(s, forks, bounds, path));
+}
+
+std::vector<Path> Machine::run(Place entry, const Bounds &bounds, Lift lift, const Possible &possible) {
     lift_ = std::move(lift);
     std::vector<Path> paths;
     std::vector<State> todo(1);
@@ -444,23 +479,31 @@ std::vector<Path> Machine::run(Place entry, const Bounds &bounds, Lift lift) {
         finished_ = paths.size();
         std::vector<State> forks;
         Path path;
-        do {
-            if (s.instructions > bounds.instructions) throw Stopped("too-many-instructions", s.at->at);
-            if (s.earlier + s.events.size() > bounds.events) throw Stopped("too-many-accesses", s.at->at);
-            if (s.instructions % poll_every == 0) {
-                if (bounds.poll) bounds.poll();
-                if (std::chrono::steady_clock::now() > bounds.deadline) throw Stopped("out-of-time", s.at->at);
-            }
-        } while (run_instruction(s, forks, bounds, path));
-        path.decisions = std::move(s.decisions);
-        path.instructions = s.instructions;
-        std::vector<const std::vector<Event> *> parts{&s.events};
-        for (const Chunk *c = s.before.get(); c != nullptr; c = c->before.get()) parts.push_back(&c->events);
-        for (const auto *part : std::ranges::reverse_view(parts))
-            path.events.insert(path.events.end(), part->begin(), part->end());
-        paths.push_back(std::move(path));
+        const auto answer = [&]() -> std::optional<bool> {
+            if (!possible || s.facts.surely_possible(world_.terms)) return true;
+            return possible(s.decisions);
+        };
+        std::optional<bool> taken;
+        try {
+            run_path(s, forks, bounds, path);
+            taken = answer();
+        } catch (const OutOfTime &) {
+            throw;
+        } catch (const Stopped &) {
+            // Whatever it came to, if nothing goes that way.
+            if ((taken = answer()).value_or(true)) throw;
+        } catch (const Unlifted &) {
+            if ((taken = answer()).value_or(true)) throw;
+        }
         // The earliest fork comes first.
         todo.insert(todo.end(), std::make_move_iterator(forks.rbegin()), std::make_move_iterator(forks.rend()));
+        if (!taken.value_or(true)) continue;
+        path.settled = taken.has_value();
+        path.decisions = std::move(s.decisions);
+        path.instructions = s.instructions;
+        put_behind(s);
+        path.events = std::move(s.before);
+        paths.push_back(std::move(path));
     }
     return paths;
 }

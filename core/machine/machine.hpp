@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <set>
@@ -14,22 +15,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "machine/events.hpp"
 #include "machine/facts.hpp"
 #include "machine/memory.hpp"
 #include "machine/program.hpp"
 
 namespace l1dflush::machine {
-
-// Something happened to the cache, or beside it. `kind` is the table's; `instruction` counts as in Machine::places().
-// Of an access `offset` counts in its region; else it is the number of what the event is about, as in Machine::notes().
-struct Event {
-    std::uint16_t kind = 0;
-    std::uint16_t bytes = 0;
-    std::uint32_t instruction = 0;
-    TermId region = 0;
-    std::uint32_t unused = 0;
-    std::int64_t offset = 0;
-};
 
 struct Decided {
     Place at;
@@ -53,27 +44,42 @@ public:
     std::vector<TermId> regions;  // too many paths: where the path has accessed memory
 };
 
+// The time is up, whatever the path.
+class OutOfTime : public Stopped {
+public:
+    explicit OutOfTime(Place where) : Stopped("out-of-time", where) {}
+};
+
+// An instruction could not be lifted: so does the question, if anything comes there.
+struct Unlifted {
+    std::exception_ptr why;
+};
+
 struct Bounds {
     std::uint64_t paths = 64;         // finished and waiting ones
     std::uint64_t instructions = 10'000'000;  // of one path
-    std::uint64_t events = 10'000'000;        // of one path
+    std::uint64_t events = 10'000'000;        // of one path, as they are kept
     std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
     std::function<void()> poll;  // asked now and then; throws to interrupt
 };
 
 struct Path {
     std::vector<Decided> decisions;
-    std::vector<Event> events;
+    // Folded, in several pieces: those before a fork belong to other paths, too.
+    std::vector<std::shared_ptr<const Events>> events;
     std::uint64_t instructions = 0;
     std::uint32_t end = 0;  // 0: it came back; else the number of the instruction that left, from 1, or one of these
     static constexpr std::uint32_t until = ~std::uint32_t{0};          // where it was to end
     static constexpr std::uint32_t no_return = ~std::uint32_t{0} - 1;  // behind a call that does not come back
+    bool settled = true;    // some input takes it; else nobody knows
 };
 
 class Machine {
 public:
     // Lifts the instruction at a place; throws if there is none.
     using Lift = std::function<Instruction(Place)>;
+    // Whether anything decides like this, if that can be told. Asked where intervals do not settle it.
+    using Possible = std::function<std::optional<bool>(const std::vector<Decided> &)>;
 
     explicit Machine(unsigned bits);
 
@@ -115,15 +121,12 @@ public:
     Value &slot(std::uint32_t number) { return entry_[number]; }
     Memory &memory() { return memory_; }
 
-    std::vector<Path> run(Place entry, const Bounds &bounds, Lift lift);
+    // All paths that something takes, as far as `possible` says.
+    std::vector<Path> run(Place entry, const Bounds &bounds, Lift lift, const Possible &possible = {});
     const std::vector<Place> &places() const { return places_; }
     const std::vector<std::pair<Value, Value>> &notes() const { return notes_; }
 
 private:
-    struct Chunk {
-        std::shared_ptr<const Chunk> before;
-        std::vector<Event> events;
-    };
     // What a slot would hold, if somebody asked: most flags are never read, and most of what a flush loads is not.
     struct Deferred {
         Do what = Do::copy;  // copy: nothing; load: from a, `bytes` of them
@@ -138,14 +141,22 @@ private:
         Memory memory;
         Facts facts;
         std::vector<Decided> decisions;
-        std::shared_ptr<const Chunk> before;
-        std::vector<Event> events;
-        std::uint64_t earlier = 0;  // events in `before`
+        std::vector<std::shared_ptr<const Events>> before;
+        Events events;
+        std::uint64_t earlier = 0;  // events that are kept in `before`
         std::uint64_t instructions = 0;
+        std::uint64_t changes = 0;  // of memory
         const Instruction *at = nullptr;
         std::uint32_t operation = 0;
         std::uint32_t carry_by = 0;
         std::uint32_t rest_by = 0;
+    };
+    // A state as it was, to see whether it comes again.
+    struct Before {
+        const Instruction *at = nullptr;
+        std::uint64_t changes = 0;
+        std::vector<Value> slots;
+        std::vector<Deferred> deferred;
     };
 
     const Instruction &instruction(Place place);
@@ -162,6 +173,9 @@ private:
     bool decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds);
     Place target(State &s, Value value) const;
     bool run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
+    static void put_behind(State &s);
+    bool comes_again(const State &s, const Before &before) const;
+    void run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }
     Value address(State &s, const Operand &o);
     bool is_outside(const Value &to) const;

@@ -571,15 +571,21 @@ class Machine:
         max_instructions: int = 10_000_000,
         max_events: int = 10_000_000,
         max_seconds: float = ...,
-    ) -> list[tuple[list[tuple[int, int, Value, bool, bool, bool, int, int]], bytes, int, int]]:
+        possible: Callable[[list[tuple[Value, bool]]], bool | None] | None = None,
+    ) -> list[
+        tuple[list[tuple[int, int, Value, bool, bool, bool, int, int]], bytes, list[tuple[int, int]], int, int, bool]
+    ]:
         """All paths from a place on. ``lift`` is asked once for each instruction, by base and offset, for its length
-        and its operations (:func:`l1dflush.trace.operations.packed`).
+        and its operations (:func:`l1dflush.trace.operations.packed`). ``possible`` is asked whether anything decides as
+        a path did (conditions, and whether they hold) where intervals do not settle it; if not, the path is none.
 
         Of each path: its decisions (base and offset of the instruction, condition, whether that holds, whether it
         branched, whether the condition is only a part of what it asks for, and the numbers plus 1 of the instructions
-        that made the carry and the other flags), its events of 24 bytes (kind, size, number of the instruction, region,
-        0, offset), how many instructions were run, and the number of the instruction that left plus 1, END_UNTIL,
-        END_NO_RETURN, or 0 if it came back. Raises StoppedError, and what ``lift`` raises.
+        that made the carry and the other flags), its events of 32 bytes (kind, size, number of the instruction, region,
+        0, offset, step), their runs (turns, and how many events a turn has, each its step further every time), how many
+        instructions were run, the number of the instruction that left plus 1, END_UNTIL, END_NO_RETURN, or 0 if it came
+        back, and whether it is settled that something takes it. Raises StoppedError, and what ``lift`` and ``possible``
+        raise.
         """
 
     @property

@@ -11,6 +11,7 @@ difference to the policy, which for most is one: see :func:`l1dflush.proof.prove
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,11 @@ from math import gcd, prod
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.question import ItemKind, Word, canonical
+from l1dflush.trace.events import Events
 from l1dflush.trace.model import MANY, Arena, ArenaKind, Event, Kind
 
+# Of so many events for each set words are made first: what the beginning does may be enough.
+FIRST_EVENTS = 256
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000
 # The same for placements of several buffers relative to each other, each of which means all words anew.
@@ -91,7 +95,6 @@ class _Placement:
         return self.high is not None and other.low is not None and min(self.ends) <= max(other.begins)
 
 
-Numbered = list[tuple[int, Event]]
 # What a proof is about: the word, and which of its lines are not the buffer's (they may be cached at a cold start).
 _Key = tuple[Word, frozenset[int]]
 
@@ -156,24 +159,72 @@ def placed_words(
 
     Arguments and errors as for :func:`set_words`. The same word may come several times.
     """
-    mine: dict[Arena, Numbered] = {}
-    own: dict[Arena, Numbered] = {}
-    for at, event in enumerate(events):
-        if event.arena is not None:
-            (mine if event.arena.key in buffers else own).setdefault(event.arena, []).append((at, event))
+    accesses = Events.of(events).where(lambda event: event.arena is not None)
+    arenas = [arena for arena in dict.fromkeys(event.arena for event in accesses.shapes()) if arena is not None]
+    mine = {arena: _of(accesses, arena) for arena in arenas if arena.key in buffers}
     if not mine:
         # No access at all, in every set.
         nothing = (PlacedWord((), (), frozenset(), index, 0, 0) for index in range(geometry.sets))
         yield nothing
         return
-    first = min(touches[0][0] for touches in mine.values())
-    last = max(touches[-1][0] for touches in mine.values())
-    between = {a: [t for t in touches if first < t[0] < last] for a, touches in own.items()}
-    between = {arena: touches for arena, touches in between.items() if touches}
+    first = min(touches.position(0) for touches in mine.values())
+    last = max(touches.position(-1) for touches in mine.values())
+    own = {arena: _of(accesses.within(first + 1, last), arena) for arena in arenas if arena.key not in buffers}
+    between = {arena: touches for arena, touches in own.items() if touches}
     _refuse_related([*mine, *between])
     builder = _Builder(geometry, buffer_size, run)
     for phases in _buffer_placements(list(mine), geometry, aligned_at):
         yield builder.placed(phases, mine, between)
+
+
+def beginning(events: Events, geometry: Geometry, run: int | None, most: int) -> Events:
+    """The first events, as many as come to ``most`` without those in a row to one line that make no difference."""
+    left, taken = most, 0
+    for piece in events.pieces:
+        step = abs(piece.steps[0])
+        short = piece.period == 1 and 0 < step < geometry.line and run is not None
+        each = len(piece.events) / (geometry.line / step / run if short and run else 1)
+        turns = min(piece.turns, max(int(left / each), 1)) if left > 0 else 0
+        taken += turns * len(piece.events)
+        left -= int(turns * each)
+        if turns < piece.turns:
+            return events[:taken]
+    return events
+
+
+def fewest_lines(
+    events: Sequence[Event],
+    buffers: frozenset[str],
+    geometry: Geometry,
+    buffer_size: int | None,
+    *,
+    aligned_at: int | None = None,
+) -> int:
+    """How many different buffer lines are surely accessed in each set at least; arguments as for :func:`set_words`."""
+    surely = Events.of(events).where(lambda event: _ITEM.get(event.kind) is ItemKind.ACCESS)
+    arenas = dict.fromkeys(event.arena for event in Events.of(events).shapes())
+    mine = [arena for arena in arenas if arena is not None and arena.key in buffers]
+    fewest = []
+    for phases in _buffer_placements(mine, geometry, aligned_at):
+        counts = [0] * geometry.sets
+        for arena, phase in phases.items():
+            lowest, behind = -sys.maxsize, sys.maxsize
+            if buffer_size is not None:
+                lowest, behind = (
+                    (phase - geometry.line) // geometry.line + 1,
+                    -((-buffer_size - phase) // geometry.line),
+                )
+            for low, high in _of(surely, arena).units(geometry.line, base=phase):
+                rounds, rest = divmod(max(min(high, behind) - max(low, lowest), 0), geometry.sets)
+                counts = [count + rounds for count in counts]
+                for number in range(rest):
+                    counts[(max(low, lowest) + number) % geometry.sets] += 1
+        fewest.append(min(counts))
+    return min(fewest, default=0)
+
+
+def _of(events: Events, arena: Arena) -> Events:
+    return events.where(lambda event: event.arena == arena)
 
 
 def _refuse_related(arenas: Sequence[Arena]) -> None:
@@ -223,7 +274,7 @@ class _Builder:
         self._pieces = max(64 // geometry.line, 1) * 2
 
     def placed(
-        self, phases: dict[Arena, int], mine: dict[Arena, Numbered], own: dict[Arena, Numbered]
+        self, phases: dict[Arena, int], mine: dict[Arena, Events], own: dict[Arena, Events]
     ) -> Iterator[PlacedWord]:
         """The words of all sets and all placements of own lines, for one placement of the buffers."""
         lines: list[Line] = []
@@ -260,11 +311,11 @@ class _Builder:
         start = number * self._geometry.line - phase
         return self._buffer_size is None or -self._geometry.line < start < self._buffer_size
 
-    def _touches(self, arena: Arena, events: Numbered, base: int, lines: list[Line]) -> Iterator[tuple[int, _Touch]]:
+    def _touches(self, arena: Arena, events: Events, base: int, lines: list[Line]) -> Iterator[tuple[int, _Touch]]:
         """Every line that every event touches, by its number in the arena. An access across a line border is two."""
         size = self._geometry.line
         numbers: dict[int, int] = {}
-        for at, event in events:
+        for at, event in self._telling(events, base):
             start = event.offset + base
             first = start // size
             for number in range(first, (start + max(event.size, 1) - 1) // size + 1):
@@ -273,6 +324,35 @@ class _Builder:
                     line = numbers[number] = len(lines)
                     lines.append(Line(arena, number * size - base))
                 yield number, _Touch(at * self._pieces + number - first, line, _ITEM[event.kind])
+
+    def _telling(self, events: Events, base: int) -> Iterator[tuple[int, Event]]:
+        """The events with their positions, but of many in a row to one line only as many as can make a difference."""
+        size = self._geometry.line
+        for piece in events.pieces:
+            step = piece.steps[0]
+            # Lines side by side are in different sets, if there are several.
+            plain = piece.period == 1 and abs(step) < size and _ITEM[piece.events[0].kind] is ItemKind.ACCESS
+            if self._run is None or self._geometry.sets == 1 or not plain:
+                for turn in range(piece.turns):
+                    for index, place in enumerate(piece.places):
+                        yield piece.start + turn * piece.period + place, piece.event(turn, index)
+                continue
+            seen: dict[int, int] = {}
+            turn = 0
+            while turn < piece.turns:
+                event = piece.event(turn, 0)
+                start = event.offset + base
+                first, last = start // size, (start + max(event.size, 1) - 1) // size
+                for line in range(first, last + 1):
+                    seen[line] = seen.get(line, 0) + 1
+                yield piece.start + turn, event
+                turn += 1
+                if min(seen[first], seen[last]) >= self._run:
+                    # On to the first one that touches another line.
+                    left = (
+                        ((last + 1) * size - (start + max(event.size, 1) - 1)) if step > 0 else start - first * size + 1
+                    )
+                    turn += max(-(-left // abs(step)) - 1, 0) if step else piece.turns
 
     def _group(self, touches: Iterable[tuple[int, _Touch]]) -> dict[object, _Placement]:
         """What of these may fall into one set: the lines of any one residue, which may be none."""
@@ -286,11 +366,11 @@ class _Builder:
             found.setdefault(_shape(group), _Placement(tuple(group)))
         return found
 
-    def _placements(self, arena: Arena, events: Numbered, lines: list[Line]) -> list[_Placement]:
+    def _placements(self, arena: Arena, events: Events, lines: list[Line]) -> list[_Placement]:
         """The same for an own arena, for all its places within a line."""
         size = self._geometry.line
-        begin = min(event.offset for _, event in events)
-        end = max(event.offset + max(event.size, 1) for _, event in events)
+        begin, last, end = events.bounds()
+        end = max(end, last + 1)
         found: dict[object, _Placement] = {}
         for phase in range(0, size, gcd(arena.alignment, size)):
             touches = list(self._touches(arena, events, phase, lines))

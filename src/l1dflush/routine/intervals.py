@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from l1dflush.routine.model import Symbol
 
@@ -23,7 +23,7 @@ class Extents:
 
 
 class Intervals:
-    """A set of addresses, as intervals that do not touch."""
+    """A set of addresses, or of other numbers, as intervals that do not touch."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -35,6 +35,14 @@ class Intervals:
         if first < last:
             start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
         self._starts[first:last], self._ends[first:last] = [start], [end]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Start and end of each interval, in order."""
+        return zip(self._starts, self._ends, strict=True)
+
+    def __len__(self) -> int:
+        """How many addresses are in it."""
+        return sum(self._ends) - sum(self._starts)
 
     def gaps(self, start: int, end: int) -> list[tuple[int, int]]:
         """What from ``start`` up to ``end`` is not in it."""

@@ -12,6 +12,7 @@ from l1dflush.trace.bindings import bound
 from l1dflush.trace.decided import Conditions, shown
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import CARRY, Form
+from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
 from l1dflush.trace.features import needs
 from l1dflush.trace.kernel_sites import KernelSites, about_feature
@@ -35,10 +36,11 @@ from l1dflush.trace.msrs import MsrWrite
 from l1dflush.trace.names import RETURN, STACK, Names
 from l1dflush.trace.operands import KINDS, register_name
 from l1dflush.trace.options import TraceOptions
+from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
 
-# As the core has them: kind, size, number of the instruction, region, 0, offset.
-_EVENT = struct.Struct("<HHIIIq")
+# As the core has them: kind, size, number of the instruction, region, 0, offset, what that moves on by.
+_EVENT = struct.Struct("<HHIIIqq")
 # Where the stack protector's guard is (GCC's -mstack-protector-guard): behind a segment's base, and by name.
 _GUARDS = {64: (("gs", 0x28), ("fs", 0x28)), 32: (("gs", 0x14),)}
 _NAMED_GUARDS = {
@@ -95,6 +97,7 @@ class _Run:
                 max_paths=self._options.max_paths,
                 max_instructions=self._options.max_instructions,
                 max_seconds=self._options.max_seconds,
+                possible=Possibility(machine, self._options.max_seconds),
             )
         except _core.StoppedError as stopped:
             raise self._undecided(*stopped.args) from None
@@ -103,13 +106,13 @@ class _Run:
         self._features = self._kernel.feature_tests(ran)
         addresses, mnemonics = [i.address for i in instructions], [i.mnemonic for i in instructions]
         paths = []
-        for decisions, events, count, end in found:
-            made = tuple(self._event(addresses, mnemonics, *event) for event in _EVENT.iter_unpack(events))
+        for decisions, events, runs, count, end, settled in found:
+            made = self._events(addresses, mnemonics, events, runs)
             decided = tuple(self._decision(*decision) for decision in decisions)
             ending = _ending(end, mnemonics, made)
             # The instruction that leaves is no part of the path.
             ran_on = count - (ending not in ("", UNTIL, NO_RETURN, STACK_CHECK))
-            paths.append(Path(decided, made, ran_on, ending))
+            paths.append(Path(decided, made, ran_on, ending, settled))
             self._check(made)
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)
@@ -151,7 +154,7 @@ class _Run:
         for name in self._names.held():
             yield f"{name} still holds its initial value"
         for path in paths:
-            for event in path.events:
+            for event in Events.of(path.events).shapes():
                 if event.arena is not None and event.arena.kind is ArenaKind.SEGMENT and event.size == self._width:
                     guard = guards.get((event.arena.key, event.offset))
                     if guard is not None:
@@ -161,19 +164,20 @@ class _Run:
             if path.end in _VM_ENTRIES:
                 yield "vmlaunch and vmresume do not fail"
 
-    def _check(self, events: Iterable[Event]) -> None:
+    def _check(self, events: Events) -> None:
         """Raises UndecidedError for a path that changed what the machine takes to stay as it is."""
-        for event in events:
+        for event, last in events.ends():
             arena = event.arena
-            if arena is not None and event.kind in STORES and self._is_code(arena, event.offset):
+            if arena is not None and event.kind in STORES and self._is_code(arena, event.offset, last):
                 what = f"the routine writes to its own code, {arena.name.removeprefix('section ')} at {event.offset:#x}"
                 raise UndecidedError("writes-code", what, where=f"{event.pc:#x}")
 
-    def _is_code(self, arena: Arena, offset: int) -> bool:
+    def _is_code(self, arena: Arena, one: int, other: int) -> bool:
+        """Whether something between two offsets is code."""
         if arena.kind is not ArenaKind.SECTION:
             return False
         section = self._routine.image.section_at(int(arena.key.removeprefix("section:"), 16))
-        return section is not None and section.executable and 0 <= offset < section.size
+        return section is not None and section.executable and max(one, other) >= 0 and min(one, other) < section.size
 
     def _bind(self) -> None:
         """Gives registers and variables the values that the user says they have."""
@@ -239,6 +243,15 @@ class _Run:
         feature = self._features.get(insn.address)
         return about_feature(decision, feature) if feature is not None else decision
 
+    def _events(self, addresses: list[int], mnemonics: list[str], kept: bytes, runs: list[tuple[int, int]]) -> Events:
+        made = [(self._event(addresses, mnemonics, *event), event[-1]) for event in _EVENT.iter_unpack(kept)]
+        folded, at = [], 0
+        for count, period in runs:
+            turn = made[at : at + period]
+            folded.append((tuple(event for event, _ in turn), tuple(step for _, step in turn), count))
+            at += period
+        return Events.folded(folded)
+
     def _event(
         self,
         addresses: list[int],
@@ -249,6 +262,7 @@ class _Run:
         region: int,
         _: int,
         at: int,
+        _step: int,
     ) -> Event:
         what = KINDS[kind]
         if what in TOUCHES:
@@ -282,5 +296,7 @@ def _sources(paths: Iterable[Path]) -> Iterator[str]:
     for path in paths:
         for decision in path.decisions:
             yield from decision.sources
-        for arena in {event.arena for event in path.events if event.arena is not None}:
+        for arena in dict.fromkeys(event.arena for event in Events.of(path.events).shapes()):
+            if arena is None:
+                continue
             yield from arena.sources

@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from l1dflush.routine.model import Image, Routine
-from l1dflush.trace.model import ArenaKind, Kind, Path
+from l1dflush.trace.events import Events
+from l1dflush.trace.model import ArenaKind, Event, Kind, Path
+
+# Of a run of more reads all from the first to the last counts as read.
+MOST_READS = 65_536
 
 
 def with_extent(routine: Routine, ran: Iterable[tuple[int, int]], paths: Iterable[Path]) -> Routine:
@@ -19,13 +23,19 @@ def with_extent(routine: Routine, ran: Iterable[tuple[int, int]], paths: Iterabl
 def _reads(image: Image, paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
     """What of the sections of ``image`` the paths read: address to end of each read, in order, once."""
     bases = {f"section:{section.address:x}": section.address for section in image.sections}
-    loads = (event for path in paths for event in path.events if event.kind is Kind.LOAD)
-    found = dict.fromkeys(
-        (event.arena.key, event.offset, event.size)
-        for event in loads
-        if event.arena is not None and event.arena.kind is ArenaKind.SECTION
-    )
-    return ((bases[key] + offset, bases[key] + offset + size) for key, offset, size in found)
+    found: dict[tuple[int, int], None] = {}
+    for path in paths:
+        for piece in Events.of(path.events).where(_from_section).pieces:
+            short = piece.turns <= MOST_READS
+            for event, last in ((e, e.offset) for e in Events((piece,))) if short else Events((piece,)).ends():
+                assert event.arena is not None
+                start = bases[event.arena.key] + min(event.offset, last)
+                found[start, start + abs(last - event.offset) + event.size] = None
+    return found
+
+
+def _from_section(event: Event) -> bool:
+    return event.kind is Kind.LOAD and event.arena is not None and event.arena.kind is ArenaKind.SECTION
 
 
 def _pieces(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -123,12 +123,14 @@ class Decision:
 class Path:
     """One way through the routine: what was decided, and what happened. ``end`` is the instruction with which it
     left for good (``vmlaunch``, ``iretq``, ``ud2``), :data:`UNTIL`, :data:`NO_RETURN` or :data:`STACK_CHECK` behind
-    the call of a function that does not come back, or empty where it returned."""
+    the call of a function that does not come back, or empty where it returned. ``settled``: some input takes it; else
+    nobody knows whether one does."""
 
     decisions: tuple[Decision, ...]
-    events: tuple[Event, ...]
+    events: Sequence[Event]
     instructions: int
     end: str = ""
+    settled: bool = True
 
 
 class Need(NamedTuple):

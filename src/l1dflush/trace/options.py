@@ -15,6 +15,6 @@ class TraceOptions:
 
     bind: Mapping[str, str] = field(default_factory=dict)
     static_keys: Mapping[str, bool] = field(default_factory=dict)
-    max_instructions: int = 5_000_000
+    max_instructions: int = 100_000_000
     max_seconds: float = 10.0
     max_paths: int = 64

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from operator import sub
 
+from l1dflush.trace.events import Events, Piece
 from l1dflush.trace.model import Arena, Event
 
+# Of so many events the best way to fold them is looked for.
+MOST_UNFOLDED = 20_000
 # The longest group of events that is recognised as repeating: the body of an unoptimised loop.
 LONGEST_PERIOD = 16
 
@@ -37,8 +41,37 @@ def fold(events: Sequence[Event]) -> list[FoldedRun]:
     """The events as runs, in order.
 
     A run goes on as long as kind, instruction, memory and size stay the same and the offset grows by the same
-    step; so does a group of up to :data:`LONGEST_PERIOD` events that repeats itself at least three times.
+    step; so does a group of up to :data:`LONGEST_PERIOD` events that repeats itself at least three times. Of very many
+    events what is folded already is a run.
     """
+    if isinstance(events, Events) and len(events) > MOST_UNFOLDED:
+        return list(_kept_runs(events))
+    return _folded(list(events))
+
+
+def _kept_runs(events: Events) -> Iterator[FoldedRun]:
+    at = 0
+    for piece in events.pieces:
+        if piece.turns == 1:
+            yield from (replace(run, together=at + run.together) for run in _folded(piece.events))
+        elif (step := _plain_step(piece)) is not None:
+            yield FoldedRun(piece.events[0], len(piece), step, at)
+        else:
+            for event, step in zip(piece.events, piece.steps, strict=True):
+                yield FoldedRun(event, piece.turns, step, at)
+        at += len(piece)
+
+
+def _plain_step(piece: Piece) -> int | None:
+    """The step of a piece all of whose events are a constant step apart, as those of an unrolled loop are."""
+    if len(set(_kinds(piece.events))) > 1:
+        return None
+    offsets = [*(event.offset for event in piece.events), piece.events[0].offset + piece.steps[0]]
+    steps = {b - a for a, b in pairwise(offsets)}
+    return steps.pop() if len(steps) == 1 and len(set(piece.steps)) == 1 else None
+
+
+def _folded(events: Sequence[Event]) -> list[FoldedRun]:
     kinds = _kinds(events)
     offsets = [event.offset for event in events]
     runs: list[FoldedRun] = []

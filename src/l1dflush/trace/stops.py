@@ -43,6 +43,9 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
         case "too-many-instructions":
             what = f"the routine has not returned after {options.max_instructions} instructions"
             return UndecidedError("budget", what, where=where, hint=_BUDGET)
+        case "endless-loop":
+            what = f"the routine does not return: at {text} it does the same again and again"
+            return UndecidedError("budget", what, where=where)
         case "out-of-time":
             what = f"the routine has not returned after {options.max_seconds:g} seconds"
             return UndecidedError("budget", what, where=where, hint=_BUDGET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from l1dflush.proof.conditions import Conditions
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
+from l1dflush.trace.events import Events
 from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.findings import decision_texts
@@ -19,7 +20,7 @@ from l1dflush.verdict.model import (
     TracePath,
 )
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, placement, storage, walk_start
+from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, all_events, is_in, placement, storage, walk_start
 
 BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
 APART = "different inputs point to different memory"
@@ -53,8 +54,8 @@ def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: 
 
 def _inputs(trace: Trace) -> int:
     """How many pieces of memory the routine gets from outside and accesses."""
-    arenas = (event.arena for path in trace.paths for event in path.events if event.arena is not None)
-    return len({arena.key for arena in arenas if arena.kind is ArenaKind.INPUT})
+    arenas = {event.arena for path in trace.paths for event in Events.of(path.events).shapes()}
+    return len({arena.key for arena in arenas if arena is not None and arena.kind is ArenaKind.INPUT})
 
 
 def scope_of(
@@ -86,8 +87,8 @@ def _granted(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
 
 
 def _of_stores(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
-    events = (event for path in trace.paths for event in path.events if event.kind is Kind.STORE)
-    stored = buffer is not None and any(e.arena is not None and e.arena.key in buffer.arenas for e in events)
+    shapes = all_events(trace.paths).shapes()
+    stored = buffer is not None and any(is_in(e, buffer.arenas) for e in shapes if e.kind is Kind.STORE)
     return ("the cache allocates on writes: an ordinary store that misses brings its line in",) if stored else ()
 
 
@@ -122,8 +123,7 @@ def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> 
     if buffer is None:
         return None
     name, size = buffer.primary.name, options.buffer_size
-    reads = (event for path in trace.paths for event in path.events)
-    start = walk_start(reads, buffer)
+    start = walk_start(all_events(trace.paths), buffer)
     symbol = storage(trace.routine.image, start) if start is not None else None
     if symbol is not None:
         name, size = f"the storage of `{symbol.name}`", size or symbol.size
@@ -133,16 +133,17 @@ def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> 
 
 
 def outside(trace: Trace) -> tuple[OutsideInfo, ...]:
-    called = {event.detail: "called" for path in trace.paths for event in path.events if event.kind is Kind.CALL}
+    shapes = all_events(trace.paths).shapes()
+    called = {event.detail: "called" for event in shapes if event.kind is Kind.CALL}
     return tuple(OutsideInfo(name=name, stands_for=text) for name, text in {**called, **trace.stubs}.items())
 
 
 def path_info(path: Path, places: Places, outcome: Mechanism) -> PathInfo:
-    loads = sum(event.kind is Kind.LOAD and places.of(event)[0] == "buffer" for event in path.events)
+    loads = places.in_buffer(Events.of(path.events).where(lambda event: event.kind is Kind.LOAD))
     return PathInfo(
         outcome=outcome,
         decided_by=tuple(decision_texts(path, places)),
-        loads=loads,
+        loads=len(loads),
         instructions=path.instructions,
         runs=tuple(_run(run, places) for run in fold(path.events)),
         end=path.end,

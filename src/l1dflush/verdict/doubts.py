@@ -10,7 +10,7 @@ from l1dflush.trace.model import Path, Trace
 from l1dflush.trace.msrs import may_flush_by_msr, msr_write
 from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.walk import Places, mechanism
+from l1dflush.verdict.walk import Places, all_events, mechanism
 
 NO_WALK = "no-software-walk"
 
@@ -46,7 +46,7 @@ def unknown_command(paths: Sequence[Path], places: Places) -> UndecidedError | N
     for path in paths:
         if mechanism(path, walks=False) != "MSR write of an unknown value":
             continue
-        event = next(event for event in path.events if may_flush_by_msr(event))
+        event = next(event for event in all_events((path,)).shapes() if may_flush_by_msr(event))
         write = msr_write(event)
         names = write.sources if write is not None else ()
         hint = f"--bind {names[0] if len(names) == 1 else 'NAME'}=VALUE"

@@ -7,18 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from l1dflush.routine.model import NoteKind
+from l1dflush.trace.events import Events
 from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
 from l1dflush.verdict.walk import (
+    NO_EVENTS,
     PAGE,
     Buffer,
     Mechanism,
     Places,
     fill_start,
     mechanism,
+    others,
     storage,
     walk_of,
     walk_start,
@@ -52,7 +55,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
     )
     outcomes: list[Mechanism] = []
     for path in trace.paths:
-        walk = walk_of(path, buffer) if buffer is not None else []
+        walk = walk_of(path, buffer) if buffer is not None else NO_EVENTS
         if buffer is not None and walk:
             found.extend(_of_walk(trace, path, buffer, walk, places))
             found.extend(_of_extent(trace, buffer, walk, buffer_size, places, line))
@@ -75,11 +78,11 @@ def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterat
     """What may replace the walk on other paths: an MSR write, or nothing."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, (path, outcome) in enumerate(zip(paths, outcomes, strict=True)):
-        written = next((event.detail for event in path.events if flushes_by_msr(event)), "")
+        written = next((event.detail for event in Events.of(path.events).shapes() if flushes_by_msr(event)), "")
         if written:
             found.setdefault(("msr-path", written), []).append(number)
         elif outcome == "MSR write of an unknown value":
-            unknown = next(event.detail for event in path.events if may_flush_by_msr(event))
+            unknown = next(event.detail for event in Events.of(path.events).shapes() if may_flush_by_msr(event))
             found.setdefault(("msr-value-unknown", unknown), []).append(number)
         elif outcome == "skipped":
             found.setdefault(("flush-skipped", "no flush"), []).append(number)
@@ -99,33 +102,45 @@ def decision_texts(path: Path, places: Places) -> list[str]:
     return texts
 
 
-def _of_walk(
-    trace: Trace, path: Path, buffer: Buffer, walk: Sequence[tuple[int, Event]], places: Places
-) -> Iterator[Finding]:
+def _of_walk(trace: Trace, path: Path, buffer: Buffer, walk: Events, places: Places) -> Iterator[Finding]:
     # From the fill on: what the routine touches between warm-up and fill is in no set's way.
-    first, last = walk[fill_start(walk)][0], walk[-1][0]
-    inside = [e for e in path.events[first:last] if e.arena is None or not buffer.holds(e.arena, e.offset)]
-    own = Counter(places.text(event) for event in inside if event.kind in TOUCHES)
+    events = Events.of(path.events)
+    first, last = walk.position(fill_start(walk)), walk.position(-1)
+    inside = others(events[first:last], buffer)
+    own = _times(inside.where(lambda event: event.kind in TOUCHES), places)
     if own:
         text = _list(f"{name} ({count} times)" for name, count in own.most_common())
-        where = next(places.where(e.pc) for e in inside if e.kind in TOUCHES)
+        where = next(places.where(e.pc) for e in inside.shapes() if e.kind in TOUCHES)
         yield finding("own-line-in-walk", f"between two buffer accesses the routine touches {text}", where)
-    for event in inside:
+    for event in inside.shapes():
         if event.kind is Kind.CALL:
             yield finding("outside-call", f"{event.detail} is called during the walk", places.where(event.pc))
-    start = walk_start(path.events, buffer)
+    start = walk_start(events, buffer)
     walked = storage(trace.routine.image, start) if start is not None else None
     # A variable that lies beside the buffer in the same section is not the buffer.
-    stores = [e for _, e in walk if e.kind in STORES and storage(trace.routine.image, e) == walked]
+    stored = walk.where(lambda event: event.kind in STORES)
+    stores = [event for event in stored if storage(trace.routine.image, event) == walked]
     if stores:
         yield finding(
             "buffer-written",
             f"{len(stores)} stores into the buffer, the first at {places.text(stores[0])}",
             places.where(stores[0].pc),
         )
-    if not any(event.kind in _ENDS_LOADS for event in path.events[last + 1 :]):
-        yield finding("no-fence", "nothing waits for the last load", places.where(walk[-1][1].pc))
-    yield from _of_warm_up(path, walk, places)
+    if not any(event.kind in _ENDS_LOADS for event in events[last + 1 :].shapes()):
+        yield finding("no-fence", "nothing waits for the last load", places.where(walk[-1].pc))
+    yield from _of_warm_up(events, walk, places)
+
+
+def _times(events: Events, places: Places) -> Counter[str]:
+    """How often each place is touched."""
+    found: Counter[str] = Counter()
+    for piece in events.pieces:
+        if any(piece.steps):
+            found.update(places.text(event) for event in Events((piece,)))
+        else:
+            for event in piece.events:
+                found[places.text(event)] += piece.turns
+    return found
 
 
 def _of_own_lines(paths: Iterable[Path], buffer: Buffer, places: Places) -> Iterator[Finding]:
@@ -140,37 +155,42 @@ def _of_own_lines(paths: Iterable[Path], buffer: Buffer, places: Places) -> Iter
         yield finding("own-lines-left", f"touched after the last buffer access: {_list(named)}")
 
 
-def _of_warm_up(path: Path, walk: Sequence[tuple[int, Event]], places: Places) -> Iterator[Finding]:
+def _of_warm_up(events: Events, walk: Events, places: Places) -> Iterator[Finding]:
     start = fill_start(walk)
-    warmed = {event.offset // PAGE for _, event in walk[:start]}
-    cold = sorted({event.offset // PAGE for _, event in walk[start:]} - warmed)
-    where = places.where(walk[start][1].pc)
+    warmed = walk[:start].units(PAGE, whole=False)
+    cold = sum(
+        end - low for first, last in walk[start:].units(PAGE, whole=False) for low, end in warmed.gaps(first, last)
+    )
+    where = places.where(walk[start].pc)
     if cold:
-        what = "no page is" if not warmed else f"{len(cold)} of {len(cold) + len(warmed)} pages are not"
+        what = "no page is" if not warmed else f"{cold} of {cold + len(warmed)} pages are not"
         yield finding("no-warm-up", f"{what} touched before the fill", where)
-    elif not any(e.kind in _ENDS_LOADS for e in path.events[walk[start - 1][0] : walk[start][0]]):
+    elif not any(e.kind in _ENDS_LOADS for e in events[walk.position(start - 1) : walk.position(start)].shapes()):
         yield finding("no-serialisation", "the fill follows the warm-up at once", where)
 
 
 def _of_extent(
     trace: Trace,
     buffer: Buffer,
-    walk: Sequence[tuple[int, Event]],
+    walk: Events,
     buffer_size: int | None,
     places: Places,
     line: int,
 ) -> Iterator[Finding]:
     """Where the walk goes: beyond the end, over a variable's storage, past lines that it leaves out."""
-    reads = [event for _, event in walk if event.kind in buffer.walked_by and event.arena == buffer.primary]
+    reads = walk.where(lambda event: event.kind in buffer.walked_by and event.arena == buffer.primary)
     lowest = walk_start(reads, buffer)
     if lowest is None:
         return
-    beyond = [] if buffer_size is None else [e for e in reads if e.offset < 0 or e.offset + e.size > buffer_size]
+    begin, _, end = reads.bounds()
+    beyond: list[Event] = []
+    if buffer_size is not None and (begin < 0 or end > buffer_size):
+        beyond = [event for event in reads if event.offset < 0 or event.offset + event.size > buffer_size]
     symbol = storage(trace.routine.image, lowest)
     if symbol is None and buffer.primary.kind is ArenaKind.SECTION:
-        yield from _of_section(trace, reads, lowest, places)
+        yield from _of_section(trace, end, lowest, places)
     if symbol is not None and not buffer.declared:
-        span = max(e.offset + e.size for e in reads) - lowest.offset
+        span = end - lowest.offset
         known = symbol.size is not None and symbol.size > 0
         if not known or (symbol.size or 0) <= POINTER_SIZE:
             size = f"has {symbol.size} bytes" if known else "has no size in this input"
@@ -191,44 +211,47 @@ def _of_extent(
             f"{len(beyond)} accesses outside the buffer's {buffer_size} bytes, first {places.text(beyond[0])}",
             places.where(beyond[0].pc),
         )
-    yield from _of_gaps([(at, e) for at, e in walk if e.kind in buffer.walked_by], places, line)
+    yield from _of_gaps(walk.where(lambda event: event.kind in buffer.walked_by), places, line)
 
 
-def _of_section(trace: Trace, reads: Sequence[Event], lowest: Event, places: Places) -> Iterator[Finding]:
+def _of_section(trace: Trace, end: int, lowest: Event, places: Places) -> Iterator[Finding]:
     """A walk through a section in which nothing has a name."""
     assert lowest.arena is not None
     base = int(lowest.arena.key.removeprefix("section:"), 16)
     section = next(section for section in trace.routine.image.sections if section.address == base)
-    beyond = max(e.offset + e.size for e in reads) - section.size
+    beyond = end - section.size
     if beyond > 0:
         text = f"{beyond} bytes beyond the {section.size} of {section.name} are read"
         yield finding("outside-buffer", text, places.where(lowest.pc))
 
 
-def _of_gaps(walk: Sequence[tuple[int, Event]], places: Places, line: int) -> Iterator[Finding]:
+def _of_gaps(walk: Events, places: Places, line: int) -> Iterator[Finding]:
     """Lines left out within the pages of the walk."""
-    touched = {
-        number
-        for _, event in walk
-        for number in range(event.offset // line, (event.offset + max(event.size, 1) - 1) // line + 1)
-    }
+    touched = walk.units(line)
     per_page = max(PAGE // line, 1)
-    pages = Counter(number // per_page for number in touched)
+    pages: Counter[int] = Counter()
+    for low, high in touched:
+        for page in range(low // per_page, (high - 1) // per_page + 1):
+            pages[page] += min(high, (page + 1) * per_page) - max(low, page * per_page)
     # A page of which hardly a line is read is where a walk begins or ends by one too many, not a page of it.
-    most = [page for page, count in pages.items() if count >= max(pages.values()) / 2]
+    whole = max(pages.values())
+    most = [page for page, count in pages.items() if count >= whole / 2]
     first, last = min(most), max(most)
-    if first > 0 and walk[0][1].arena is not None and walk[0][1].arena.kind is ArenaKind.INPUT:
+    if first > 0 and walk[0].arena is not None and walk[0].arena.kind is ArenaKind.INPUT:
         first = 0
     # Between the lines that are touched, not line by line: a walk in large steps may span terabytes.
     start, end = first * per_page, (last + 1) * per_page
-    ordered = sorted(touched)
-    around = pairwise([start - 1, *(number for number in ordered if start <= number < end), end])
-    missing = [(low + 1, high - 1) for low, high in around if high - low > 1]
+    missing = [(low, high - 1) for low, high in touched.gaps(start, end)]
     if not missing:
         return
-    where = places.where(walk[-1][1].pc)
-    name = places.of(walk[0][1])[0]
-    steps = Counter(b - a for a, b in pairwise(ordered))
+    where = places.where(walk[-1].pc)
+    name = places.of(walk[0])[0]
+    steps: Counter[int] = Counter()
+    for (low, high), (following, _) in pairwise([*touched, (None, 0)]):
+        if high - low > 1:
+            steps[1] += high - low - 1
+        if following is not None:
+            steps[following - high + 1] += 1
     usual = steps.most_common(1)[0][0] if steps else 1
     if usual > 1:
         yield finding(

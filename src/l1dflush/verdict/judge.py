@@ -53,6 +53,7 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Flush, Outcome, Question
 from l1dflush.verdict.rows import judge_cache
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
+from l1dflush.verdict.unsettled import certain
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
 NO_WALK_ANSWER = "nothing walks"
@@ -172,7 +173,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
             conditions=options.conditions,
             others=tuple(one for one in in_turn if one is not None),
         )
-        rows = _rows(question, caches, needs)
+        rows = certain(_rows(question, caches, needs), question, (trace, *others), lambda q: _rows(q, caches, needs))
         verdict, reason = _overall(rows)
         doubtful = doubt([trace, *others], options.every_path, places)
         if verdict is Verdict.PROVED and doubtful is not None:

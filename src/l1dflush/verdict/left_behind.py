@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from math import gcd
 
+from l1dflush.trace.events import Events
 from l1dflush.trace.model import STORES, TOUCHES, Event, Kind, Path
 from l1dflush.trace.msrs import flushes_by_msr
 from l1dflush.verdict.model import LeftInfo
-from l1dflush.verdict.walk import LINE, Buffer, Places, fill_start, walk_of
+from l1dflush.verdict.walk import LINE, NO_EVENTS, Buffer, Places, fill_start, others, walk_of
 
 
-def after_flush(path: Path, buffer: Buffer | None) -> Sequence[Event]:
+def after_flush(path: Path, buffer: Buffer | None) -> Events:
     """The events behind the last access of the walk, or behind the instruction that flushes; none where the path
     does not flush."""
-    walk = walk_of(path, buffer) if buffer is not None else []
-    ends = [walk[-1][0]] if walk else []
-    ends += [at for at, event in enumerate(path.events) if flushes_by_msr(event) or event.kind is Kind.FLUSH_ALL]
-    return path.events[max(ends) + 1 :] if ends else ()
+    events = Events.of(path.events)
+    flushes = events.where(lambda event: flushes_by_msr(event) or event.kind is Kind.FLUSH_ALL)
+    walk = walk_of(path, buffer) if buffer is not None else NO_EVENTS
+    ends = [one.position(-1) for one in (walk, flushes) if one]
+    return events[max(ends) + 1 :] if ends else NO_EVENTS
 
 
-def since_fill(path: Path, buffer: Buffer | None) -> Sequence[Event]:
+def since_fill(path: Path, buffer: Buffer | None) -> Events:
     """The same from the first access of the fill on, without the buffer's own: what is touched while the buffer is
     read may still be cached when it is."""
-    walk = walk_of(path, buffer) if buffer is not None else []
+    walk = walk_of(path, buffer) if buffer is not None else NO_EVENTS
     if not walk or buffer is None:
         return after_flush(path, buffer)
-    events = path.events[walk[fill_start(walk)][0] :]
-    return [event for event in events if event.arena is None or not buffer.holds(event.arena, event.offset)]
+    events = Events.of(path.events)[walk.position(fill_start(walk)) :]
+    return others(events, buffer)
 
 
-def own_lines(events: Iterable[Event]) -> list[Event]:
-    """Those of ``events`` whose lines are still cached behind the last of them: touched, and not flushed since."""
+def own_lines(events: Events) -> list[Event]:
+    """Those of ``events`` whose lines are still cached behind the last of them: touched, and not flushed since. Of the
+    same again and again there is one."""
     left: list[Event] = []
-    for event in events:
+    for event in _changing(events):
         if event.kind is Kind.LINE_FLUSH:
             left = [e for e in left if not _surely_same_line(e, event)]
         elif event.kind in TOUCHES:
             left.append(event)
     return left
+
+
+def _changing(events: Events) -> Iterator[Event]:
+    """The events, but of a turn of which none moves on only one."""
+    for piece in events.pieces:
+        yield from Events((piece,)) if any(piece.steps) else piece.events
 
 
 def left_behind(paths: Iterable[Path], buffer: Buffer | None, places: Places) -> tuple[LeftInfo, ...]:
@@ -48,7 +57,7 @@ def left_behind(paths: Iterable[Path], buffer: Buffer | None, places: Places) ->
     calls: dict[str, None] = {}
     for path in paths:
         events = since_fill(path, buffer)
-        calls.update((event.detail, None) for event in events if event.kind is Kind.CALL)
+        calls.update((event.detail, None) for event in events.shapes() if event.kind is Kind.CALL)
         for event in own_lines(events):
             name, offset = places.of(event)
             kinds = touched.setdefault(name, {}).setdefault((offset, offset + max(event.size, 1)), set())

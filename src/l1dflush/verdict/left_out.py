@@ -12,7 +12,7 @@ from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.trace.model import Kind, Trace
 from l1dflush.verdict.findings import finding
 from l1dflush.verdict.model import Finding, LeftOutInfo, VerifyResult
-from l1dflush.verdict.walk import Places
+from l1dflush.verdict.walk import Places, all_events, ends_of
 
 MOST_TRIED = 12
 """So many ways of giving the names that decide are tried; each compiles and judges anew."""
@@ -45,8 +45,7 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
         if not one.of.section and not one.of.relative and symbol is not None and not symbol.defined:
             found.setdefault(one.of.symbol, places.where(one.address))
     if found and trace is not None:
-        # Few routines come here, and a trace may have very many events.
-        for event in (event for path in trace.paths for event in path.events):
+        for event in ends_of(all_events(trace.paths)):
             found.pop(event.detail if event.kind is Kind.CALL else places.of(event)[0], None)
     for name, where in list(found.items())[:_MOST_MADE_UP]:
         reason = "nothing here says what it is, and the code has its address as a number"
@@ -62,7 +61,7 @@ def replaceable(trace: Trace) -> Iterator[LeftOut]:
         return
     functions = sorted((one.address, one.name) for one in image.symbols.values() if one.function and one.defined)
     starts = [address for address, _ in functions]
-    ran = {bisect_right(starts, pc) for path in trace.paths for pc in {event.pc for event in path.events}}
+    ran = {bisect_right(starts, pc) for pc in {event.pc for event in all_events(trace.paths).shapes()}}
     found: set[str] = set()
     for number in {*ran, bisect_right(starts, trace.routine.entry)} - {0}:
         address, _ = functions[number - 1]

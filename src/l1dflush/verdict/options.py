@@ -43,7 +43,7 @@ class VerifyOptions:
     until: tuple[str, ...] = ()
     max_paths: int = 64
     max_seconds: float = 10.0
-    max_instructions: int = 5_000_000
+    max_instructions: int = 100_000_000
     memory: int = DEFAULT_MEMORY
     conditions: Conditions = DEFAULT
     # Sources of the routines that take their turn with the first one, for a steady start.

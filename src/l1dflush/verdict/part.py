@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from l1dflush.errors import UndecidedError
+from l1dflush.trace.events import Events
 from l1dflush.trace.model import OPTIONAL_STORES, Event, Kind, Path
 from l1dflush.trace.msrs import is_harmless, msr_write
 from l1dflush.verdict.walk import Buffer, Places, walk_of
@@ -28,10 +29,10 @@ class JudgedPart:
     push them out, where they may: what is left in each of these is left on any CPU.
     """
 
-    events: Sequence[Event]
+    events: Events
     doubt: UndecidedError | None = None
     unknown: UndecidedError | None = None
-    instead: tuple[Sequence[Event], ...] = ()
+    instead: tuple[Events, ...] = ()
 
     @property
     def more(self) -> UndecidedError | None:
@@ -46,27 +47,27 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
     end: any state again. What wbinvd and invd do cannot be proved. And where it is not known any more what memory is
     cached, nothing can be said.
     """
-    walk = walk_of(path, buffer)
-    first, last = walk[0][0], walk[-1][0]
-    calls = [at for at, event in enumerate(path.events[:last]) if event.kind is Kind.CALL]
+    walk, every = walk_of(path, buffer), Events.of(path.events)
+    first, last = walk.position(0), walk.position(-1)
+    calls = every[:last].where(lambda event: event.kind is Kind.CALL)
     doubt = None
-    if any(event.kind is Kind.FLUSH_ALL for event in path.events):
+    if any(event.kind is Kind.FLUSH_ALL for event in every.shapes()):
         doubt = UndecidedError("cache-instruction", "the walk is not enough, but wbinvd or invd may be")
-    if calls and first < calls[-1]:
-        first = calls[-1] + 1
-        name = path.events[calls[-1]].detail
+    if calls and first < calls.position(-1):
+        first = calls.position(-1) + 1
+        name = calls[-1].detail
         doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
-    events = path.events[first : last + 1]
-    unknown = _settings(path.events[:last], places)
+    events = every[first : last + 1]
+    unknown = _settings(every[:last].shapes(), places)
     if unknown is not None:
         return JudgedPart(events, doubt, unknown)
-    if doubt is None and (filler := next(_fillers(path.events[last:]), None)) is not None:
+    if doubt is None and (filler := next(_fillers(every[last:].shapes()), None)) is not None:
         doubt = by_call(filler, places)
-    optional = next((event for event in events if event.kind in OPTIONAL_STORES), None)
+    optional = next((event for event in events.shapes() if event.kind in OPTIONAL_STORES), None)
     if optional is None:
         return JudgedPart(events, doubt)
     instead = () if doubt is not None else tuple(_instead(events))
-    non_temporal = next((event for event in events if event.kind is Kind.NON_TEMPORAL_STORE), None)
+    non_temporal = next((event for event in events.shapes() if event.kind is Kind.NON_TEMPORAL_STORE), None)
     if non_temporal is not None:
         what = f"`{non_temporal.detail}` is a non-temporal store: its line may come in, stay, or be pushed out"
         unknown = UndecidedError("non-temporal-stores", what, where=places.where(non_temporal.pc))
@@ -77,13 +78,13 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
     return JudgedPart(events, doubt, unknown, instead)
 
 
-def _instead(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
-    def with_kind(kind: Kind) -> list[Event]:
-        return [event._replace(kind=kind) if event.kind in OPTIONAL_STORES else event for event in events]
+def _instead(events: Events) -> Iterator[Events]:
+    def with_kind(kind: Kind) -> Events:
+        return events.changed(lambda event: event._replace(kind=kind) if event.kind in OPTIONAL_STORES else event)
 
     yield with_kind(Kind.STORE)
-    yield [event for event in events if event.kind not in OPTIONAL_STORES]
-    if any(event.kind is Kind.NON_TEMPORAL_STORE for event in events):
+    yield events.where(lambda event: event.kind not in OPTIONAL_STORES)
+    if any(event.kind is Kind.NON_TEMPORAL_STORE for event in events.shapes()):
         yield with_kind(Kind.LINE_FLUSH)
 
 
@@ -101,7 +102,7 @@ def by_call(event: Event, places: Places) -> UndecidedError:
 
 def fills_by_call(paths: Iterable[Path], places: Places) -> UndecidedError | None:
     """The same for the first such call on any path."""
-    found = next((event for path in paths for event in _fillers(path.events)), None)
+    found = next((event for path in paths for event in _fillers(Events.of(path.events).shapes())), None)
     return None if found is None else by_call(found, places)
 
 

@@ -41,12 +41,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PathWords:
-    """The words of one walking path, and what else it does, as in :class:`l1dflush.verdict.part.JudgedPart`."""
+    """The words of one walking path, and what else it does, as in :class:`l1dflush.verdict.part.JudgedPart`.
+    ``whole``: the words are not only of the path's beginning."""
 
     per_set: list[SetWord]
     doubt: UndecidedError | None
     unknown: UndecidedError | None = None
     instead: tuple[list[SetWord], ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Question:
     # A time.monotonic() value: after it the prover is asked nothing more.
     deadline: float
     # Words by what they depend on: caches that differ in their ways only have the same.
-    words: dict[tuple[int, int, int | None, int | None], list[PathWords]] = field(default_factory=dict)
+    words: dict[tuple[int, int, int | None, int | None, bool], list[PathWords]] = field(default_factory=dict)
     # Where the buffer lies, if it is a variable's own storage.
     placement: Placement | None = None
     conditions: Conditions = DEFAULT

@@ -12,14 +12,17 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.prover import ItemKind, Word
-from l1dflush.proof.words import SetWord, set_words
-from l1dflush.trace.model import Event
+from l1dflush.proof.words import FIRST_EVENTS, SetWord, beginning, fewest_lines, set_words
+from l1dflush.trace.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.model import Candidate, Verdict
 from l1dflush.verdict.part import judged_part
 from l1dflush.verdict.question import Outcome, PathWords, Question
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
+
+# Words of more events take more memory and time than anybody has.
+MOST_EVENTS = 2_000_000
 
 _Judge = Callable[[str | Policy, bool], Outcome]
 
@@ -59,9 +62,16 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
     if question.conditions.start.steady:
         found = protocols_of(question, geometry, run)
         return lambda policy, examples: judge_protocols(question, found, geometry, policy, examples=examples)
-    words = _words(question, geometry, run)
+    first = _words(question, geometry, run, whole=False)
 
     def judge(policy: str | Policy, examples: bool) -> Outcome:
+        words = first
+        if not all(path.whole for path in words):
+            # Once nothing is left there never will be.
+            outcome = _judge(question, words, geometry, policy, examples=False)
+            if outcome.verdict is Verdict.PROVED:
+                return replace(outcome, has=_has(question, geometry))
+            words = _words(question, geometry, run)
         outcome = _judge(question, words, geometry, policy, examples=examples)
         outcome = _with_chance(outcome, question, words, geometry, policy)
         return _with_alignment(outcome, question, geometry, policy) if examples else outcome
@@ -104,21 +114,37 @@ def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, po
     return replace(outcome, reason=f"{reason}; {outcome.reason}" if outcome.reason else reason)
 
 
-def _words(question: Question, geometry: Geometry, run: int | None, aligned_at: int | None = None) -> list[PathWords]:
-    key = (geometry.sets, geometry.line, aligned_at, run)
+def _has(question: Question, geometry: Geometry) -> int:
+    """The fewest different buffer lines that a path surely reads in any set."""
+    buffer = question.flush.buffer
+    parts = (judged_part(path, buffer, question.flush.places).events for path in question.flush.paths)
+    return min(fewest_lines(events, buffer.arenas, geometry, question.buffer_size) for events in parts)
+
+
+def _words(
+    question: Question, geometry: Geometry, run: int | None, aligned_at: int | None = None, *, whole: bool = True
+) -> list[PathWords]:
+    """The words of the paths; if not ``whole``, of the beginnings of those that are very long."""
+    key = (geometry.sets, geometry.line, aligned_at, run, whole)
     if key not in question.words:
         # Paths that differ only in what they do before or after the walk are one.
-        found: dict[tuple[tuple[Event, ...], str], PathWords] = {}
+        found: dict[tuple[Events, bool, str], PathWords] = {}
         for path in question.flush.paths:
             part = judged_part(path, question.flush.buffer, question.flush.places)
-            what = tuple(part.events), f"{part.doubt} {part.unknown}"
-            if what not in found:
+            ways = [part.events, *part.instead]
+            if not whole:
+                ways = [beginning(events, geometry, run, FIRST_EVENTS * geometry.sets) for events in ways]
+            elif any(beginning(events, geometry, run, MOST_EVENTS) is not events for events in ways):
+                what = f"a walk of {len(part.events)} accesses, of which the first ones prove nothing"
+                raise UndecidedError("too-many-accesses", what)
+            complete = ways == [part.events, *part.instead]
+            key_of_path = ways[0], complete, f"{part.doubt} {part.unknown}"
+            if key_of_path not in found:
                 arenas, size = question.flush.buffer.arenas, question.buffer_size
                 per_set, *instead = (
-                    set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run)
-                    for events in (part.events, *part.instead)
+                    set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run) for events in ways
                 )
-                found[what] = PathWords(per_set, part.doubt, part.unknown, tuple(instead))
+                found[key_of_path] = PathWords(per_set, part.doubt, part.unknown, tuple(instead), complete)
         question.words[key] = list(found.values())
     return question.words[key]
 

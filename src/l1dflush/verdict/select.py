@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.trace.abstract import trace as run_trace
-from l1dflush.trace.model import READS, STORES, UNTIL, Path, Trace
+from l1dflush.trace.events import Events
+from l1dflush.trace.model import READS, STORES, UNTIL, Arena, Event, Path, Trace
 from l1dflush.trace.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import BY_COMMAND, LINE, PAGE, mechanism, walked_arenas
+from l1dflush.verdict.walk import BY_COMMAND, LINE, PAGE, all_events, is_in, mechanism, walked_arenas
 
 # So many are traced without a look at their code first.
 FEW = 8
@@ -214,10 +216,14 @@ def _by_lines(walking: Sequence[Trace]) -> Sequence[Trace]:
 
 def _reads_lines(path: Path) -> bool:
     for arena in walked_arenas(path):
-        lines = {event.offset // LINE for event in path.events if event.kind in READS and event.arena == arena}
-        if len(lines) > len({line // (PAGE // LINE) for line in lines}):
+        reads = all_events((path,)).where(partial(_reads_from, arena=arena))
+        if len(reads.units(LINE, whole=False)) > len(reads.units(PAGE, whole=False)):
             return True
     return False
+
+
+def _reads_from(event: Event, arena: Arena) -> bool:
+    return event.kind in READS and event.arena == arena
 
 
 def _callers(walking: Sequence[Trace]) -> Sequence[Trace]:
@@ -233,7 +239,7 @@ def _reads_at(trace: Trace) -> frozenset[str]:
         for arena in walked_arenas(path):
             found |= {
                 str(trace.routine.image.lines.get(pc) or f"{pc:#x}")
-                for pc in {event.pc for event in path.events if event.kind in READS and event.arena == arena}
+                for pc in {event.pc for event in all_events((path,)).shapes() if _reads_from(event, arena)}
             }
     return frozenset(found)
 
@@ -251,22 +257,23 @@ def _walks_itself(trace: Trace) -> bool:
         routine.entry <= event.pc < end
         for path in trace.paths
         for arena in walked_arenas(path)
-        for event in path.events
-        if event.kind in READS and event.arena == arena
+        for event in all_events((path,)).shapes()
+        if _reads_from(event, arena)
     )
 
 
 def _copies(trace: Trace) -> bool:
     """Whether a routine stores as much as it walks: it reads in order to write, not in order to have read."""
-    stored, read = set(), set()
-    for path in trace.paths:
-        walked = walked_arenas(path)
-        for event in path.events:
-            if event.arena is not None and event.kind in STORES:
-                stored.add((event.arena.key, event.offset // LINE))
-            elif event.arena in walked and event.kind in READS:
-                read.add((event.arena.key, event.offset // LINE))
-    return len(stored) >= len(read)
+    walked = {arena.key for path in trace.paths for arena in walked_arenas(path)}
+    every = all_events(trace.paths)
+    stored = _lines(every.where(lambda event: event.arena is not None and event.kind in STORES))
+    return stored >= _lines(every.where(lambda e: e.arena is not None and e.arena.key in walked and e.kind in READS))
+
+
+def _lines(events: Events) -> int:
+    """How many lines they begin in."""
+    keys = {event.arena.key for event in events.shapes() if event.arena is not None}
+    return sum(len(events.where(partial(is_in, keys=(key,))).units(LINE, whole=False)) for key in keys)
 
 
 def _list(names: Iterable[str]) -> str:

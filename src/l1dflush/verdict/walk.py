@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from math import inf, isfinite
 from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.proof.words import PLACED
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.bindings import BUFFER
+from l1dflush.trace.events import Events, Piece
 from l1dflush.trace.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.trace.runs import FoldedRun, fold
@@ -21,6 +24,7 @@ PAGE = 4096
 LINE = 64
 # Fewer accesses at a constant stride are fields of a structure, not a walk: no cache has fewer ways.
 FEWEST = 4
+NO_EVENTS = Events(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,13 @@ def walked_arenas(path: Path, by: frozenset[Kind] = READS) -> list[Arena]:
     That is a page at a constant stride, or as many different lines as a page has, in whatever order.
     """
     found: dict[str, Arena] = {}
-    lines: dict[str, set[int]] = {}
-    reads = [event for event in path.events if event.kind in by and event.arena is not None]
-    for event in reads:
-        assert event.arena is not None
-        lines.setdefault(event.arena.key, set()).add(event.offset // LINE)
+    reads = Events.of(path.events).where(lambda event: event.kind in by and event.arena is not None)
+    keys = {event.arena.key for event in reads.shapes() if event.arena is not None}
+    lines = {key: len(reads.where(partial(is_in, keys=(key,))).units(LINE, whole=False)) for key in keys}
     for run in fold(reads):
         arena = run.event.arena
         assert arena is not None
-        if (run.step and run.span >= PAGE and run.count >= FEWEST) or len(lines[arena.key]) >= PAGE // LINE:
+        if (run.step and run.span >= PAGE and run.count >= FEWEST) or lines[arena.key] >= PAGE // LINE:
             found.setdefault(arena.key, arena)
     return list(found.values())
 
@@ -83,21 +85,16 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
         arenas = _walked(trace.paths, READS) or _walked(trace.paths, STORES)
         if not arenas:
             return None
-    touched: dict[str, set[int]] = {key: set() for key in arenas}
-    extent: dict[str, list[tuple[int, int]]] = {key: [] for key in arenas}
-    for event in _events(trace.paths):
-        if event.arena is not None and event.arena.key in touched and event.kind in TOUCHES:
-            touched[event.arena.key].add(event.offset // LINE)
-            extent[event.arena.key].append((event.offset, event.offset + event.size))
-    primary = max(arenas, key=lambda key: len(touched[key]))
-    read = any(e.kind in READS and e.arena is not None and e.arena.key in arenas for e in _events(trace.paths))
+    every = all_events(trace.paths)
+    touches = every.where(lambda event: event.kind in TOUCHES)
+    touching = {key: touches.where(partial(is_in, keys=(key,))) for key in arenas}
+    primary = arenas[max(arenas, key=lambda key: len(touching[key].units(LINE, whole=False)))]
+    read = any(event.kind in READS and is_in(event, arenas) for event in touches.shapes())
     by = READS if (read if declared else _walked(trace.paths, READS)) else TOUCHES
-    begins, reach = _within(trace, arenas[primary], by)
-    mine = [(start - begins, end - begins) for start, end in extent[primary] if reach[0] <= start < reach[1]]
-    starts = [start for start, _ in mine]
-    last = max(end for _, end in mine)
-    keys = frozenset(arenas)
-    return Buffer(keys, arenas[primary], min(starts), max(starts), last, bool(declared), by, begins, reach)
+    begins, reach = _within(trace, primary, by)
+    buffer = Buffer(frozenset(arenas), primary, 0, 0, 0, bool(declared), by, begins, reach)
+    first, last, end = (at - begins for at in held(touching[primary.key], buffer).bounds())
+    return replace(buffer, first=first, last=last, end=end)
 
 
 def _walked(paths: Iterable[Path], by: frozenset[Kind]) -> dict[str, Arena]:
@@ -106,7 +103,7 @@ def _walked(paths: Iterable[Path], by: frozenset[Kind]) -> dict[str, Arena]:
 
 def _within(trace: Trace, arena: Arena, by: frozenset[Kind]) -> tuple[int, tuple[float, float]]:
     """Where in ``arena`` the walked variable begins, and what of the arena is walked or that variable's."""
-    longest = _longest_run(_events(trace.paths), arena, by)
+    longest = _longest_run(all_events(trace.paths), arena, by)
     if arena.kind is not ArenaKind.SECTION or longest is None:
         return 0, (-inf, inf)
     low, high = sorted((longest.event.offset, longest.last))
@@ -119,13 +116,53 @@ def _within(trace: Trace, arena: Arena, by: frozenset[Kind]) -> tuple[int, tuple
     return begins, (start, max(begins + symbol.size, high + 1) if symbol.size else inf)
 
 
-def _events(paths: Sequence[Path]) -> Iterable[Event]:
-    return (event for path in paths for event in path.events)
+def is_in(event: Event, keys: Collection[str]) -> bool:
+    """Whether an event touches one of the arenas."""
+    return event.arena is not None and event.arena.key in keys
+
+
+def all_events(paths: Sequence[Path]) -> Events:
+    """Those of all paths, one path behind the other."""
+    return Events(piece for path in paths for piece in Events.of(path.events).pieces)
+
+
+def held(events: Events, buffer: Buffer) -> Events:
+    """Those of ``events`` that touch the buffer."""
+    return _cut(events, buffer).where(lambda event: event.arena is not None and buffer.holds(event.arena, event.offset))
+
+
+def others(events: Events, buffer: Buffer) -> Events:
+    """Those of ``events`` that do not touch the buffer."""
+    return _cut(events, buffer).where(lambda event: event.arena is None or not buffer.holds(event.arena, event.offset))
+
+
+def _cut(events: Events, buffer: Buffer) -> Events:
+    """The same events, in pieces of which each event touches the buffer with all turns or with none."""
+    pieces: list[Piece] = []
+    for piece in events.pieces:
+        turns = {0, piece.turns}
+        for event, step in zip(piece.events, piece.steps, strict=True):
+            for border in buffer.reach if step and event.arena == buffer.primary else ():
+                if isfinite(border):
+                    distance = int(border) - event.offset
+                    turn = -(-distance // step) if step > 0 else -distance // -step + 1
+                    turns.add(min(max(turn, 0), piece.turns))
+        each = len(piece.events)
+        for one, other in pairwise(sorted(turns)):
+            pieces += piece.part(one * each, other * each)
+    return Events(pieces)
 
 
 def _declared(trace: Trace, name: str, belongs: Callable[[Trace, Event, str], bool]) -> dict[str, Arena]:
-    touched = (event for event in _events(trace.paths) if event.arena is not None and belongs(trace, event, name))
+    touched = (event for event in all_events(trace.paths) if event.arena is not None and belongs(trace, event, name))
     return {event.arena.key: event.arena for event in touched if event.arena is not None}
+
+
+def ends_of(events: Events) -> Iterator[Event]:
+    """Each event of a turn where it is first and where it is last."""
+    for piece in events.pieces:
+        for turn in {0, piece.turns - 1}:
+            yield from (piece.event(turn, index) for index in range(len(piece.events)))
 
 
 def _pointed_to(trace: Trace, event: Event, name: str) -> bool:
@@ -177,7 +214,7 @@ class Placement:
 
 def placement(trace: Trace, buffer: Buffer) -> Placement | None:
     """Where the buffer lies, if the input says so; ``None`` for memory that a pointer leads to."""
-    start = walk_start(_events(trace.paths), buffer)
+    start = walk_start(all_events(trace.paths), buffer)
     if start is None or buffer.primary.kind not in PLACED:
         return None
     symbol = storage(trace.routine.image, start)
@@ -188,30 +225,26 @@ def placement(trace: Trace, buffer: Buffer) -> Placement | None:
     return Placement(f"`{symbol.name}`", offset, known & -known)
 
 
-def walk_of(path: Path, buffer: Buffer) -> list[tuple[int, Event]]:
-    """The path's accesses to the buffer with their positions; empty if the path does not walk it."""
-    found = [
-        (at, event)
-        for at, event in enumerate(path.events)
-        if event.arena is not None and event.kind in TOUCHES and buffer.holds(event.arena, event.offset)
-    ]
-    reads = [event for _, event in found if event.kind in buffer.walked_by]
+def walk_of(path: Path, buffer: Buffer) -> Events:
+    """The path's accesses to the buffer; empty if the path does not walk it."""
+    found = held(Events.of(path.events).where(lambda event: event.kind in TOUCHES), buffer)
+    reads = found.where(lambda event: event.kind in buffer.walked_by)
     if not reads or buffer.declared:
-        return found if reads else []
-    low, high = min(e.offset for e in reads), max(e.offset + e.size for e in reads)
+        return found if reads else NO_EVENTS
+    low, _, high = reads.bounds()
     # A stray read of the buffer is not a walk.
-    return found if high - low > PAGE - LINE and len({e.offset // LINE for e in reads}) > 1 else []
+    return found if high - low > PAGE - LINE and len(reads.units(LINE, whole=False)) > 1 else NO_EVENTS
 
 
-def walk_start(events: Iterable[Event], buffer: Buffer) -> Event | None:
+def walk_start(events: Sequence[Event], buffer: Buffer) -> Event | None:
     """The read with the lowest offset among those of the longest run in the largest buffer: where the walk
     begins. Other reads of the same section, of a variable that lies beside the buffer, are no part of it."""
     longest = _longest_run(events, buffer.primary, buffer.walked_by)
     return None if longest is None else longest.event._replace(offset=min(longest.event.offset, longest.last))
 
 
-def _longest_run(events: Iterable[Event], arena: Arena, by: frozenset[Kind]) -> FoldedRun | None:
-    runs = fold([event for event in events if event.kind in by and event.arena == arena])
+def _longest_run(events: Sequence[Event], arena: Arena, by: frozenset[Kind]) -> FoldedRun | None:
+    runs = fold(Events.of(events).where(lambda event: event.kind in by and event.arena == arena))
     return max(runs, key=lambda run: (run.span, run.count), default=None)
 
 
@@ -226,23 +259,24 @@ def mechanism(path: Path, walks: bool) -> Mechanism:
     """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
     if walks:
         return "software walk"
-    if any(flushes_by_msr(event) for event in path.events):
+    shapes = list(Events.of(path.events).shapes())
+    if any(flushes_by_msr(event) for event in shapes):
         return "MSR write"
-    if any(event.kind is Kind.FLUSH_ALL for event in path.events):
+    if any(event.kind is Kind.FLUSH_ALL for event in shapes):
         return "cache instruction"
-    if any(may_flush_by_msr(event) for event in path.events):
+    if any(may_flush_by_msr(event) for event in shapes):
         return "MSR write of an unknown value"
     return "trap" if path.end in TRAPS else "skipped"
 
 
-def fill_start(walk: Sequence[tuple[int, Event]]) -> int:
+def fill_start(walk: Events) -> int:
     """Index in ``walk`` of the first access of the fill.
 
     The warm-up touches each page once: it ends where an access goes to a page that was touched before. Where
     that is the second access already, there was no warm-up.
     """
     pages: set[int] = set()
-    for index, (_, event) in enumerate(walk):
+    for index, event in enumerate(walk):
         page = event.offset // PAGE
         if page in pages:
             return 0 if index == 1 else index
@@ -284,6 +318,13 @@ class Places:
                 known = symbol.name, event.offset
             self._symbols[arena.key, event.offset] = known
         return known
+
+    def in_buffer(self, events: Events) -> Events:
+        """Those of ``events`` whose place is called the buffer."""
+        buffer = self._buffer
+        if buffer is None:
+            return NO_EVENTS
+        return held(events, buffer).where(lambda e: e.arena is not None and e.arena.name == buffer.primary.name)
 
     def _in_segment(self, arena: Arena, offset: int) -> tuple[str, int]:
         segment, _, inner = arena.key.partition(":")

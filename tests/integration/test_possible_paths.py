@@ -1,0 +1,131 @@
+"""Paths that no input takes decide nothing; with conditions that can hold together they refute the same routine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from l1dflush.cli.main import main
+from l1dflush.trace import possible
+
+Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
+
+# What comes to 3 reads half of the buffer, in eax or above; the buffer is in rcx.
+ROUTINE = """
+	.globl	flush
+	.type	flush, @function
+flush:
+{decide}
+1:	xorl	%eax, %eax
+	movl	$65536, %ebx
+	jmp	2f
+3:	xorl	%eax, %eax
+	movl	$4096, %ebx
+2:	movzbl	(%rcx,%rax), %r8d
+	addq	$64, %rax
+	cmpq	%rbx, %rax
+	jb	2b
+	lfence
+	ret
+	.size	flush, . - flush
+"""
+
+# Comes to 3 if all conditions hold: no input does that with the first ones, some do with the others.
+DECIDE = {
+    "three comparisons of three unknown values": (
+        "cmp %esi,%edi; jae 1f; cmp %edx,%esi; jae 1f; cmp %edx,%edi; jb 1f; jmp 3f",
+        "cmp %esi,%edi; jae 1f; cmp %edx,%esi; jae 1f; cmp %edx,%edi; jae 1f; jmp 3f",
+    ),
+    "three conditions on two unknown values": (
+        "lea (%rdi,%rsi),%eax; cmp $10,%eax; jne 1f; cmp $3,%edi; jne 1f; cmp $8,%esi; jne 1f; jmp 3f",
+        "lea (%rdi,%rsi),%eax; cmp $11,%eax; jne 1f; cmp $3,%edi; jne 1f; cmp $8,%esi; jne 1f; jmp 3f",
+    ),
+    "masks that overlap": (
+        "mov %edi,%eax; and $0xf0,%eax; cmp $0x50,%eax; jne 1f; and $0x30,%edi; cmp $0x20,%edi; jne 1f; jmp 3f",
+        "mov %edi,%eax; and $0xf0,%eax; cmp $0x60,%eax; jne 1f; and $0x30,%edi; cmp $0x20,%edi; jne 1f; jmp 3f",
+    ),
+    "a flag that was kept over two tests": (
+        "cmp %esi,%edi; sete %al; test $1,%dl; je 1f; cmp %esi,%edi; jae 1f; test %al,%al; je 1f; jmp 3f",
+        "cmp %esi,%edi; setne %al; test $1,%dl; je 1f; cmp %esi,%edi; jae 1f; test %al,%al; je 1f; jmp 3f",
+    ),
+    "a flag that was kept in memory": (
+        "cmp $7,%edi; seta -1(%rsp); lea 1(%rdi),%eax; cmp $6,%eax; ja 1f; cmpl $-1,%edi; je 1f; "
+        "cmpb $0,-1(%rsp); je 1f; jmp 3f",
+        "cmp $7,%edi; seta -1(%rsp); lea 1(%rdi),%eax; cmp $9,%eax; ja 1f; cmpl $-1,%edi; je 1f; "
+        "cmpb $0,-1(%rsp); je 1f; jmp 3f",
+    ),
+    "signed and unsigned": (
+        "test %edi,%edi; js 1f; test %esi,%esi; js 1f; cmp %esi,%edi; jge 1f; cmp %esi,%edi; jb 1f; jmp 3f",
+        "cmp %esi,%edi; jge 1f; cmp %esi,%edi; jb 1f; jmp 3f",
+    ),
+    "a value that is too many others": (
+        "cmp $3,%edi; ja 1f; test %edi,%edi; je 1f; cmp $1,%edi; je 1f; cmp $3,%edi; je 1f; cmp $2,%edi; je 1f; jmp 3f",
+        "cmp $4,%edi; ja 1f; test %edi,%edi; je 1f; cmp $1,%edi; je 1f; cmp $3,%edi; je 1f; cmp $2,%edi; je 1f; jmp 3f",
+    ),
+    "a square": (
+        "imul %edi,%edi; test $2,%dil; je 1f; jmp 3f",
+        "imul %edi,%edi; test $4,%dil; je 1f; jmp 3f",
+    ),
+}  # fmt: skip
+
+
+def judged(decide: str, folder: Path, capsys: Capture) -> tuple[int, dict[str, object]]:
+    body = "\n".join(f"\t{line.strip()}" for line in decide.split(";"))
+    (folder / "flush.s").write_text(textwrap.dedent(ROUTINE.format(decide=body)))
+    status = main(["verify", str(folder / "flush.s"), "--cpu", "skylake", "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("which", DECIDE)
+def test_only_paths_that_inputs_take_refute(which: str, tmp_path: Path, capsys: Capture) -> None:
+    never, sometimes = DECIDE[which]
+    status, result = judged(never, tmp_path, capsys)
+    assert (status, result["verdict"]) == (0, "PROVED")
+    status, result = judged(sometimes, tmp_path, capsys)
+    assert (status, result["verdict"]) == (2, "REFUTED")
+
+
+def test_what_no_input_comes_to_need_not_be_understood(tmp_path: Path, capsys: Capture) -> None:
+    never, sometimes = DECIDE["masks that overlap"]
+    assert judged(never.replace("jmp 3f", "hlt"), tmp_path, capsys)[0] == 0
+    assert judged(sometimes.replace("jmp 3f", "hlt"), tmp_path, capsys)[0] == 3
+
+
+# Whether edi < esi are the factors of a product of two large primes.
+FACTORS = (
+    f"mov %edi,%edi; mov %esi,%esi; mov %rdi,%rax; imul %rsi,%rax; movabs ${2654435761 * 3266489917},%rdx; "
+    "cmp %rdx,%rax; jne 1f; cmp %rsi,%rdi; ja 1f"
+)
+
+
+def test_a_path_that_nobody_knows_to_be_taken_does_not_refute(tmp_path: Path, capsys: Capture) -> None:
+    status, result = judged(f"{FACTORS}; jmp 3f", tmp_path, capsys)
+    assert (status, result["verdict"]) == (3, "UNDECIDED")
+    (row,) = result["rows"]  # type: ignore[misc]
+    assert row["cause"] == "path-not-settled" and "any input takes that path" in row["reason"]
+
+
+def test_what_is_proved_on_such_a_path_too_is_proved(tmp_path: Path, capsys: Capture) -> None:
+    status, _ = judged(FACTORS, tmp_path, capsys)
+    assert status == 0
+
+
+def test_what_another_path_refutes_is_refuted(tmp_path: Path, capsys: Capture) -> None:
+    status, result = judged(f"cmp $1,%r9d; je 3f; {FACTORS}; jmp 3f", tmp_path, capsys)
+    assert (status, result["verdict"]) == (2, "REFUTED")
+
+
+def test_the_solver_is_not_loaded_where_intervals_settle_it(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the solver was asked")
+
+    monkeypatch.setattr(possible._Solver, "__init__", refuse)
+    decide = "cmp $3,%edi; ja 1f; test $1,%sil; je 1f; cmp $2,%edi; je 1f; test $2,%sil; jne 1f; cmp $5,%edi; ja 3f"
+    assert judged(decide, tmp_path, capsys)[0] == 0
