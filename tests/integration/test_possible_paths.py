@@ -129,3 +129,60 @@ def test_the_solver_is_not_loaded_where_intervals_settle_it(
     monkeypatch.setattr(possible._Solver, "__init__", refuse)
     decide = "cmp $3,%edi; ja 1f; test $1,%sil; je 1f; cmp $2,%edi; je 1f; test $2,%sil; jne 1f; cmp $5,%edi; ja 3f"
     assert judged(decide, tmp_path, capsys)[0] == 0
+
+
+# A buffer at rdi, up to rdx.
+POINTERS = """
+	.globl	flush
+	.type	flush, @function
+flush:
+{decide}
+1:	movzbl	(%rdi), %r8d
+	addq	$64, %rdi
+	cmpq	%rdx, %rdi
+	jb	1b
+2:	lfence
+	ret
+3:	movzbl	(%rcx), %r8d
+	ret
+	.size	flush, . - flush
+"""
+WRAPPED = "goes on at the other end of the address space"
+
+
+def walked(decide: str, folder: Path, capsys: Capture) -> tuple[int, dict[str, object], list[str]]:
+    body = "\n".join(f"\t{line.strip()}" for line in decide.split(";"))
+    (folder / "flush.s").write_text(textwrap.dedent(POINTERS.format(decide=body)))
+    status = main(["verify", str(folder / "flush.s"), "--cpu", "skylake", "--every-path", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    return status, result, [text for text in result["scope"]["taken_for_granted"] if WRAPPED in text]
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        "lea 65536(%rdi),%rdx; cmp %rdx,%rdi; jae 2f",
+        "lea 65536(%rdi),%rdx; mov %rdi,%rax; add $65536,%rax; jc 2f",
+        "mov (%rdi),%rdi; lea 65536(%rdi),%rdx; cmp %rdi,%rdx; jbe 2f",
+    ],
+)
+def test_an_object_does_not_wrap(decide: str, tmp_path: Path, capsys: Capture) -> None:
+    status, result, granted = walked(decide, tmp_path, capsys)
+    assert (status, len(result["paths"]), len(granted)) == (0, 1, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        # An integer, of which no memory is accessed.
+        "lea 65536(%rdi),%rdx; lea 65536(%rsi),%rax; cmp %rax,%rsi; jae 2f",
+        # More than what is accessed.
+        "lea 65536(%rdi),%rdx; lea 131072(%rdi),%rax; cmp %rax,%rdi; jae 2f",
+        # Not on every path on the other side.
+        "lea 65536(%rdi),%rdx; cmp %rdx,%rdi; jae 2f; test %esi,%esi; je 3f",
+    ],
+)
+def test_what_is_no_object_may_wrap(decide: str, tmp_path: Path, capsys: Capture) -> None:
+    status, result, _ = walked(decide, tmp_path, capsys)
+    assert status == 2
+    assert len(result["paths"]) > 1  # type: ignore[arg-type]

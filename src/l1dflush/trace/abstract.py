@@ -38,9 +38,12 @@ from l1dflush.trace.operands import KINDS, register_name
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
+from l1dflush.trace.wrapping import GRANTED, without_wrapping
 
 # As the core has them: kind, size, number of the instruction, region, 0, offset, what that moves on by.
 _EVENT = struct.Struct("<HHIIIqq")
+# Kinds of events that show that memory is there.
+_ACCESSES = {KINDS.index(kind) for kind in TOUCHES - {Kind.PREFETCH}}
 # Where the stack protector's guard is (GCC's -mstack-protector-guard): behind a segment's base, and by name.
 _GUARDS = {64: (("gs", 0x28), ("fs", 0x28)), 32: (("gs", 0x14),)}
 _NAMED_GUARDS = {
@@ -89,6 +92,7 @@ class _Run:
         self._bind()
         machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
         self._keep_guards()
+        asked = Possibility(machine, self._options.max_seconds)
         try:
             found = machine.run(
                 base,
@@ -97,16 +101,17 @@ class _Run:
                 max_paths=self._options.max_paths,
                 max_instructions=self._options.max_instructions,
                 max_seconds=self._options.max_seconds,
-                possible=Possibility(machine, self._options.max_seconds),
+                possible=asked,
             )
         except _core.StoppedError as stopped:
             raise self._undecided(*stopped.args) from None
+        possible = without_wrapping(machine, found, asked, _ACCESSES)
         instructions = self._instructions = [self._lifter.instructions[place] for place in machine.places]
         ran = {insn.address: insn for insn in instructions}
         self._features = self._kernel.feature_tests(ran)
         addresses, mnemonics = [i.address for i in instructions], [i.mnemonic for i in instructions]
         paths = []
-        for decisions, events, runs, count, end, settled in found:
+        for decisions, events, runs, count, end, settled in possible:
             made = self._events(addresses, mnemonics, events, runs)
             decided = tuple(self._decision(*decision) for decision in decisions)
             ending = _ending(end, mnemonics, made)
@@ -117,6 +122,8 @@ class _Run:
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)
         granted = dict.fromkeys([*self._granted(paths), *self._lifter.assumptions, *self._kernel.granted(ran)])
+        if len(possible) < len(found):
+            granted[GRANTED] = None
         return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs, tuple(self._needs()))
 
     def _needs(self) -> Iterator[Need]:

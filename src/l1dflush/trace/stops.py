@@ -53,7 +53,7 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
             what = "the routine makes more accesses than can be kept"
             return UndecidedError("budget", what, where=where, hint=_BUDGET)
         case "too-many-unknown-values":
-            return UndecidedError(stop.cause, "the routine computes more unknown values than can be kept")
+            return UndecidedError("budget", "the routine computes more unknown values than can be kept", where=where)
         case "indirect-jump" if not stop.unknown:
             what = f"the routine goes on where there is no code, at {sources}"
             return UndecidedError("jump-into-nowhere", what, where=where)

@@ -1,0 +1,91 @@
+"""Paths on which an object would go on at the other end of the address space.
+
+A loop that compares a pointer with the end of its buffer before the first turn goes nowhere if the end lies below the
+pointer: if adding the size wraps. No object lies like that, and the end of one can be told from its beginning (C11,
+6.5.8); Linux has none in the last page (`IS_ERR_VALUE`), so the last access of a walk may lie a bit before its end.
+What an integer does in the same place can happen. So a path is dropped only for what is surely an object: where the
+decision had gone the other way, every path accesses that memory, and if the bytes between its accesses are in one piece
+nothing decides as this path did. That is granted, and said so.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator, Sequence
+
+from l1dflush import _core
+from l1dflush.trace.possible import Possibility
+
+GRANTED = "no object that is accessed goes on at the other end of the address space, or lies in its last page"
+PAGE = 4096
+
+# A path as the core has it: decisions, events and their runs, and more.
+_Path = tuple[
+    list[tuple[int, int, _core.Value, bool, bool, bool, int, int]], bytes, list[tuple[int, int]], int, int, bool
+]
+_EVENT = struct.Struct("<HHIIIqq")
+
+
+def without_wrapping(
+    machine: _core.Machine, paths: Sequence[_Path], asked: Possibility, accesses: Collection[int]
+) -> list[_Path]:
+    """``paths`` without those that wrap; ``accesses`` are the kinds of events that show that memory is there."""
+    keys = [
+        [(condition.term, holds != bool(condition.constant)) for _, _, condition, holds, *_ in one[0]] for one in paths
+    ]
+    extents = [_extents(one, accesses) for one in paths]
+    regions = {region for one in extents for region in one}
+    left = set(range(len(paths)))
+    found = [
+        (at, number, region) for number, one in enumerate(paths) for at, region in _compared(machine, one, regions)
+    ]
+    # The last decisions first: what is gone on the other side is no path there.
+    for at, number, region in sorted(found, reverse=True):
+        term, holds = keys[number][at]
+        other = [*keys[number][:at], (term, not holds)]
+        there = [extents[one].get(region) for one in left if keys[one][: at + 1] == other]
+        surely = [extent for extent in there if extent is not None]
+        if number not in left or not there or len(surely) < len(there):
+            continue
+        low, high = max(low for low, _ in surely), min(high for _, high in surely)
+        wraps = _wraps(machine, region, low, high)
+        decided = [(condition, holds) for _, _, condition, holds, *_ in paths[number][0]]
+        if wraps is not None and asked([*decided, (wraps, False)]) is False:
+            left.discard(number)
+    return [one for number, one in enumerate(paths) if number in left]
+
+
+def _compared(machine: _core.Machine, path: _Path, regions: set[int]) -> Iterator[tuple[int, int]]:
+    """Which decisions compare an address in one of the regions with something."""
+    for at, (_, _, condition, *_) in enumerate(path[0]):
+        op, _, _, operands, _, _ = machine.described(condition)
+        if op == "below":
+            yield from ((at, region) for region in {value.term for value in operands} & regions)
+
+
+def _extents(path: _Path, accesses: Collection[int]) -> dict[int, tuple[int, int]]:
+    """From where up to where each region is accessed, by its term."""
+    found: dict[int, tuple[int, int]] = {}
+    events = _EVENT.iter_unpack(path[1])
+    for turns, period in path[2]:
+        for _ in range(period):
+            kind, size, _, region, _, offset, step = next(events)
+            if region == 0 or kind not in accesses:
+                continue
+            low, high = found.get(region, (offset, offset))
+            last = offset + (turns - 1) * step
+            found[region] = min(low, offset, last), max(high, offset + size, last + size)
+    return found
+
+
+def _wraps(machine: _core.Machine, region: int, low: int, high: int) -> _core.Value | None:
+    """That the bytes from offset ``low`` up to ``high`` of a region go on at the other end, or reach into the last
+    page; None if they cannot."""
+    terms = machine.terms
+    base = terms.value(region)
+    mask = (1 << base.bits) - 1
+    if not 1 < high - low <= mask - PAGE:
+        return None
+    first = terms.combine("add", base, terms.number(base.bits, low & mask))
+    wraps = terms.combine("carries", first, terms.number(base.bits, high - low - 1 + PAGE))
+    return wraps if wraps.term else None
