@@ -251,6 +251,13 @@ def test_labels_that_are_not_there(start: str, until: tuple[str, ...], message: 
 # --- own lines behind the flush
 
 
+@pytest.mark.parametrize(("register", "told"), [("rdi", True), ("r11", True), ("rax", False), ("rdx", False)])
+def test_what_a_call_leaves_in_a_register_is_no_argument(register: str, told: bool) -> None:
+    """But for those in which it returns something."""
+    found = programs.traced(f"push %rbx; call outside; mov (%{register}),%ecx; pop %rbx; ret")
+    assert (f"{register} after outside" in found.reads_before_written) == told
+
+
 def test_lines_that_are_flushed_after_they_were_touched_are_gone() -> None:
     """Only where the two surely share a line: what a pointer of unknown place points to is 8-aligned."""
     path = only("mov (%rdi),%al; mov 64(%rsi),%al; clflush (%rdi); clflush 65(%rsi); mov (%rdx),%al; clflush (%rdx)"

@@ -26,6 +26,7 @@ MOST_NESTED, UNNAMED = 8, "…"
 STACK, RETURN = 0, 1
 _MEMORY, _RESULT = 1, 2
 _STACK_NAME = "the stack pointer"
+AFTER = " after "
 # Beyond so many sources those that are left are summed up; memory is named through so many pointers, and then so.
 MOST_SOURCES, MOST_NESTED, UNNAMED = 32, 4, "…"
 
@@ -164,13 +165,20 @@ class Names:
         return [f"`{name}`" for name in dict.fromkeys(names)]
 
     def nobody_gave(self, sources: Iterable[str]) -> list[str]:
-        """Those of ``sources`` that are registers which are no argument, or the flags at entry."""
+        """Those of ``sources`` that are registers which are no argument, or the flags at entry, or what a call leaves
+        in a register in which it returns nothing."""
         bits = self._routine.image.bits
         arguments = self._parameters or {register_name(name, bits): name for name in ARGUMENTS[bits]}
         registers = {
             register_name(name, bits).lower() for name in GENERAL if register_name(name, bits) not in arguments
         }
-        return [name for name in dict.fromkeys(sources) if name in registers or name == FLAGS_AT_ENTRY]
+        used_up = {register_name(name, bits).lower() for name in GENERAL} - {"rdx", "edx"}
+        named = {name: name.partition(AFTER)[0] for name in dict.fromkeys(sources)}
+        return [
+            name
+            for name, register in named.items()
+            if name in registers or name == FLAGS_AT_ENTRY or (register != name and register in used_up)
+        ]
 
     def called(self, to: _core.Value) -> str:
         """The name of what is called: an outside symbol, or where the address comes from."""
@@ -250,7 +258,7 @@ class Names:
         register = self._lifter.register_name(slot)
         if register in ALL_FLAGS:
             return f"flags after {name}"
-        return f"what {name} returned" if register in ("RAX", "EAX") else f"{register.lower()} after {name}"
+        return f"what {name} returned" if register in ("RAX", "EAX") else f"{register.lower()}{AFTER}{name}"
 
     def _memory_name(self, region: int, offset: int) -> str:
         """``flush_pages``, ``[rdi+0x1c]``, ``[stack-0x18]``, ``gs:0x28``: what was in memory there at first."""
