@@ -25,10 +25,14 @@ class UndecidedError(L1dflushError):
     """The question is a good one but this tool cannot answer it. Becomes the verdict UNDECIDED (exit 3).
 
     ``cause`` is a short stable name (``unclassified-instruction``), ``what`` the sentence, ``where`` the
-    instruction or input it is about, ``hint`` the option that would settle it, if there is one.
+    instruction or input it is about, ``hint`` the option that would settle it, if there is one. ``names`` are those of
+    the values that are not known.
     """
 
-    def __init__(self, cause: str, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, cause: str, what: str, *, where: str | None = None, hint: str | None = None, names: tuple[str, ...] = ()
+    ) -> None:
+        self.names = names
         self.cause = cause
         self.what = one_line(what)
         self.where = one_line(where) if where else None

@@ -69,6 +69,14 @@ StaticKey = Annotated[
         help="Follow a kernel's jump labels of this key one way only. Repeatable.",
     ),
 ]
+RunFirst = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--run-first",
+        metavar="FUNCTION",
+        help="Run this function before the routine, which finds in memory what it left. Repeatable.",
+    ),
+]
 From = Annotated[
     str | None, typer.Option("--from", metavar="LABEL", help="Begin at a symbol, symbol+offset or address.")
 ]
@@ -176,6 +184,7 @@ def input_options(
     start: From = None,
     until: Until = None,
     extent: Range = None,
+    run_first: RunFirst = None,
     max_paths: MaxPaths = 64,
     max_seconds: MaxSeconds = None,
 ) -> VerifyOptions:
@@ -199,6 +208,7 @@ def input_options(
         static_keys=keys,
         start=begin,
         until=ends,
+        run_first=tuple(run_first or ()),
         max_paths=max_paths,
         max_seconds=limit,
     )

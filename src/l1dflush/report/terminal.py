@@ -109,10 +109,17 @@ def _code(routine: RoutineInfo) -> list[str]:
 
 
 def _code_lines(routine: RoutineInfo, width: int) -> list[Text]:
-    lines: list[Text] = []
-    for text in _code(routine):
-        lines += paragraph(text, width, first="" if lines else "code    = ", indent=" " * 10)
+    lines = first_lines(routine, width)
+    for number, text in enumerate(_code(routine)):
+        lines += paragraph(text, width, first="" if number else "code    = ", indent=" " * 10)
     return lines
+
+
+def first_lines(routine: RoutineInfo, width: int) -> list[Text]:
+    """What is run before it."""
+    if not routine.run_first:
+        return []
+    return paragraph(", ".join(routine.run_first), width, first="first   = ", indent=" " * 10)
 
 
 def then_lines(routine: RoutineInfo, width: int) -> list[Text]:

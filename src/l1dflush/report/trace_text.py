@@ -7,13 +7,14 @@ from rich.text import Text
 from l1dflush.report.layout import paragraph
 from l1dflush.report.left_out import left_out_lines
 from l1dflush.report.runs import run_lines
-from l1dflush.report.terminal import buffer_lines, routine_lines
+from l1dflush.report.terminal import buffer_lines, first_lines, routine_lines
 from l1dflush.verdict.model import TracePath, TraceResult
 
 
 def trace_lines(result: TraceResult, width: int) -> list[Text]:
     """The whole report."""
-    lines = routine_lines(result.routine, width) + buffer_lines(result.buffer, width)
+    lines = routine_lines(result.routine, width) + first_lines(result.routine, width)
+    lines += buffer_lines(result.buffer, width)
     told = left_out_lines(result.left_out, width)
     if told:
         lines += [Text(), *told]
@@ -33,6 +34,10 @@ def _path_lines(path: TracePath, result: TraceResult, number: int, width: int) -
     lines = paragraph(head, width, style="bold")
     if path.decided_by:
         lines += paragraph(f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim")
+    if path.before:
+        lines += paragraph("before it:", width, first="  ", indent="    ")
+        lines += run_lines(path.before, result.buffer, width)
+        lines += paragraph("then:", width, first="  ", indent="    ")
     lines += run_lines(path.runs, result.buffer, width)
     if path.end:
         lines += paragraph(f"ends with {path.end}", width, first="  ", indent="    ")

@@ -133,6 +133,12 @@ class _Description:
             return
         self._code_from(routine.entry, routine.end, 0)
         yield from self._come_to()
+        for one in routine.first:
+            if one.entry not in self._at and self._code_section(one.entry) is not None:
+                self._code_from(one.entry, one.end, 0)
+            yield from self._come_to()
+            if (code := self._at.get(one.entry)) is not None:
+                yield "first", code.number, one.entry - code.start
         for start, end in routine.used:
             self._use_rest(start, end)
             yield from self._come_to()

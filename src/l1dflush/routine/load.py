@@ -14,6 +14,7 @@ from l1dflush.routine.detect import SAMPLE, Format, as_text, compression, detect
 from l1dflush.routine.extent import narrowed
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
+from l1dflush.routine.run_first import preceded
 from l1dflush.user_files import STANDARD_INPUT, NoSuchFileError, keep, read_file
 
 MAX_BYTES = 64 << 20
@@ -36,8 +37,12 @@ def load(source: str | Sequence[str], options: LoadOptions) -> list[Routine]:
     if source in built_in.names():
         if options.function not in (None, source):
             raise InputError(f"the built-in routine '{source}' is a single function", where="--function")
-        return narrowed([built_in.load_built_in(source)], options)
+        return _as_asked([built_in.load_built_in(source)], options)
     return load_bytes(read_input(source), _shown(source), options)
+
+
+def _as_asked(routines: Sequence[Routine], options: LoadOptions) -> list[Routine]:
+    return narrowed(preceded(routines, options), options)
 
 
 def read_input(source: str) -> bytes:
@@ -89,12 +94,12 @@ def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine
             # Nothing that could be taken together: this says why.
             return load_bytes(data, _shown(source), options)
         inputs.append((data, _shown(source)))
-    return narrowed(load_together(inputs, options), options)
+    return _as_asked(load_together(inputs, options), options)
 
 
 def load_bytes(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
     """As :func:`load`, for the contents ``data`` of a file that the user knows as ``source``."""
-    return narrowed(_candidates(data, source, options), options)
+    return _as_asked(_candidates(data, source, options), options)
 
 
 def _candidates(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
@@ -128,8 +133,13 @@ def _with_the_rest(routines: list[Routine], data: bytes, source: str, options: L
 
 def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> list[Routine]:
     """As :func:`load_bytes`, for what is not compressed; ``name`` tells what it is where the content does not."""
+    kind = detect(data, name)
+    if (options.run_first or options.whole) and kind in (Format.C, Format.PATCH):
+        from l1dflush.routine.combine import load_together  # noqa: PLC0415 (seldom needed)
+
+        return load_together([(data, source)], options)
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
-    match detect(data, name):
+    match kind:
         case Format.ELF:
             from l1dflush.routine.object_file import load_image, routines_from_image  # noqa: PLC0415
 

@@ -222,6 +222,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstRun:
+    """A function that is run before a routine: its name, the address of its first instruction, and that behind its last
+    (``None`` when unknown)."""
+
+    name: str
+    entry: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Routine:
     """The machine code of one flush, with where it came from and what its inputs are.
 
@@ -231,7 +241,7 @@ class Routine:
     ``used`` are the pieces of the image, address to end, that were run and read when it was run, in the order in which
     they were come to; empty as long as it was not.
     ``notes`` are facts of the source; ``source_available`` says whether there was source to look at; ``left_out`` is
-    what of the source is not in the code.
+    what of the source is not in the code. ``first`` are run before it, in this order.
     """
 
     name: str
@@ -246,6 +256,7 @@ class Routine:
     notes: tuple[SourceNote, ...] = ()
     source_available: bool = False
     left_out: tuple[LeftOut, ...] = ()
+    first: tuple[FirstRun, ...] = ()
 
     @property
     def code(self) -> bytes:

@@ -12,7 +12,8 @@ class LoadOptions:
 
     ``function`` picks one function by name; ``start`` and ``until`` are labels of code at which to begin and to
     end. ``defines`` are ``--define NAME=VALUE`` pairs for C (value ``1`` when none was given), ``undefines`` names that
-    are said to be defined nowhere. ``optimize`` is the level C is compiled at.
+    are said to be defined nowhere. ``optimize`` is the level C is compiled at. ``run_first`` names functions that run
+    before the routine; C is then taken ``whole``, and not function by function.
     """
 
     function: str | None = None
@@ -21,6 +22,8 @@ class LoadOptions:
     optimize: str = "2"
     start: str | None = None
     until: tuple[str, ...] = ()
+    run_first: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def given(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
 from l1dflush.trace.features import needs
+from l1dflush.trace.first import NOWHERE, Caller, parted
 from l1dflush.trace.kernel_sites import KernelSites, about_feature
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import (
@@ -77,10 +78,6 @@ class _Run:
 
     def trace(self) -> Trace:
         machine, bases, image = self._machine, self._lifter.bases, self._routine.image
-        section = image.section_at(self._routine.entry)
-        if section is None:
-            raise UndecidedError("jump-into-nowhere", "there is no code at the entry")
-        base = bases.of_section(section)
         stack = machine.base(STACK)
         top = machine.terms.combine("subtract", stack, machine.terms.number(image.bits, self._width))
         machine.set_slot(0, top)
@@ -93,11 +90,12 @@ class _Run:
         machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
         self._keep_guards()
         asked = Possibility(machine, self._options.max_seconds)
+        start = bases.place_at(self._routine.entry)
+        caller = Caller(self._lifter, self._routine.first, start) if self._routine.first else None
         try:
             found = machine.run(
-                base,
-                self._routine.entry - section.address,
-                self._lifter.lift,
+                *((caller.base, 0) if caller is not None else start[:2]),
+                self._lifter.lift if caller is None else caller.lift,
                 max_paths=self._options.max_paths,
                 max_instructions=self._options.max_instructions,
                 max_seconds=self._options.max_seconds,
@@ -107,7 +105,7 @@ class _Run:
             raise self._undecided(*stopped.args) from None
         possible = without_wrapping(machine, found, asked, _ACCESSES)
         instructions = self._instructions = [self._lifter.instructions[place] for place in machine.places]
-        ran = {insn.address: insn for insn in instructions}
+        ran = {insn.address: insn for insn in instructions if insn.address != NOWHERE}
         self._features = self._kernel.feature_tests(ran)
         addresses, mnemonics = [i.address for i in instructions], [i.mnemonic for i in instructions]
         paths = []
@@ -117,10 +115,16 @@ class _Run:
             ending = _ending(end, mnemonics, made)
             # The instruction that leaves is no part of the path.
             ran_on = count - (ending not in ("", UNTIL, NO_RETURN, STACK_CHECK))
-            paths.append(Path(decided, made, ran_on, ending, settled))
             self._check(made)
+            before, after = (made[:0], made) if caller is None else parted(made)
+            if after is not None:
+                paths.append(Path(decided, after, ran_on, ending, settled, before))
+        if caller is not None and not paths:
+            raise UndecidedError(
+                "never-reached", f"{self._routine.first[-1].name}, which runs first, does not come back"
+            )
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
-        routine = with_extent(self._routine, ((insn.address, insn.next) for insn in instructions), paths)
+        routine = with_extent(self._routine, ((insn.address, insn.next) for insn in ran.values()), paths)
         granted = dict.fromkeys([*self._granted(paths), *self._lifter.assumptions, *self._kernel.granted(ran)])
         if len(possible) < len(found):
             granted[GRANTED] = None
@@ -129,6 +133,7 @@ class _Run:
     def _needs(self) -> Iterator[Need]:
         """What a CPU must have for what was run."""
         for insn in self._instructions:
+            # What a made-up caller runs lies nowhere.
             section = self._routine.image.section_at(insn.address)
             if section is not None:
                 at = insn.address - section.address
@@ -158,6 +163,8 @@ class _Run:
         bits = self._routine.image.bits
         guards = {(f"{segment}:", offset): f"{segment}:{offset:#x}" for segment, offset in _GUARDS[bits]}
         guards |= {(f"{segment}:external:{name}", 0): f"{segment}:{name}" for segment, name in _NAMED_GUARDS[bits]}
+        for one in self._routine.first:
+            yield f"what {one.name} leaves in memory is there when {self._routine.name} runs"
         for name in self._names.held():
             yield f"{name} still holds its initial value"
         for path in paths:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from l1dflush import _core
-from l1dflush.errors import InputError
+from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.trace.operations import Place
@@ -160,6 +160,13 @@ class Bases:
         bits, terms = self._image.bits, self._machine.terms
         offset = terms.number(bits, place.offset & ((1 << bits) - 1))
         return terms.combine("add", self._machine.base(place.base), offset)
+
+    def place_at(self, address: int) -> Place:
+        """Where an address of the image is. Raises UndecidedError for one that lies in no section."""
+        section = self.section_at(address)
+        if section is None:
+            raise UndecidedError("jump-into-nowhere", "there is no code", where=f"{address:#x}")
+        return Place(self.of_section(section), address - section.address, self._image.bits // 8)
 
     def place_of(self, symbol: Symbol) -> Place:
         """Where a symbol is. Raises InputError for one that lies nowhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
 from l1dflush.routine.model import Image, Routine
 from l1dflush.trace.events import Events
@@ -25,7 +26,8 @@ def _reads(image: Image, paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
     bases = {f"section:{section.address:x}": section.address for section in image.sections}
     found: dict[tuple[int, int], None] = {}
     for path in paths:
-        for piece in Events.of(path.events).where(_from_section).pieces:
+        pieces = (Events.of(events).where(_from_section).pieces for events in (path.before, path.events))
+        for piece in chain.from_iterable(pieces):
             short = piece.turns <= MOST_READS
             for event, last in ((e, e.offset) for e in Events((piece,))) if short else Events((piece,)).ends():
                 assert event.arena is not None

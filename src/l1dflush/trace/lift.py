@@ -118,6 +118,12 @@ class Lifter:
         offset = self.slots.name_of(slot)
         return max((size, name) for name, (at, size) in self._registers.items() if at == offset and size <= WORD)[1]
 
+    def all_vectors(self) -> list[Part]:
+        """All vector registers that there are, in words."""
+        wide = sorted({one for one in self._registers.values() if one[0] >= _VECTORS and one[1] >= WORD})
+        parts = {part.slot: part for at, size in wide for part in self.slots.register(at, size) if part.size == WORD}
+        return list(parts.values())
+
     def lift(self, base: int, offset: int) -> tuple[int, bytes]:
         """What the machine asks for: the length of the instruction at a place, and its operations packed. Raises
         UndecidedError."""

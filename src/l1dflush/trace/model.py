@@ -124,13 +124,15 @@ class Path:
     """One way through the routine: what was decided, and what happened. ``end`` is the instruction with which it
     left for good (``vmlaunch``, ``iretq``, ``ud2``), :data:`UNTIL`, :data:`NO_RETURN` or :data:`STACK_CHECK` behind
     the call of a function that does not come back, or empty where it returned. ``settled``: some input takes it; else
-    nobody knows whether one does."""
+    nobody knows whether one does. ``before`` are the events of what the user had run before the routine; decisions and
+    instructions are of both."""
 
     decisions: tuple[Decision, ...]
     events: Sequence[Event]
     instructions: int
     end: str = ""
     settled: bool = True
+    before: Sequence[Event] = ()
 
 
 class Need(NamedTuple):

@@ -39,7 +39,13 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
             if hint is not None and len(missing) == len(known) == 1:
                 # Where a walk ends is a distance from where it begins.
                 hint = hint.replace("VALUE", f"{known[0]}+SIZE")
-            return UndecidedError(stop.cause, what, where=where, hint=hint)
+            if any(name.startswith("[[") for name in stop.sources):
+                # Of what was loaded from where something loaded leads, and so on, the name says nothing to anybody.
+                roots = sorted(name for name in pointers if "[" not in name)
+                begin = f", from {' and '.join(f'`{name}`' for name in roots)} on" if roots else ""
+                what = f"it follows links in memory that nobody has filled in{begin}, and each may be the last one"
+                return UndecidedError("links-unknown", what, where=where, names=tuple(roots))
+            return UndecidedError(stop.cause, what, where=where, hint=hint, names=stop.sources)
         case "too-many-instructions":
             what = f"the routine has not returned after {options.max_instructions} instructions"
             return UndecidedError("budget", what, where=where, hint=_BUDGET)

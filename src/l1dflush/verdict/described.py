@@ -116,6 +116,7 @@ def routine_info(routine: Routine) -> RoutineInfo:
         bits=routine.image.bits,
         sha256=digest(routine),
         code_bytes=len(routine.code),
+        run_first=tuple(one.name for one in routine.first),
     )
 
 
@@ -156,6 +157,7 @@ def trace_path(path: Path, places: Places) -> TracePath:
         instructions=path.instructions,
         end=path.end,
         runs=tuple(_run(run, places) for run in fold(path.events)),
+        before=tuple(_run(run, places) for run in fold(path.before)),
         events=tuple(
             EventInfo(
                 kind=event.kind.value,

@@ -50,6 +50,7 @@ from l1dflush.verdict.left_out import (
 )
 from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, TraceResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.prepares import told
 from l1dflush.verdict.question import Flush, Outcome, Question
 from l1dflush.verdict.rows import judge_cache
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
@@ -75,7 +76,8 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
         trace = _selected(routines, options)
         others = [_other(name, options) for name in options.then]
     except UndecidedError as error:
-        return _undecided(error.routine if isinstance(error, NotFollowedError) else routines[0], error, options)
+        routine = error.routine if isinstance(error, NotFollowedError) else routines[0]
+        return _undecided(routine, told(error, source, routine, options), options)
     result = _judge(trace, others, caches, options)
     if trace.routine.origin.compiled and options.optimize != "0":
         result = _compare_unoptimised(source, others, caches, options, result)

@@ -50,6 +50,9 @@ class RoutineInfo(Document):
     bits: Literal[32, 64]
     sha256: str = Field(description="hash of the routine, in hexadecimal: its code, its relocations, and what it uses")
     code_bytes: int = Field(description="length of the machine code in bytes")
+    run_first: tuple[str, ...] = Field(
+        default=(), description="functions that were run before it, in this order: what they leave in memory it finds"
+    )
 
 
 class BufferInfo(Document):
@@ -362,6 +365,7 @@ class TracePath(Document):
     end: str = Field(default="", description="as in a verify result")
     runs: tuple[Run, ...]
     events: tuple[EventInfo, ...]
+    before: tuple[Run, ...] = Field(default=(), description="the same of what was run before the routine")
 
 
 class TraceResult(Document):

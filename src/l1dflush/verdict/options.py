@@ -41,6 +41,8 @@ class VerifyOptions:
     fail_on: Severity | None = None
     start: str | None = None
     until: tuple[str, ...] = ()
+    # Functions that are run before the routine.
+    run_first: tuple[str, ...] = ()
     max_paths: int = 64
     max_seconds: float = 10.0
     max_instructions: int = 100_000_000
@@ -52,7 +54,7 @@ class VerifyOptions:
     def load_options(self) -> LoadOptions:
         """The part that concerns reading the input."""
         defines, undefines = as_configured(self.defines, self.undefines)
-        return LoadOptions(self.function, defines, undefines, self.optimize, self.start, self.until)
+        return LoadOptions(self.function, defines, undefines, self.optimize, self.start, self.until, self.run_first)
 
     def trace_options(self) -> TraceOptions:
         """The part that concerns running it."""
@@ -73,4 +75,4 @@ class VerifyOptions:
 
     def for_other(self, sources: Sequence[str]) -> VerifyOptions:
         """The same question about another routine: a built-in one has no functions that one could be picked from."""
-        return replace(self, function=None) if set(sources) <= set(built_in.names()) else self
+        return replace(self, function=None, run_first=()) if set(sources) <= set(built_in.names()) else self

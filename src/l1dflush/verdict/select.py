@@ -113,7 +113,7 @@ class NotFollowedError(UndecidedError):
     """The only function that looks like a flush could not be followed; ``routine`` is that function."""
 
     def __init__(self, routine: Routine, error: UndecidedError) -> None:
-        super().__init__(error.cause, error.what, where=error.where, hint=error.hint)
+        super().__init__(error.cause, error.what, where=error.where, hint=error.hint, names=error.names)
         self.routine = routine
 
 

@@ -1,0 +1,96 @@
+"""Functions that are run before the routine, on the same machine: what they leave in memory is what it finds there.
+
+A caller is made up that calls them one after the other and then goes to the routine; its code stands in no image. What
+the functions are given, nobody knows: it need not be what the routine is given. Registers and flags are then the
+routine's again, and the functions' stack lies far away from its own, so that memory is all that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from l1dflush.routine.model import FirstRun
+from l1dflush.trace.bindings import ARGUMENTS, CALLER_SAVED
+from l1dflush.trace.decode import GENERAL, Instruction
+from l1dflush.trace.effects import EFFECTS
+from l1dflush.trace.events import Events
+from l1dflush.trace.lift import Lifter
+from l1dflush.trace.model import Kind
+from l1dflush.trace.operands import KIND, register_name
+from l1dflush.trace.operations import Do, Number, Operation, Place, packed
+from l1dflush.trace.slots import Part
+from l1dflush.trace.undefined import ALL_FLAGS
+
+_STACKS_APART = 1 << 22
+"""Bytes: no routine's own stack is so large."""
+NOWHERE = -1
+"""The address of the made-up caller's instructions."""
+
+
+def parted(events: Events) -> tuple[Events, Events | None]:
+    """The events of what ran first, and those of the routine; None if the path never came to it."""
+    marks = events.where(lambda event: event.pc == NOWHERE)
+    if not marks:
+        return events, None
+    rest = events[marks.position(0) + 1 :]
+    # A path of its own, whose positions count from its beginning.
+    return events[: marks.position(0)], Events.folded((one.events, one.steps, one.turns) for one in rest.pieces)
+
+
+class Caller:
+    """The made-up caller. ``base`` is where its instructions stand for the machine."""
+
+    def __init__(self, lifter: Lifter, first: Sequence[FirstRun], then: Place) -> None:
+        self._lifter = lifter
+        self._first = first
+        self._then = then
+        self._bits = lifter.image.bits
+        self._width = self._bits // 8
+        machine = lifter.machine
+        self.base: int = machine.add_base(machine.new_symbol(self._bits, 16), len(first) + 1)
+        # All that there is, before anything comes up on the way.
+        self._registers = [part for name in self._names() for part in lifter.register(name)]
+        self._vectors = lifter.all_vectors()
+        self._kept = [Part(machine.add_slot(8 * part.size), 0, part.size) for part in self._registers]
+
+    def _names(self) -> Iterable[str]:
+        general = [name for name in GENERAL if self._bits == 64 or not name[1:2].isdigit()]
+        return [*(register_name(name, self._bits) for name in general), *sorted(ALL_FLAGS), "DF"]
+
+    def lift(self, base: int, number: int) -> tuple[int, bytes]:
+        """As :meth:`Lifter.lift`; of its own instructions call number ``number``, and behind the last the jump to the
+        routine."""
+        if base != self.base:
+            return self._lifter.lift(base, number)
+        last = number == len(self._first)
+        text = self._first[number].name if not last else "the routine"
+        effect = EFFECTS["nop"]
+        made = Instruction(NOWHERE, 1, f"what {text} is given", f"call {text}", (), effect, repeat=False)
+        self._lifter.instructions[self.base, number] = made
+        return 1, packed(self._go() if last else self._call(number))
+
+    def _call(self, number: int) -> list[Operation]:
+        (stack,) = self._lifter.register(register_name("rsp", self._bits))
+        place = self._lifter.bases.place_at(self._first[number].entry)
+        given = {*ARGUMENTS[self._bits], *CALLER_SAVED[self._bits]}
+        parts = [part for name in sorted(given) for part in self._lifter.register(register_name(name, self._bits))]
+        down = [Operation(Do.SUBTRACT, stack, stack, Number(_STACKS_APART, self._width))] if number == 0 else []
+        return [
+            *(Operation(Do.COPY, kept, part) for kept, part in self._pairs() if number == 0),
+            *down,
+            *(Operation(Do.UNKNOWN, part) for part in parts),
+            Operation(Do.SUBTRACT, stack, stack, Number(self._width, self._width)),
+            Operation(Do.STORE, None, stack, Place(self.base, number + 1, self._width), detail=1),
+            Operation(Do.CALL, None, place),
+        ]
+
+    def _go(self) -> list[Operation]:
+        return [
+            *(Operation(Do.COPY, part, kept) for kept, part in self._pairs()),
+            *(Operation(Do.UNKNOWN, part) for part in self._vectors),
+            Operation(Do.NOTE, detail=KIND[Kind.SERIALISE]),
+            Operation(Do.JUMP, None, self._then),
+        ]
+
+    def _pairs(self) -> Iterable[tuple[Part, Part]]:
+        return zip(self._kept, self._registers, strict=True)

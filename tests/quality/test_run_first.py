@@ -1,0 +1,135 @@
+"""`--run-first`: a function that prepares lists or buffers is run, and the routine finds in memory what it left."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from flush_programs import WALK, function, judged
+
+from l1dflush.cli.main import main
+from l1dflush.errors import InputError
+from l1dflush.verdict.judge import trace_of, verify
+from l1dflush.verdict.model import Verdict
+from l1dflush.verdict.options import VerifyOptions
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("as") is None or shutil.which("gcc") is None, reason="no assembler or compiler"
+)
+
+INPUTS = Path(__file__).parents[1] / "data" / "trials" / "inputs"
+LIST = (INPUTS / "29-list-made-by-another-function.c").read_text()
+SIZED = "xor %eax,%eax; 9: movzbl (%rdi,%rax),%ecx; add $64,%rax; cmp {0},%rax; jb 9b"
+VARIABLE = "        .comm bytes,8,8\n        .comm area,8,8\n"
+BY_SIZE = function("mov bytes(%rip),%rsi", SIZED.format("%rsi"), name="l1d_flush")
+
+
+def prepare(*parts: str, name: str = "prepare") -> str:
+    return function(*parts, name=name)
+
+
+SET = prepare("movq $65536,bytes(%rip)")
+
+
+def test_a_list_that_another_function_makes(tmp_path: Path) -> None:
+    made = judged(tmp_path, LIST, run_first=("l1_prepare",))
+    assert (made.verdict, made.routine.name, made.routine.run_first) == (Verdict.PROVED, "l1_prime", ("l1_prepare",))
+    assert any("l1_prepare leaves in memory" in one for one in made.scope.particular)
+    without = judged(tmp_path, LIST, function="l1_prime")
+    assert without.verdict is Verdict.UNDECIDED and "--run-first l1_prepare" in without.reason
+
+
+def test_a_size_that_another_function_stores(tmp_path: Path) -> None:
+    assert judged(tmp_path, SET + BY_SIZE + VARIABLE, run_first=("prepare",)).verdict is Verdict.PROVED
+    less = SET.replace("65536", "16384")
+    assert judged(tmp_path, less + BY_SIZE + VARIABLE, run_first=("prepare",)).verdict is Verdict.REFUTED
+    without = judged(tmp_path, SET + BY_SIZE + VARIABLE)
+    assert without.verdict is Verdict.UNDECIDED and "--run-first prepare, which writes `bytes`" in without.reason
+
+
+def test_several_run_in_the_order_given(tmp_path: Path) -> None:
+    text = SET + prepare("shrq $2,bytes(%rip)", name="shrink") + BY_SIZE + VARIABLE
+    assert judged(tmp_path, text, run_first=("shrink", "prepare")).verdict is Verdict.PROVED
+    assert judged(tmp_path, text, run_first=("prepare", "shrink")).verdict is Verdict.REFUTED
+
+
+def test_its_paths_fork_as_any(tmp_path: Path) -> None:
+    either = prepare("movq $65536,bytes(%rip); test %edi,%edi; je 1f; movq $16384,bytes(%rip); 1:")
+    result = judged(tmp_path, either + BY_SIZE + VARIABLE, run_first=("prepare",))
+    assert len(result.paths) == 2 and result.verdict is Verdict.REFUTED
+    assert any("what prepare is given" in text for path in result.paths for text in path.decided_by)
+
+
+def test_what_it_reads_and_writes_is_no_part_of_the_flush(tmp_path: Path) -> None:
+    """It walks all there is, and the routine a quarter of it."""
+    text = prepare("lea area(%rip),%rdi", WALK) + function(
+        "lea area(%rip),%rdi", WALK.replace("65536", "16384"), name="l1d_flush"
+    )
+    result = judged(tmp_path, text + "        .comm area,65536,4096\n", run_first=("prepare",))
+    assert result.verdict is Verdict.REFUTED and result.paths[0].loads == 256
+    (path,) = trace_of(str(tmp_path / "flush.s"), VerifyOptions(run_first=("prepare",))).paths
+    assert sum(run.count for run in path.before if run.kind == "load" and run.place == "buffer") == 1024
+
+
+@pytest.mark.parametrize(
+    ("first", "limit"),
+    [
+        ("mov $65536,%esi", "%rsi"),  # a register
+        ("push $65536; pop %rax", "-16(%rsp)"),  # what lies below its stack
+        ("movq $65536,(%rdi)", "(%rdx)"),  # where what it was given leads
+        ("movq $65536,(%rsi)", "(%rsi)"),  # it need not be what the routine is given
+    ],
+)
+def test_nothing_but_memory_that_both_know_is_handed_on(first: str, limit: str, tmp_path: Path) -> None:
+    flush = function(f"mov {limit},%r8", SIZED.format("%r8"), name="l1d_flush")
+    assert judged(tmp_path, prepare(first) + flush, run_first=("prepare",)).verdict is Verdict.UNDECIDED
+
+
+def test_the_hash_is_of_both(tmp_path: Path) -> None:
+    def digest(text: str, *first: str) -> str:
+        return judged(tmp_path, text + BY_SIZE + VARIABLE, run_first=first, function="l1d_flush").routine.sha256
+
+    other = SET.replace("65536", "65600")
+    assert len({digest(SET), digest(SET, "prepare"), digest(other, "prepare"), digest(SET, "prepare", "prepare")}) == 4
+    assert digest(SET, "prepare") == digest(SET, "prepare")
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [(("nobody",), "no function 'nobody'"), (("bytes",), "'bytes'"), (("l1d_flush",), "nothing is left")],
+)
+def test_what_cannot_run_first_is_one_line(first: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says) as error:
+        judged(tmp_path, BY_SIZE + VARIABLE, run_first=first)
+    assert "--run-first" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_built_in_routine_has_nothing_that_could_run_first() -> None:
+    with pytest.raises(InputError, match="single function"):
+        verify("linux-4.9.120", VerifyOptions(run_first=("prepare",)))
+
+
+def test_what_does_not_come_back_is_told(tmp_path: Path) -> None:
+    result = judged(tmp_path, prepare("ud2") + BY_SIZE + VARIABLE, run_first=("prepare",))
+    assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "never-reached") and "prepare" in result.reason
+
+
+def test_a_certificate_is_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, proof = tmp_path / "flush.s", tmp_path / "flush.l1d"
+    code.write_text(SET + BY_SIZE + VARIABLE)
+    asked = ["--run-first", "prepare", "--cpu", "skylake"]
+    assert main(["verify", str(code), *asked, "--certificate", str(proof)]) == 0
+    assert main(["check", str(proof), "--routine", str(code), "--run-first", "prepare"]) == 0
+    code.write_text(SET.replace("65536", "65600") + BY_SIZE + VARIABLE)
+    assert main(["check", str(proof), "--routine", str(code), "--run-first", "prepare"]) != 0
+    capsys.readouterr()
+
+
+def test_the_links_of_a_list_that_nobody_made(tmp_path: Path) -> None:
+    result = judged(tmp_path, (INPUTS / "28-list-walk.c").read_text())
+    assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "links-unknown")
+    assert "from `at` on" in result.reason and "[[" not in result.reason and len(result.reason) < 200
+    other = function("mov head(%rip),%rax; 1: mov 8(%rax),%rax; test %rax,%rax; jne 1b") + "        .comm head,8,8\n"
+    again = judged(tmp_path, other)
+    assert again.cause == "links-unknown" and "[[" not in again.reason
