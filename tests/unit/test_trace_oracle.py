@@ -67,18 +67,30 @@ def flat(event: Event) -> tuple[int, int, int, bool]:
 def test_events_are_what_the_emulator_reports(text: str) -> None:
     routine = programs.function(text)
     bind = {name: str(value) for name, value in REGISTERS.items() if name != "r9"}
-    (path,) = trace(routine, TraceOptions(bind=bind)).paths
-    assert not path.decisions
+    paths = trace(routine, TraceOptions(bind=bind)).paths
+    # Of flags that the manual leaves undefined both outcomes are there.
+    sources = {source for path in paths for decision in path.decisions for source in decision.sources}
+    assert all(source.partition(" ")[0] in UNDEFINED and source.endswith(" result") for source in sources)
     seen = [tuple(access) for access in programs.run(routine, REGISTERS, {REGISTERS["r9"]: bytes(0x2000)})]
-    mine = [flat(event) for event in path.events]
     # The emulator reports a load of 16 bytes in two halves.
-    mine = [(pc, at + half, min(size, 8), write) for pc, at, size, write in mine for half in range(0, max(size, 8), 8)]
-    assert mine == seen
+    assert seen in [[half for event in path.events for half in halves(flat(event))] for path in paths]
+    assert len(paths) == 1 or sources
 
 
+def halves(access: tuple[int, int, int, bool]) -> list[tuple[int, int, int, bool]]:
+    pc, at, size, write = access
+    return [(pc, at + half, min(size, 8), write) for half in range(0, max(size, 8), 8)]
+
+
+# Instructions behind which flags are undefined (SDM volume 2).
+UNDEFINED = {
+    "shl", "shr", "sar", "rol", "ror", "rcl", "rcr", "shld", "shrd", "bt", "bts", "btr", "btc", "mul", "imul", "lzcnt",
+    "tzcnt", "andn", "bextr",
+}  # fmt: skip
 SPELLED = {
     "movsxd": "movslq %eax,%rbx", "movabs": "movabs $0x1122334455667788,%rax", "cdq": "cltd",
     "pushfd": "pushf", "popfd": "popf", "iretd": "iret", "cqo": "cqto", "cwd": "cwtd",
+    "pushf": "pushfw", "popf": "popfw",
     "cdqe": "cltq", "cwde": "cwtl", "cbw": "cbtw", "movsd": "movsl", "lodsd": "lodsl", "stosd": "stosl",
 }  # fmt: skip
 
@@ -93,12 +105,13 @@ def test_every_name_in_the_table_is_the_decoders(name: str) -> None:
     """A name that the decoder never gives would be a row that is never found."""
     shapes = (
         "", "%rax", "%eax", "%al", "(%rdi)", "1f", "%rbx,%rax", "%ebx,%eax", "%bl,%eax",
-        "%cl,%eax", "$1,%eax", "(%rdi),%eax", "(%rdi),%rax",
-        "%rcx,%rbx,%rax", "$1,%rbx,%rax", "(%rdi),%xmm0", "%xmm1,%xmm0", "$1,%xmm1,%xmm0",
-        "%xmm0,%eax", "$1,%xmm0,%eax",
-        "%xmm2,%xmm1,%xmm0", "(%rdi),%ymm0", "(%rdi),%zmm0", "%zmm2,%zmm1,%zmm0",
-        "$1,%zmm2,%zmm1,%zmm0", "%eax,%xmm0",
-        "$1,%xmm0,%rax", "$1,%xmm0",
+        "%cl,%eax", "$1,%eax", "(%rdi),%eax", "(%rdi),%rax", "%eax,(%rdi)", "$16,$0",
+        "%rcx,%rbx,%rax", "$1,%rbx,%rax", "(%rdi),%xmm0", "%xmm1,%xmm0", "$1,%xmm1,%xmm0", "%xmm0,(%rdi)",
+        "%xmm0,%eax", "$1,%xmm0,%eax", "$1,%eax,%xmm0", "$1,%rax,%xmm0",
+        "%xmm2,%xmm1,%xmm0", "(%rdi),%ymm0", "%ymm0,(%rdi)", "(%rdi),%zmm0", "%zmm2,%zmm1,%zmm0",
+        "$1,%zmm2,%zmm1,%zmm0", "$1,%xmm2,%xmm1,%xmm0", "$1,%ymm2,%ymm1,%ymm0", "$1,%xmm2,%ymm1,%ymm0",
+        "%xmm3,%xmm2,%xmm1,%xmm0", "$1,%ymm0,%xmm1", "(%rdi),%xmm1,%xmm0", "%eax,%xmm1,%xmm0", "%eax,%xmm0",
+        "$1,%eax,%xmm1,%xmm0", "$1,%rax,%xmm1,%xmm0", "$1,%xmm0,%rax", "$1,%xmm0",
     )  # fmt: skip
     texts = (SPELLED.get(name, ""), *(f"{name} {shape}" for shape in shapes))
     for text, bits, mode in [*((t, 64, CS_MODE_64) for t in texts), (SPELLED.get(name, name), 32, CS_MODE_32)]:
