@@ -289,6 +289,34 @@ void Machine::outside_call(State &s, Value to) {
     }
 }
 
+// Whether an address may be from a table of places in the code itself: so is what was loaded by an index.
+bool Machine::is_from_table(const Value &to) {
+    const auto indexed = [&](TermId region, std::int64_t offset) {
+        if (region == 0) return false;
+        // In a linked file the table's address may be the number.
+        if (world_.base_at(0, offset)) return true;
+        const Node &n = world_.terms.node(region);
+        if (n.op == Op::symbol) return false;
+        if (n.op != Op::sum) return true;
+        for (const Addend &a : world_.terms.addends(n)) {
+            const Op atom = world_.terms.node(a.atom).op;
+            if (a.factor != 1 || atom != Op::symbol) return true;
+            // A section and something else.
+            const auto bases = world_.bases_of.find(a.atom);
+            if (bases == world_.bases_of.end()) continue;
+            if (std::ranges::any_of(bases->second, [&](std::uint32_t b) { return world_.bases[b].known; })) return true;
+        }
+        return false;
+    };
+    if (to.known()) return false;
+    for (const Word symbol : world_.symbols_in(to.term)) {
+        const Origin &o = world_.origins[symbol];
+        if (o.kind == Origin::Kind::memory && indexed(o.base, o.offset)) return true;
+    }
+    // A relative one is added to where it is.
+    return world_.terms.node(to.term).op != Op::symbol;
+}
+
 // Takes the return address off the stack.
 Value Machine::popped(State &s) {
     const Value top = settled(s, stack_slot);
@@ -387,7 +415,8 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             Value to = address(s, o.a);
             const bool calls = o.what == Do::call || o.what == Do::call_to;
             // What is called by an address that nobody knows is outside, too.
-            const bool unknown = o.what == Do::call_to && !world_.base_at(to.term, static_cast<std::int64_t>(to.constant));
+            const bool may_leave = o.what == Do::call_to || (o.what == Do::jump_to && o.detail != 0 && !is_from_table(to));
+            const bool unknown = may_leave && !world_.base_at(to.term, static_cast<std::int64_t>(to.constant));
             if (o.what != Do::come_back && (unknown || is_outside(to))) {
                 outside_call(s, to);
                 if (calls && o.detail != 0) {

@@ -182,6 +182,7 @@ private:
     void outside_call(State &s, Value to);
     Value popped(State &s);
     bool is_callers(const Value &to);
+    bool is_from_table(const Value &to);
     static std::vector<TermId> regions(const State &s);
 
     unsigned bits_;

@@ -64,7 +64,7 @@ enum class Do : std::uint8_t {
     skip_if,  // the same if a
     jump,     // to the place a
     jump_if,  // to the place b if a
-    jump_to,  // to what a is
+    jump_to,  // to what a is; if `detail` is 1 and nobody knows that, to code that is not here
     call,     // to the place a; the return address is on the stack already. `detail` is 1 if code that is not here does
               // not come back
     call_to,  // the same, to what a is

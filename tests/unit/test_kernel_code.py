@@ -355,6 +355,45 @@ def test_a_conditional_jump_to_an_outside_function_comes_back_to_the_caller() ->
     assert dict(thunk.stubs) == {"__x86_return_thunk": "a return"}
 
 
+THUNKS = ("__x86_indirect_thunk", "__x86_indirect_call_thunk", "__llvm_retpoline")
+
+
+@pytest.mark.parametrize("thunk", THUNKS)
+def test_a_thunk_goes_where_its_register_says(thunk: str) -> None:
+    """Into the code that is here, if that is known; else to an outside function, which comes back."""
+    here = "; inside: mov (%rsi),%al; ret"
+    followed = traced(f"lea inside(%rip),%r11; call {thunk}_r11; mov (%rdi),%al; ret {here}")
+    assert [e.arena.name for e in followed.paths[0].events if e.arena and e.detail == "mov"] == [
+        "what `rsi` points to",
+        "what `rdi` points to",
+    ]
+    assert dict(followed.stubs) == {f"{thunk}_r11": "an indirect call"}
+    tail = traced(f"lea inside(%rip),%r11; jmp {thunk}_r11 {here}")
+    assert [e.detail for e in tail.paths[0].events] == ["mov", "ret"] and dict(tail.stubs)
+    for text in (f"mov 16(%rdi),%r11; call {thunk}_r11; ret", f"mov 16(%rdi),%r11; jmp {thunk}_r11"):
+        events = traced(text).paths[0].events
+        assert [e.detail for e in events if e.kind is Kind.CALL] == ["[rdi+0x10]"]
+    outside = traced(f"lea elsewhere(%rip),%r11; call {thunk}_r11; ret").paths[0].events
+    assert [e.detail for e in outside if e.kind is Kind.CALL] == ["elsewhere"]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        "mov table(,%rdi,8),%rax",
+        "lea table(%rip),%rcx; mov (%rcx,%rdi,8),%rax",
+        "lea table(%rip),%rcx; movslq (%rcx,%rdi,4),%rax; add %rcx,%rax",
+        "lea table(%rip),%rcx; mov (%rcx,%rdi),%rax",
+    ],
+)
+def test_a_jump_by_a_table_through_a_thunk_is_no_call(load: str) -> None:
+    """It goes on in the function itself, nobody knows where."""
+    table = ".section .rodata; table: .quad 1b, 2b; .text"
+    with pytest.raises(UndecidedError) as caught:
+        traced(f"{load}; jmp __x86_indirect_thunk_rax; 1: mov (%rsi),%al; 2: ret; {table}")
+    assert caught.value.cause == "indirect-jump"
+
+
 NAMES = {6: "R_X86_64_GLOB_DAT", 7: "R_X86_64_JUMP_SLOT", 8: "R_X86_64_RELATIVE"}
 
 

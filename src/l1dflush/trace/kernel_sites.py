@@ -9,12 +9,13 @@ bit, outside the function.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Symbol
-from l1dflush.trace.decode import Instruction
+from l1dflush.trace.decode import REGISTERS, Instruction
 from l1dflush.trace.effects import Form
 from l1dflush.trace.facts import Fact, Relation
 from l1dflush.trace.model import STACK_CHECK, Decision
@@ -23,6 +24,8 @@ from l1dflush.trace.model import STACK_CHECK, Decision
 # no table of such places.
 TRACERS = frozenset({"__fentry__", "mcount"})
 RETURN_THUNK = "__x86_return_thunk"
+# GCC's -mindirect-branch=thunk-extern, the kernel's two of them with call depth tracking, and clang's -mretpoline.
+_INDIRECT_THUNK = re.compile(r"(?:__x86_indirect_(?:call_|jump_)?thunk|__llvm_retpoline)_(\w+)")
 # "Always": the second choice of a feature test (X86_FEATURE_ALWAYS).
 ALWAYS = 3 * 32 + 21
 # Feature words that are a CPUID register as it is (cpuid_leafs in the kernel's cpufeature.h), by number.
@@ -63,6 +66,15 @@ class KernelSites:
             self.stubs[symbol.name] = "a return"
             return True
         return False
+
+    def goes_through(self, insn: Instruction, name: str) -> str | None:
+        """The register that holds where a thunk for indirect branches goes, if ``name`` is that of one, which ``insn``
+        calls or jumps to."""
+        found = _INDIRECT_THUNK.fullmatch(name)
+        if found is None or insn.effect.form not in (Form.CALL, Form.JUMP) or found[1] not in REGISTERS:
+            return None
+        self.stubs[name] = f"an indirect {'call' if insn.effect.form is Form.CALL else 'jump'}"
+        return REGISTERS[found[1]][0]
 
     def is_tracing(self, address: int, symbol: Symbol) -> bool:
         """Whether a call out of the image at ``address`` is the function tracer's."""

@@ -246,6 +246,14 @@ class _Lift:
             made = [one._replace(detail=1) if one.what is Do.STORE else one for one in made]
             if not self._lifter.kernel.comes_back(insn, self._outside_name()):
                 made = [one._replace(detail=1) if one.what in (Do.CALL, Do.CALL_TO) else one for one in made]
+        through = self._lifter.kernel.goes_through(insn, self._outside_name())
+        if through is not None:
+            to = {Do.CALL: Do.CALL_TO, Do.JUMP: Do.JUMP_TO}
+            goes, tail = o.register(through), insn.effect.form is Form.JUMP
+            made = [
+                one._replace(what=to[one.what], a=goes, detail=one.detail | tail) if one.what in to else one
+                for one in made
+            ]
         if insn.effect.form is Form.BRANCH:
             made = self._out_of_the_image(made)
         undefined = undefined_flags(insn)
