@@ -53,7 +53,9 @@ class Traced(abstract._Run):
         machine, bases = self._machine, self._lifter.bases
         known = {machine.base(STACK).term: run.registers["rsp"] + 8, machine.base(RETURN).term: run.back}
         known |= {machine.base(n).term: run.sections[s.name] for n, s in bases.section_of.items()}
-        known |= {machine.base(n).term: run.outside[name] for n, name in bases.external_of.items()}
+        known |= {
+            machine.base(n).term: run.outside[name] for n, name in bases.external_of.items() if name in run.outside
+        }
         return known
 
     def register(self, slot: int, run: Run) -> int | None:

@@ -115,7 +115,7 @@ def _in_order(found: Sequence[Binding]) -> list[Binding]:
     order: list[Binding] = []
     left = list(found)
     while left:
-        waits = {one.register for one in left}
+        waits = {one.register for one in left if one.register is not None}
         ready = [one for one in left if one.base not in waits]
         if not ready:
             names = " and ".join(sorted(one.register or "" for one in left))
