@@ -10,7 +10,8 @@
 namespace l1dflush::machine {
 
 // Something happened to the cache, or beside it. `kind` is the table's; `instruction` counts as in Machine::places().
-// Of an access `offset` counts in its region; else it is the number of what the event is about, as in Machine::notes().
+// Of an access `offset` counts in its region; else `region` is the number of what the event is about, as in
+// Machine::notes(), and it has no bytes.
 struct Event {
     std::uint16_t kind = 0;
     std::uint16_t bytes = 0;

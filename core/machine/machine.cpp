@@ -201,9 +201,9 @@ void Machine::emit(State &s, const Operation &o) {
         e.region = at.term;
         e.offset = offset_of(at);
     } else {
-        e.offset = static_cast<std::int64_t>(notes_.size());
         const auto about = [&](const Operand &what) { return what.kind == Kind::none ? Value{} : read(s, what); };
-        notes_.emplace_back(about(o.a), about(o.b));
+        const Value first = about(o.a);
+        e.region = noted(s, first, about(o.b));
     }
     s.events.push(e);
 }
@@ -261,13 +261,23 @@ bool Machine::is_outside(const Value &to) const {
     return found && world_.bases[found->first].outside;
 }
 
+// The number of what an event is about: the same one again while the operation says the same, so that a loop's events are
+// alike if they are the same and not if they are not.
+std::uint32_t Machine::noted(const State &s, Value a, Value b) {
+    const auto [place, is_new] = noted_.try_emplace({s.at->number, s.operation});
+    if (is_new || notes_[place->second] != std::pair(a, b)) {
+        place->second = static_cast<std::uint32_t>(notes_.size());
+        notes_.emplace_back(a, b);
+    }
+    return place->second;
+}
+
 // Code that is not here runs and comes back.
 void Machine::outside_call(State &s, Value to) {
     Event e;
     e.kind = call_event_;
     e.instruction = s.at->number;
-    e.offset = static_cast<std::int64_t>(notes_.size());
-    notes_.emplace_back(to, Value{});
+    e.region = noted(s, to, Value{});
     s.events.push(e);
     settle_loads(s);
     std::vector<Value> arguments;
@@ -338,7 +348,8 @@ bool Machine::is_callers(const Value &to) {
 std::vector<TermId> Machine::regions(const State &s) {
     std::set<TermId> found;
     const auto look = [&](const Events &events) {
-        for (const Event &e : events.events()) found.insert(e.region);
+        for (const Event &e : events.events())
+            if (e.bytes != 0) found.insert(e.region);
     };
     look(s.events);
     for (const auto &earlier : s.before) look(*earlier);

@@ -181,6 +181,7 @@ private:
     bool is_outside(const Value &to) const;
     void outside_call(State &s, Value to);
     Value popped(State &s);
+    std::uint32_t noted(const State &s, Value a, Value b);
     bool is_callers(const Value &to);
     bool is_from_table(const Value &to);
     static std::vector<TermId> regions(const State &s);
@@ -204,6 +205,7 @@ private:
     std::uint16_t load_event_ = 0;
     std::vector<Place> places_;
     std::vector<std::pair<Value, Value>> notes_;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> noted_;  // the last one, by operation
     std::size_t waiting_ = 0;
     std::size_t finished_ = 0;
 };

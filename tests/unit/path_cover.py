@@ -18,7 +18,7 @@ from random_programs import Access, Run
 from l1dflush import _core
 from l1dflush.routine.model import Image, Routine
 from l1dflush.trace import abstract
-from l1dflush.trace.model import Arena, ArenaKind, Decision, Event, Kind, Path
+from l1dflush.trace.model import STORES, Arena, ArenaKind, Decision, Event, Kind, Path
 from l1dflush.trace.names import RETURN, STACK
 from l1dflush.trace.options import TraceOptions
 
@@ -186,13 +186,13 @@ def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str |
         if outcome is not None and bool(outcome) != decision.holds:
             return f"the decision at {decision.pc:#x} on {', '.join(decision.sources)} is not what it comes to"
     places: dict[str, int] = {}
-    events = list(_halves(e for e in path.events if e.kind in (Kind.LOAD, Kind.STORE)))
+    events = list(_halves(e for e in path.events if e.kind is Kind.LOAD or e.kind in STORES))
     for number, (event, access) in enumerate(zip(events, run.accesses, strict=False)):
         arena = event.arena
         section = traced.image.section_at(event.pc)
         if arena is None or section is None:
             return f"access {number} is nowhere"
-        told = (section.name, event.pc - section.address, event.size, event.kind is Kind.STORE)
+        told = (section.name, event.pc - section.address, event.size, event.kind in STORES)
         if told != (access.section, access.offset, access.size, access.write):
             return f"access {number} is {_shown(access)}, not {told}"
         base = _base(arena, traced, run, evaluated)

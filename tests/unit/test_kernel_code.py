@@ -196,6 +196,23 @@ def test_what_changes_memory_behind_the_back_is_refused(text: str) -> None:
     assert caught.value.cause == "unclassified-instruction"
 
 
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("inc %ecx", [f"MSR {0x48 + n:#x} = 0x0" for n in range(6)]),
+        ("inc %eax", [f"MSR 0x48 = {n:#x}" for n in range(6)]),
+    ],
+)
+def test_a_loop_of_writes_is_not_one_write_again_and_again(step: str, said: list[str]) -> None:
+    loop = f"mov $0x48,%ecx; xor %eax,%eax; mov $6,%ebx; 1: wrmsr; {step}; dec %ebx; jne 1b; ret"
+    assert [e.detail for e in only(loop).events if e.kind is Kind.MSR_WRITE] == said
+
+
+def test_a_loop_of_calls_calls_what_it_calls() -> None:
+    loop = "mov $6,%ebx; lea one(%rip),%r12; lea two(%rip),%r13; 1: call *%r12; xchg %r12,%r13; dec %ebx; jne 1b; ret"
+    assert [e.detail for e in only(loop).events if e.kind is Kind.CALL] == ["one", "two"] * 3
+
+
 # --- a part of a routine
 
 PARTS = """

@@ -285,10 +285,10 @@ class _Run:
         detail = mnemonics[number]
         if what is Kind.CALL:
             # Of an instruction that works on memory that nobody can name there is no address.
-            if (to := self._machine.note(at)[0]).bits:
+            if (to := self._machine.note(region)[0]).bits:
                 detail = self._names.called(to)
         elif what is Kind.MSR_WRITE:
-            msr, value = self._machine.note(at)
+            msr, value = self._machine.note(region)
             known, low = (None if v.term else v.constant for v in (msr, value))
             detail = MsrWrite(known, low, self._names.sources(value)).text
         elif what is Kind.SYSTEM_WRITE:
