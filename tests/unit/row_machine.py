@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -35,7 +35,8 @@ _HEAD = struct.Struct("<I")
 # Of an operation: what it does, its size, alignment and detail, and its operands.
 _HEADS = struct.Struct("<BBHI64x")
 _NO_ACCESS = re.compile("BRANCH|CALL|IMARK")
-_EVENT = struct.Struct("<HHIIIq")
+# Kind, size, number of the instruction, region, 0, offset, and what that moves on by each turn of a run.
+_EVENT = struct.Struct("<HHIIIqq")
 
 
 class State(NamedTuple):
@@ -224,7 +225,7 @@ class Rows:
         paths = machine.run(self._base, form.offset, self.lift)
         if self._stores:
             self._storing.add(form.offset)
-        return [self._result(events) for _, events, _, _ in paths]
+        return [self._result(events, runs) for _, events, runs, *_ in paths]
 
     def decoded(self, form: Form) -> tuple[Instruction, bytes]:
         """The first instruction of a form that is the row's, and its bytes."""
@@ -259,11 +260,11 @@ class Rows:
         zeros, ones, _, _ = self._machine.terms.known(value)
         return Known(ones, zeros | ones)
 
-    def _result(self, events: bytes) -> Result:
+    def _result(self, events: bytes, runs: list[tuple[int, int]]) -> Result:
         notes = []
         touched: dict[Kind, set[int]] = {Kind.LOAD: set(), Kind.STORE: set()}
         stores = (Kind.STORE, Kind.STRING_STORE, Kind.NON_TEMPORAL_STORE)
-        for kind, size, _, region, _, offset in _EVENT.iter_unpack(events):
+        for kind, size, region, offset in _unfolded(events, runs):
             if kind == len(KINDS):
                 value = self._machine.note(offset)[0]
                 notes.append((self._known(value), value.bits))
@@ -274,6 +275,18 @@ class Rows:
         names += [f"m{at}" for at in range(0, SIZE, 8)] if self._stores else []
         places = dict(zip(names, notes, strict=True))
         return Result(places, frozenset(touched[Kind.LOAD]), frozenset(touched[Kind.STORE]))
+
+
+def _unfolded(events: bytes, runs: list[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """Kind, size, region and offset of each event."""
+    kept = list(_EVENT.iter_unpack(events))
+    at = 0
+    for turns, length in runs:
+        for turn in range(turns):
+            for kind, size, _, region, _, offset, step in kept[at : at + length]:
+                yield kind, size, region, offset + turn * step
+        at += length
+    assert at == len(kept)
 
 
 def accesses_of_pcode(code: bytes) -> tuple[int, int]:
