@@ -29,7 +29,14 @@ TAKEN_FOR_GRANTED = (
     BUFFER_PLACE,
     "the set index is (address / line size) mod sets",
     APART,
+    "what a pointer that is handed in or loaded leads to is aligned to 8 bytes",
+    "all memory is cached, write-back, and ordinary accesses to it do not fault",
+    "memory that the routine did not write is not changed by others between two reads",
+    "segments but fs and gs begin at 0 and have no end",
+    "what is called and not here keeps to the calling convention, and leaves memory types and page tables as they are",
 )
+AT_ENTRY = "the direction flag is clear where the function is entered, and the stack pointer is aligned"
+"""Not inside of one: nobody knows there what came before."""
 BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads"
 OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
 
@@ -40,13 +47,14 @@ def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: 
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
     granted = (
         *_granted(trace, buffer),
+        *(() if trace.routine.partial else (AT_ENTRY,)),
         *_of_stores(trace, buffer),
         *_between_flushes(options),
         *_of_compiler(trace.routine, options),
         *of_cpus,
         *trace.assumptions,
     )
-    particular = tuple(text for text in granted if text not in TAKEN_FOR_GRANTED) + unchecked
+    particular = tuple(text for text in granted if text not in (*TAKEN_FOR_GRANTED, AT_ENTRY)) + unchecked
     if _inputs(trace) > 1:
         particular = (APART, *particular)
     return scope_of(options.conditions, granted, unchecked, particular)
