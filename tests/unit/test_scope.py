@@ -1,4 +1,4 @@
-"""What a verdict takes for granted: all of it by name in the result, what is particular to a routine in the text too."""
+"""What a verdict takes for granted: all of it by name in the result, what is particular to it in the text too."""
 
 from __future__ import annotations
 
