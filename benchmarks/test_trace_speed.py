@@ -1,4 +1,6 @@
-"""How long it takes to trace a flush, on the emulator and on the abstract machine that is to take its place."""
+"""How long it takes to trace a flush, on the emulator and on the abstract machine that takes its place.
+
+Each benchmark says how many instructions it ran; operations are what the machine makes of these."""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ from l1dflush.routine.load import load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.trace import abstract, explore
+from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import Trace
 
 ENGINES = {"emulator": explore.trace, "abstract machine": abstract.trace}
 engines = pytest.mark.parametrize("trace", ENGINES.values(), ids=ENGINES)
+BYTES = 72  # of an operation, as the core has it
 HEAD = "\t.globl l1d_flush\n\t.type l1d_flush, @function\nl1d_flush:\n\txor %eax, %eax\n\txor %edx, %edx\n1:\t"
 TAIL = "\n\tcmp $65536, %eax\n\tjb 1b\n\tlfence\n\tret\n\t.size l1d_flush, . - l1d_flush\n"
 LOOPS = {
@@ -24,6 +28,31 @@ LOOPS = {
     "added up": ("add (%rdi,%rax), %rdx\n\tadd $64, %eax", 1024),
     "xor and rotate": ("xor (%rdi,%rax), %rdx\n\trol $5, %rdx\n\tadd $64, %eax", 1024),
 }
+
+
+def operations(routine: Routine) -> int:
+    """How many operations the abstract machine makes of a routine's loop, for a turn: of all but its first two and last
+    two instructions."""
+    lifter = Lifter(routine.image)
+    section = routine.image.section_at(routine.entry)
+    assert section is not None
+    base, at = lifter.bases.of_section(section), routine.entry - section.address
+    made = []
+    while at < len(section.data):
+        length, packed = lifter.lift(base, at)
+        made.append(len(packed) // BYTES)
+        at += length
+    return sum(made[2:-2])
+
+
+def test_long_walk(benchmark: BenchmarkFixture) -> None:
+    """16 MiB in steps of 32 bytes: a counter over an unknown base. It should be 20 million operations a second."""
+    turns = (16 << 20) // 32
+    text = f"{HEAD}movzbl (%rdi,%rax), %ecx\n\tadd $32, %rax{TAIL}".replace("$65536, %eax", f"${16 << 20}, %eax")
+    (routine,) = load_bytes(text.encode(), "f.s", LoadOptions())
+    (path,) = benchmark.pedantic(abstract.trace, (routine,), rounds=3, warmup_rounds=1).paths
+    assert len(path.events) == turns + 2
+    benchmark.extra_info["operations a second"] = int(operations(routine) * turns / benchmark.stats.stats.median)
 
 
 @engines
@@ -43,3 +72,4 @@ def test_loop(benchmark: BenchmarkFixture, body: str, trace: Callable[[Routine],
     # The fence and the return address beside the loads.
     assert len(path.events) == turns + 2
     benchmark.extra_info["instructions"] = path.instructions
+    benchmark.extra_info["operations a second"] = int(operations(routine) * turns / benchmark.stats.stats.median)

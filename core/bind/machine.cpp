@@ -52,6 +52,18 @@ std::tuple<std::string, unsigned, unsigned, std::vector<Value>, std::vector<std:
     return {names[static_cast<std::size_t>(n.op)], n.bits, n.from, operands, addends, n.number};
 }
 
+using Runs = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+std::pair<nb::bytes, Runs> packed(const std::vector<std::shared_ptr<const Events>> &pieces) {
+    std::string events;
+    Runs runs;
+    for (const auto &piece : pieces) {
+        events.append(reinterpret_cast<const char *>(piece->events().data()), piece->kept() * sizeof(Event));
+        for (const Events::Run &r : piece->runs()) runs.emplace_back(r.count, r.period);
+    }
+    return {nb::bytes(events.data(), events.size()), std::move(runs)};
+}
+
 auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable &lift, std::uint64_t max_paths,
          std::uint64_t max_instructions, std::uint64_t max_events, double max_seconds,
          const std::optional<nb::callable> &possible) {
@@ -67,7 +79,6 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
         if (PyErr_CheckSignals() != 0) throw nb::python_error();
     };
     using Decision = std::tuple<std::uint32_t, std::int64_t, Value, bool, bool, bool, std::uint32_t, std::uint32_t>;
-    using Runs = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
     std::vector<std::tuple<std::vector<Decision>, nb::bytes, Runs, std::uint64_t, std::uint32_t, bool>> out;
     // Only while it runs: kept for longer they would keep their owner, and that the machine, for ever.
     const auto lifted = [&lift](Place at) {
@@ -96,13 +107,8 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
         std::vector<Decision> decisions;
         for (const Decided &d : path.decisions)
             decisions.emplace_back(d.at.base, d.at.offset, d.condition, d.holds, d.taken, d.inner, d.carry_by, d.rest_by);
-        std::string events;
-        Runs runs;
-        for (const auto &piece : path.events) {
-            events.append(reinterpret_cast<const char *>(piece->events().data()), piece->kept() * sizeof(Event));
-            for (const Events::Run &r : piece->runs()) runs.emplace_back(r.count, r.period);
-        }
-        out.emplace_back(std::move(decisions), nb::bytes(events.data(), events.size()), std::move(runs),
+        auto [events, runs] = packed(path.events);
+        out.emplace_back(std::move(decisions), std::move(events), std::move(runs),
                          path.instructions, path.end, path.settled);
     }
     return out;
@@ -211,6 +217,17 @@ void bind_machine(nb::module_ &m) {
         .def("run", &run, nb::arg("base"), nb::arg("offset"), nb::arg("lift"), nb::kw_only(), nb::arg("max_paths") = 64,
              nb::arg("max_instructions") = 10'000'000, nb::arg("max_events") = 10'000'000,
              nb::arg("max_seconds") = INFINITY, nb::arg("possible") = nb::none())
+        .def("set_aside", &Machine::set_aside, nb::arg("instructions"))
+        .def_prop_ro("asides",
+                     [](const Machine &self) {
+                         std::vector<std::tuple<std::uint32_t, std::int64_t, std::uint32_t, std::int64_t, nb::bytes, Runs>> out;
+                         for (const Machine::Aside &one : self.asides()) {
+                             auto [events, runs] = packed(one.events);
+                             out.emplace_back(one.at.base, one.at.offset, one.to.base, one.to.offset, std::move(events),
+                                              std::move(runs));
+                         }
+                         return out;
+                     })
         .def_prop_ro("places",
                      [](const Machine &self) {
                          std::vector<std::pair<std::uint32_t, std::int64_t>> out;

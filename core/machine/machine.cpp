@@ -1,6 +1,9 @@
 #include "machine/machine.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <span>
+#include <utility>
 #include <iterator>
 
 namespace l1dflush::machine {
@@ -414,7 +417,11 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             s.operation = decide(s, truth(read(s, o.a)), forks, bounds) ? o.detail : s.operation + 1;
             continue;
         case Do::jump_if:
-            if (!decide(s, truth(read(s, o.a)), forks, bounds)) break;
+            if (!decide(s, truth(read(s, o.a)), forks, bounds)) {
+                if (aside_ != 0) run_aside(s, {o.b.index, static_cast<std::int64_t>(o.b.number)}, bounds);
+                break;
+            }
+            if (aside_ != 0) run_aside(s, {i.at.base, i.at.offset + static_cast<std::int64_t>(i.length)}, bounds);
             s.at = &gone_to(links.other, {o.b.index, static_cast<std::int64_t>(o.b.number)});
             s.operation = 0;
             return true;
@@ -468,9 +475,67 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
     }
     if (i.makes_carry) s.carry_by = i.number + 1;
     if (i.makes_rest) s.rest_by = i.number + 1;
+    const bool first = links.next == nullptr;
     s.at = &gone_to(links.next, {i.at.base, i.at.offset + static_cast<std::int64_t>(i.length)});
+    if (first) prune(links, *s.at);
     s.operation = 0;
     return true;
+}
+
+// What would happen if this state went on at `place`, where it does not: a few instructions, and nothing of it stays.
+void Machine::run_aside(const State &s, Place place, const Bounds &bounds) {
+    const std::uint64_t most = std::exchange(aside_, 0);
+    const auto held = world_.held;
+    State wrong = s;
+    wrong.events = {};
+    wrong.before.clear();
+    Bounds wide = bounds;
+    wide.paths = std::numeric_limits<std::uint64_t>::max();
+    std::vector<State> forks;
+    Path path;
+    try {
+        wrong.at = &instruction(place);
+        wrong.operation = 0;
+        for (std::uint64_t n = 0; n < most && run_instruction(wrong, forks, wide, path); ++n) continue;
+    } catch (const OutOfTime &) {
+        throw;
+    } catch (const Stopped &) {
+        // It ends there.
+    } catch (const Unlifted &) {
+    }
+    put_behind(wrong);
+    world_.held = held;
+    aside_ = most;
+    asides_.push_back({s.at->at, place, std::move(wrong.before)});
+}
+
+// Takes out what makes flags that the instruction behind makes anew before anybody asks for them.
+void Machine::prune(Instruction &i, const Instruction &behind) const {
+    const auto goes_elsewhere = [](const Operation &o) {
+        return o.what == Do::skip || o.what == Do::skip_if || o.what >= Do::jump;
+    };
+    if (std::ranges::any_of(i.operations, goes_elsewhere)) return;
+    // Whether it is written by `all` from `first` on before it is read; none if neither.
+    const auto is_dead = [&](const Operand &flag, std::span<const Operation> all) -> std::optional<bool> {
+        for (const Operation &o : all) {
+            for (const Operand &used : {o.a, o.b, o.c})
+                if (used.kind == Kind::slot && used.index == flag.index) return false;
+            if (goes_elsewhere(o)) return false;
+            if (o.out.kind == Kind::slot && o.out.index == flag.index) return o.out.bytes * 8U == slot_bits_[flag.index];
+        }
+        return std::nullopt;
+    };
+    std::vector<Operation> kept;
+    for (std::size_t n = 0; n < i.operations.size(); ++n) {
+        const Operation &o = i.operations[n];
+        if (makes_flag(o.what) && o.out.bytes * 8U == slot_bits_[o.out.index]) {
+            auto dead = is_dead(o.out, std::span(i.operations).subspan(n + 1));
+            if (!dead && !temporary_[o.out.index]) dead = is_dead(o.out, behind.operations);
+            if (dead.value_or(temporary_[o.out.index])) continue;
+        }
+        kept.push_back(o);
+    }
+    i.operations = std::move(kept);
 }
 
 // Whether everything is as it was before: then it will be so again, for ever.

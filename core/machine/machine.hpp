@@ -122,6 +122,15 @@ public:
     Memory &memory() { return memory_; }
 
     // All paths that something takes, as far as `possible` says.
+    // From now on, at each conditional branch of a path, the way that is not gone is run as well, for up to so many
+    // instructions. Nothing of it stays but the events; a decision in it is one that the branch is not taken.
+    void set_aside(std::uint64_t instructions) { aside_ = instructions; }
+    struct Aside {
+        Place at, to;  // the branch, and where it did not go
+        std::vector<std::shared_ptr<const Events>> events;
+    };
+    const std::vector<Aside> &asides() const { return asides_; }
+
     std::vector<Path> run(Place entry, const Bounds &bounds, Lift lift, const Possible &possible = {});
     const std::vector<Place> &places() const { return places_; }
     const std::vector<std::pair<Value, Value>> &notes() const { return notes_; }
@@ -175,6 +184,8 @@ private:
     bool run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     static void put_behind(State &s);
     bool comes_again(const State &s, const Before &before) const;
+    void run_aside(const State &s, Place place, const Bounds &bounds);
+    void prune(Instruction &i, const Instruction &behind) const;
     void run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }
     Value address(State &s, const Operand &o);
@@ -206,6 +217,8 @@ private:
     std::vector<Place> places_;
     std::vector<std::pair<Value, Value>> notes_;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> noted_;  // the last one, by operation
+    std::uint64_t aside_ = 0;
+    std::vector<Aside> asides_;
     std::size_t waiting_ = 0;
     std::size_t finished_ = 0;
 };

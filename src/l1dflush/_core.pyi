@@ -588,6 +588,14 @@ class Machine:
         raise.
         """
 
+    def set_aside(self, instructions: int) -> None:
+        """From now on, at each conditional branch of a path, the way that is not gone is run as well, for up to so many
+        instructions: nothing of it stays but its events."""
+
+    @property
+    def asides(self) -> list[tuple[int, int, int, int, bytes, list[tuple[int, int]]]]:
+        """What happened on those ways: base and offset of the branch and of where it did not go, events and runs."""
+
     @property
     def places(self) -> list[tuple[int, int]]:
         """Base and offset of each instruction that was lifted, by its number."""

@@ -189,3 +189,63 @@ def test_long_runs_are_told_as_short_ones_are() -> None:
     ]  # fmt: skip
     for runs in (unrolled, alternating):
         assert fold(Events.folded(runs)) == fold(plain(runs))
+
+
+def test_the_way_that_is_not_gone_leaves_its_events_and_nothing_else() -> None:
+    """A loop over lines, and behind it a branch that nobody decides; with and without a look at the wrong ways."""
+
+    def made() -> tuple[Walked, dict[int, list[Operation]]]:
+        walked = Walked()
+        at, again, flag = (Part(walked.machine.add_slot(8 * size), 0, size) for size in (8, 1, 1))
+        program = {
+            0: [Operation(Do.COPY, at, walked.pointer)],
+            1: [
+                Operation(Do.ACCESS, None, at, size=1, detail=0),
+                Operation(Do.ADD, at, at, Number(64, 8)),
+                Operation(Do.NOT_EQUAL, again, at, walked.pointer),
+                Operation(Do.SUBTRACT, at, at, walked.pointer),
+                Operation(Do.BELOW, again, at, Number(640, 8)),
+                Operation(Do.ADD, at, at, walked.pointer),
+                Operation(Do.JUMP_IF, None, again, Place(walked.base, 1, 8)),
+            ],
+            2: [
+                # On the wrong way from the loop it stores, too, and that must not be seen on the right ones.
+                Operation(Do.STORE, None, walked.pointer, Number(7, 1)),
+                Operation(Do.BIT_AND, flag, flag, Number(1, 1)),
+                Operation(Do.JUMP_IF, None, flag, Place(walked.base, 4, 8)),
+            ],
+            3: [Operation(Do.ACCESS, None, walked.pointer, size=8, detail=1)],
+            4: [Operation(Do.ACCESS, None, walked.pointer, size=4, detail=2), Operation(Do.LEAVE)],
+        }
+        return walked, program
+
+    def shown(walked: Walked, kept: bytes, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        events = struct.iter_unpack("<HHIIIqq", kept)
+        return [
+            (kind, offset + turn * step)
+            for turns, period in runs
+            for turn_of in [[next(events) for _ in range(period)]]
+            for turn in range(turns)
+            for kind, _, _, _, _, offset, step in turn_of
+        ]
+
+    paths = []
+    for most in (0, 1, 3):
+        walked, program = made()
+        walked.machine.set_aside(most)
+        found = walked.machine.run(walked.base, 0, lambda _, offset, program=program: (1, packed(program[offset])))  # type: ignore[misc]
+        paths.append([([d[4] for d in path[0]], shown(walked, path[1], path[2]), path[3]) for path in found])
+        asides = [(at, to, shown(walked, kept, runs)) for _, at, _, to, kept, runs in walked.machine.asides]
+        if most == 0:
+            assert asides == []
+            continue
+        # Out of the loop in each turn but the last, where it would have gone on; then each side of the other branch.
+        out = [one for one in asides if one[:2] == (1, 2)]
+        assert len(out) == 9
+        assert all(events == ([] if most == 1 else [(1, 0), (2, 0)]) for _, _, events in out)
+        (on,) = [events for at, to, events in asides if (at, to) == (1, 1)]
+        assert on[0] == (0, 640)
+        others = sorted(one for one in asides if one[0] == 2)
+        assert others == [(2, 3, [(1, 0)] if most == 1 else [(1, 0), (2, 0)]), (2, 4, [(2, 0)])]
+    assert paths[0] == paths[1] == paths[2]
+    assert len(paths[0]) == 2
