@@ -1,10 +1,8 @@
-"""How long it takes to trace a flush, on the emulator and on the abstract machine that takes its place.
+"""How long it takes to trace a flush.
 
 Each benchmark says how many instructions it ran; operations are what the machine makes of these."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -13,12 +11,9 @@ from l1dflush.routine.built_in import load_built_in
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace import abstract, explore
+from l1dflush.trace.abstract import trace
 from l1dflush.trace.lift import Lifter
-from l1dflush.trace.model import Trace
 
-ENGINES = {"emulator": explore.trace, "abstract machine": abstract.trace}
-engines = pytest.mark.parametrize("trace", ENGINES.values(), ids=ENGINES)
 BYTES = 72  # of an operation, as the core has it
 HEAD = "\t.globl l1d_flush\n\t.type l1d_flush, @function\nl1d_flush:\n\txor %eax, %eax\n\txor %edx, %edx\n1:\t"
 TAIL = "\n\tcmp $65536, %eax\n\tjb 1b\n\tlfence\n\tret\n\t.size l1d_flush, . - l1d_flush\n"
@@ -50,22 +45,20 @@ def test_long_walk(benchmark: BenchmarkFixture) -> None:
     turns = (16 << 20) // 32
     text = f"{HEAD}movzbl (%rdi,%rax), %ecx\n\tadd $32, %rax{TAIL}".replace("$65536, %eax", f"${16 << 20}, %eax")
     (routine,) = load_bytes(text.encode(), "f.s", LoadOptions())
-    (path,) = benchmark.pedantic(abstract.trace, (routine,), rounds=3, warmup_rounds=1).paths
+    (path,) = benchmark.pedantic(trace, (routine,), rounds=3, warmup_rounds=1).paths
     assert len(path.events) == turns + 2
     benchmark.extra_info["operations a second"] = int(operations(routine) * turns / benchmark.stats.stats.median)
 
 
-@engines
-def test_kernel_loop(benchmark: BenchmarkFixture, trace: Callable[[Routine], Trace]) -> None:
+def test_kernel_loop(benchmark: BenchmarkFixture) -> None:
     """The loop of Linux 4.9.120: 16 loads of warm-up and 1024 of fill. It should stay below 5 ms."""
     routine = load_built_in("linux-4.9.120")
     (path,) = benchmark(trace, routine).paths
     assert len(path.events) == 1045
 
 
-@engines
 @pytest.mark.parametrize("body", LOOPS)
-def test_loop(benchmark: BenchmarkFixture, body: str, trace: Callable[[Routine], Trace]) -> None:
+def test_loop(benchmark: BenchmarkFixture, body: str) -> None:
     turn, turns = LOOPS[body]
     (routine,) = load_bytes(f"{HEAD}{turn}{TAIL}".encode(), "f.s", LoadOptions())
     (path,) = benchmark(trace, routine).paths

@@ -39,40 +39,40 @@ def command(
 
 
 @pytest.fixture
-def emulator(tmp_path: Path) -> Path:
-    """A folder for a module that is loaded instead of the emulator."""
+def library(tmp_path: Path) -> Path:
+    """A folder for a module that is loaded instead of a library."""
     folder = tmp_path / "modules"
     folder.mkdir()
     return folder
 
 
 @pytest.mark.parametrize("verb", ["verify", "trace"])
-def test_a_crash_of_the_emulator_is_undecided(verb: str, emulator: Path) -> None:
-    (emulator / "unicorn.py").write_text(CRASH)
-    run = command(verb, "one-pass", path=emulator)
+def test_a_crash_of_a_library_is_undecided(verb: str, library: Path) -> None:
+    (library / "pypcode.py").write_text(CRASH)
+    run = command(verb, "one-pass", path=library)
     out, err = run.communicate(timeout=60)
     assert (run.returncode, out) == (3, "")
     assert err.startswith(
-        "l1dflush: undecided (emulator-crashed): the process that runs the routine was ended by SIGSEGV"
+        "l1dflush: undecided (library-crashed): the process that runs the routine was ended by SIGSEGV"
     )
     assert err.count("\n") == 1
-    run = command(verb, "one-pass", "--json", path=emulator)
+    run = command(verb, "one-pass", "--json", path=library)
     document = json.loads(run.communicate(timeout=60)[0])
     jsonschema.Draft202012Validator(schema("error")).validate(document)
     assert (run.returncode, document["verdict"], document["exit_status"]) == (3, "UNDECIDED", 3)
     assert "SIGSEGV" in document["error"]["what"]
 
 
-def test_an_internal_error_there_is_one_line_here(emulator: Path) -> None:
-    (emulator / "unicorn.py").write_text(DEFECT)
-    run = command("verify", "one-pass", path=emulator)
+def test_an_internal_error_there_is_one_line_here(library: Path) -> None:
+    (library / "pypcode.py").write_text(DEFECT)
+    run = command("verify", "one-pass", path=library)
     out, err = run.communicate(timeout=60)
     assert (run.returncode, out) == (1, "")
     assert err.startswith(
-        "l1dflush: internal error: ZeroDivisionError: division by zero at unicorn.py:1 (please report"
+        "l1dflush: internal error: ZeroDivisionError: division by zero at pypcode.py:1 (please report"
     )
     assert err.count("\n") == 1
-    run = command("verify", "one-pass", path=emulator, L1DFLUSH_DEBUG="1")
+    run = command("verify", "one-pass", path=library, L1DFLUSH_DEBUG="1")
     err = run.communicate(timeout=60)[1]
     assert err.count("Traceback (most recent call last)") == 2
     assert "1 / 0" in err
@@ -120,10 +120,10 @@ def test_compilers_work_within_the_limits(tmp_path: Path) -> None:
     assert document["verdict"] in {"PROVED", "REFUTED"}
 
 
-def test_a_sign_of_life_on_a_terminal(emulator: Path) -> None:
-    (emulator / "unicorn.py").write_text("import time\ntime.sleep(2.5)\nraise ZeroDivisionError\n")
+def test_a_sign_of_life_on_a_terminal(library: Path) -> None:
+    (library / "pypcode.py").write_text("import time\ntime.sleep(2.5)\nraise ZeroDivisionError\n")
     ours, theirs = pty.openpty()
-    environment = os.environ | {"PYTHONPATH": f"{emulator}{os.pathsep}{SOURCES}", "TERM": "xterm"}
+    environment = os.environ | {"PYTHONPATH": f"{library}{os.pathsep}{SOURCES}", "TERM": "xterm"}
     arguments = [sys.executable, "-m", "l1dflush", "verify", "one-pass"]
     run = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
     os.close(theirs)

@@ -100,7 +100,7 @@ def test_garbage_from_the_child(garbage: bytes) -> None:
                 continue
         os._exit(0)
 
-    assert "no proper answer" in str(undecided(task, "emulator-crashed"))
+    assert "no proper answer" in str(undecided(task, "library-crashed"))
 
 
 @pytest.mark.parametrize("garbage", [b"", b"null", b'{"network_refused": 1}', b'{"network_refused": true, "x": 1}'])
@@ -123,7 +123,7 @@ def test_a_result_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge, "verify", lambda *_: Result())
     with pytest.raises(UndecidedError, match="a result that is none") as caught:
         judged.verify("one-pass", VerifyOptions())
-    assert caught.value.cause == "emulator-crashed"
+    assert caught.value.cause == "library-crashed"
 
 
 # --- the surroundings
@@ -154,7 +154,7 @@ def test_where_nobody_is_told_of_the_end_of_children() -> None:
     old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert run_in_child(lambda: subprocess.check_output(["echo", "x"], text=True), Limits()) == "x\n"
-        undecided(os.abort, "emulator-crashed")
+        undecided(os.abort, "library-crashed")
     finally:
         signal.signal(signal.SIGCHLD, old)
 
@@ -226,5 +226,5 @@ def test_files_of_a_killed_child_are_removed(tmp_path: Path, monkeypatch: pytest
         os.kill(os.getpid(), signal.SIGSEGV)
         return ""
 
-    undecided(task, "emulator-crashed")
+    undecided(task, "library-crashed")
     assert not list(tmp_path.iterdir())

@@ -31,13 +31,13 @@ from l1dflush.isolation.limits import Limits, limits_for
     ],
 )
 def test_a_crash_is_undecided(crash: Callable[[], object], name: str) -> None:
-    error = undecided(lambda: str(crash()), "emulator-crashed")
+    error = undecided(lambda: str(crash()), "library-crashed")
     assert f"ended by {name}" in error.what
     assert error.hint and "report" in error.hint
 
 
 def test_a_library_that_ends_the_process() -> None:
-    assert "ended with status 1" in str(undecided(lambda: os._exit(1), "emulator-crashed"))
+    assert "ended with status 1" in str(undecided(lambda: os._exit(1), "library-crashed"))
 
 
 def test_the_killer_of_the_kernel() -> None:

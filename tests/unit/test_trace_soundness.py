@@ -7,14 +7,10 @@ import time
 from typing import Literal
 
 import pytest
-import trace_programs as programs
 from trace_programs import traced
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.trace.machine import Machine
-from l1dflush.trace.memory import MemoryState
 from l1dflush.trace.model import Kind
-from l1dflush.trace.values import Unknown, Unknowns
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
@@ -191,35 +187,6 @@ def test_a_long_list_is_followed() -> None:
     arenas = [event.arena.key for event in path.events if event.arena and event.detail == "mov"]
     assert len(set(arenas)) == 60
     assert all(len(key) < 100 for key in arenas)
-
-
-def test_a_window_in_which_something_was_stored_is_not_given_away() -> None:
-    routine = programs.function("ret", 32)
-    machine, unknowns = Machine(routine.image), Unknowns(32)
-    memory = MemoryState(routine.image, machine, unknowns)
-    unknowns.in_use = memory.held
-    first = unknowns.get("first", ())
-    memory.store(first.marker, 4, None)
-    made = [unknowns.get(number, ()) for number in range(3000)]
-    assert all(value.marker != first.marker and value.marker < 1 << 32 for value in made)
-    assert unknowns.get("first", ()) == first
-
-
-def test_windows_run_out() -> None:
-    unknowns = Unknowns(32)
-    held: list[Unknown] = []
-    unknowns.in_use = lambda: held
-    with pytest.raises(UndecidedError, match="unknown values"):
-        held.extend(unknowns.get(number, ()) for number in range(2000))
-
-
-def test_a_value_made_again_is_the_same_value() -> None:
-    unknowns = Unknowns(32)
-    first = unknowns.get("first", ())
-    for number in range(3000):
-        unknowns.get(number, ())
-    assert unknowns.get("first", ()).uid == first.uid
-    assert unknowns.get("first", ()).arena == first.arena
 
 
 @pytest.mark.parametrize(

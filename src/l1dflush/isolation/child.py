@@ -24,7 +24,7 @@ NETWORK_IS_OPEN = "this system has no means to cut the child process off the net
 
 # Time to stop compilers and remove temporary files, before the child is ended by force.
 _GRACE_SECONDS = 3.0
-_REPORT = "a defect of the emulator or of a parser: please report it, with the input"
+_REPORT = "a defect of a library or of a parser: please report it, with the input"
 _LESS = "--function or --bind may leave less to follow"
 _PIECE = 1 << 20
 # The longest that poll() is asked to wait: it takes milliseconds in 31 bits.
@@ -46,7 +46,7 @@ def run_in_child(
 
     Raises what the task raises: InputError and UndecidedError as they are, all other exceptions as InternalError.
     UndecidedError says if it could not finish: out of memory (cause ``out-of-memory``) or time (``budget``), ended
-    by a signal or without a proper answer (``emulator-crashed``), a file or an answer too large
+    by a signal or without a proper answer (``library-crashed``), a file or an answer too large
     (``file-too-large``, ``answer-too-large``). InputError if no process can be started.
 
     The child is a fork. Other threads do not exist in it, but locks that they hold do.
@@ -77,7 +77,7 @@ def run_in_child(
     except GarbledAnswerError:
         # A child that died at once has not even said how it was set up.
         what = "the process that runs the routine gave no proper answer"
-        raise ended or UndecidedError("emulator-crashed", what, hint=_REPORT) from None
+        raise ended or UndecidedError("library-crashed", what, hint=_REPORT) from None
 
 
 class _Child:
@@ -153,11 +153,9 @@ class _Child:
             grown = usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             return _ended_by(os.WTERMSIG(status), grown << 10, self._limits)
         if os.WEXITSTATUS(status) != 0:
-            # Not through here: a library ended it, as the emulator does if it gets no memory for translated code.
+            # Not through here: a library ended it.
             what = f"the process that runs the routine ended with status {os.WEXITSTATUS(status)}"
-            return UndecidedError(
-                "emulator-crashed", f"{what}, as the emulator does if it gets no memory", hint=_REPORT
-            )
+            return UndecidedError("library-crashed", what, hint=_REPORT)
         return None
 
     def _readable(self, seconds: float) -> bool:
@@ -184,7 +182,7 @@ def _ended_by(number: int, grown_bytes: int, limits: Limits) -> UndecidedError:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
-    return UndecidedError("emulator-crashed", f"the process that runs the routine was ended by {name}", hint=_REPORT)
+    return UndecidedError("library-crashed", f"the process that runs the routine was ended by {name}", hint=_REPORT)
 
 
 def _out_of_memory(limits: Limits) -> UndecidedError:

@@ -106,4 +106,4 @@ def _isolated(
     except ValueError:
         # From a child that was taken over, or whose memory is damaged: the complaint could be of any length.
         what = "the process that runs the routine gave a result that is none"
-        raise UndecidedError("emulator-crashed", what, hint="please report it, with the input") from None
+        raise UndecidedError("library-crashed", what, hint="please report it, with the input") from None

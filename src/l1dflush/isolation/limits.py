@@ -17,7 +17,7 @@ _COMPILERS_SECONDS = 120.0
 # A process that is told that its time is up has this long to die of it.
 _CPU_GRACE_SECONDS = 5
 _LONGEST_SECONDS = 1e9
-# Each of 64 paths may leave an emulator with 10 MiB, and events take 200 bytes each.
+# The machine may keep some ten million events and terms, and what is read of its paths takes 200 bytes an event.
 _BESIDE_THE_PROVER = 2 << 30
 
 

@@ -57,7 +57,7 @@ _VM_ENTRIES = ("vmlaunch", "vmresume")
 def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
     """Runs ``routine`` on the abstract machine along every path; deterministic.
 
-    Raises UndecidedError for what cannot be followed, as :func:`l1dflush.trace.explore.trace` does.
+    Raises UndecidedError for what cannot be followed.
     """
     return _Run(routine, options or TraceOptions()).trace()
 

@@ -1,9 +1,9 @@
-"""What each mnemonic does: our own table, because neither the decoder nor the emulator can be asked.
+"""What each mnemonic does: our own table, because neither the decoder nor P-code can be asked.
 
-The decoder's access flags call ``clflush``, ``prefetch`` and ``movnti`` reads, and the emulator reports no
-event at all for cache-line flushes, prefetches and MSR writes. So direction and kind of every memory operand,
-and which registers an instruction reads and writes besides its operands, come from here. An instruction that
-is not in this table makes the verdict UNDECIDED: never a guess.
+The decoder's access flags call ``clflush``, ``prefetch`` and ``movnti`` reads; P-code loads what ``clflush``
+flushes, loads one operand several times, and has nothing at all for prefetches and fences. So direction and kind of
+every memory operand, and which registers an instruction reads and writes besides its operands, come from here. An
+instruction that is not in this table makes the verdict UNDECIDED: never a guess.
 
 Source of the facts: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2 (instruction pages).
 """
@@ -32,7 +32,7 @@ WRITES = frozenset({Role.WRITE, Role.UPDATE, Role.NON_TEMPORAL})
 class Form(Enum):
     """How the trace has to treat an instruction, beyond its operands."""
 
-    PLAIN = auto()  # sources -> destinations, emulated
+    PLAIN = auto()  # sources -> destinations
     MOVE = auto()  # a copy: what is unknown stays the same unknown value
     LEA = auto()
     ADD = auto()
@@ -61,7 +61,7 @@ class Form(Enum):
     SKIP = auto()  # stepped over: changes no register and no memory that the trace follows
     RESULTS_UNKNOWN = auto()  # stepped over: its written registers are unknown afterwards
     SUCCEEDS = auto()  # the same, and its flags say that it did not fail
-    VECTOR = auto()  # emulated, works on vector registers
+    VECTOR = auto()  # works on vector registers
     VECTOR_SKIP = auto()  # stepped over: writes vector registers only
     PUSH_FLAGS = auto()
     POP_FLAGS = auto()

@@ -1,4 +1,4 @@
-"""What whoever runs a routine may choose. Importing this loads no emulator."""
+"""What whoever runs a routine may choose. Importing this loads no machine."""
 
 from __future__ import annotations
 

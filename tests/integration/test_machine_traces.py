@@ -1,8 +1,4 @@
-"""The abstract machine beside the emulator that it is to replace: the same routine has the same trace.
-
-The two have nothing in common but the table of what instructions do to the cache. Where they differ the reason is
-known, and each such case is a test of its own below.
-"""
+"""Traces of whole routines: calls of what is not here, values that are given, alignments, linked files."""
 
 from __future__ import annotations
 
@@ -10,18 +6,15 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-import kernel_modules
 import pytest
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.routine import built_in
-from l1dflush.routine.load import load, load_bytes
+from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace import abstract, explore
-from l1dflush.trace.model import ArenaKind, Kind, Trace
+from l1dflush.trace import abstract
+from l1dflush.trace.model import ArenaKind, Kind
 from l1dflush.trace.options import TraceOptions
 
 DATA = Path(__file__).parents[1] / "data" / "trials"
@@ -29,37 +22,6 @@ INPUTS = Path(__file__).parents[1] / "golden" / "inputs"
 LIMITS = TraceOptions(max_seconds=30)
 needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="needs GNU as")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-
-LOOPS = {
-    "int": "for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i);",
-    "unsigned": "for (unsigned i = 0; i < 65536u; i += 64) *(volatile char *)(p + i);",
-    "short": "for (short i = 0; i < 1024; i++) *(volatile char *)(p + i * 64);",
-    "down": "for (int i = 65536 - 64; i >= 0; i -= 64) *(volatile char *)(p + i);",
-    "nested": "for (int i = 0; i < 16; i++) for (int j = 0; j < 4096; j += 64) *(volatile char *)(p + i * 4096 + j);",
-    "sum": "long s = 0; for (int i = 0; i < 65536; i += 64) s += p[i]; *(volatile long *)p = s;",
-    "lfsr": "unsigned x = 1; for (int i = 0; i < 1023; i++) "
-    "{ x = (x >> 1) ^ (-(x & 1u) & 0x240u); *(volatile char *)(p + x * 64); }",
-    "two lengths": "int n = m < 6 ? 32768 : 65536; for (int i = 0; i < n; i += 64) *(volatile char *)(p + i);",
-    "rounded": "char *q = (char *)((unsigned long)p & ~4095ul); for (int i = 0; i < 65536; i += 64) "
-    "*(volatile char *)(q + i);",
-    "store": "for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i) = 0;",
-}
-
-
-def events(trace: Trace) -> list[list[tuple[object, ...]]]:
-    """The events of each path, in an order that does not depend on which branch is gone first."""
-    paths = [
-        [(e.kind, e.pc, e.detail, e.offset, e.size, e.arena and e.arena.kind) for e in path.events]
-        for path in trace.paths
-    ]
-    return sorted(paths, key=str)
-
-
-def decisions(trace: Trace) -> list[tuple[object, ...]]:
-    """What decides each path, in words, and how it ends."""
-    return sorted(
-        (path.end, *((d.pc, d.mnemonic, d.sources, d.taken, d.meaning) for d in path.decisions)) for path in trace.paths
-    )
 
 
 def routines(path: Path | str, options: LoadOptions | None = None) -> list[Routine]:
@@ -69,56 +31,57 @@ def routines(path: Path | str, options: LoadOptions | None = None) -> list[Routi
         pytest.skip(f"there is no routine in it: {error}")
 
 
-def compare(routine: Routine) -> None:
-    try:
-        old = explore.trace(routine, LIMITS)
-    except UndecidedError as error:
-        pytest.skip(f"the emulator does not follow it: {error}")
-    new = abstract.trace(routine, LIMITS)
-    assert events(new) == events(old)
-    assert decisions(new) == decisions(old)
-    assert new.reads_before_written == old.reads_before_written
-    assert (new.routine.used, new.routine.end) == (old.routine.used, old.routine.end)
-    assert set(new.assumptions) == set(old.assumptions) and dict(new.stubs) == dict(old.stubs)
-
-
-@pytest.mark.parametrize("name", built_in.names())
-def test_built_in_routines(name: str) -> None:
-    for routine in routines(name):
-        compare(routine)
-
-
-@needs_as
-@pytest.mark.parametrize("bits", [64, 32])
-@pytest.mark.parametrize("changes", [{}, {"site": None}, {"flags": False, "record": None, "site": None}], ids=str)
-def test_kernel_modules(changes: dict[str, Any], bits: Literal[64, 32]) -> None:
-    """Jump labels, tests of CPU features, calls of the tracer, per-CPU memory."""
-    data = kernel_modules.build(kernel_modules.Module(bits=bits, **changes))
-    for routine in load_bytes(data, "m.ko", LoadOptions()):
-        compare(routine)
-
-
+ALL_LINES = list(range(0, 65536, 64))
+# What is called on each path, and what is read behind the argument or what a call left in its place.
 CALLS = {
-    "around the walk": "before(); for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i); after(p);",
-    "in the walk": "for (int i = 0; i < 65536; i += 64) { *(volatile char *)(p + i); each(); }",
-    "with a variable": "int n = 65536; tell(&m); for (int i = 0; i < n; i += 64) *(volatile char *)(p + i);",
-    "whose answer decides": "if (wanted()) for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i);",
-    "that changes a pointer": "area = p; change(); for (int i = 0; i < 65536; i += 64) *(volatile char *)(area + i);",
+    "around the walk": (
+        "before(); for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i); after(p);",
+        [(["before", "after"], ALL_LINES)],
+    ),
+    "in the walk": (
+        "for (int i = 0; i < 65536; i += 64) { *(volatile char *)(p + i); each(); }",
+        [(["each"] * 1024, ALL_LINES)],
+    ),
+    "with a variable": (
+        "int n = 65536; tell(&m); for (int i = 0; i < n; i += 64) *(volatile char *)(p + i);",
+        [(["tell"], ALL_LINES)],
+    ),
+    "whose answer decides": (
+        "if (wanted()) for (int i = 0; i < 65536; i += 64) *(volatile char *)(p + i);",
+        [(["wanted"], []), (["wanted"], ALL_LINES)],
+    ),
+    "that changes a pointer": (
+        "area = p; change(); for (int i = 0; i < 65536; i += 64) *(volatile char *)(area + i);",
+        [(["change"], ALL_LINES)],
+    ),
 }
 
 
 @needs_gcc
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])
-@pytest.mark.parametrize("body", CALLS.values(), ids=CALLS)
-def test_calls_of_what_is_not_here(body: str, mode: str, level: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_of_what_is_not_here(name: str, mode: str, level: str, tmp_path: Path) -> None:
+    body, expected = CALLS[name]
     source, target = tmp_path / "f.c", tmp_path / "f.o"
     names = "void before(void), after(char *), each(void), change(void), tell(int *); int wanted(void); char *area;\n"
     source.write_text(f"{names}void l1d_flush(char *p, int m)\n{{\n\t{body}\n}}\n")
     options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fno-pic", "-fcf-protection=none"]
     subprocess.run(["gcc", *options, "-o", target, source], check=True)
-    for routine in routines(target):
-        compare(routine)
+    (routine,) = routines(target)
+    if (name, mode, level) == ("with a variable", "-m64", "-O0"):
+        # The length lies behind the variable that is given away.
+        with pytest.raises(UndecidedError, match="more than 64 paths"):
+            abstract.trace(routine, LIMITS)
+        return
+    found = []
+    for path in abstract.trace(routine, LIMITS).paths:
+        calls = [e.detail for e in path.events if e.kind is Kind.CALL]
+        read = [
+            e for e in path.events if e.kind is Kind.LOAD and e.arena is not None and e.arena.kind is ArenaKind.INPUT
+        ]
+        found.append((calls, [e.offset for e in read]))
+    assert sorted(found) == expected
 
 
 BOUND = """
@@ -146,47 +109,33 @@ mode:	.long 1
 
 
 @needs_as
-@pytest.mark.parametrize("bind", [{"rsi": "4096", "mode": "3"}, {"rsi": "0x1000", "mode": "2"}], ids=str)
+@pytest.mark.parametrize("bind", [{"rsi": "4096", "mode": "3"}, {"rsi": "0x2000", "mode": "2"}], ids=str)
 def test_values_that_the_user_gives(bind: dict[str, str], tmp_path: Path) -> None:
     """No outside function changes them."""
     (tmp_path / "f.s").write_text(BOUND)
     (routine,) = routines(tmp_path / "f.s")
-    options = replace(LIMITS, bind=bind)
-    assert events(abstract.trace(routine, options)) == events(explore.trace(routine, options))
+    (path,) = abstract.trace(routine, replace(LIMITS, bind=bind)).paths
+    read = [e for e in path.events if e.arena is not None and e.arena.kind is ArenaKind.INPUT]
+    assert [e.offset for e in read] == list(range(0, int(bind["rsi"], 0), 64))
+    assert any(e.kind is Kind.FLUSH_ALL for e in path.events) == (bind["mode"] == "3")
 
 
 @needs_as
-@pytest.mark.parametrize("bind", [{"nothing": "1"}, {"rsi": "many"}, {}], ids=str)
-def test_what_is_said_of_bad_and_missing_values(bind: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bind", "kind", "says"),
+    [
+        ({"nothing": "1"}, InputError, "nothing"),
+        ({"rsi": "many"}, InputError, "many"),
+        ({}, UndecidedError, "--bind rsi="),
+    ],
+)
+def test_what_is_said_of_bad_and_missing_values(
+    bind: dict[str, str], kind: type[InputError] | type[UndecidedError], says: str, tmp_path: Path
+) -> None:
     (tmp_path / "f.s").write_text(BOUND)
     (routine,) = routines(tmp_path / "f.s")
-    said = []
-    for trace in (abstract.trace, explore.trace):
-        with pytest.raises((InputError, UndecidedError)) as error:
-            trace(routine, replace(LIMITS, bind=bind))
-        said.append((type(error.value), str(error.value)))
-    assert said[0] == said[1]
-
-
-@needs_as
-@needs_gcc
-@pytest.mark.parametrize("path", sorted(INPUTS.glob("*.[cSs]")), ids=lambda path: path.name)
-def test_inputs_of_the_golden_texts(path: Path) -> None:
-    for routine in routines(path):
-        compare(routine)
-
-
-@needs_gcc
-@pytest.mark.parametrize("level", ["-O0", "-O2"])
-@pytest.mark.parametrize("mode", ["-m64", "-m32"])
-@pytest.mark.parametrize("body", LOOPS.values(), ids=LOOPS)
-def test_loops_in_c(body: str, mode: str, level: str, tmp_path: Path) -> None:
-    source, target = tmp_path / "f.c", tmp_path / "f.o"
-    source.write_text(f"void l1d_flush(char *p, int m)\n{{\n\t{body}\n}}\n")
-    options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fno-pic", "-fcf-protection=none"]
-    subprocess.run(["gcc", *options, "-o", target, source], check=True)
-    for routine in routines(target):
-        compare(routine)
+    with pytest.raises(kind, match=says):
+        abstract.trace(routine, replace(LIMITS, bind=bind))
 
 
 def lengths(name: str) -> list[int]:
@@ -239,7 +188,6 @@ def test_what_the_emulator_refuses(name: str, loads: int) -> None:
     ("name", "cause", "says"),
     [
         ("movaps_misaligned.s", "faults", "movaps"),
-        ("shld16_half.s", "unclassified-instruction", "undefined"),
     ],
 )
 def test_what_cannot_be_followed(name: str, cause: str, says: str) -> None:
@@ -253,9 +201,11 @@ def test_what_cannot_be_followed(name: str, cause: str, says: str) -> None:
 def test_which_way_strings_go_is_not_known_inside_a_function() -> None:
     """Behind `--from` nobody has cleared the direction flag."""
     (routine,) = routines(DATA / "soundness" / "direction_from.s", LoadOptions(start="middle"))
-    (path,) = abstract.trace(routine, LIMITS).paths
-    names = {e.arena.name for e in path.events if e.arena is not None and e.kind in (Kind.LOAD, Kind.STORE)}
-    assert any("flags" in name for name in names)
+    ways = set()
+    for path in abstract.trace(routine, LIMITS).paths:
+        read = [e.offset for e in path.events if e.arena is not None and e.arena.kind is ArenaKind.INPUT]
+        ways.add(read[-1] > read[-2])
+    assert ways == {True, False}
 
 
 @needs_as
