@@ -9,6 +9,7 @@ is held against the emulator; what neither can run is listed with the reason.
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from thorough import examples
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.trace import rows as semantics
+from l1dflush.trace.decode import Memory, decoder_of
 from l1dflush.trace.effects import EFFECTS, Effect, Role
 from l1dflush.trace.effects import Form as Kind
 from l1dflush.trace.features import needed
@@ -203,6 +205,7 @@ RESULTS = {
     "stmxcsr": ("stmxcsr (%rdi)",), "fnstcw": ("fnstcw (%rdi)",), "fnstsw": ("fnstsw %ax", "fnstsw (%rsi)"),
     "verw": ("verw %bx", "verw (%rdi)"), "verr": ("verr %bx",), "rdfsbase": ("rdfsbase %rbx",),
     "rdgsbase": ("rdgsbase %ecx",),
+    **row_forms.x87_results(),
 }  # fmt: skip
 # Rows that do nothing that is seen.
 NOTHING = {
@@ -214,6 +217,7 @@ NOTHING = {
     "wait": ("wait",), "fninit": ("fninit",), "fnclex": ("fnclex",), "emms": ("emms",),
     "ldmxcsr": ("stmxcsr (%rdi); ldmxcsr (%rdi)",), "fldcw": ("fnstcw (%rdi); fldcw (%rdi)",),
     "movnti": ("movnti %ebx,(%rdi)",),
+    **row_forms.x87(),
 }  # fmt: skip
 
 
@@ -280,6 +284,41 @@ def test_rows_in_32_bit_mode_are_what_the_emulator_does() -> None:
             seen[form.row] += 1
             assert not differences(machine.run(form, before), before, after), form.text
     assert set(seen) == set(SHORT)
+
+
+# As GNU's disassembler has them.
+_POINTER_BYTES = {
+    "BYTE": 1, "WORD": 2, "DWORD": 4, "QWORD": 8, "TBYTE": 10, "XMMWORD": 16, "YMMWORD": 32, "ZMMWORD": 64,
+}  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
+def test_how_much_is_accessed_is_what_another_disassembler_says(tmp_path: Path) -> None:
+    """The decoder has the sizes of some operands wrong."""
+    texts = [(row.name, text) for row in row_forms.rows() for text in row.texts]
+    texts += [
+        (name, t) for table in (row_forms.x87(), row_forms.x87_results()) for name, of in table.items() for t in of
+    ]
+    code, _ = assembled(texts)
+    (tmp_path / "code").write_bytes(code)
+    command = ["objdump", "-D", "-w", "--no-show-raw-insn", "-b", "binary", "-m", "i386:x86-64", "-M", "intel"]
+    listing = subprocess.run([*command, tmp_path / "code"], check=True, capture_output=True, text=True).stdout
+    decoder, compared_with, wrong = decoder_of(64), 0, set()
+    for line in listing.splitlines():
+        at, _, text = line.partition(":")
+        sizes = re.findall(r"(\w+) PTR", text)
+        if len(sizes) != 1 or sizes[0] not in _POINTER_BYTES:
+            continue
+        try:
+            insn = decoder.decode(code[int(at, 16) :][:15], int(at, 16))
+        except UndecidedError:
+            continue
+        mine = [operand.size for operand in insn.operands if isinstance(operand, Memory)]
+        compared_with += 1
+        if mine != [_POINTER_BYTES[sizes[0]]]:
+            wrong.add(f"{text.strip()}: {mine}")
+    assert compared_with > 1000
+    assert not wrong
 
 
 # Rows that neither the processor nor the emulator runs here, and why.

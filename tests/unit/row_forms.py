@@ -268,3 +268,32 @@ def _vectors() -> Iterator[Row]:
 def rows() -> list[Row]:
     """Every row that a program may run, in 64-bit mode. Forms that the assembler refuses are not meant."""
     return [*_general(), *_control(), *_vectors()]
+
+
+def _in_memory(name: str) -> tuple[str, ...]:
+    return f"{name}s (%rdi)", f"{name}l -8(%rsi)"
+
+
+def x87_results() -> dict[str, tuple[str, ...]]:
+    """Forms of the rows of x87 that write memory or flags."""
+    found = {name: _in_memory(name) for name in ("fst", "fist", "fistp", "fisttp")}
+    found |= {"fstp": (*_in_memory("fstp"), "fstpt (%rdi)"), "fbstp": ("fbstp (%rdi)",)}
+    # The assembler has other names for two of them.
+    compares = {"fcomi": "fcomi", "fucomi": "fucomi", "fcompi": "fcomip", "fucompi": "fucomip"}
+    return found | {name: (f"fld1; fldz; {text} %st(1),%st",) for name, text in compares.items()}
+
+
+def x87() -> dict[str, tuple[str, ...]]:
+    """Forms of the others: they change nothing that is followed."""
+    kinds = ("ld", "add", "sub", "subr", "mul", "div", "divr", "com", "comp")
+    found = {f"{f}{kind}": _in_memory(f"{f}{kind}") for f in ("f", "fi") for kind in kinds}
+    found |= {"fld": (*_in_memory("fld"), "fldt (%rdi)"), "fbld": ("fbld (%rdi)",), "ffree": ("ffree %st(3)",)}
+    plain = (
+        "faddp fsubp fsubrp fmulp fdivp fdivrp fxch fchs fabs fld1 fldz fldpi fldl2e fldl2t fldlg2 fldln2 fcompp fucom "
+        "fucomp fucompp fsqrt frndint fscale fprem fprem1 fincstp fdecstp fnop ftst fxam fxtract f2xm1 fyl2x fyl2xp1 "
+        "fsin fcos fsincos fptan fpatan"
+    )
+    found |= {name: (f"fld1; fldz; {name}",) for name in plain.split()}
+    return found | {
+        f"fcmov{cc}": (f"fld1; fldz; fcmov{cc} %st(1),%st",) for cc in ["b", "e", "be", "u", "nb", "ne", "nbe", "nu"]
+    }

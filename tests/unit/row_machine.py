@@ -266,7 +266,7 @@ class Rows:
         stores = (Kind.STORE, Kind.STRING_STORE, Kind.NON_TEMPORAL_STORE)
         for kind, size, region, offset in _unfolded(events, runs):
             if kind == len(KINDS):
-                value = self._machine.note(offset)[0]
+                value = self._machine.note(region)[0]
                 notes.append((self._known(value), value.bits))
             elif (what := KINDS[kind]) is Kind.LOAD or what in stores:
                 assert region == 0, "an access somewhere"

@@ -203,7 +203,7 @@ class Decoder:
             REGISTERS[index][0] if index in REGISTERS else index,
             mem.scale,
             displacement,
-            operand.size,
+            _SIZES.get(insn.mnemonic, operand.size),
             insn.addr_size * 8 < self._bits,
             insn.addr_size,
         )
@@ -246,6 +246,8 @@ def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
     return MOV_TO_CONTROL if to.full.startswith("cr") else None
 
 
+# Where the decoder has the size of an operand in memory wrong.
+_SIZES = {"comisd": 8}
 _LOCKABLE = frozenset({
     "add", "adc", "and", "btc", "btr", "bts", "cmpxchg", "cmpxchg8b", "cmpxchg16b", "dec", "inc", "neg", "not", "or",
     "sbb", "sub", "xor", "xadd", "xchg",
@@ -264,6 +266,8 @@ def _why_not(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], prefi
     if LOCK in prefixes and (mnemonic not in _LOCKABLE or not isinstance(operands[0], Memory)):
         return "it faults with a lock prefix"
     registers = [operand for operand in operands if isinstance(operand, Register)]
+    if form is Form.FLOAT:
+        return ""
     if form in (Form.VECTOR, Form.VECTOR_SKIP):
         # A mask register could suppress the access.
         masked = any(register.full.startswith("k") for register in registers)

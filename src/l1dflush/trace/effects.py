@@ -62,6 +62,7 @@ class Form(Enum):
     RESULTS_UNKNOWN = auto()  # stepped over: its written registers are unknown afterwards
     SUCCEEDS = auto()  # the same, and its flags say that it did not fail
     VECTOR = auto()  # works on vector registers
+    FLOAT = auto()  # x87: what its registers hold is followed by nobody
     VECTOR_SKIP = auto()  # stepped over: writes vector registers only
     PUSH_FLAGS = auto()
     POP_FLAGS = auto()
@@ -253,6 +254,7 @@ def _build() -> dict[str, Effect]:
 
     _put_system(put)
     _put_vectors(put)
+    _put_floats(put)
     return table
 
 
@@ -343,6 +345,19 @@ def _put_vectors(put) -> None:  # type: ignore[no-untyped-def]  # the closure of
     put("vptest vucomiss vucomisd vcomiss vcomisd", Effect(Form.VECTOR_SKIP, (_R, _R), flags_written=ALL_FLAGS))
     put("vmovntdq vmovntps vmovntpd", Effect(Form.VECTOR_SKIP, (Role.NON_TEMPORAL, _R)))
     put("vzeroupper vzeroall", Effect(Form.VECTOR_SKIP))
+
+
+def _put_floats(put) -> None:  # type: ignore[no-untyped-def]  # the closure of _build
+    """x87, in which compilers compute where there is no SSE: its results are unknown values."""
+    put("fld fild fbld fadd fiadd fsub fisub fsubr fisubr fmul fimul fdiv fidiv fdivr fidivr fcom fcomp ficom ficomp",
+        Effect(Form.FLOAT, (_R, _R)))  # fmt: skip
+    put("fst fstp fist fistp fisttp fbstp", Effect(Form.FLOAT, (_W,)))
+    put("faddp fsubp fsubrp fmulp fdivp fdivrp fxch fchs fabs fld1 fldz fldpi fldl2e fldl2t fldlg2 fldln2 fcompp fucom "
+        "fucomp fucompp fsqrt frndint fscale fprem fprem1 fincstp fdecstp ffree fnop ftst fxam fxtract f2xm1 fyl2x "
+        "fyl2xp1 fsin fcos fsincos fptan fpatan", Effect(Form.FLOAT, (_R, _R)))  # fmt: skip
+    put("fcomi fcompi fucomi fucompi", Effect(Form.FLOAT, (_R, _R), flags_written=ALL_FLAGS))
+    put("fcmovb fcmove fcmovbe fcmovu fcmovnb fcmovne fcmovnbe fcmovnu",
+        Effect(Form.FLOAT, (_R, _R), flags_read=ALL_FLAGS))  # fmt: skip
 
 
 EFFECTS: dict[str, Effect] = _build()

@@ -30,6 +30,7 @@ from l1dflush.trace.undefined import (
     Origin,
     half_unknown,
     half_written,
+    is_floating,
     shift_limits,
     shift_mask,
     undefined_flags,
@@ -213,7 +214,7 @@ class _Lift:
             self._leave()
         elif values is not None:
             values(o, addresses)
-        elif value_unknown(insn):
+        elif form is Form.FLOAT or value_unknown(insn):
             forget_results(o, addresses)
         elif form is not Form.SKIP:
             self._from_pcode(addresses)
@@ -223,6 +224,8 @@ class _Lift:
         for names, text in _ASSUMED:
             if self._insn.mnemonic in names:
                 self._lifter.assumptions[text] = None
+        if is_floating(self._insn):
+            self._lifter.assumptions["exceptions of floating point are masked"] = None
 
     def _from_pcode(self, addresses: Mapping[int, Operand]) -> None:
         """The values as P-code has them, but for what is undefined."""

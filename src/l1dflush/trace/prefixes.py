@@ -75,9 +75,9 @@ def why_refused(prefixes: Prefixes, bits: int) -> str:
         if prefix not in legacy:
             continue
         taken = first in one
-        if first == 0x0F and len(rest) > 2:
+        if first == 0x0F and len(rest) > 1:
             taken = rest[1] in two
-            if rest[1] == 0x38:
+            if rest[1] == 0x38 and len(rest) > 2:
                 taken = rest[2] in ((0xF6,) if prefix == REPE else (0xF0, 0xF1))
         if not taken:
             return f"the prefix {prefix:X}h, which it does not take"

@@ -192,8 +192,8 @@ def forget_results(o: Operands, addresses: Addresses) -> None:
     insn, origin = o.insn, origin_of(o.insn)
     for name in sorted(insn.effect.writes):
         o.forget(o.register(name), origin)
-    for index, _ in enumerate(insn.operands):
-        if insn.effect.role(index) in WRITES:
+    for index, operand in enumerate(insn.operands):
+        if insn.effect.role(index) in WRITES and (isinstance(operand, Memory) or insn.effect.form is not Form.FLOAT):
             o.forget_operand(index, addresses.get(index), origin, kept_above=insn.effect.form is Form.VECTOR)
     for part in sorted(insn.effect.flags_written):
         o.unknown_flags(FLAGS_OF[part])

@@ -6,6 +6,7 @@ instructions' pages. The adjust flag is never written here: whoever reads it get
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -105,6 +106,17 @@ def value_unknown(insn: Instruction) -> bool:
         return insn.mnemonic not in _RIGHT_VEX or insn.evex
     by_register = insn.mnemonic in _WRONG_BY_REGISTER and not isinstance(insn.operands[-1], int)
     return by_register or insn.mnemonic in _WRONG
+
+
+_FLOATING = re.compile(
+    r"v?(?:add|sub|mul|div|min|max|sqrt|u?comi|cmp\w*|round|hadd|hsub|addsub|dp|fn?m(?:add|sub)\d+)[ps][sd]|v?cvt\w+"
+)
+
+
+def is_floating(insn: Instruction) -> bool:
+    """Whether an instruction computes in floating point, and would raise an exception that is not masked (SDM volume 1,
+    sections 8.5 and 11.5)."""
+    return insn.effect.form is Form.FLOAT or _FLOATING.fullmatch(insn.mnemonic) is not None
 
 
 # Results that are no pointers: the others may hold what memory or a register held before.
