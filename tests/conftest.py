@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
 import pytest
 from made_results import counterexample_with, everything, refuted_with, result_with, row_with
 
+from l1dflush.cache_files import OFF_VARIABLE
 from l1dflush.verdict.model import CounterexampleInfo, Row, VerifyResult
 
 
 def pytest_configure() -> None:
+    # Nor is anything taken from the user's cache, or put there.
+    os.environ[OFF_VARIABLE] = "1"
     # A shell starts what is in the background with Ctrl-C ignored, and so would be what the tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

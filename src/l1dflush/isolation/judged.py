@@ -100,7 +100,16 @@ def _isolated(
     model.model_rebuild()
     # The child has no other open files, and a routine may be needed again.
     keep([*([source] if isinstance(source, str) else source), *options.then], MAX_BYTES)
-    text = run_in_child(task, limits_for(options.max_seconds, options.memory), waiting=waiting, warn=warn)
+
+    def keeping() -> str:
+        from l1dflush.trace import translation  # noqa: PLC0415 (only the child needs it)
+
+        try:
+            return task()
+        finally:
+            translation.save()
+
+    text = run_in_child(keeping, limits_for(options.max_seconds, options.memory), waiting=waiting, warn=warn)
     try:
         return model.model_validate_json(text)
     except ValueError:

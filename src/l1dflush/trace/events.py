@@ -40,6 +40,14 @@ class Piece:
         """The offset of an event in the last turn."""
         return self.events[index].offset + (self.turns - 1) * self.steps[index]
 
+    def offsets(self) -> list[int]:
+        """The offsets of all of them, in order."""
+        found, each = [0] * len(self), len(self.events)
+        for index, (event, step) in enumerate(zip(self.events, self.steps, strict=True)):
+            last = event.offset + self.turns * step
+            found[index::each] = range(event.offset, last, step) if step else [event.offset] * self.turns
+        return found
+
     def part(self, low: int, high: int) -> Iterator[Piece]:
         """What is left of it from event ``low`` up to ``high``."""
         each = len(self.events)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Mapping
 from functools import lru_cache
-
-import pypcode
+from typing import Literal
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
@@ -24,6 +22,7 @@ from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, pac
 from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
 from l1dflush.trace.slots import WORD, Part, Slots, Spans
 from l1dflush.trace.stack_rows import STACK_ROWS
+from l1dflush.trace.translation import translator
 from l1dflush.trace.undefined import (
     ALL_FLAGS,
     Limit,
@@ -38,7 +37,6 @@ from l1dflush.trace.undefined import (
 )
 from l1dflush.trace.variants import Variants
 
-LANGUAGES = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
 _LONGEST = 15
 # Where P-code keeps vector registers.
 _VECTORS = 0x1200
@@ -69,21 +67,20 @@ _ROLES = {
 
 
 @lru_cache(maxsize=2)
-def context(bits: int) -> pypcode.Context:
-    """The translator of a mode: making one takes 60 to 100 ms."""
-    return pypcode.Context(LANGUAGES[bits])
-
-
-@lru_cache(maxsize=2)
-def registers(bits: int) -> tuple[dict[str, tuple[int, int]], Spans]:
+def registers(bits: Literal[32, 64]) -> tuple[dict[str, tuple[int, int]], Spans]:
     """The registers of a mode by P-code's names, each with its offset and size in bytes, and the spans they make up."""
-    found = {name: (node.offset, node.size) for name, node in context(bits).registers.items()}
+    found = translator(bits).registers
     # Each has many names, and the 64-bit ones are the widest of the first eight bytes each.
     return found, Spans.of(set(found.values()))
 
 
-# Its binding complains on standard error about what is still there at the end.
-atexit.register(context.cache_clear)
+@lru_cache(maxsize=2)
+def _names_at(bits: Literal[32, 64]) -> dict[int, str]:
+    """The widest register of at most 8 bytes at each offset."""
+    found, _ = registers(bits)
+    return {
+        at: name for size, name, at in sorted((size, name, at) for name, (at, size) in found.items() if size <= WORD)
+    }
 
 
 class Lifter:
@@ -92,7 +89,6 @@ class Lifter:
     def __init__(self, image: Image, kernel: KernelSites | None = None) -> None:
         self.image = image
         self.kernel = kernel or KernelSites(image, {})
-        self.context = context(image.bits)
         self._registers, spans = registers(image.bits)
         self.decoder: Decoder = decoder_of(image.bits)
         self.machine = _core.Machine(image.bits)
@@ -110,14 +106,13 @@ class Lifter:
         self._elsewhere: Part | None = None
         self._told = 0
 
-    def register(self, name: str) -> list[Part]:
+    def register(self, name: str) -> tuple[Part, ...]:
         """Where a register is, by P-code's name for it (in capitals)."""
         return self.slots.register(*self._registers[name])
 
     def register_name(self, slot: int) -> str:
         """P-code's name of the register that a slot is, or begins with."""
-        offset = self.slots.name_of(slot)
-        return max((size, name) for name, (at, size) in self._registers.items() if at == offset and size <= WORD)[1]
+        return _names_at(self.image.bits)[self.slots.name_of(slot)]
 
     def all_vectors(self) -> list[Part]:
         """All vector registers that there are, in words."""
@@ -182,7 +177,7 @@ class _Lift:
         self._width = self._bits // 8
         self._insn = decoded
         self._here = Place(base, offset, self._width)
-        self._variants = Variants(lifter.image, lifter.bases, lifter.context, section, Place(base, offset, 0), decoded)
+        self._variants = Variants(lifter.image, lifter.bases, section, Place(base, offset, 0), decoded)
         behind = Place(base, offset + decoded.size, self._width)
         self._lowering = Lowering(lifter.slots, self._bits, behind, self._variants.address)
         self._operands = Operands(

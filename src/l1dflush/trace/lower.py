@@ -21,12 +21,14 @@ class UnliftedError(Exception):
 
 class Varnode(NamedTuple):
     """A P-code operand: ``offset`` in ``space``, ``size`` bytes. Of a constant ``place`` says which address it is, if
-    it is one."""
+    it is one. ``others`` are its offsets where the instruction is translated otherwise, if it is not always the
+    same."""
 
     space: str
     offset: int
     size: int
     place: Place | None = None
+    others: tuple[int, ...] = ()
 
 
 class PcodeOp(NamedTuple):
@@ -117,8 +119,8 @@ class Lowering:
         return self._slots.temporary(size, number)
 
     def lower(self, ops: Sequence[PcodeOp]) -> tuple[list[Operation], list[int]]:
-        """The operations, and for each P-code operation which is its first. Raises UnliftedError."""
-        ops = _parity_at_once(_widened_at_once(ops))
+        """The operations of what :func:`shortened` made, and for each P-code operation which is its first. Raises
+        UnliftedError."""
         self._lay_out(ops)
         self._count = len(ops)
         starts: list[int] = []
@@ -148,7 +150,7 @@ class Lowering:
                 parts = [self.fresh(size)]
             self._uniques.append((start, end, parts))
 
-    def parts(self, node: Varnode) -> list[Operand]:
+    def parts(self, node: Varnode) -> Sequence[Operand]:
         """The operand in parts of at most 8 bytes, the lowest first."""
         if node.space == "const":
             if node.place is not None:
@@ -157,7 +159,7 @@ class Lowering:
             return [Number(node.offset >> 8 * WORD * number, size) for number, size in enumerate(sizes)]
         if node.space == "register":
             try:
-                return list(self._slots.register(node.offset, node.size))
+                return self._slots.register(node.offset, node.size)
             except KeyError:
                 raise UnliftedError("it uses a register that is not known") from None
         if node.space == "unique":
@@ -209,6 +211,8 @@ class Lowering:
 
     def _single(self, node: Varnode) -> Operand:
         """The operand, which has at most 8 bytes."""
+        if node.space == "const" and node.size <= WORD:
+            return node.place or Number(node.offset, node.size)
         parts = self.parts(node)
         if len(parts) == 1:
             return parts[0]
@@ -233,7 +237,7 @@ class Lowering:
             self._store(self._address(self._single(op.inputs[0]), op.inputs[1].size), op.inputs[1])
         elif op.out is None:
             return  # CALLOTHER without a result: what it does is in the table
-        elif max(op.out.size, *(v.size for v in op.inputs), 0) > WORD:
+        elif op.out.size > WORD or any(v.size > WORD for v in op.inputs):
             self._wide(op, op.out)
         elif name in _PLAIN:
             self._plain(op, op.out)
@@ -322,7 +326,7 @@ class Lowering:
             self._write(out, [low, high])
             self._extended[out] = (op.name, first)
         elif op.name == "INT_ZEXT":
-            values = self.parts(first)
+            values = list(self.parts(first))
             short = values[-1]
             assert short is not None
             if short.size < WORD:
@@ -380,6 +384,11 @@ class Lowering:
                 self._emit(Do.CALL if op.name == "CALL" else Do.JUMP, None, place)
 
 
+def shortened(ops: Sequence[PcodeOp]) -> list[PcodeOp]:
+    """The same with fewer operations, each at its old place."""
+    return _parity_at_once(_widened_at_once(ops))
+
+
 def _widened_at_once(ops: Sequence[PcodeOp]) -> list[PcodeOp]:
     """Without the detour over half of a register where that is zero-extended into the whole one directly behind."""
     made = list(ops)
@@ -408,7 +417,8 @@ def _parity_at_once(ops: Sequence[PcodeOp]) -> list[PcodeOp]:
             for node, then in zip(between, chain[1:], strict=True)
         )
         numbers = [chain[index].inputs[1] for index in (0, 2, 3)]
-        if chained and [(n.space, n.offset) for n in numbers] == [("const", 0xFF), ("const", 1), ("const", 0)]:
+        expected = [("const", 0xFF, ()), ("const", 1, ()), ("const", 0, ())]
+        if chained and [(n.space, n.offset, n.others) for n in numbers] == expected:
             made[number : number + 3] = [_NOTHING] * 3
             made[number + 3] = PcodeOp("PARITY", chain[3].out, chain[0].inputs[:1])
     return made

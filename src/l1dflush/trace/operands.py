@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from l1dflush.trace.decode import Instruction, Memory, Register
@@ -35,7 +35,7 @@ class Operands:
         self,
         insn: Instruction,
         bits: Literal[32, 64],
-        register_parts: Callable[[str], list[Part]],
+        register_parts: Callable[[str], Sequence[Part]],
         lowering: Lowering,
         variants: Variants,
         elsewhere: Callable[[], Part],

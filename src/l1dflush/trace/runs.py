@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import sub
@@ -44,16 +44,15 @@ def fold(events: Sequence[Event]) -> list[FoldedRun]:
     step; so does a group of up to :data:`LONGEST_PERIOD` events that repeats itself at least three times. Of very many
     events what is folded already is a run.
     """
-    if isinstance(events, Events) and len(events) > MOST_UNFOLDED:
-        return list(_kept_runs(events))
-    return _folded(list(events))
+    kept = Events.of(events)
+    return list(_kept_runs(kept)) if isinstance(events, Events) and len(kept) > MOST_UNFOLDED else _folded(kept)
 
 
 def _kept_runs(events: Events) -> Iterator[FoldedRun]:
     at = 0
     for piece in events.pieces:
         if piece.turns == 1:
-            yield from (replace(run, together=at + run.together) for run in _folded(piece.events))
+            yield from (replace(run, together=at + run.together) for run in _folded(Events([piece])))
         elif (step := _plain_step(piece)) is not None:
             yield FoldedRun(piece.events[0], len(piece), step, at)
         else:
@@ -64,19 +63,19 @@ def _kept_runs(events: Events) -> Iterator[FoldedRun]:
 
 def _plain_step(piece: Piece) -> int | None:
     """The step of a piece all of whose events are a constant step apart, as those of an unrolled loop are."""
-    if len(set(_kinds(piece.events))) > 1:
+    if len(set(_kinds([replace(piece, turns=1)]))) > 1:
         return None
     offsets = [*(event.offset for event in piece.events), piece.events[0].offset + piece.steps[0]]
     steps = {b - a for a, b in pairwise(offsets)}
     return steps.pop() if len(steps) == 1 and len(set(piece.steps)) == 1 else None
 
 
-def _folded(events: Sequence[Event]) -> list[FoldedRun]:
-    kinds = _kinds(events)
-    offsets = [event.offset for event in events]
+def _folded(events: Events) -> list[FoldedRun]:
+    kinds = _kinds(events.pieces)
+    offsets = [offset for piece in events.pieces for offset in piece.offsets()]
     runs: list[FoldedRun] = []
     at = 0
-    while at < len(events):
+    while at < len(offsets):
         period, count = _best(kinds, offsets, at)
         for index in range(at, at + period):
             step = offsets[index + period] - offsets[index] if count > 1 else 0
@@ -85,18 +84,21 @@ def _folded(events: Sequence[Event]) -> list[FoldedRun]:
     return runs
 
 
-def _kinds(events: Sequence[Event]) -> list[int]:
+def _kinds(pieces: Iterable[Piece]) -> list[int]:
     """A number per event: equal where kind, instruction, memory and size are."""
     # Traces are long, and the hashes of memories and of enumerations take long: they are asked for as seldom as can be.
     arenas: dict[Arena | None, int] = {}
     numbers: dict[int, int] = {}
     known: dict[tuple[int, str, int, int], int] = {}
     kinds: list[int] = []
-    for kind, _, detail, arena, _, size in events:
-        number = numbers.get(id(arena))
-        if number is None:
-            number = numbers[id(arena)] = arenas.setdefault(arena, len(arenas))
-        kinds.append(known.setdefault((id(kind), detail, number, size), len(known)))
+    for piece in pieces:
+        turn = []
+        for kind, _, detail, arena, _, size in piece.events:
+            number = numbers.get(id(arena))
+            if number is None:
+                number = numbers[id(arena)] = arenas.setdefault(arena, len(arenas))
+            turn.append(known.setdefault((id(kind), detail, number, size), len(known)))
+        kinds += turn * piece.turns
     return kinds
 
 

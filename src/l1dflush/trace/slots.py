@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 WORD = 8
@@ -57,25 +57,30 @@ class Slots:
         self._starts, self._ends = spans
         self._slots: dict[int, int] = {stack_pointer: 0}
         self._temporaries: dict[int, list[int]] = {}
+        self._known: dict[tuple[int, int], tuple[Part, ...]] = {}
 
     def __len__(self) -> int:
         """How many slots of registers have come up."""
         return len(self._slots)
 
-    def register(self, offset: int, size: int) -> list[Part]:
+    def register(self, offset: int, size: int) -> tuple[Part, ...]:
         """Where bytes ``offset`` to ``offset + size`` of the register space are. Raises KeyError for what is no
         register."""
+        known = self._known.get((offset, size))
+        if known is None:
+            known = self._known[offset, size] = tuple(self._parts(offset, size))
+        return known
+
+    def _parts(self, offset: int, size: int) -> Iterator[Part]:
         number = bisect_right(self._starts, offset) - 1
         if number < 0 or offset + size > self._ends[number]:
             raise KeyError(offset)
         first, end = self._starts[number], self._ends[number]
-        parts = []
         while size > 0:
             start = first + (offset - first) // WORD * WORD
             length = min(size, start + WORD - offset)
-            parts.append(Part(self._slot(start, min(WORD, end - start)), offset - start, length))
+            yield Part(self._slot(start, min(WORD, end - start)), offset - start, length)
             offset, size = offset + length, size - length
-        return parts
 
     def name_of(self, slot: int) -> int:
         """The offset in the register space of a slot. Raises KeyError for a temporary."""

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
-
-import pypcode
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Image, Section
@@ -20,6 +17,7 @@ from l1dflush.trace.bases import Bases
 from l1dflush.trace.decode import Instruction, Memory, decoder_of
 from l1dflush.trace.lower import PcodeOp, UnliftedError, Varnode
 from l1dflush.trace.operations import Number, Operand, Place
+from l1dflush.trace.translation import translator
 
 # Where an instruction is translated, and what that and a relocated number are moved by to see what depends on them.
 _AT, _MOVED_BY, _CHANGED_BY = 0x40_0000, 0x10_0000, 0x1000
@@ -28,24 +26,14 @@ _AT, _MOVED_BY, _CHANGED_BY = 0x40_0000, 0x10_0000, 0x1000
 _FILLER = 0x100_0000
 
 
-class _Variant(NamedTuple):
-    """The instruction as it is translated with one of the numbers in it moved, or none."""
-
-    decoded: Instruction
-    ops: list[tuple[str, tuple[str, int, int] | None, tuple[tuple[str, int, int], ...]]]
-
-
 class Variants:
     """One instruction of an image, at ``place`` in ``section``. Raises UnliftedError, and UndecidedError for code that
     a relocation wrote."""
 
-    def __init__(
-        self, image: Image, bases: Bases, context: pypcode.Context, section: Section, place: Place, decoded: Instruction
-    ) -> None:
+    def __init__(self, image: Image, bases: Bases, section: Section, place: Place, decoded: Instruction) -> None:
         self._bits = image.bits
         self._width = image.bits // 8
         self._bases = bases
-        self._context = context
         self._decoder = decoder_of(image.bits)
         self._base, self._offset, _ = place
         self._insn = decoded
@@ -57,27 +45,38 @@ class Variants:
         self._check_relocations()
         self._plain = self._empty(code)
         self._at = at = start if self._numbered else _AT
-        self._first = self._translated(self._plain, at)
-        self._others = [] if self._numbered else [self._translated(self._plain, at + _MOVED_BY)]
-        self._others += [self._translated(self._with(r, _FILLER + _CHANGED_BY), at) for r in self._relocations]
-        if not all(_alike(self._first, other) for other in self._others):
-            raise UnliftedError("what it does depends on what a relocation puts into it, or on where it is")
+        variants = [(self._plain, at)]
+        if not self._numbered:
+            variants.append((self._plain, at + _MOVED_BY))
+            variants += [(self._with(r, _FILLER + _CHANGED_BY), at) for r in self._relocations]
+        self._variants = tuple(variants)
+        # Of each instruction, even where its values are not taken from there: it says whether its length is right.
+        self._pcode = translator(self._bits).translate(self._variants)
+
+    @cached_property
+    def _decoded(self) -> list[Instruction]:
+        return [self._decoder.decode(code, at) for code, at in self._variants]
 
     def displacement(self, index: int) -> Operand:
         """The part of a memory operand's address that is no register."""
+        memory = self._insn.operands[index]
+        assert isinstance(memory, Memory)
+        mask = (1 << self._bits) - 1
+        if not self._relocations and (memory.base is not None or memory.index is not None):
+            return Number(memory.displacement & mask, self._width)
         numbers = []
-        for variant in (self._first, *self._others):
-            memory = variant.decoded.operands[index]
+        for variant in self._decoded:
+            memory = variant.operands[index]
             assert isinstance(memory, Memory)
-            numbers.append(memory.displacement & ((1 << self._bits) - 1))
+            numbers.append(memory.displacement & mask)
         total = self._operand(numbers, self._width)
         return self.address(Varnode("ram", total.value, self._width)) if isinstance(total, Number) else total
 
     def immediate(self, index: int, size: int) -> Operand:
         """The operand that is a number, in so many bytes."""
         numbers = []
-        for variant in (self._first, *self._others):
-            number = variant.decoded.operands[index]
+        for variant in self._decoded:
+            number = variant.operands[index]
             assert isinstance(number, int)
             numbers.append(number & ((1 << 8 * size) - 1))
         return self._operand(numbers, size)
@@ -155,56 +154,12 @@ class Variants:
     @cached_property
     def operations(self) -> list[PcodeOp]:
         """The P-code of the instruction, with places for what is an address. Raises UnliftedError."""
-
-        def node(first: tuple[str, int, int], *rest: tuple[str, int, int]) -> Varnode:
-            space, offset, size = first
-            if space not in ("const", "ram") or self._numbered:
-                return Varnode(space, offset, size)
-            width = size if space == "const" else self._width
-            operand = self._operand([offset, *(r[1] for r in rest)], width)
-            return Varnode(space, offset, size, operand if isinstance(operand, Place) else None)
-
-        ops = []
-        for number, (name, out, inputs) in enumerate(self._first.ops):
-            rows = [variant.ops[number] for variant in self._others]
-            made = None if out is None else node(out, *(row[1] for row in rows if row[1] is not None))
-            operands = tuple(node(v, *(row[2][i] for row in rows)) for i, v in enumerate(inputs))
-            ops.append(PcodeOp(name, made, operands))
-        return ops
-
-    def _translated(self, code: bytes, at: int) -> _Variant:
-        """What the two decoders make of an instruction at ``at``. Raises UnliftedError if they disagree."""
-        decoded = self._decoder.decode(code, at)
-        try:
-            translation = self._context.translate(code, at, max_instructions=1)
-        except Exception as error:
-            raise UnliftedError(f"it cannot be translated ({type(error).__name__})") from None
-        ops = []
-        for op in translation.ops:
-            inputs = [_node(v) for v in op.inputs]
-            name = str(op.opcode).rpartition(".")[2]
-            if name == "IMARK":
-                if inputs[0][2] != len(code):
-                    raise UnliftedError("the decoders do not agree on its length")
-                continue
-            if name in ("LOAD", "STORE", "CALLOTHER"):
-                inputs = inputs[1:]
-            ops.append((name, _node(op.output) if op.output is not None else None, tuple(inputs)))
-        return _Variant(decoded, ops)
-
-
-def _node(v: Any) -> tuple[str, int, int]:
-    return v.space.name, v.offset, v.size
-
-
-def _alike(one: _Variant, other: _Variant) -> bool:
-    """Whether two translations are the same but for numbers."""
-
-    def shape(variant: _Variant) -> object:
         return [
-            (name, out if out is None or out[0] != "ram" else (out[0], out[2]),
-             [(v[0], v[2]) if v[0] in ("const", "ram") else v for v in inputs])
-            for name, out, inputs in variant.ops
-        ]  # fmt: skip
+            PcodeOp(op.name, op.out and self._placed(op.out), tuple(map(self._placed, op.inputs))) for op in self._pcode
+        ]
 
-    return shape(one) == shape(other)
+    def _placed(self, node: Varnode) -> Varnode:
+        if not node.others:
+            return node
+        operand = self._operand([node.offset, *node.others], node.size if node.space == "const" else self._width)
+        return Varnode(node.space, node.offset, node.size, operand if isinstance(operand, Place) else None)
