@@ -141,7 +141,7 @@ def test_running_off_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "xsave (%rdi)",
         "hlt",
         "syscall",
-        "movnti %eax, (%rdi)",
+        "monitor",
         "vpgatherdd %ymm1, (%rdi,%ymm2), %ymm3",
     ],
 )

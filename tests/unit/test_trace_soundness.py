@@ -134,7 +134,7 @@ REFUSED = {
     "unclassified-instruction": (
         ".byte 0x66; jmp 1f; nop; nop; 1: ret",
         "vpgatherdd %ymm0,(%rdi,%ymm1),%ymm2; ret",
-        "fldz; ret",
+        "xlat; ret",
         "hlt",
         "int3",
         "lcall *(%rdi); ret",
