@@ -19,6 +19,7 @@ from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operands import KIND, Operands, register_name
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
+from l1dflush.trace.patched import Patched
 from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
 from l1dflush.trace.slots import WORD, Part, Slots, Spans
 from l1dflush.trace.stack_rows import STACK_ROWS
@@ -180,6 +181,7 @@ class _Lift:
         self._variants = Variants(lifter.image, lifter.bases, section, Place(base, offset, 0), decoded)
         behind = Place(base, offset + decoded.size, self._width)
         self._lowering = Lowering(lifter.slots, self._bits, behind, self._variants.address)
+        self._patched = Patched(lifter.image.bits, lifter, self._lowering, decoded)
         self._operands = Operands(
             decoded, self._bits, lifter.register, self._lowering, self._variants, lifter.elsewhere
         )
@@ -188,7 +190,7 @@ class _Lift:
         """All operations of the instruction. Raises UnliftedError, and UndecidedError for an exception of which nobody
         knows whether the kernel goes on behind it."""
         insn, form, o = self._insn, self._insn.effect.form, self._operands
-        special = self._patched()
+        special = self._patched.operations()
         if special is not None:
             return special
         if form is Form.JUMP and insn.operands[0] == insn.address:
@@ -242,9 +244,9 @@ class _Lift:
         if insn.effect.form is Form.CALL:
             # An outside function that has a pointer into the stack leaves alone what is saved there.
             made = [one._replace(detail=1) if one.what is Do.STORE else one for one in made]
-            if not self._lifter.kernel.comes_back(insn, self._outside_name()):
+            if not self._lifter.kernel.comes_back(insn, self._patched.outside):
                 made = [one._replace(detail=1) if one.what in (Do.CALL, Do.CALL_TO) else one for one in made]
-        through = self._lifter.kernel.goes_through(insn, self._outside_name())
+        through = self._lifter.kernel.goes_through(insn, self._patched.outside)
         if through is not None:
             to = {Do.CALL: Do.CALL_TO, Do.JUMP: Do.JUMP_TO}
             goes, tail = o.register(through), insn.effect.form is Form.JUMP
@@ -253,7 +255,7 @@ class _Lift:
                 for one in made
             ]
         if insn.effect.form is Form.BRANCH:
-            made = self._out_of_the_image(made)
+            made = self._patched.out_of_the_image(made)
         undefined = undefined_flags(insn)
         if (undefined or limits) and any(one.what in _GOES_ON for one in made):
             raise UnliftedError("results that are undefined behind a jump in it")
@@ -333,75 +335,6 @@ class _Lift:
             o.access(Kind.LOAD, stack, size * (5 if self._bits == 64 else 3))
             to = o.extended(o.load(stack, size))
         o.emit(Do.LEAVE, None, to)
-
-    def _outside_name(self) -> str:
-        """The name of what a call or jump goes to, if that is not here."""
-        target = self._insn.operands[0] if self._insn.operands else None
-        symbol = self._lifter.bases.outside_at(target) if isinstance(target, int) else None
-        return symbol.name if symbol is not None else ""
-
-    def _out_of_the_image(self, made: list[Operation]) -> list[Operation]:
-        """A conditional jump to an outside function, or to the return thunk: past the jump where it is not taken."""
-        target = self._insn.operands[0]
-        symbol = self._lifter.bases.outside_at(target) if isinstance(target, int) else None
-        if symbol is None:
-            return made
-        *before, jump = made
-        if jump.what is not Do.JUMP_IF or not isinstance(jump.b, Place):
-            raise UnliftedError("its P-code has an unusual form")
-        goes = [Operation(Do.JUMP, None, jump.b)]
-        if self._lifter.kernel.is_return(self._insn.address, symbol):
-            goes = self._comes_back()
-        at = len(before)
-        end = at + 2 + len(goes)
-        return [
-            *before,
-            Operation(Do.SKIP_IF, None, jump.a, detail=at + 2),
-            Operation(Do.SKIP, detail=end),
-            *goes,
-        ]
-
-    def _patched(self) -> list[Operation] | None:
-        """The operations of what a kernel patches when it loads the code; None if it is nothing of that kind."""
-        kernel, insn = self._lifter.kernel, self._insn
-        site = kernel.sites.jumps.get(insn.address)
-        if site is not None:
-            return self._jump_label(site)
-        target = insn.operands[0] if insn.operands else None
-        if insn.effect.form not in (Form.CALL, Form.JUMP) or not isinstance(target, int):
-            return None
-        symbol = self._lifter.bases.outside_at(target)
-        if symbol is None:
-            return None
-        if insn.effect.form is Form.CALL:
-            return [] if kernel.is_tracing(insn.address, symbol) else None
-        return self._comes_back() if kernel.is_return(insn.address, symbol) else None
-
-    def _comes_back(self) -> list[Operation]:
-        """What a return does."""
-        (stack,) = self._lifter.register(self._name("rsp"))
-        back = self._lowering.fresh(self._width)
-        return [
-            Operation(Do.ACCESS, None, stack, size=self._width, detail=KIND[Kind.LOAD]),
-            Operation(Do.LOAD, back, stack),
-            Operation(Do.ADD, stack, stack, Number(self._width, self._width)),
-            Operation(Do.COME_BACK, None, back),
-        ]
-
-    def _jump_label(self, site: JumpSite) -> list[Operation]:
-        """A jump that is there if a static key is on, or off."""
-        section = self._lifter.bases.section_at(site.target)
-        if section is None:
-            raise UnliftedError("a jump label that leads nowhere")
-        there = Place(self._lifter.bases.of_section(section), site.target - section.address, self._width)
-        on = self._lifter.kernel.static_keys.get(site.key)
-        if on is not None:
-            return [Operation(Do.JUMP, None, there)] if on != site.inverted else []
-        key: Operand = self._lifter.key(site)
-        if site.inverted:
-            off = self._lowering.fresh(1)
-            return [Operation(Do.TRUTH_NOT, off, key), Operation(Do.JUMP_IF, None, off, there)]
-        return [Operation(Do.JUMP_IF, None, key, there)]
 
     def _name(self, register: str) -> str:
         return register_name(register, self._bits)
