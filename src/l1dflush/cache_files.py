@@ -97,5 +97,7 @@ def _is_ours(status: os.stat_result) -> bool:
 def _tidy_up(where: Path) -> None:
     """Removes what runs that were ended left behind."""
     for path in where.glob(f"*{_UNFINISHED}"):
-        if time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
-            path.unlink()
+        # It may be finished by now.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
