@@ -15,8 +15,8 @@ from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.question import ItemKind, Word, core_start
 
-# How long the search for a bound may take, whatever else is allowed: it is found once and then holds for every word.
-_BOUND_SECONDS = 2.0
+# How long the search for a bound may take if there is any time: it is found once and then holds for every word.
+_BOUND_SECONDS = 0.5
 _bounds: dict[tuple[Policy, Start], tuple[int, ...] | None] = {}
 
 
@@ -27,7 +27,7 @@ def from_above(policy: Policy, conditions: Conditions, limits: Limits) -> tuple[
     start = conditions.start
     key = policy, start
     if key not in _bounds:
-        seconds = None if limits.seconds is None else max(limits.seconds, _BOUND_SECONDS)
+        seconds = max(limits.seconds, _BOUND_SECONDS) if limits.seconds else limits.seconds
         try:
             curve = _core.distinct_at_most(
                 core_policy(policy), policy.ways,

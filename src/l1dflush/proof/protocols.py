@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 from l1dflush.cache.geometry import Geometry
@@ -70,7 +70,12 @@ class _Alternative:
 
 
 def protocols(
-    turns: Sequence[Flushes], geometry: Geometry, buffer_size: int | None, *, run: int | None = 1
+    turns: Sequence[Flushes],
+    geometry: Geometry,
+    buffer_size: int | None,
+    *,
+    run: int | None = 1,
+    deadline: float = inf,
 ) -> list[Protocol]:
     """The different protocols of all sets, shortest first.
 
@@ -79,7 +84,10 @@ def protocols(
     """
     alone = len(turns) == 1 and len(turns[0].paths) == 1
     of_turns = [
-        [_alternatives(events, flushes.buffers, turn, geometry, buffer_size, run, alone) for events in flushes.paths]
+        [
+            _alternatives(events, flushes.buffers, turn, geometry, buffer_size, run, alone, deadline)
+            for events in flushes.paths
+        ]
         for turn, flushes in enumerate(turns)
     ]
     places = set(of_turns[0][0])
@@ -116,15 +124,17 @@ def _alternatives(
     buffer_size: int | None,
     run: int | None,
     alone: bool,
+    deadline: float,
 ) -> dict[_Where, list[_Alternative]]:
     """One path's words by the buffer's place in a line and the set."""
     if not alone and len({event.arena.key for event in events if event.arena and event.arena.key in buffers}) > 1:
         raise UndecidedError("several-buffers", "it is not known which of several buffers flushes in turn share")
     found: dict[_Where, dict[_Named, _Alternative]] = {}
-    for placed in chain.from_iterable(placed_words(events, buffers, geometry, buffer_size, run=run)):
+    words = placed_words(events, buffers, geometry, buffer_size, run=run, deadline=deadline)
+    for placed in chain.from_iterable(words):
         alternative = _named(placed, turn, alone)
         found.setdefault((placed.phase, placed.set_index), {}).setdefault(alternative.items, alternative)
-    return {where: list(words.values()) for where, words in found.items()}
+    return {where: list(named.values()) for where, named in found.items()}
 
 
 def _named(placed: PlacedWord, turn: int, alone: bool) -> _Alternative:

@@ -12,11 +12,12 @@ difference to the policy, which for most is one: see :func:`l1dflush.proof.prove
 from __future__ import annotations
 
 import sys
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, pairwise, product
-from math import gcd, prod
+from math import gcd, inf, prod
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
@@ -26,6 +27,8 @@ from l1dflush.trace.model import MANY, Arena, ArenaKind, Event, Kind
 
 # Of so many events for each set words are made first: what the beginning does may be enough.
 FIRST_EVENTS = 256
+# Asking for the time takes as long as making a few accesses.
+_CLOCK_EVERY = 256
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000
 # The same for placements of several buffers relative to each other, each of which means all words anew.
@@ -107,6 +110,7 @@ def set_words(
     *,
     aligned_at: int | None = None,
     run: int | None = 1,
+    deadline: float = inf,
 ) -> list[SetWord]:
     """The different words of all sets, shortest first.
 
@@ -114,10 +118,12 @@ def set_words(
     that hold some of their first bytes do. ``aligned_at`` asks what would be if the byte at that offset of the buffer
     lay at the beginning of a page. ``run``: of more accesses in a row to one line only
     so many are kept (None: all). Raises UndecidedError if own lines can be placed in too many ways,
-    or if it is not known which accesses are to the same memory.
+    if it is not known which accesses are to the same memory, or at ``deadline``, a time.monotonic() value.
     """
     found: dict[_Key, SetWord] = {}
-    for group in placed_words(events, buffers, geometry, buffer_size, aligned_at=aligned_at, run=run):
+    for group in placed_words(
+        events, buffers, geometry, buffer_size, aligned_at=aligned_at, run=run, deadline=deadline
+    ):
         having: dict[_Key, set[int]] = {}
         for placed in group:
             word = canonical(placed.items)
@@ -154,6 +160,7 @@ def placed_words(
     *,
     aligned_at: int | None = None,
     run: int | None = 1,
+    deadline: float = inf,
 ) -> Iterator[Iterator[PlacedWord]]:
     """The words of all sets for all placements of own lines: a group for each placement of the buffers.
 
@@ -172,7 +179,7 @@ def placed_words(
     own = {arena: _of(accesses.within(first + 1, last), arena) for arena in arenas if arena.key not in buffers}
     between = {arena: touches for arena, touches in own.items() if touches}
     _refuse_related([*mine, *between])
-    builder = _Builder(geometry, buffer_size, run)
+    builder = _Builder(geometry, buffer_size, run, deadline)
     for phases in _buffer_placements(list(mine), geometry, aligned_at):
         yield builder.placed(phases, mine, between)
 
@@ -266,7 +273,9 @@ def _buffer_placements(
 
 
 class _Builder:
-    def __init__(self, geometry: Geometry, buffer_size: int | None, run: int | None) -> None:
+    def __init__(self, geometry: Geometry, buffer_size: int | None, run: int | None, deadline: float) -> None:
+        self._deadline = deadline
+        self._asked = 0
         self._geometry = geometry
         self._run = run
         self._buffer_size = buffer_size
@@ -303,8 +312,15 @@ class _Builder:
             for choice in product(*options) if buffer_touches else [()]:
                 own_touches = [placement.touches for placement in choice if placement.touches]
                 for same in _shared_lines(choice):
+                    self._check_clock()
                     items = self._items(buffer_touches, own_touches, same)
                     yield PlacedWord(items, lines, of_buffer, index, phase, has)
+
+    def _check_clock(self) -> None:
+        """Raises UndecidedError if the time is up."""
+        self._asked += 1
+        if self._asked % _CLOCK_EVERY == 0 and time.monotonic() > self._deadline:
+            raise UndecidedError("out-of-time", "what the walk does in each set takes too long", hint="--max-seconds N")
 
     def _inside(self, number: int, phase: int) -> bool:
         """Whether a line holds some of the buffer's bytes."""
@@ -316,6 +332,7 @@ class _Builder:
         size = self._geometry.line
         numbers: dict[int, int] = {}
         for at, event in self._telling(events, base):
+            self._check_clock()
             start = event.offset + base
             first = start // size
             for number in range(first, (start + max(event.size, 1) - 1) // size + 1):

@@ -36,6 +36,31 @@ class Intervals:
             start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
         self._starts[first:last], self._ends[first:last] = [start], [end]
 
+    @classmethod
+    def of(cls, starts: Sequence[int], ends: Sequence[int]) -> Intervals:
+        """Those from each start to its end, in order."""
+        made = cls()
+        last = None
+        for start, end in zip(starts, ends, strict=True):
+            if last is not None and start <= last:
+                last = made._ends[-1] = max(last, end)
+            else:
+                last = end
+                made._starts.append(start)
+                made._ends.append(end)
+        return made
+
+    def united(self, other: Intervals) -> Intervals:
+        """What is in this or in the other, or in both."""
+        if not self._starts:
+            return other.united(Intervals()) if other._starts else Intervals()
+        if not other._starts:
+            made = Intervals()
+            made._starts, made._ends = self._starts[:], self._ends[:]
+            return made
+        every = sorted([*self, *other])
+        return Intervals.of([start for start, _ in every], [end for _, end in every])
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Start and end of each interval, in order."""
         return zip(self._starts, self._ends, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import overload
 
@@ -201,7 +202,14 @@ class Events(Sequence[Event]):
                     low, high = sorted((event.offset, piece.last(index)))
                     found.add((low + base) // size, (high + base + more) // size + 1)
                     continue
-                for turn in range(piece.turns):
-                    at = base + event.offset + turn * step
-                    found.add(at // size, (at + more) // size + 1)
+                lowest = base + min(event.offset, piece.last(index))
+                found = found.united(_apart(lowest, more, abs(step), piece.turns, size))
         return found
+
+
+# Several ask for the same, and a long walk has many.
+@lru_cache(maxsize=8)
+def _apart(first: int, more: int, step: int, turns: int, size: int) -> Intervals:
+    """The units of accesses that are more than a unit apart; not to be changed."""
+    places = range(first, first + turns * step, step)
+    return Intervals.of([at // size for at in places], [(at + more) // size + 1 for at in places])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from l1dflush import __version__
 from l1dflush.cache.cpus import Catalogue, Cpu
@@ -57,6 +58,8 @@ from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.unsettled import certain
 from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
 
+# What follows a routine has at least that, so that something short is followed after something long.
+_LEAST_SECONDS = 0.1
 NO_WALK_ANSWER = "nothing walks"
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
@@ -72,16 +75,18 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     _caches(options)  # what is wrong with it comes first
     routines = load(source, options.load_options())
     caches = _caches(options.on_what_it_is_for(written_for(routines[0])))
+    # From here on; what was read and compiled has limits of its own.
+    deadline = time.monotonic() + options.max_seconds
     try:
         trace = _selected(routines, options)
-        others = [_other(name, options) for name in options.then]
+        others = [_other(name, options, deadline) for name in options.then]
     except UndecidedError as error:
         routine = error.routine if isinstance(error, NotFollowedError) else routines[0]
         return _undecided(routine, told(error, source, routine, options), options)
-    result = _judge(trace, others, caches, options)
+    result = _judge(trace, others, caches, options, deadline)
     if trace.routine.origin.compiled and options.optimize != "0":
-        result = _compare_unoptimised(source, others, caches, options, result)
-    return _compare_given(source, (trace, *others), caches, options, result)
+        result = _compare_unoptimised(source, others, caches, options, deadline, result)
+    return _compare_given(source, (trace, *others), caches, options, deadline, result)
 
 
 def _selected(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
@@ -92,9 +97,14 @@ def _selected(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
         raise explained(error, routines) from None
 
 
-def _other(name: str, options: VerifyOptions) -> Trace:
+def _in_time(options: VerifyOptions, deadline: float) -> VerifyOptions:
+    """The same for what is followed in the time that is left."""
+    return replace(options, max_seconds=max(deadline - time.monotonic(), _LEAST_SECONDS))
+
+
+def _other(name: str, options: VerifyOptions, deadline: float) -> Trace:
     """A routine that takes its turn with the first one."""
-    mine = options.for_other((name,))
+    mine = _in_time(options.for_other((name,)), deadline)
     try:
         return select(load(name, mine.load_options()), mine)
     except InputError as error:
@@ -143,7 +153,9 @@ def _flush(trace: Trace, options: VerifyOptions) -> Flush | None:
     return Flush(walking, buffer, Places(trace.routine.image, buffer)) if buffer is not None and walking else None
 
 
-def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], options: VerifyOptions) -> VerifyResult:
+def _judge(
+    trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], options: VerifyOptions, deadline: float
+) -> VerifyResult:
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
@@ -170,7 +182,7 @@ def _judge(trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], opti
             size,
             skipped,
             options.memory,
-            time.monotonic() + options.max_seconds,
+            deadline,
             placement=placement(trace, buffer),
             conditions=options.conditions,
             others=tuple(one for one in in_turn if one is not None),
@@ -275,12 +287,14 @@ def _compare_unoptimised(
     others: Sequence[Trace],
     caches: Sequence[_Cache],
     options: VerifyOptions,
+    deadline: float,
     result: VerifyResult,
 ) -> VerifyResult:
     """Adds a finding where C compiled at -O0 has another verdict."""
     plain = options.unoptimised()
     try:
-        other = _judge(select(load(source, plain.load_options()), plain), others, caches, plain)
+        routines = load(source, plain.load_options())
+        other = _judge(select(routines, _in_time(plain, deadline)), others, caches, plain, deadline)
     except (InputError, UndecidedError):
         return result
     if not _differ(result, other):
@@ -311,11 +325,11 @@ def _compare_given(
     traces: Sequence[Trace],
     caches: Sequence[_Cache],
     options: VerifyOptions,
+    deadline: float,
     result: VerifyResult,
 ) -> VerifyResult:
     """UNDECIDED where a name that nobody gave decides what is compiled, and the verdict with it."""
     routines = [trace.routine for trace in traces]
-    started = time.monotonic()
     known = {tuple(digest(routine) for routine in routines)}
     ways = ways_to_give(routines)
     # Of a name that is compared no value may lead to another branch.
@@ -323,13 +337,14 @@ def _compare_given(
     judged: list[dict[str, str]] = []
     failed: list[tuple[dict[str, str], str]] = []
     for number, way in enumerate(ways):
-        if number == MOST_TRIED or time.monotonic() - started > options.max_seconds:
+        if number == MOST_TRIED or time.monotonic() > deadline:
             tried = {name for way in ways[:number] for name in way}
             names = [name for way in ways[number:] for name in way if name not in tried]
             return also_left_out(result, [*not_judged(failed, judged), *([not_tried(names)] if names else [])])
         mine = options.defining(way)
         try:
-            again = [select(load(source, mine.load_options()), mine), *(_other(name, mine) for name in mine.then)]
+            others = [_other(name, mine, deadline) for name in mine.then]
+            again = [select(load(source, mine.load_options()), _in_time(mine, deadline)), *others]
             new = come_up([trace.routine for trace in again], way, (name for one in ways for name in one))
             further = ways_further(way, new)
             ways += further
@@ -342,7 +357,7 @@ def _compare_given(
             known.add(digests)
             for name in way:
                 unreached.pop(name, None)
-            other = _judge(again[0], again[1:], caches, mine)
+            other = _judge(again[0], again[1:], caches, mine, deadline)
             answer, why = _answer(other), f"UNDECIDED: {other.reason}"
         except (InputError, UndecidedError) as error:
             # Of several functions the one that was judged may be among those that were followed to their ends.

@@ -13,6 +13,9 @@ from l1dflush.trace.model import Path
 from l1dflush.verdict.model import Candidate, ChanceInfo, CounterexampleInfo, Verdict
 from l1dflush.verdict.walk import Buffer, Placement, Places
 
+# So long after the deadline the prover still gets some time.
+_GRACE_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -83,6 +86,7 @@ class Question:
         return self.flush, *self.others
 
     def limits(self) -> Limits:
-        """What the prover may still take; a little time remains always, so that small questions are answered after
-        large ones."""
-        return Limits(self.memory, max(self.deadline - time.monotonic(), 0.1))
+        """What the prover may still take. A little time remains for a while, so that small questions are answered after
+        large ones; without any it answers those that take a few thousand states."""
+        left = self.deadline - time.monotonic()
+        return Limits(self.memory, max(left, min(0.1, left + _GRACE_SECONDS), 0.0))

@@ -141,8 +141,10 @@ def _words(
             key_of_path = ways[0], complete, f"{part.doubt} {part.unknown}"
             if key_of_path not in found:
                 arenas, size = question.flush.buffer.arenas, question.buffer_size
+                until = question.deadline
                 per_set, *instead = (
-                    set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run) for events in ways
+                    set_words(events, arenas, geometry, size, aligned_at=aligned_at, run=run, deadline=until)
+                    for events in ways
                 )
                 found[key_of_path] = PathWords(per_set, part.doubt, part.unknown, tuple(instead), complete)
         question.words[key] = list(found.values())

@@ -21,7 +21,8 @@ NEEDS_SECONDS = 2.0
 
 def protocols_of(question: Question, geometry: Geometry, run: int | None) -> list[Protocol]:
     """What all flushes do in each set. Raises UndecidedError also where a flush does more than its words say."""
-    return protocols([_flushes(one) for one in question.flushes], geometry, question.buffer_size, run=run)
+    flushes = [_flushes(one) for one in question.flushes]
+    return protocols(flushes, geometry, question.buffer_size, run=run, deadline=question.deadline)
 
 
 def _flushes(flush: Flush) -> Flushes:

@@ -276,11 +276,21 @@ def fill_start(walk: Events) -> int:
     that is the second access already, there was no warm-up.
     """
     pages: set[int] = set()
-    for index, event in enumerate(walk):
-        page = event.offset // PAGE
-        if page in pages:
-            return 0 if index == 1 else index
-        pages.add(page)
+    index = 0
+    for piece in walk.pieces:
+        # Each on a page of its own: not one by one.
+        if len(piece.events) == 1 and abs(piece.steps[0]) >= PAGE:
+            touched = {offset // PAGE for offset in piece.offsets()}
+            if pages.isdisjoint(touched):
+                pages |= touched
+                index += piece.turns
+                continue
+        for event in Events([piece]):
+            page = event.offset // PAGE
+            if page in pages:
+                return 0 if index == 1 else index
+            pages.add(page)
+            index += 1
     return 0
 
 
