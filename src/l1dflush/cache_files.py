@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import time
 import zlib
@@ -62,7 +61,7 @@ def keep(name: str, data: bytes) -> bool:
     content = _checksum(data) + b"\n" + data
     if where is None or len(content) > MAX_BYTES:
         return False
-    unfinished = where / f"{name}.{secrets.token_hex(8)}{_UNFINISHED}"
+    unfinished = where / f"{name}.{os.urandom(8).hex()}{_UNFINISHED}"
     try:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_ours(where.stat()):
