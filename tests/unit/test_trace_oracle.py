@@ -91,6 +91,8 @@ SPELLED = {
     "movsxd": "movslq %eax,%rbx", "movabs": "movabs $0x1122334455667788,%rax", "cdq": "cltd",
     "pushfd": "pushf", "popfd": "popf", "iretd": "iret", "cqo": "cqto", "cwd": "cwtd",
     "pushf": "pushfw", "popf": "popfw",
+    # What AT&T's assemblers always had the other way round.
+    "fsubp": "fsubrp", "fsubrp": "fsubp", "fdivp": "fdivrp", "fdivrp": "fdivp",
     "cdqe": "cltq", "cwde": "cwtl", "cbw": "cbtw", "movsd": "movsl", "lodsd": "lodsl", "stosd": "stosl",
 }  # fmt: skip
 
@@ -112,6 +114,7 @@ def test_every_name_in_the_table_is_the_decoders(name: str) -> None:
         "$1,%zmm2,%zmm1,%zmm0", "$1,%xmm2,%xmm1,%xmm0", "$1,%ymm2,%ymm1,%ymm0", "$1,%xmm2,%ymm1,%ymm0",
         "%xmm3,%xmm2,%xmm1,%xmm0", "$1,%ymm0,%xmm1", "(%rdi),%xmm1,%xmm0", "%eax,%xmm1,%xmm0", "%eax,%xmm0",
         "$1,%eax,%xmm1,%xmm0", "$1,%rax,%xmm1,%xmm0", "$1,%xmm0,%rax", "$1,%xmm0",
+        "%st(3)", "%st(1),%st",
     )  # fmt: skip
     texts = (SPELLED.get(name, ""), *(f"{name} {shape}" for shape in shapes))
     for text, bits, mode in [*((t, 64, CS_MODE_64) for t in texts), (SPELLED.get(name, name), 32, CS_MODE_32)]:
