@@ -37,7 +37,7 @@ MAX_BUFFER_PLACEMENTS = 512
 MAX_SHARED = 64
 PAGE = 4096
 # Memory whose alignment is known. A pointer that is handed in is taken to be page-aligned.
-PLACED = frozenset({ArenaKind.SECTION, ArenaKind.STACK, ArenaKind.SEGMENT})
+PLACED = frozenset({ArenaKind.SECTION, ArenaKind.SYMBOL, ArenaKind.STACK, ArenaKind.SEGMENT})
 
 _ITEM = {
     Kind.LOAD: ItemKind.ACCESS,

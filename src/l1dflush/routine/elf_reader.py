@@ -107,8 +107,29 @@ class ElfFile:
 
     def relocations(self, table: Section) -> Iterator[ElfRelocation]:
         """The relocations in a relocation section. Raises InputError when its row size is wrong."""
+        if table["sh_type"] == "SHT_RELR":
+            for offset in self._packed(table):
+                yield ElfRelocation(offset, RELATIVE, 0, None)
+            return
         for offset, info, *addend in self.relocation_rows(table):
             yield ElfRelocation(offset, *self.type_and_symbol(info), addend[0] if addend else None)
+
+    def _packed(self, table: Section) -> Iterator[int]:
+        """The places of a table of packed relative relocations: a word is the address of one, or, if it is odd, a bit
+        for each of the words behind the last that was told (generic ABI, "Relative relocation table")."""
+        width, address = self.bits // 8, 0
+        content = self.content(table)
+        if table["sh_entsize"] not in (0, width):
+            malformed(self.where, f"relocation section {table.name} has rows of {table['sh_entsize']} bytes")
+        for (word,) in struct.iter_unpack("<Q" if self.bits == 64 else "<I", content[: len(content) // width * width]):
+            if word & 1 == 0:
+                yield word
+                address = word + width
+                continue
+            for number in range(self.bits - 1):
+                if word >> (number + 1) & 1:
+                    yield address + number * width
+            address += (self.bits - 1) * width
 
     def type_and_symbol(self, info: int) -> tuple[int, int]:
         """The relocation type and the symbol's number in the second field of a :data:`Row`."""
@@ -126,6 +147,9 @@ class ElfFile:
         content = self.content(table)
         return struct.iter_unpack(form[: 4 if with_addend else 3], content[: len(content) // size * size])
 
+
+# STT_GNU_IFUNC, as pyelftools calls it; and the type of relative relocations, on both machines.
+INDIRECT, RELATIVE = "STT_LOOS", 8
 
 _SYMBOL_TABLES = ("SHT_SYMTAB", "SHT_DYNSYM")
 

@@ -18,7 +18,7 @@ from elftools.elf.sections import Section as ElfSection
 
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_lines import LineTable, LineTables
-from l1dflush.routine.elf_reader import MAX_RELOCATIONS, Row, malformed
+from l1dflush.routine.elf_reader import INDIRECT, MAX_RELOCATIONS, Row, malformed
 from l1dflush.routine.model import (
     EXTERNAL_BASE,
     EXTERNAL_LIMIT,
@@ -211,12 +211,12 @@ class _Layout:
         return symbol.name if symbol is not None and at.symbol and self.resolution.shared(at) else at
 
     def _is_outside(self, at: Reference) -> bool:
-        """Whether no file defines what ``at`` means."""
+        """Whether no file defines what ``at`` means, or a resolver chooses it when the file is loaded."""
         symbol = self.resolution.symbol(at)
         if symbol is None or not at.symbol:
             return False
         gone = (at.file, symbol.section) in self.resolution.discarded
-        return symbol.section == UNDEFINED or (gone and self.resolution.shared(at))
+        return symbol.section == UNDEFINED or symbol.kind == INDIRECT or (gone and self.resolution.shared(at))
 
     def _place_externals(self, referenced: Iterable[Reference]) -> tuple[dict[_Key, tuple[str, int]], int]:
         """Where undefined symbols go, by name, and how far apart."""
@@ -293,7 +293,7 @@ class _Layout:
         if self._is_outside(at):
             if symbol.name == GOT_SYMBOL:
                 return self._got
-            if symbol.binding == "STB_WEAK":
+            if symbol.binding == "STB_WEAK" and symbol.kind != INDIRECT:
                 return f"the weak symbol '{symbol.name}' may be absent, and then its address is 0"
             own = symbol.name in self.inputs[at.file].own
             found = self._externals.get(at if own else symbol.name)

@@ -10,7 +10,7 @@ from elftools.elf.sections import Section as ElfSection
 from elftools.elf.segments import Segment
 
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
+from l1dflush.routine.elf_reader import INDIRECT, MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
 from l1dflush.routine.model import BadRelocation, Section
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
@@ -95,7 +95,7 @@ def _relocations(elf: ElfFile, pieces: list[tuple[int, bytes]], bias: int) -> Re
         for relocation in elf.relocations(table):
             rule, address = rule_of(elf.bits, relocation.type), relocation.offset + bias
             symbol = symbols[relocation.symbol] if relocation.symbol < len(symbols) else None
-            inside = symbol is not None and symbol.section > 0
+            inside = symbol is not None and symbol.section > 0 and symbol.kind != INDIRECT
             target = symbol.value + bias if symbol is not None and inside else None
             if rule is not None and rule.formula == "B+A":
                 target = bias
@@ -116,7 +116,7 @@ def _relocations(elf: ElfFile, pieces: list[tuple[int, bytes]], bias: int) -> Re
 def _tables(elf: ElfFile) -> Iterator[tuple[ElfSection, tuple[ElfSymbol, ...]]]:
     """The tables of dynamic relocations, each with its symbols."""
     for table in elf.sections:
-        if table["sh_type"] in ("SHT_RELA", "SHT_REL") and table["sh_flags"] & SH_FLAGS.SHF_ALLOC:
+        if table["sh_type"] in ("SHT_RELA", "SHT_REL", "SHT_RELR") and table["sh_flags"] & SH_FLAGS.SHF_ALLOC:
             yield table, elf.symbol_table_at(table["sh_link"])
 
 
@@ -157,4 +157,6 @@ def _reason(supported: bool, number: int, symbol: ElfSymbol | None) -> str | Non
         return f"there is no symbol number {number}"
     if symbol.section == SHN_INDICES.SHN_UNDEF:
         return f"'{symbol.name}' lies in another file"
+    if symbol.kind == INDIRECT:
+        return f"which function '{symbol.name}' is, is decided when the file is loaded"
     return None

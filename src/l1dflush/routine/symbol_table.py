@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+from l1dflush.routine.elf_reader import INDIRECT
 from l1dflush.routine.model import Section, Symbol
 
 _FLUSH_WORDS = ("l1d", "l1tf", "flush")
@@ -99,7 +100,7 @@ def symbols_by_name(symbols: list[PlacedSymbol], sections: list[Section]) -> dic
 
 
 def _is_function(symbol: PlacedSymbol) -> bool:
-    return symbol.kind in ("STT_FUNC", "STT_LOOS")  # the latter is STT_GNU_IFUNC on Linux
+    return symbol.kind in ("STT_FUNC", INDIRECT)
 
 
 def _is_code_label(symbol: PlacedSymbol) -> bool:

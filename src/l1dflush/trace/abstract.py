@@ -182,8 +182,14 @@ class _Run:
         """Raises UndecidedError for a path that changed what the machine takes to stay as it is."""
         for event, last in events.ends():
             arena = event.arena
-            if arena is not None and event.kind in STORES and self._is_code(arena, event.offset, last):
+            if arena is None or event.kind not in STORES:
+                continue
+            what = ""
+            if self._is_code(arena, event.offset, last):
                 what = f"the routine writes to its own code, {arena.name.removeprefix('section ')} at {event.offset:#x}"
+            elif self._names.may_be_code(arena, event.offset, last):
+                what = f"the routine may write to its own code: {arena.name}"
+            if what:
                 raise UndecidedError("writes-code", what, where=f"{event.pc:#x}")
 
     def _is_code(self, arena: Arena, one: int, other: int) -> bool:

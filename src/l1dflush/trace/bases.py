@@ -16,6 +16,8 @@ from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.trace.operations import Place
 
 PAGE = 4096
+# So many bytes behind an outside symbol are taken to be its own.
+_OUTSIDE = 1 << 24
 
 # Relocations whose place holds the whole address, or the lower part of one that then has to fit (psABI).
 _NARROW_UNSIGNED = frozenset({"R_X86_64_32"})
@@ -57,11 +59,12 @@ class Bases:
 
     def _fit_in_32_bits(self) -> set[str | int]:
         """Names of outside symbols, and addresses of sections, that some relocation puts into 32 bits, zero-extended: a
-        linker would have refused another place."""
+        linker would have refused another place. What lies far from the place that is put there may be beyond."""
         found: set[str | int] = set()
-        for _, _, meanings in self._image.relocations.everything():
-            for of in meanings.values():
-                if of is None or of.type not in _NARROW_UNSIGNED:
+        for _, rows, meanings in self._image.relocations.everything():
+            near = {row[1] for row in rows if len(row) > 2 and abs(row[2]) < _OUTSIDE}
+            for number, of in meanings.items():
+                if of is None or of.type not in _NARROW_UNSIGNED or number not in near:
                     continue
                 section = None if of.target is None else self.section_at(of.target)
                 found.add(of.symbol if section is None else section.address)
@@ -119,8 +122,8 @@ class Bases:
 
     def _external(self, name: str) -> int:
         if name not in self._externals:
-            symbol = self._symbol(1, 1 << 24, name in self._narrow)
-            number = self._machine.add_base(symbol, 1 << 24, outside=True)
+            symbol = self._symbol(1, _OUTSIDE, name in self._narrow)
+            number = self._machine.add_base(symbol, _OUTSIDE, outside=True)
             self._externals[name] = number
             self.external_of[number] = name
         return self._externals[name]

@@ -98,6 +98,24 @@ class Names:
             alignment - 1
         )
 
+    def may_be_code(self, arena: Arena, one: int, other: int) -> bool:
+        """Whether what lies between two offsets of an arena may be the routine's code: its address was computed from
+        that of an executable section."""
+        kind, _, region = arena.key.partition(":")
+        if kind != "term":
+            return False
+        bases, image = self._lifter.bases, self._routine.image
+        if not image.linked:
+            used = set(self._symbols(self._machine.terms.value(int(region))))
+            code = (number for number, section in bases.section_of.items() if section.executable)
+            return any(self._is(number, symbol) for number in code for symbol in used)
+        # All its addresses are numbers, or so far behind one symbol: what is added to the index says what is meant.
+        _, _, _, _, addends, _ = self._machine.described(self._machine.terms.value(int(region)))
+        behind = [0, *(atom.term for atom, factor in addends if factor == 1)]
+        _, distance = self._arenas[int(region)]
+        places = [bases.in_linked(base, at - distance) for base in behind for at in (one, other)]
+        return any(place is not None and place[0].executable for place in places)
+
     def _segment_arena(self, region: int) -> Arena | None:
         """Per-CPU or per-thread memory: a place at fs or gs, or the copy there of a section or an outside symbol."""
         found = self._in_segment(region)

@@ -218,6 +218,8 @@ def placement(trace: Trace, buffer: Buffer) -> Placement | None:
     if start is None or buffer.primary.kind not in PLACED:
         return None
     symbol = storage(trace.routine.image, start)
+    if symbol is not None and buffer.primary.kind is ArenaKind.SYMBOL:
+        return Placement(f"`{symbol.name}`", 0, buffer.primary.alignment)
     if symbol is None:
         return Placement("the buffer", start.offset, buffer.primary.alignment)
     offset = symbol.address - int(buffer.primary.key.removeprefix("section:"), 16)
