@@ -10,7 +10,7 @@ namespace l1dflush::machine {
 
 namespace {
 
-constexpr std::uint64_t poll_every = 1 << 12;  // instructions
+constexpr std::uint64_t poll_every = 1 << 8;  // instructions; one of them may take as long as there is memory
 
 }  // namespace
 

@@ -61,6 +61,7 @@ from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, wal
 # What follows a routine has at least that, so that something short is followed after something long.
 _LEAST_SECONDS = 0.1
 NO_WALK_ANSWER = "nothing walks"
+_OUT_OF_TIME = frozenset({"budget", "out-of-time"})
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 _Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 
@@ -295,8 +296,11 @@ def _compare_unoptimised(
     try:
         routines = load(source, plain.load_options())
         other = _judge(select(routines, _in_time(plain, deadline)), others, caches, plain, deadline)
-    except (InputError, UndecidedError):
-        return result
+    except (InputError, UndecidedError) as error:
+        out_of_time = isinstance(error, UndecidedError) and error.cause in _OUT_OF_TIME
+        return _not_compared(result) if out_of_time else result
+    if other.cause in _OUT_OF_TIME or any(row.cause in _OUT_OF_TIME for row in other.rows):
+        return _not_compared(result)
     if not _differ(result, other):
         return result
     text = f"{_answer(result)} at -O{options.optimize}, {_answer(other)} at -O0"
@@ -305,6 +309,13 @@ def _compare_unoptimised(
     return result.model_copy(
         update={"findings": findings, "exit_status": int(_exit_status(result.verdict, findings, options))}
     )
+
+
+def _not_compared(result: VerifyResult) -> VerifyResult:
+    """Says that there was no time left to ask about the code at -O0."""
+    text = "whether it is the same at -O0 (not checked: no time was left)"
+    told = {name: (*getattr(result.scope, name), text) for name in ("not_modelled", "particular")}
+    return result.model_copy(update={"scope": result.scope.model_copy(update=told)})
 
 
 def _differ(one: VerifyResult, other: VerifyResult) -> bool:
