@@ -208,7 +208,7 @@ void bind_machine(nb::module_ &m) {
             "store",
             [](Machine &self, Value at, Value value) {
                 self.memory().store(self.world(), at, value);
-                if (at.term == self.world().bases[Machine::stack_base].symbol.term) self.memory().save(offset_of(at));
+                if (at.term == self.world().bases[Machine::stack_base].symbol.term) self.memory().save(at.term, offset_of(at));
             },
             nb::arg("at"), nb::arg("value"))
         .def(

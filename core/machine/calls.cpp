@@ -32,7 +32,7 @@ void Machine::outside_call(State &s, Value to) {
     settle_loads(s);
     std::vector<Value> arguments;
     for (const std::uint32_t slot : arguments_) arguments.push_back(settled(s, slot));
-    s.memory.outside_call(world_, arguments);
+    s.memory.outside_call(world_, arguments, settled(s, stack_slot));
     ++s.changes;
     s.carry_by = s.rest_by = 0;
     for (const std::uint32_t slot : changed_) {

@@ -8,8 +8,8 @@ namespace {
 
 // A store whose distance from another region is bounded by less than this forgets only what it may reach.
 constexpr Word most_reach = Word{1} << 32;
-// What code that is not here may write behind a pointer into the stack, in bytes, if nothing saved lies before that.
-constexpr std::int64_t largest_variable = 4096;
+// Before all offsets that there are.
+constexpr std::int64_t lowest = -(std::int64_t{1} << 62);
 // The first symbol that the machine makes is the stack pointer at entry.
 constexpr Word stack_symbol = 1;
 
@@ -188,12 +188,10 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
 
 void Memory::store(World &world, Value address, Value value) {
     const std::int64_t offset = offset_of(address);
-    const auto on_stack = [&](TermId term) {
-        return term != 0 && std::ranges::binary_search(world.symbols_in(term), stack_symbol);
-    };
-    stack_escaped_ |= !stack_escaped_ && on_stack(value.term) && !on_stack(address.term);
-    note_pointer(world, value);
+    stack_escaped_ |= !stack_escaped_ && is_on_stack(world, value.term) && !is_on_stack(world, address.term);
     const unsigned bytes = value.bits / 8U;
+    // What was saved there is no longer.
+    saved_.erase(saved_.lower_bound({address.term, offset - 7}), saved_.lower_bound({address.term, offset + bytes}));
     Region &held = changed(world, address.term, is_in_file(world, address.term, offset));
     forget_overlapping(world, address.term, offset, bytes);
     held.low = std::min(held.low, offset);
@@ -211,10 +209,17 @@ void Memory::forget(World &world, TermId region, std::int64_t offset, std::uint6
     lose(world, changed(world, region), region, region, offset, offset + static_cast<std::int64_t>(bytes));
 }
 
-// Remembers what a pointer into the stack leads to.
-void Memory::note_pointer(World &world, Value value) {
-    if (value.term == world.bases[0].symbol.term && value.bits == world.bases[0].symbol.bits)
-        pointed_to_.insert(offset_of(value));
+bool Memory::is_on_stack(World &world, TermId term) {
+    return term != 0 && std::ranges::binary_search(world.symbols_in(term), stack_symbol);
+}
+
+// Nobody knows what is in the region any more; but return addresses and what is saved for the caller stay: who overwrites
+// those does not come back.
+void Memory::forget_all(Region &held, TermId region, const std::vector<Value> &but) {
+    std::erase_if(held.pieces, [&](const auto &piece) {
+        return !saved_.contains({region, piece.first}) && std::ranges::find(but, piece.second.value) == but.end();
+    });
+    held.forgotten = true;
 }
 
 void Memory::bind(World &world, Value address, Value value) {
@@ -235,21 +240,37 @@ std::optional<Value> Memory::whole(const World &world, Value address) const {
     return first ? std::optional(v) : std::nullopt;
 }
 
-void Memory::outside_call(World &world, const std::vector<Value> &arguments) {
-    const TermId stack = world.bases[0].symbol.term;
+void Memory::outside_call(World &world, const std::vector<Value> &arguments, Value top) {
     // What the routine itself has overwritten is no longer what the user said.
     std::erase_if(bound_, [&](const auto &one) { return load(world, one.first, one.second.bits / 8U) != one.second; });
-    for (const Value &argument : arguments) note_pointer(world, argument);
-    for (const std::int64_t from : std::set<std::int64_t>(pointed_to_)) {
-        const auto stop = saved_.lower_bound(from);
-        const std::int64_t to = stop == saved_.end() ? from + largest_variable : std::min(*stop, from + largest_variable);
-        if (from < to) forget(world, stack, from, static_cast<std::uint64_t>(to - from));
-    }
+    // Who has one pointer into the stack can come to all of it: where a variable begins and ends is not known.
+    const auto leads_there = [&](const Value &v) { return is_on_stack(world, v.term); };
+    stack_escaped_ |= std::ranges::any_of(arguments, leads_there);
+    // More is handed over in the stack.
+    for (const auto &[region, held] : regions_)
+        for (const auto &[offset, piece] : held->pieces)
+            stack_escaped_ |= !stack_escaped_ && is_on_stack(world, region) && leads_there(piece.value) &&
+                              (region != top.term || offset >= offset_of(top)) && !saved_.contains({region, offset});
     std::vector<std::pair<Value, Value>> stays = bound_;
+    std::vector<Value> guards;
     for (const Value &address : kept_)
-        if (const auto value = whole(world, address)) stays.emplace_back(address, *value);
+        if (const auto value = whole(world, address)) {
+            stays.emplace_back(address, *value);
+            guards.push_back(*value);
+        }
+    // Below the stack pointer everything is the callee's.
+    const std::int64_t below = offset_of(top);
+    saved_.erase(saved_.lower_bound({top.term, lowest}), saved_.lower_bound({top.term, below}));
     for (auto &[region, held] : regions_) {
-        if (region == stack) continue;
+        if (is_on_stack(world, region)) {
+            held = std::make_shared<Region>(*held);
+            if (stack_escaped_) forget_all(*held, region, guards);
+            if (region == top.term) {
+                cut(world, *held, lowest, below);
+                held->lost[lowest] = below;
+            }
+            continue;
+        }
         const bool in_file = held->in_file;
         held = std::make_shared<Region>();
         held->forgotten = true;
@@ -272,8 +293,7 @@ void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int
         from -= static_cast<std::int64_t>(below.most);
         to -= static_cast<std::int64_t>(below.least);
     } else {
-        held.pieces.clear();
-        held.forgotten = true;
+        forget_all(held, region, {});
         return;
     }
     cut(world, held, from, to);

@@ -85,16 +85,17 @@ public:
     // Nobody knows what is in these bytes from now on.
     void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);
     // What lies at this offset of the stack is the caller's, or a return address: nobody else writes it.
-    void save(std::int64_t offset) { saved_.insert(offset); }
+    void save(TermId region, std::int64_t offset) { saved_.emplace(region, offset); }
+    static bool is_on_stack(World &world, TermId term);
     // A pointer into the stack may be anywhere from now on.
     void escape() { stack_escaped_ = true; }
     // The user says what is there: no code that is not here changes it.
     void bind(World &world, Value address, Value value);
     // What is loaded from there as a whole no code that is not here changes.
     void keep(Value address) { kept_.push_back(address); }
-    // Code that is not here ran, and was given `arguments`: it may have written everything but the stack, and there what
-    // it has a pointer to, up to what was saved there.
-    void outside_call(World &world, const std::vector<Value> &arguments);
+    // Code that is not here ran, and was given `arguments` and the stack from `top` on: it may have written everything but
+    // the stack, and of that what is below; all but what was saved if it has a pointer into it.
+    void outside_call(World &world, const std::vector<Value> &arguments, Value top);
 
 private:
     struct Piece {
@@ -123,17 +124,16 @@ private:
         return region != 0 && world.base_at(0, offset).has_value();
     }
     void forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes);
-    static void lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to);
+    void lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to);
+    void forget_all(Region &held, TermId region, const std::vector<Value> &but);
 
     std::map<TermId, std::shared_ptr<Region>> regions_;
-    void note_pointer(World &world, Value value);
     std::optional<Value> whole(const World &world, Value address) const;
 
     bool all_forgotten_ = false;
     std::vector<std::pair<Value, Value>> bound_;  // address and value
     std::vector<Value> kept_;                     // addresses
-    std::set<std::int64_t> saved_;
-    std::set<std::int64_t> pointed_to_;  // offsets in the stack that pointers outside of registers lead to
+    std::set<std::pair<TermId, std::int64_t>> saved_;
     bool stack_escaped_ = false;  // a pointer into it was stored somewhere else
 };
 

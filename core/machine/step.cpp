@@ -174,7 +174,7 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             s.memory.store(world_, at, stored);
             ++s.changes;
             // A push, or the return address of a call.
-            if (o.detail != 0 && at.term == world_.bases[stack_base].symbol.term) s.memory.save(offset_of(at));
+            if (o.detail != 0 && Memory::is_on_stack(world_, at.term)) s.memory.save(at.term, offset_of(at));
             break;
         }
         case Do::unknown: {

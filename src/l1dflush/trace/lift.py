@@ -151,7 +151,9 @@ class Lifter:
         bits = self.image.bits
         names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
         changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.behind(_VECTORS)
-        given = [self.register(register_name(name, bits))[0].slot for name in ARGUMENTS[bits]]
+        # Assembly may hand over in any of them.
+        names_given = dict.fromkeys((*ARGUMENTS[bits], *CALLER_SAVED[bits]))
+        given = [self.register(register_name(name, bits))[0].slot for name in names_given]
         self.machine.set_convention(changed, given, KIND[Kind.CALL], KIND[Kind.LOAD])
         self._told = len(self.slots)
 

@@ -19,6 +19,11 @@ _ALWAYS_SET = 1 << 1
 _OTHERS = (4, 8, 9, 12, 13, 14, 18, 19, 20, 21)
 # In the order in which pusha has them.
 _ALL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi")
+# What a function has to give back (psABI; 32-bit kernels hand over in eax, edx and ecx).
+_KEPT = {
+    64: frozenset({"rbx", "rbp", "r12", "r13", "r14", "r15"}),
+    32: frozenset({"rbx", "rbp", "rsi", "rdi"}),
+}
 
 
 def _size(o: Operands) -> int:
@@ -26,15 +31,15 @@ def _size(o: Operands) -> int:
     return 2 if 0x66 in o.insn.prefixes else o.width
 
 
-def _pushed(o: Operands, value: Operand) -> None:
-    """Pushes a value."""
+def _pushed(o: Operands, value: Operand, saved: bool = False) -> None:
+    """Pushes a value; an outside function that has a pointer into the stack leaves alone what is ``saved`` there."""
     assert value is not None
     stack = o.register("rsp")
     below = o.made(Do.ADD, o.width, stack, Number(-value.size, o.width))
     o.access(Kind.STORE, below, value.size)
     o.store(below, value)
-    # An outside function that has a pointer into the stack leaves alone what is saved there.
-    o.operations[-1] = o.operations[-1]._replace(detail=1)
+    if saved:
+        o.operations[-1] = o.operations[-1]._replace(detail=1)
     o.emit(Do.COPY, stack, below)
 
 
@@ -54,7 +59,8 @@ def _push(o: Operands) -> None:
         o.access(Kind.LOAD, address, operand.size)
         _pushed(o, o.load(address, operand.size))
     elif isinstance(operand, Register):
-        _pushed(o, o.read(0))
+        # Others are pushed to make room for a variable, too.
+        _pushed(o, o.read(0), saved=operand.full in _KEPT[8 * o.width] and operand.size == o.width)
     else:
         _pushed(o, o.immediate(0, _size(o)))
 
