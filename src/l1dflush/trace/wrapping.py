@@ -5,7 +5,7 @@ pointer: if adding the size wraps. No object lies like that, and the end of one 
 6.5.8); Linux has none in the last page (`IS_ERR_VALUE`), so the last access of a walk may lie a bit before its end.
 What an integer does in the same place can happen. So a path is dropped only for what is surely an object: where the
 decision had gone the other way, every path accesses that memory, and if the bytes between its accesses are in one piece
-nothing decides as this path did. That is granted, and said so.
+nothing decides as this path did; and where they are not, that is what was decided. That is granted, and said so.
 """
 
 from __future__ import annotations
@@ -48,9 +48,12 @@ def without_wrapping(
         if number not in left or not there or len(surely) < len(there):
             continue
         low, high = max(low for low, _ in surely), min(high for _, high in surely)
-        wraps = _wraps(machine, region, low, high)
+        wraps, exactly = (_wraps(machine, region, low, high, beyond) for beyond in (PAGE, 0))
         decided = [(condition, holds) for _, _, condition, holds, *_ in paths[number][0]]
-        if wraps is not None and asked([*decided, (wraps, False)]) is False:
+        condition, holds = decided[at]
+        # A check for an error number (the last page) is no question about where an object ends.
+        is_end = exactly is not None and asked([*decided[:at], (exactly, True), (condition, not holds)]) is False
+        if wraps is not None and is_end and asked([*decided, (wraps, False)]) is False:
             left.discard(number)
     return [one for number, one in enumerate(paths) if number in left]
 
@@ -78,14 +81,14 @@ def _extents(path: _Path, accesses: Collection[int]) -> dict[int, tuple[int, int
     return found
 
 
-def _wraps(machine: _core.Machine, region: int, low: int, high: int) -> _core.Value | None:
-    """That the bytes from offset ``low`` up to ``high`` of a region go on at the other end, or reach into the last
-    page; None if they cannot."""
+def _wraps(machine: _core.Machine, region: int, low: int, high: int, beyond: int) -> _core.Value | None:
+    """That the bytes from offset ``low`` up to ``high`` of a region, and so many ``beyond``, go on at the other end;
+    None if they cannot, or are fewer than a page: then they need not be in one piece with what is compared."""
     terms = machine.terms
     base = terms.value(region)
     mask = (1 << base.bits) - 1
-    if not 1 < high - low <= mask - PAGE:
+    if not PAGE < high - low <= mask - PAGE:
         return None
     first = terms.combine("add", base, terms.number(base.bits, low & mask))
-    wraps = terms.combine("carries", first, terms.number(base.bits, high - low - 1 + PAGE))
+    wraps = terms.combine("carries", first, terms.number(base.bits, high - low - 1 + beyond))
     return wraps if wraps.term else None
