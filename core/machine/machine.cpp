@@ -10,6 +10,7 @@ namespace l1dflush::machine {
 
 namespace {
 
+constexpr std::uint64_t look_back_every = 1 << 12;
 constexpr std::uint64_t poll_every = 1 << 8;  // instructions; one of them may take as long as there is memory
 
 }  // namespace
@@ -215,8 +216,9 @@ void Machine::run_path(State &s, std::vector<State> &forks, const Bounds &bounds
         if (s.instructions % poll_every == 0) {
             if (bounds.poll) bounds.poll();
             if (std::chrono::steady_clock::now() > bounds.deadline) throw OutOfTime(s.at->at);
-            if (s.operation == 0 && !s.deferred.empty()) before = {s.at, s.changes, s.slots, s.deferred};
         }
+        if (s.instructions % look_back_every == 0 && s.operation == 0 && !s.deferred.empty())
+            before = {s.at, s.changes, s.slots, s.deferred};
     } while (run_instruction(s, forks, bounds, path));
 }
 
