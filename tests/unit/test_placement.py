@@ -225,3 +225,28 @@ def test_no_address_is_written_down_where_routines_are_run() -> None:
             value = int(number, 16)
             mask = value & (value + 1) == 0
             assert mask or number in known, f"{name}.py: {number}"
+
+
+BESIDE = {
+    "a counter": "incl beside(%rip)\nxor %eax, %eax\n1: mov buffer(%rax), %cl; add $64, %eax; cmp $65536, %eax; jb 1b\n"
+    "incl beside(%rip); lfence; ret",
+    "a first pointer": "mov beside(%rip), %rdx\nxor %eax, %eax\n"
+    "1: mov buffer(%rax), %cl; add $64, %eax; cmp $65536, %eax; jb 1b\nlfence; ret",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_variable_beside_the_buffer_is_no_part_of_it(name: str, tmp_path: Path) -> None:
+    """It lies a line before it, as if it was its first element."""
+    (tmp_path / "x.o").write_bytes(
+        elf(
+            f"        .text\n        .globl f\n        .type f, @function\nf: {BESIDE[name]}\n"
+            "        .bss\n        .balign 64\nbeside: .zero 64\nbuffer: .zero 65536\n"
+            "        .type beside, @object\n        .size beside, 8\n        .type buffer, @object\n"
+            "        .size buffer, 65536\n"
+        )
+    )
+    result = verify(str(tmp_path / "x.o"), VerifyOptions(cpus=("skylake",), function="f"))
+    assert result.verdict == "PROVED" and result.buffer is not None
+    assert (result.buffer.name, result.buffer.first, result.buffer.last) == ("the storage of `buffer`", 0, 65472)
+    assert not {"skipped-line", "own-storage", "outside-buffer"} & {one.id for one in result.findings}

@@ -211,7 +211,8 @@ def _of_extent(
             f"{len(beyond)} accesses outside the buffer's {buffer_size} bytes, first {places.text(beyond[0])}",
             places.where(beyond[0].pc),
         )
-    yield from _of_gaps(walk.where(lambda event: event.kind in buffer.walked_by), places, line)
+    begins = buffer.begins // line if buffer.begins % line == 0 else 0
+    yield from _of_gaps(walk.where(lambda event: event.kind in buffer.walked_by), places, line, begins)
 
 
 def _of_section(trace: Trace, end: int, lowest: Event, places: Places) -> Iterator[Finding]:
@@ -225,14 +226,15 @@ def _of_section(trace: Trace, end: int, lowest: Event, places: Places) -> Iterat
         yield finding("outside-buffer", text, places.where(lowest.pc))
 
 
-def _of_gaps(walk: Events, places: Places, line: int) -> Iterator[Finding]:
-    """Lines left out within the pages of the walk."""
+def _of_gaps(walk: Events, places: Places, line: int, begins: int) -> Iterator[Finding]:
+    """Lines left out within the pages of the walk, which are counted from its line ``begins`` on."""
     touched = walk.units(line)
     per_page = max(PAGE // line, 1)
     pages: Counter[int] = Counter()
     for low, high in touched:
-        for page in range(low // per_page, (high - 1) // per_page + 1):
-            pages[page] += min(high, (page + 1) * per_page) - max(low, page * per_page)
+        for page in range((low - begins) // per_page, (high - begins - 1) // per_page + 1):
+            start = begins + page * per_page
+            pages[page] += min(high, start + per_page) - max(low, start)
     # A page of which hardly a line is read is where a walk begins or ends by one too many, not a page of it.
     whole = max(pages.values())
     most = [page for page, count in pages.items() if count >= whole / 2]
@@ -240,8 +242,8 @@ def _of_gaps(walk: Events, places: Places, line: int) -> Iterator[Finding]:
     if first > 0 and walk[0].arena is not None and walk[0].arena.kind is ArenaKind.INPUT:
         first = 0
     # Between the lines that are touched, not line by line: a walk in large steps may span terabytes.
-    start, end = first * per_page, (last + 1) * per_page
-    missing = [(low, high - 1) for low, high in touched.gaps(start, end)]
+    start, end = begins + first * per_page, begins + (last + 1) * per_page
+    missing = [(low - begins, high - begins - 1) for low, high in touched.gaps(start, end)]
     if not missing:
         return
     where = places.where(walk[-1].pc)

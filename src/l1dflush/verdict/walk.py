@@ -107,9 +107,14 @@ def _within(trace: Trace, arena: Arena, by: frozenset[Kind]) -> tuple[int, tuple
     if arena.kind is not ArenaKind.SECTION or longest is None:
         return 0, (-inf, inf)
     low, high = sorted((longest.event.offset, longest.last))
-    symbol = storage(trace.routine.image, longest.event._replace(offset=low))
+    image = trace.routine.image
+    symbol = storage(image, longest.event._replace(offset=low))
     if symbol is None:
         return 0, (-inf, inf)
+    # A variable may lie before the buffer as if it was its first element.
+    beside = storage(image, longest.event._replace(offset=low + abs(longest.step)))
+    if beside is not None and beside != symbol and (beside.size or 0) * 2 > high - low:
+        symbol, low = beside, low + abs(longest.step)
     begins = symbol.address - int(arena.key.removeprefix("section:"), 16)
     # Its first line may begin before it.
     start = min(begins, low) - LINE + 1
@@ -242,7 +247,10 @@ def walk_start(events: Sequence[Event], buffer: Buffer) -> Event | None:
     """The read with the lowest offset among those of the longest run in the largest buffer: where the walk
     begins. Other reads of the same section, of a variable that lies beside the buffer, are no part of it."""
     longest = _longest_run(events, buffer.primary, buffer.walked_by)
-    return None if longest is None else longest.event._replace(offset=min(longest.event.offset, longest.last))
+    if longest is None:
+        return None
+    low = min(longest.event.offset, longest.last)
+    return longest.event._replace(offset=low if low >= buffer.reach[0] else low + abs(longest.step))
 
 
 def _longest_run(events: Sequence[Event], arena: Arena, by: frozenset[Kind]) -> FoldedRun | None:
