@@ -250,3 +250,35 @@ def test_a_variable_beside_the_buffer_is_no_part_of_it(name: str, tmp_path: Path
     assert result.verdict == "PROVED" and result.buffer is not None
     assert (result.buffer.name, result.buffer.first, result.buffer.last) == ("the storage of `buffer`", 0, 65472)
     assert not {"skipped-line", "own-storage", "outside-buffer"} & {one.id for one in result.findings}
+
+
+@needs_ld
+@pytest.mark.parametrize("place", ['.section __jump_table,"aw"', ".data"])
+def test_jump_labels_of_a_linked_file(place: str, tmp_path: Path) -> None:
+    """A table that a linker script has put into .data lies between two symbols."""
+    text = f"""
+        .text
+        .globl f, key
+        .type f, @function
+f:
+1:      .byte 0x0f, 0x1f, 0x44, 0x00, 0x00
+        mov (%rdi), %al
+2:      ret
+        .data
+        .type key, @object
+        .size key, 8
+key:    .quad 0
+        {place}
+        .globl __start___jump_table, __stop___jump_table
+__start___jump_table:
+        .long 1b-., 2b-.
+        .quad key-.
+__stop___jump_table:
+"""
+    (tmp_path / "x.o").write_bytes(elf(text))
+    for address in ("0x400000", "0xffffffff81000000"):
+        command = ["ld", "-e", "0", "-Ttext", address, "-Tdata", f"{int(address, 16) + 0x100000:#x}", "-o", "x", "x.o"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        (routine,) = load_bytes((tmp_path / "x").read_bytes(), "x", LoadOptions(function="f"))
+        assert {d.sources for path in trace(routine).paths for d in path.decisions} == {("key",)}
+        assert len(trace(routine).paths) == 2

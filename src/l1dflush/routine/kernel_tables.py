@@ -21,6 +21,15 @@ from l1dflush.routine.model import JumpSite, PatchSites, Section, Symbol
 JUMPS, ALTERNATIVES, BUGS = "__jump_table", ".altinstructions", "__bug_table"
 RETURNS, TRACING = ".return_sites", "__mcount_loc"
 TABLES = frozenset({JUMPS, ALTERNATIVES, BUGS, RETURNS, TRACING})
+# Where a kernel's linker script puts a table into another section it has these names around it
+# (``include/asm-generic/vmlinux.lds.h``, ``arch/x86/kernel/vmlinux.lds.S``).
+_AROUND = {
+    JUMPS: ("__start___jump_table", "__stop___jump_table"),
+    ALTERNATIVES: ("__alt_instructions", "__alt_instructions_end"),
+    BUGS: ("__start___bug_table", "__stop___bug_table"),
+    RETURNS: ("__return_sites", "__return_sites_end"),
+    TRACING: ("__start_mcount_loc", "__stop_mcount_loc"),
+}
 
 # In the key of a jump-label record: the site's sense, and a mark for the tool that rewrites jumps into nops.
 _INVERTED, _KEY_BITS = 1, 3
@@ -64,6 +73,24 @@ def patch_sites(sections: Sequence[Section], symbols: Mapping[str, Symbol], bits
         traps=dict(trap for table in tables[BUGS] for trap in _traps(table, code)),
         damage=damage,
     )
+
+
+def linked_tables(
+    named: Iterable[tuple[str, int, int]], loaded: Sequence[Section], symbols: Mapping[str, Symbol]
+) -> list[Section]:
+    """The tables of a linked file, of which only segments are ``loaded``: ``named`` are its sections' names, addresses
+    and sizes. A table that has no section lies between two symbols."""
+    places = {(name, address, size) for name, address, size in named if name in TABLES and size}
+    for name, (first, last) in _AROUND.items():
+        if first in symbols and last in symbols and symbols[first].address < symbols[last].address:
+            places.add((name, symbols[first].address, symbols[last].address - symbols[first].address))
+    found = []
+    for name, address, size in sorted(places):
+        home = next((s for s in loaded if s.address <= address and address + size <= s.address + len(s.data)), None)
+        if home is not None:
+            data = home.data[address - home.address :][:size]
+            found.append(Section(name, address, data, size, 1, home.writable, False))
+    return found
 
 
 def _may_be_patched(code: _Code, site: int, target: int, table: _Table) -> bool:

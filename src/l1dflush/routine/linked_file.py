@@ -24,12 +24,13 @@ MAX_CONTENT = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """What :func:`load_linked` returns: the parts of an image."""
+    """What :func:`load_linked` returns: the parts of an image, and how far the file's addresses were moved."""
 
     sections: list[Section]
     symbols: list[PlacedSymbol]
     bad: list[BadRelocation]
     relocations: Relocations
+    bias: int
 
 
 def load_linked(elf: ElfFile) -> LinkedFile:
@@ -84,7 +85,7 @@ def load_linked(elf: ElfFile) -> LinkedFile:
         for s in elf.symbols
         if s.name and s.section > 0 and s.kind not in ("STT_SECTION", "STT_FILE", "STT_TLS")
     ]
-    return LinkedFile(sections, symbols, bad, relocations)
+    return LinkedFile(sections, symbols, bad, relocations, bias)
 
 
 def _relocations(elf: ElfFile, pieces: list[tuple[int, bytes]], bias: int) -> Relocations:

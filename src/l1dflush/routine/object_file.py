@@ -15,7 +15,7 @@ from elftools.common.exceptions import ELFError
 
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_reader import ElfFile, read_elf
-from l1dflush.routine.kernel_tables import patch_sites
+from l1dflush.routine.kernel_tables import linked_tables, patch_sites
 from l1dflush.routine.layout import place
 from l1dflush.routine.model import Image, Origin, Routine, Section, SourceNote
 from l1dflush.routine.resolve import LinkInput
@@ -104,8 +104,11 @@ def _linked_image(elf: ElfFile) -> ObjectImage:
 
     linked = load_linked(elf)
     image = _image(elf.bits, [(0, section) for section in linked.sections], linked.symbols, 1)
+    named = [(s.name, s["sh_addr"] + linked.bias, s["sh_size"]) for s in elf.sections]
+    tables = linked_tables(named, linked.sections, image.symbols)
     return replace(
         image,
+        patch_sites=patch_sites([*linked.sections, *tables], image.symbols, elf.bits),
         bad_relocations=tuple(linked.bad),
         linked=True,
         movable=elf.type == "ET_DYN",
