@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +73,10 @@ LOOPS = {
 }
 
 
-def compiled(compiler: str, mode: str, level: str, body: str, folder: Path) -> bytes:
+def compiled(compiler: str, mode: str, level: str, body: str, folder: Path, more: Sequence[str] = ()) -> bytes:
     source, target = folder / "f.c", folder / "f.o"
     source.write_text(f"long kept;\nvoid l1d_flush(char *p, int m)\n{{\n\t{body}\n}}\n")
-    options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fcf-protection=none"]
+    options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fcf-protection=none", *more]
     subprocess.run([compiler, *options, "-o", target, source], check=True)
     return target.read_bytes()
 
@@ -101,3 +101,19 @@ def test_what_is_read(name: str, compiler: str, mode: str, tmp_path: Path) -> No
     for level in LEVELS if THOROUGH else LEVELS[::2]:
         data = compiled(compiler, mode, level, loop.body, tmp_path)
         assert reads(data) == sorted(loop.reads, key=len), level
+
+
+@pytest.mark.parametrize("mode", ["-m64", "-m32"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_bytes_that_are_added_up_in_vectors(compiler: str, mode: str, tmp_path: Path) -> None:
+    """Compilers read them 16 at a time or more, and take them apart."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    body = "unsigned s = 0; for (int i = 0; i < 65536; i++) s += ((unsigned char *)p)[i]; kept = s;"
+    for flags in (["-O2"], ["-O3"], ["-O3", "-mavx2"]):
+        data = compiled(compiler, mode, flags[0], body, tmp_path, flags[1:])
+        (routine,) = load_bytes(data, "f.o", LoadOptions(function="l1d_flush"))
+        (path,) = trace(routine, TraceOptions(max_seconds=60)).paths
+        read = [e for e in path.events if e.kind is Kind.LOAD and e.arena is not None]
+        found = {(e.offset, e.size) for e in read if e.arena is not None and e.arena.kind is ArenaKind.INPUT}
+        assert {at for offset, size in found for at in range(offset, offset + size)} == set(range(SIZE))

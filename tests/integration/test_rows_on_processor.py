@@ -74,10 +74,10 @@ UNKNOWN_REGISTERS = {name: set(places.split()) for places, names in _WHICH_REGIS
 # Vector instructions whose results are known.
 _EXACT = (
     "movaps movups movapd movupd movdqa movdqu movss movq movd movntdq movntps movntpd movhps movlps movhpd movlpd "
-    "movhlps movlhps shufps shufpd pxor por pand pandn xorps xorpd orps orpd andps andpd andnps andnpd paddb paddw "
-    "paddd paddq psubb psubw psubd psubq pcmpeqb pcmpeqw pcmpeqd pcmpgtb pcmpgtw pcmpgtd punpcklbw punpcklwd "
-    "punpckldq punpcklqdq punpckhbw punpckhwd punpckhdq punpckhqdq unpcklps unpckhps unpcklpd unpckhpd pminub pmaxub "
-    "pmullw pmuludq pshufd pextrw pextrq vmovaps vmovups vmovapd vmovupd vmovdqa vmovdqu vmovd vmovq vpxor vxorps "
+    "movhlps movlhps shufps shufpd pxor por pand pandn xorps xorpd orps orpd andps andpd andnps andnpd "
+    "pcmpeqb pcmpeqw pcmpeqd pcmpgtb pcmpgtw pcmpgtd "
+    "punpcklqdq punpckhqdq unpcklps unpckhps unpcklpd unpckhpd pminub pmaxub "
+    "pshufd pextrw pextrq vmovaps vmovups vmovapd vmovupd vmovdqa vmovdqu vmovd vmovq vpxor vxorps "
     "vxorpd vzeroupper vzeroall "
 )
 EXACT = frozenset(_EXACT.split())

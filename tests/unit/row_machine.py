@@ -6,6 +6,7 @@ abstract machine's result each bit is known, or is not: what is known has to be 
 
 from __future__ import annotations
 
+import atexit
 import random
 import re
 import struct
@@ -14,13 +15,16 @@ import tempfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import pypcode
 
 from l1dflush import _core
 from l1dflush.routine.model import Image, Section
 from l1dflush.trace.decode import Instruction
-from l1dflush.trace.lift import Lifter, context
+from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operands import KINDS, register_name
 from l1dflush.trace.operations import Do, Number, Operation, packed
@@ -289,9 +293,18 @@ def _unfolded(events: bytes, runs: list[tuple[int, int]]) -> Iterator[tuple[int,
     assert at == len(kept)
 
 
+@cache
+def _context() -> pypcode.Context:
+    return pypcode.Context("x86:LE:64:default")
+
+
+# Its binding complains on standard error about what is still there at the end.
+atexit.register(_context.cache_clear)
+
+
 def accesses_of_pcode(code: bytes) -> tuple[int, int]:
     """How many loads and stores P-code has for an instruction."""
-    ops = context(64).translate(code, CODE, max_instructions=1).ops
+    ops = _context().translate(code, CODE, max_instructions=1).ops
     names = Counter(str(op.opcode).rpartition(".")[2] for op in ops)
     # A branch's target, and the place of the instruction itself, are no accesses.
     inputs = sum(v.space.name == "ram" for op in ops if not _NO_ACCESS.search(str(op.opcode))

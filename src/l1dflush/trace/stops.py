@@ -53,7 +53,7 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
             what = f"the routine does not return: at {text} it does the same again and again"
             return UndecidedError("budget", what, where=where)
         case "out-of-time":
-            what = f"the routine has not returned after {options.max_seconds:g} seconds"
+            what = f"the routine has not returned after {options.max_seconds:.3g} seconds"
             return UndecidedError("budget", what, where=where, hint=_BUDGET)
         case "too-many-accesses":
             what = "the routine makes more accesses than can be kept"

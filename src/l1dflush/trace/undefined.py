@@ -93,6 +93,12 @@ _NOT_EXTENDED = frozenset({"xchg", "xadd", "vmovd"})
 _WRONG = frozenset({"movmskps", "movmskpd", "minss", "minsd", "maxss", "maxsd"})
 # The same in 3.3.3, by a register or by memory.
 _WRONG_BY_REGISTER = frozenset({"psllw", "pslld", "psllq", "psrlw", "psrld", "psrlq", "psraw", "psrad"})
+# Right, but made of a byte here and a byte there, and what a loop adds up of that grows with each turn and decides
+# nothing.
+_ADDED_UP = frozenset({
+    *(f"p{kind}{size}" for kind in ("add", "sub") for size in "bwdq"), "pmullw", "pmuludq",
+    *(f"punpck{part}{size}" for part in "lh" for size in ("bw", "wd", "dq")),
+})  # fmt: skip
 # VEX-encoded instructions whose values P-code has, and has right.
 _RIGHT_VEX = frozenset({
     "vmovaps", "vmovups", "vmovapd", "vmovupd", "vmovdqa", "vmovdqu", "vmovd", "vmovq", "vpxor", "vpor", "vpand",
@@ -101,11 +107,11 @@ _RIGHT_VEX = frozenset({
 
 
 def value_unknown(insn: Instruction) -> bool:
-    """Whether nobody knows the results because P-code has them wrong or not at all, but for what it accesses."""
+    """Whether nobody knows the results: P-code has them wrong or not at all, or they are not worth knowing."""
     if insn.effect.form is Form.VECTOR_SKIP:
         return insn.mnemonic not in _RIGHT_VEX or insn.evex
     by_register = insn.mnemonic in _WRONG_BY_REGISTER and not isinstance(insn.operands[-1], int)
-    return by_register or insn.mnemonic in _WRONG
+    return by_register or insn.mnemonic in _WRONG or insn.mnemonic in _ADDED_UP
 
 
 _FLOATING = re.compile(
