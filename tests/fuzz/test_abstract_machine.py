@@ -11,6 +11,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from typing import Literal
 
 import pytest
@@ -127,7 +128,7 @@ def test_random_bytes(shard: Part, tally: Counter[str]) -> None:
         bits = dice.choice(widths)
         try:
             found = trace(programs.code_only(code + b"\xc3", bits), options)
-            result = judge._judge(found, (), caches, asked)
+            result = judge._judge(found, (), caches, asked, inf)
             shown = [*verify_lines(result, 80), json_text(result)]
         except UndecidedError as error:
             assert str(error).isprintable(), (seed, code.hex())

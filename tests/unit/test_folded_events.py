@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import struct
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l1dflush import _core
@@ -52,7 +52,7 @@ def plain(runs: list[tuple[tuple[Event, ...], tuple[int, ...], int]]) -> list[Ev
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_pieces_are_the_events(source: random.Random) -> None:
     runs = random_runs(source)
@@ -82,7 +82,7 @@ def test_pieces_are_the_events(source: random.Random) -> None:
     assert {line for first, end in units for line in range(first, end)} == touched and len(units) == len(touched)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_words_are_those_of_the_plain_events(source: random.Random) -> None:
     """Also where only as many accesses in a row to one line are kept as make a difference."""
@@ -95,7 +95,7 @@ def test_words_are_those_of_the_plain_events(source: random.Random) -> None:
     assert set_words(events, keys, geometry, size, run=run) == set_words(every, keys, geometry, size, run=run)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_the_fewest_lines_are_those_of_the_words(source: random.Random) -> None:
     every = [event for event in plain(random_runs(source)) if event.arena is BUFFER]
@@ -126,7 +126,7 @@ class Walked:
         self.at = self.machine.slot(self.pointer.slot).term
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_what_the_machine_folds_is_what_happened(source: random.Random) -> None:
     """Loops of a few accesses with constant steps, some of them broken off or disturbed."""

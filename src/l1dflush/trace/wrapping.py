@@ -49,10 +49,12 @@ def without_wrapping(
             continue
         low, high = max(low for low, _ in surely), min(high for _, high in surely)
         wraps, exactly = (_wraps(machine, region, low, high, beyond) for beyond in (PAGE, 0))
+        in_last_page = _carries(machine, region, low, PAGE)
         decided = [(condition, holds) for _, _, condition, holds, *_ in paths[number][0]]
         condition, holds = decided[at]
         # A check for an error number (the last page) is no question about where an object ends.
-        is_end = exactly is not None and asked([*decided[:at], (exactly, True), (condition, not holds)]) is False
+        would = [*decided[:at], (in_last_page, False), (condition, not holds)]
+        is_end = exactly is not None and asked([*would, (exactly, True)]) is False
         if wraps is not None and is_end and asked([*decided, (wraps, False)]) is False:
             left.discard(number)
     return [one for number, one in enumerate(paths) if number in left]
@@ -84,11 +86,15 @@ def _extents(path: _Path, accesses: Collection[int]) -> dict[int, tuple[int, int
 def _wraps(machine: _core.Machine, region: int, low: int, high: int, beyond: int) -> _core.Value | None:
     """That the bytes from offset ``low`` up to ``high`` of a region, and so many ``beyond``, go on at the other end;
     None if they cannot, or are fewer than a page: then they need not be in one piece with what is compared."""
+    if not PAGE < high - low <= (1 << machine.terms.value(region).bits) - 1 - PAGE:
+        return None
+    wraps = _carries(machine, region, low, high - low - 1 + beyond)
+    return wraps if wraps.term else None
+
+
+def _carries(machine: _core.Machine, region: int, low: int, distance: int) -> _core.Value:
+    """That what lies so far behind offset ``low`` of a region is at the other end of the address space."""
     terms = machine.terms
     base = terms.value(region)
-    mask = (1 << base.bits) - 1
-    if not PAGE < high - low <= mask - PAGE:
-        return None
-    first = terms.combine("add", base, terms.number(base.bits, low & mask))
-    wraps = terms.combine("carries", first, terms.number(base.bits, high - low - 1 + beyond))
-    return wraps if wraps.term else None
+    first = terms.combine("add", base, terms.number(base.bits, low & ((1 << base.bits) - 1)))
+    return terms.combine("carries", first, terms.number(base.bits, distance))
