@@ -104,7 +104,8 @@ def test_every_other_line(tmp_path: Path) -> None:
 def test_a_path_that_nobody_owns_up_to(outcome: str, tmp_path: Path) -> None:
     found = judged(kernel_modules.build(FLAGS), tmp_path)
     with pytest.raises(UnsoundError, match=f"a run ends in '{outcome}'"):
-        soundness.confirm(claimed(found, without=outcome), {}, runs=20)
+        # Which run skips it is a matter of luck.
+        soundness.confirm(claimed(found, without=outcome), {}, runs=100)
 
 
 def test_an_outcome_of_a_key_that_is_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
