@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 from l1dflush import _core
@@ -10,7 +9,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.bindings import bound
 from l1dflush.trace.decided import Conditions, shown
-from l1dflush.trace.decode import GENERAL, Instruction
+from l1dflush.trace.decode import Instruction, general_registers
 from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
@@ -36,13 +35,12 @@ from l1dflush.trace.model import (
 from l1dflush.trace.msrs import MsrWrite
 from l1dflush.trace.names import RETURN, STACK, Names
 from l1dflush.trace.operands import KINDS, register_name
+from l1dflush.trace.operations import EVENT
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
 from l1dflush.trace.wrapping import GRANTED, without_wrapping
 
-# As the core has them: kind, size, number of the instruction, region, 0, offset, what that moves on by.
-_EVENT = struct.Struct("<HHIIIqq")
 # Kinds of events that show that memory is there.
 _ACCESSES = {KINDS.index(kind) for kind in TOUCHES - {Kind.PREFETCH}}
 # Where the stack protector's guard is (GCC's -mstack-protector-guard): behind a segment's base, and by name.
@@ -202,8 +200,7 @@ class _Run:
     def _bind(self) -> None:
         """Gives registers and variables the values that the user says they have."""
         machine, bits = self._machine, self._routine.image.bits
-        registers = {name for name in GENERAL if bits == 64 or not name[1:2].isdigit()}
-        for one in bound(self._routine, self._options.bind, registers):
+        for one in bound(self._routine, self._options.bind, general_registers(bits)):
             whole = machine.terms.number(bits, one.value & ((1 << bits) - 1))
             if one.base is not None:
                 (base,) = self._lifter.register(register_name(one.base, bits))
@@ -264,7 +261,7 @@ class _Run:
         return about_feature(decision, feature) if feature is not None else decision
 
     def _events(self, addresses: list[int], mnemonics: list[str], kept: bytes, runs: list[tuple[int, int]]) -> Events:
-        made = [(self._event(addresses, mnemonics, *event), event[-1]) for event in _EVENT.iter_unpack(kept)]
+        made = [(self._event(addresses, mnemonics, *event), event[-1]) for event in EVENT.iter_unpack(kept)]
         folded, at = [], 0
         for count, period in runs:
             turn = made[at : at + period]

@@ -45,7 +45,7 @@ class Bases:
         self._externals: dict[str, int] = {}
         self._outside = {s.address: s for s in image.symbols.values() if not s.defined}
         # The global offset table, and what is known of it: slots by the place they hold, differences by the two bases.
-        self._tables: list[int] = []
+        self._table_base: int | None = None
         self._slots: dict[Place, int] = {}
         self._differences: dict[tuple[int, int], int] = {}
         # Where a file that is moved as a whole begins.
@@ -149,9 +149,7 @@ class Bases:
         """The address that a relocation puts into data; None for what is none, or is not understood."""
         of = relocation.of
         if of.type in _OWN and of.target is not None and relocation.addend is not None:
-            address = of.target + relocation.addend
-            section = self.section_at(address)
-            return None if section is None else Place(self.of_section(section), address - section.address, of.size)
+            return self._inside(of.target + relocation.addend, of.size)
         if of.type in _BARE:
             if of.target is None and of.symbol:
                 return Place(self._external(of.symbol), 0, of.size)
@@ -164,22 +162,27 @@ class Bases:
         offset = terms.number(bits, place.offset & ((1 << bits) - 1))
         return terms.combine("add", self._machine.base(place.base), offset)
 
+    def _inside(self, address: int, size: int) -> Place | None:
+        """Where an address of the image is, in or just behind a section; None for one that lies in none."""
+        section = self.section_at(address)
+        return None if section is None else Place(self.of_section(section), address - section.address, size)
+
     def place_at(self, address: int) -> Place:
         """Where an address of the image is. Raises UndecidedError for one that lies in no section."""
-        section = self.section_at(address)
-        if section is None:
+        place = self._inside(address, self._image.bits // 8)
+        if place is None:
             raise UndecidedError("jump-into-nowhere", "there is no code", where=f"{address:#x}")
-        return Place(self.of_section(section), address - section.address, self._image.bits // 8)
+        return place
 
     def place_of(self, symbol: Symbol) -> Place:
         """Where a symbol is. Raises InputError for one that lies nowhere."""
         width = self._image.bits // 8
         if not symbol.defined:
             return Place(self._external(symbol.name), 0, width)
-        section = self.section_at(symbol.address)
-        if section is None:
+        place = self._inside(symbol.address, width)
+        if place is None:
             raise InputError(f"'{symbol.name}' is not in the file's memory", where="--bind")
-        return Place(self.of_section(section), symbol.address - section.address, width)
+        return place
 
     def target(self, of: Relocated, addend: int | None, size: int) -> Place | None:
         """The place that a relocation names, ``addend`` behind its symbol; None if that cannot be told."""
@@ -188,10 +191,8 @@ class Bases:
         symbol = self._image.symbols.get(of.symbol)
         if not of.section and symbol is not None and not symbol.defined:
             return Place(self._external(of.symbol), addend, size)
-        section = None if of.target is None else self.section_at(of.target)
-        if section is None or of.target is None:
-            return None
-        return Place(self.of_section(section), of.target - section.address + addend, size)
+        place = None if of.target is None else self._inside(of.target, size)
+        return None if place is None else place._replace(offset=place.offset + addend)
 
     def relocated(self, relocation: Relocation, distance: int, size: int) -> Place | None:
         """The address that an operand is which a relocation wrote. ``distance`` is what it comes to with nothing in the
@@ -228,11 +229,11 @@ class Bases:
 
     def _table(self) -> int:
         """The base of the global offset table as such."""
-        if not self._tables:
+        if self._table_base is None:
             width = self._image.bits // 8
-            self._tables.append(self._machine.add_base(self._symbol(width, 1 << 16, narrow=False), 0))
-            self.external_of[self._tables[0]] = "the global offset table"
-        return self._tables[0]
+            self._table_base = self._machine.add_base(self._symbol(width, 1 << 16, narrow=False), 0)
+            self.external_of[self._table_base] = "the global offset table"
+        return self._table_base
 
     def _distance(self, base: int, of: int) -> int:
         """The base that is how far a base is behind another one."""

@@ -61,6 +61,11 @@ NAMES_OF_PARTS = {part: name for name, part in REGISTERS.items()}
 GENERAL = tuple(sorted({full for full, _, _ in REGISTERS.values()}))
 
 
+def general_registers(bits: int) -> tuple[str, ...]:
+    """The general registers of a mode, by their 64-bit names: in 32-bit mode there is no r8 to r15."""
+    return tuple(name for name in GENERAL if bits == 64 or not name[1:2].isdigit())
+
+
 @dataclass(frozen=True, slots=True)
 class Register:
     """A register operand: ``full`` is its 64-bit name (``v0``.. for a vector), ``size`` in bytes, ``offset``

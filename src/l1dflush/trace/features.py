@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.model import Need
+from l1dflush.trace.prefixes import LEGACY
 
 AVX512 = "avx512"
 """The parts that all processors with AVX-512 have but Xeon Phi: F, CD, BW, DQ and VL."""
@@ -62,7 +63,6 @@ _AVX2_ALWAYS = re.compile(
 )
 _AVX_ALSO_OF_32 = re.compile(r"vpermil\w+|vperm2f128|vptest")
 _INTEGER = re.compile(r"vp\w+|vmovntdqa|vmpsadbw")
-_PREFIXES = frozenset({0xF0, 0xF2, 0xF3, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65, 0x66, 0x67})
 _EVEX, _VEX = 0x62, frozenset({0xC4, 0xC5})
 
 
@@ -71,7 +71,7 @@ def needed(insn: Instruction, code: bytes) -> tuple[str, ...]:
     of_name = _OF.get(insn.mnemonic)
     if of_name is not None:
         return (of_name,)
-    opcode = next((byte for byte in code if byte not in _PREFIXES), 0)
+    opcode = next((byte for byte in code if byte not in LEGACY), 0)
     if insn.mnemonic[0] not in "vk" or opcode not in _VEX | {_EVEX}:
         return ()
     return tuple(_of_vector(insn, opcode))

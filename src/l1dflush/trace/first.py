@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from l1dflush.routine.model import FirstRun
-from l1dflush.trace.bindings import ARGUMENTS, CALLER_SAVED
-from l1dflush.trace.decode import GENERAL, Instruction
+from l1dflush.trace.bindings import CALLER_SAVED
+from l1dflush.trace.decode import Instruction, general_registers
 from l1dflush.trace.effects import EFFECTS
 from l1dflush.trace.events import Events
 from l1dflush.trace.lift import Lifter
@@ -54,8 +54,8 @@ class Caller:
         self._kept = [Part(machine.add_slot(8 * part.size), 0, part.size) for part in self._registers]
 
     def _names(self) -> Iterable[str]:
-        general = [name for name in GENERAL if self._bits == 64 or not name[1:2].isdigit()]
-        return [*(register_name(name, self._bits) for name in general), *sorted(ALL_FLAGS), "DF"]
+        general = (register_name(name, self._bits) for name in general_registers(self._bits))
+        return [*general, *sorted(ALL_FLAGS), "DF"]
 
     def lift(self, base: int, number: int) -> tuple[int, bytes]:
         """As :meth:`Lifter.lift`; of its own instructions call number ``number``, and behind the last the jump to the
@@ -72,8 +72,8 @@ class Caller:
     def _call(self, number: int) -> list[Operation]:
         (stack,) = self._lifter.register(register_name("rsp", self._bits))
         place = self._lifter.bases.place_at(self._first[number].entry)
-        given = {*ARGUMENTS[self._bits], *CALLER_SAVED[self._bits]}
-        parts = [part for name in sorted(given) for part in self._lifter.register(register_name(name, self._bits))]
+        given = sorted(CALLER_SAVED[self._bits])
+        parts = [part for name in given for part in self._lifter.register(register_name(name, self._bits))]
         down = [Operation(Do.SUBTRACT, stack, stack, Number(_STACKS_APART, self._width))] if number == 0 else []
         return [
             *(Operation(Do.COPY, kept, part) for kept, part in self._pairs() if number == 0),

@@ -10,7 +10,7 @@ from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Image, JumpSite, Section
 from l1dflush.trace.bases import Bases
-from l1dflush.trace.bindings import ARGUMENTS, CALLER_SAVED
+from l1dflush.trace.bindings import CALLER_SAVED
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
@@ -151,9 +151,8 @@ class Lifter:
         bits = self.image.bits
         names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
         changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.behind(_VECTORS)
-        # Assembly may hand over in any of them.
-        names_given = dict.fromkeys((*ARGUMENTS[bits], *CALLER_SAVED[bits]))
-        given = [self.register(register_name(name, bits))[0].slot for name in names_given]
+        # Assembly may hand over in any of them, and compilers use no others for arguments.
+        given = [self.register(register_name(name, bits))[0].slot for name in CALLER_SAVED[bits]]
         self.machine.set_convention(changed, given, KIND[Kind.CALL], KIND[Kind.LOAD])
         self._told = len(self.slots)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place
 from l1dflush.trace.slots import WORD, Part, Slots
+from l1dflush.trace.undefined import Origin
 
 
 class UnliftedError(Exception):
@@ -294,8 +295,8 @@ class Lowering:
         values: list[Operand] = []
         for at in range(0, out.size, WORD):
             part = self.fresh(min(WORD, out.size - at))
-            computed = not name.startswith("FLOAT_")
-            self._operations.append(Operation(Do.UNKNOWN, part, detail=2 if computed else 0))
+            origin = Origin.NO_POINTER if name.startswith("FLOAT_") else Origin.COMPUTED
+            self._operations.append(Operation(Do.UNKNOWN, part, detail=origin))
             if name in _CONDITIONS:
                 self._emit(Do.BIT_AND, part, part, Number(1, 1))
             values.append(part)

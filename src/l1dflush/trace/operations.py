@@ -83,6 +83,8 @@ class Place(NamedTuple):
 
 
 Operand = Number | Part | Place | None
+# An event as the core has it: kind, size, number of the instruction, region, 0, offset, what that moves on by.
+EVENT = struct.Struct("<HHIIIqq")
 _OPERAND = struct.Struct("<BBBBIQ")
 _HEAD = struct.Struct("<BBHI")
 _NONE = bytes(_OPERAND.size)

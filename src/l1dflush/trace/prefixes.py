@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 SIZE, ADDRESS, LOCK, REPNE, REPE = 0x66, 0x67, 0xF0, 0xF2, 0xF3
 _SEGMENTS = frozenset({0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65})
-_LEGACY = _SEGMENTS | {SIZE, ADDRESS, LOCK, REPNE, REPE}
+LEGACY = _SEGMENTS | {SIZE, ADDRESS, LOCK, REPNE, REPE}
 # In the first map: strings, pause, returns; in the second: where the prefix makes another instruction.
 _TAKES_REPE = frozenset({0x6C, 0x6D, 0x6E, 0x6F, 0x90, *range(0xA4, 0xA8), *range(0xAA, 0xB0), 0xC2, 0xC3})
 # With F2h jumps, calls and returns keep the bounds registers, which nobody has.
@@ -44,11 +44,11 @@ def prefixes_of(code: bytes, bits: int) -> Prefixes:
     misplaced = False
     at = 0
     while at < len(code):
-        if code[at] in _LEGACY:
+        if code[at] in LEGACY:
             legacy.append(code[at])
         elif bits == 64 and 0x40 <= code[at] < 0x50:
             behind = code[at + 1 : at + 2]
-            if not behind or not (behind[0] in _LEGACY or 0x40 <= behind[0] < 0x50):
+            if not behind or not (behind[0] in LEGACY or 0x40 <= behind[0] < 0x50):
                 return Prefixes(tuple(legacy), True, code[at + 1 :], misplaced)
             misplaced = True
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from l1dflush.trace.bindings import CALLER_SAVED
 from l1dflush.trace.decode import Memory, Register
 from l1dflush.trace.effects import Form
 from l1dflush.trace.lower import UnliftedError
@@ -19,11 +20,6 @@ _ALWAYS_SET = 1 << 1
 _OTHERS = (4, 8, 9, 12, 13, 14, 18, 19, 20, 21)
 # In the order in which pusha has them.
 _ALL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi")
-# What a function has to give back (psABI; 32-bit kernels hand over in eax, edx and ecx).
-_KEPT = {
-    64: frozenset({"rbx", "rbp", "r12", "r13", "r14", "r15"}),
-    32: frozenset({"rbx", "rbp", "rsi", "rdi"}),
-}
 
 
 def _size(o: Operands) -> int:
@@ -59,8 +55,9 @@ def _push(o: Operands) -> None:
         o.access(Kind.LOAD, address, operand.size)
         _pushed(o, o.load(address, operand.size))
     elif isinstance(operand, Register):
-        # Others are pushed to make room for a variable, too.
-        _pushed(o, o.read(0), saved=operand.full in _KEPT[8 * o.width] and operand.size == o.width)
+        # What a function need not give back is pushed to make room for a variable, too.
+        kept = operand.general and operand.full not in ("rsp", *CALLER_SAVED[o.bits])
+        _pushed(o, o.read(0), saved=kept and operand.size == o.width)
     else:
         _pushed(o, o.immediate(0, _size(o)))
 

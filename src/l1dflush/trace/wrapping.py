@@ -10,10 +10,10 @@ nothing decides as this path did; and where they are not, that is what was decid
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection, Iterator, Sequence
 
 from l1dflush import _core
+from l1dflush.trace.operations import EVENT
 from l1dflush.trace.possible import Possibility
 
 GRANTED = "no object that is accessed goes on at the other end of the address space, or lies in its last page"
@@ -23,7 +23,6 @@ PAGE = 4096
 _Path = tuple[
     list[tuple[int, int, _core.Value, bool, bool, bool, int, int]], bytes, list[tuple[int, int]], int, int, bool
 ]
-_EVENT = struct.Struct("<HHIIIqq")
 
 
 def without_wrapping(
@@ -71,7 +70,7 @@ def _compared(machine: _core.Machine, path: _Path, regions: set[int]) -> Iterato
 def _extents(path: _Path, accesses: Collection[int]) -> dict[int, tuple[int, int]]:
     """From where up to where each region is accessed, by its term."""
     found: dict[int, tuple[int, int]] = {}
-    events = _EVENT.iter_unpack(path[1])
+    events = EVENT.iter_unpack(path[1])
     for turns, period in path[2]:
         for _ in range(period):
             kind, size, _, region, _, offset, step = next(events)
