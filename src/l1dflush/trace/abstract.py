@@ -73,6 +73,8 @@ class _Run:
         # What was run, by number, and which branches ask for a CPU feature.
         self._instructions: list[Instruction] = []
         self._features: dict[int, int] = {}
+        # Events by what the machine keeps of them.
+        self._made: dict[tuple[int, ...], Event] = {}
 
     def trace(self) -> Trace:
         machine, bases, image = self._machine, self._lifter.bases, self._routine.image
@@ -261,7 +263,12 @@ class _Run:
         return about_feature(decision, feature) if feature is not None else decision
 
     def _events(self, addresses: list[int], mnemonics: list[str], kept: bytes, runs: list[tuple[int, int]]) -> Events:
-        made = [(self._event(addresses, mnemonics, *event), event[-1]) for event in EVENT.iter_unpack(kept)]
+        made = []
+        for event in EVENT.iter_unpack(kept):
+            # Paths have most of theirs in common.
+            if (one := self._made.get(event)) is None:
+                one = self._made[event] = self._event(addresses, mnemonics, *event)
+            made.append((one, event[-1]))
         folded, at = [], 0
         for count, period in runs:
             turn = made[at : at + period]

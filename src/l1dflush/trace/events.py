@@ -156,12 +156,12 @@ class Events(Sequence[Event]):
         pieces = []
         for piece in self.pieces:
             kept = [index for index, event in enumerate(piece.events) if test(event)]
-            if len(kept) < len(piece.events):
+            if len(kept) == len(piece.events):
+                pieces.append(piece)
+            elif kept:
                 events, steps = tuple(piece.events[i] for i in kept), tuple(piece.steps[i] for i in kept)
                 places = tuple(piece.places[i] for i in kept)
-                pieces.append(replace(piece, events=events, steps=steps, places=places))
-            else:
-                pieces.append(piece)
+                pieces.append(Piece(events, steps, piece.turns, places, piece.start, piece.period))
         return Events(pieces)
 
     def changed(self, change: Callable[[Event], Event]) -> Events:

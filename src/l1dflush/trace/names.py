@@ -41,6 +41,7 @@ class Names:
         self._width = routine.image.bits // 8
         self._arenas: dict[int, tuple[Arena, int]] = {}
         self._symbol_names: dict[int, str] = {}
+        self._bases: dict[int, int] = {}
         self._nested = 0
         self._parameters = {p.register.upper(): p.name for p in routine.parameters}
 
@@ -150,8 +151,9 @@ class Names:
     def _base_of(self, region: int) -> int | None:
         """The section's or outside symbol's base that a region is."""
         bases = self._lifter.bases
-        numbers = (*bases.section_of, *bases.external_of)
-        return next((number for number in numbers if self._machine.base(number).term == region), None)
+        if len(self._bases) < len(bases.section_of) + len(bases.external_of):  # some are made while the code runs
+            self._bases = {self._machine.base(n).term: n for n in (*bases.section_of, *bases.external_of)}
+        return self._bases.get(region)
 
     def _element(self, value: _core.Value, offset: int) -> tuple[str, int] | None:
         """``area + cpu*65536`` and where in the region's term ``area`` begins, for an element of a variable; None if it

@@ -56,7 +56,7 @@ from l1dflush.verdict.question import Flush, Outcome, Question
 from l1dflush.verdict.rows import judge_cache
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.unsettled import certain
-from l1dflush.verdict.walk import Places, find_buffer, mechanism, placement, walk_of
+from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, placement, walk_of
 
 # What follows a routine has at least that, so that something short is followed after something long.
 _LEAST_SECONDS = 0.1
@@ -147,9 +147,8 @@ def _caches(options: VerifyOptions) -> list[_Cache]:
     return [(cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()]
 
 
-def _flush(trace: Trace, options: VerifyOptions) -> Flush | None:
+def _flush(trace: Trace, buffer: Buffer | None) -> Flush | None:
     """What of a trace walks the buffer; None if nothing does."""
-    buffer = find_buffer(trace, options.bind.items())
     walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
     return Flush(walking, buffer, Places(trace.routine.image, buffer)) if buffer is not None and walking else None
 
@@ -160,13 +159,14 @@ def _judge(
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
-    flush = _flush(trace, options)
-    in_turn = [_flush(other, options) for other in others]
+    flush = _flush(trace, buffer)
+    in_turn = [_flush(other, find_buffer(other, options.bind.items())) for other in others]
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
     named = undecided_names([trace.routine, *(other.routine for other in others)])
     findings = sorted((*find(trace, buffer, size, line), *named), key=lambda f: -f.severity.rank)
     walking = flush.paths if flush is not None else ()
-    paths = tuple(path_info(path, places, mechanism(path, path in walking)) for path in trace.paths)
+    walks = {id(path) for path in walking}
+    paths = tuple(path_info(path, places, mechanism(path, id(path) in walks)) for path in trace.paths)
     needs = [need for one in (trace, *others) for need in one.needs]
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""

@@ -58,14 +58,25 @@ def walked_arenas(path: Path, by: frozenset[Kind] = READS) -> list[Arena]:
     """
     found: dict[str, Arena] = {}
     reads = Events.of(path.events).where(lambda event: event.kind in by and event.arena is not None)
-    keys = {event.arena.key for event in reads.shapes() if event.arena is not None}
+    keys = _far_apart(reads)
     lines = {key: len(reads.where(partial(is_in, keys=(key,))).units(LINE, whole=False)) for key in keys}
-    for run in fold(reads):
+    for run in fold(reads) if keys else ():
         arena = run.event.arena
         assert arena is not None
-        if (run.step and run.span >= PAGE and run.count >= FEWEST) or lines[arena.key] >= PAGE // LINE:
+        whole = run.step and run.span >= PAGE and run.count >= FEWEST
+        if arena.key in keys and (whole or lines[arena.key] >= PAGE // LINE):
             found.setdefault(arena.key, arena)
     return list(found.values())
+
+
+def _far_apart(events: Events) -> set[str]:
+    """The arenas in which there are events as far apart as a walk's are at least."""
+    bounds: dict[str, tuple[int, int]] = {}
+    for event, last in events.ends():
+        if event.arena is not None:
+            low, high = bounds.get(event.arena.key, (last, last))
+            bounds[event.arena.key] = min(low, event.offset, last), max(high, event.offset, last)
+    return {key for key, (low, high) in bounds.items() if high - low >= PAGE - PAGE // FEWEST}
 
 
 def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
@@ -74,6 +85,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
     Raises InputError if --bind names a buffer that no path reads.
     """
     declared = [name for name, value in bind if value == BUFFER]
+    by: frozenset[Kind] = READS
     arenas: dict[str, Arena] = {}
     if declared:
         # A variable's own storage is the buffer only if nothing is read through it: an array, not a pointer.
@@ -82,15 +94,17 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
         if not arenas:
             raise InputError(f"no path reads what {declared[0]} points to", where=f"--bind {declared[0]}=buffer")
     else:
-        arenas = _walked(trace.paths, READS) or _walked(trace.paths, STORES)
+        by, arenas = READS, _walked(trace.paths, READS)
+        if not arenas:
+            by, arenas = TOUCHES, _walked(trace.paths, STORES)
         if not arenas:
             return None
     every = all_events(trace.paths)
     touches = every.where(lambda event: event.kind in TOUCHES)
     touching = {key: touches.where(partial(is_in, keys=(key,))) for key in arenas}
     primary = arenas[max(arenas, key=lambda key: len(touching[key].units(LINE, whole=False)))]
-    read = any(event.kind in READS and is_in(event, arenas) for event in touches.shapes())
-    by = READS if (read if declared else _walked(trace.paths, READS)) else TOUCHES
+    if declared and not any(event.kind in READS and is_in(event, arenas) for event in touches.shapes()):
+        by = TOUCHES
     begins, reach = _within(trace, primary, by)
     buffer = Buffer(frozenset(arenas), primary, 0, 0, 0, bool(declared), by, begins, reach)
     first, last, end = (at - begins for at in held(touching[primary.key], buffer).bounds())
