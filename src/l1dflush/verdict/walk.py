@@ -167,6 +167,9 @@ def _cut(events: Events, buffer: Buffer) -> Events:
                     turn = -(-distance // step) if step > 0 else -distance // -step + 1
                     turns.add(min(max(turn, 0), piece.turns))
         each = len(piece.events)
+        if len(turns) == 2:
+            pieces.append(piece)
+            continue
         for one, other in pairwise(sorted(turns)):
             pieces += piece.part(one * each, other * each)
     return Events(pieces)
@@ -248,7 +251,8 @@ def placement(trace: Trace, buffer: Buffer) -> Placement | None:
 
 def walk_of(path: Path, buffer: Buffer) -> Events:
     """The path's accesses to the buffer; empty if the path does not walk it."""
-    found = held(Events.of(path.events).where(lambda event: event.kind in TOUCHES), buffer)
+    touches = Events.of(path.events).where(lambda event: event.kind in TOUCHES and is_in(event, buffer.arenas))
+    found = held(touches, buffer)
     reads = found.where(lambda event: event.kind in buffer.walked_by)
     if not reads or buffer.declared:
         return found if reads else NO_EVENTS
