@@ -56,3 +56,12 @@ def test_two_walks_that_have_nothing_to_do_with_each_other_are_both_named(tmp_pa
 def test_a_name_that_speaks_of_a_flush_still_comes_first(tmp_path: Path) -> None:
     whole = function("push %rdi; call touch; pop %rdi; call l1d_flush", name="whole")
     assert judged(tmp_path, TOUCH + function(WALK, name="l1d_flush") + whole).routine.name == "l1d_flush"
+
+
+@pytest.mark.parametrize("names", [("l1d_flush_all",), ("aa", "l1d_flush_all", "l1d_zz"), ("aa", "bb")])
+def test_what_does_not_end_leaves_time_for_the_others(names: tuple[str, ...], tmp_path: Path) -> None:
+    """Whether it stands in front of the walk or behind it, and whatever it is called."""
+    endless = [function("mov $0x7000000000,%rax; 5: dec %rax; jnz 5b", name=name) for name in names]
+    walk = function(WALK, name="touch_lines")
+    for text in ("".join(endless) + walk, walk + "".join(endless)):
+        assert judged(tmp_path, text, max_seconds=2.0).routine.name == "touch_lines"

@@ -38,11 +38,15 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     named = [r for r in routines if speaks_of_flush(r.name)]
     code = scan(routines[0].image, (r.entry for r in routines)) if len(routines) > FEW else None
     tried = _Tried(options, time.monotonic() + options.max_seconds)
-    for group in _groups(routines, named, code):
-        tried.run(group)
+    groups = list(_groups(routines, named, code))
+    for number, group in enumerate(groups, 1):
+        tried.run(group, later=len(groups) - number)
         found = tried.found()
         if found is not None:
             return _come_to_end(_doubted(tried, found, routines, named, code))
+    tried.run_slow()
+    if (found := tried.found()) is not None:
+        return _come_to_end(_doubted(tried, found, routines, named, code))
     stored = tried.stored()
     if stored is not None:
         return _come_to_end(_doubted(tried, stored, routines, named, code))
@@ -157,23 +161,36 @@ class _Tried:
     others: list[Trace] = field(default_factory=list)
     failed: list[tuple[Routine, UndecidedError]] = field(default_factory=list)
 
-    def run(self, routines: Iterable[Routine]) -> None:
-        """Traces ``routines``."""
-        for routine in routines:
+    def run(self, routines: Iterable[Routine], later: int = 0) -> None:
+        """Traces ``routines``, behind which ``later`` groups may come. Each has its share of the time that is left; one
+        for which that is not enough has another, of what the others left over."""
+        first, again = list(routines), list[Routine]()
+        while first or again:
+            routine, is_new = (first.pop(0), True) if first else (again.pop(0), False)
             left = self.deadline - time.monotonic()
             if left <= 0:
                 error = UndecidedError("budget", f"no time was left of {self.options.max_seconds:g} seconds")
                 self.failed.append((routine, error))
                 continue
+            share = left / (1 + len(first) + len(again) + later)
             try:
-                trace = run_trace(routine, replace(self.options.trace_options(), max_seconds=left))
+                trace = run_trace(routine, replace(self.options.trace_options(), max_seconds=share))
             except UndecidedError as error:
-                self.failed.append((routine, error))
+                if error.cause == "budget" and is_new and share < left:
+                    again.append(routine)
+                else:
+                    self.failed.append((routine, error))
                 continue
             kind = self.walking if any(walked_arenas(path) for path in trace.paths) else self.others
             if kind is self.others and any(walked_arenas(path, STORES) for path in trace.paths):
                 kind = self.storing
             kind.append(trace)
+
+    def run_slow(self) -> None:
+        """Traces those once more for which time was too short, in what is left of it."""
+        slow = [routine for routine, error in self.failed if error.cause == "budget"]
+        self.failed = [(routine, error) for routine, error in self.failed if routine not in slow]
+        self.run(slow)
 
     def knows(self, routine: Routine) -> bool:
         """Whether it was tried."""
