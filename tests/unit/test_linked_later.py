@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from flush_programs import WALK, function, judged
+from trace_programs import elf
 
 from l1dflush.routine.load import LoadOptions, load_bytes
+from l1dflush.routine.object_file import load_image
 from l1dflush.routine.toolchain import assemble
 from l1dflush.trace.abstract import trace
 from l1dflush.verdict.judge import verify
@@ -119,3 +122,89 @@ def test_packed_relocations_are_those_that_are_not_packed(words: int, tmp_path: 
         reads = [(e.arena and e.arena.kind, e.offset) for e in list(trace(routine).paths[0].events)[1:]]
         seen.append((bases, [(kind, at - reads[0][1]) for kind, at in reads]))
     assert seen[0] == seen[1]
+
+
+# Section, two entries, how far they are apart, and what the second begins with.
+MERGED = {
+    "strings": ('.section .rodata.str1.1,"aMS",@progbits,1', '.string "abc"', '.string "abc"', 4, 0x61),
+    "the end of another": ('.section .rodata.str1.1,"aMS",@progbits,1', '.string "xabc"', '.string "abc"', 5, 0x61),
+    "wide strings": (
+        '.section .rodata.str4.4,"aMS",@progbits,4\n.balign 4',
+        ".long 97,98,0",
+        ".long 97,98,0",
+        12,
+        0x61,
+    ),
+    "numbers": ('.section .rodata.cst8,"aM",@progbits,8\n.balign 8', ".quad 7", ".quad 7", 8, 7),
+    "others": ('.section .rodata.cst16,"aM",@progbits,16\n.balign 16', ".octa 7", ".octa 8", 16, 8),
+    "writable": ('.section .data.cst8,"awM",@progbits,8\n.balign 8', ".quad 7", ".quad 7", 8, 7),
+}
+GET = {"relative": "lea {0}(%rip),{1}", "whole": "movabs ${0},{1}", "low": "mov ${0},{1}"}
+
+
+def paths_of(text: str, **options: str) -> int:
+    """How many ways there are through ``f``."""
+    data = elf(f".globl f\n.type f,@function\nf: {text}", **options)
+    (routine,) = load_bytes(data, "x.o", LoadOptions(function="f"))
+    return len(trace(routine).paths)
+
+
+BRANCH = "{0}; {1} 1f; mov (%rdi),%al; 1: ret\n"
+
+
+@pytest.mark.parametrize("get", GET.values(), ids=GET)
+@pytest.mark.parametrize(("section", "one", "other", "size", "first"), MERGED.values(), ids=MERGED)
+def test_what_a_linker_may_merge_is_not_beside_what_it_was_beside(
+    section: str, one: str, other: str, size: int, first: int, get: str
+) -> None:
+    named = "s1" if size % 8 else ".Ls1"  # which the assembler makes so far behind the section
+    second = named.replace("1", "2")
+    data = f"{section}\n{named}: {one}\n{second}: {other}\n"
+    kept = re.sub(r'M?S?",@progbits,\d+', '",@progbits', data)
+    both = f"{get.format(named, '%rcx')}; {get.format(second, '%rdx')}"
+    for asked, jump in (
+        (f"{both}; cmp %rcx,%rdx", "je"),
+        (f"{both}; sub %rcx,%rdx; cmp ${size},%rdx", "jne"),
+        (f"{get.format(named, '%rcx')}; cmpb ${first},{size}(%rcx)", "jne"),
+    ):
+        assert paths_of(BRANCH.format(asked, jump) + data) == 2, asked
+        assert paths_of(BRANCH.format(asked, jump) + kept) == 1, asked
+    # What it holds itself is known.
+    assert paths_of(BRANCH.format(f"{get.format(second, '%rcx')}; cmpb ${first},(%rcx)", "je") + data) == 1
+
+
+@pytest.mark.parametrize("store", ["movl $5,(%rcx)", "movb $5,(%rcx,%rsi)"])
+def test_entries_that_may_be_one_may_be_written_by_each_others_name(store: str) -> None:
+    data = '.section .data.cst8,"aw{0}",@progbits{1}\n.balign 8\ns1: .quad 7\ns2: .quad 7\n'
+    text = BRANCH.format(f"lea s1(%rip),%rcx; movl $7,s2(%rip); {store}; cmpl $7,s2(%rip)", "je")
+    assert paths_of(text + data.format("M", ",8")) == 2
+    assert paths_of(text + data.format("", "")) == (1 if "rsi" not in store else 2)
+
+
+@needs_ld
+@pytest.mark.parametrize("linker", [one for one in ("ld", "ld.gold", "ld.lld") if shutil.which(one)])
+@pytest.mark.parametrize(("section", "one", "other", "size", "first"), MERGED.values(), ids=MERGED)
+def test_a_linker_does_merge_them(
+    section: str, one: str, other: str, size: int, first: int, linker: str, tmp_path: Path
+) -> None:
+    """At least one of the entries is not where it was; each holds what it held, and is aligned as we say."""
+    text = f".globl _start\n_start: ret\n{section}\ns1: {one}\ns2: {other}\n"
+    data = assemble(text.encode(), where="x.s")
+    (tmp_path / "x.o").write_bytes(data)
+    done = subprocess.run([linker, "-O2", "-o", "x", "x.o"], cwd=tmp_path, check=False, capture_output=True)
+    if done.returncode:
+        assert linker == "ld.lld" and "writable" in section, done.stderr  # it refuses those
+        return
+    symbols = {name: load_image((tmp_path / "x").read_bytes(), where="x").symbols[name] for name in ("s1", "s2")}
+    image = load_image((tmp_path / "x").read_bytes(), where="x")
+    before = load_image(data, where="x.o")
+    for name, symbol in symbols.items():
+        shipped = next(s for s in before.sections if s.entry)
+        entry = shipped.entry_at(before.symbols[name].address)
+        there = image.section_at(symbol.address)
+        assert there is not None
+        start = symbol.address - there.address
+        assert there.data[start : start + entry.size] == entry.data
+        assert symbol.address % entry.alignment == 0
+    apart = symbols["s2"].address - symbols["s1"].address
+    assert (apart != size) == (other != ".octa 8")

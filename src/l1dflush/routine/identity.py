@@ -157,6 +157,8 @@ class _Description:
                     yield from self._of_data(data)
                 case number, section:
                     yield "section", number, section.name, section.alignment, section.writable
+                    if section.entry:
+                        yield "merged", number, section.entry, section.strings
 
     def _code_section(self, address: int) -> Section | None:
         """The section whose code ``address`` is in."""
@@ -407,6 +409,8 @@ def _whole_file(routine: Routine) -> Iterator[Sequence[object]]:
     yield "file", 1, image.bits, routine.entry, -1 if routine.end is None else routine.end, *sorted(routine.until)
     for section in image.sections:
         yield "section", section.name, section.address, section.alignment, section.writable, section.executable
+        if section.entry:
+            yield "merged", section.entry, section.strings
         yield "data", section.data.hex()
     for base, rows, meanings in image.relocations.everything():
         yield "relocations", base, hashlib.sha256(repr(rows).encode()).hexdigest()

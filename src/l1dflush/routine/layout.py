@@ -327,9 +327,12 @@ class _Layout:
         return Placed(self.bits, sections, symbols, lines, self.bad, self.stride, self.relocated, relocations)
 
     def _sections(self, number: int) -> Iterator[tuple[int, Section]]:
+        relocated = {(number, index) for index, _ in self._tables(number)}
         for index, s in self._allocated(number):
             if s["sh_size"]:
                 executable = bool(s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR) and s["sh_type"] != "SHT_NOBITS"
+                # Linkers leave alone what is relocated.
+                merged = s["sh_flags"] & SH_FLAGS.SHF_MERGE and (number, index) not in relocated
                 section = Section(
                     name=s.name,
                     address=self.bases[number][index],
@@ -338,6 +341,8 @@ class _Layout:
                     alignment=max(s["sh_addralign"], 1),
                     writable=bool(s["sh_flags"] & SH_FLAGS.SHF_WRITE),
                     executable=executable,
+                    entry=s["sh_entsize"] if merged else 0,
+                    strings=bool(s["sh_flags"] & SH_FLAGS.SHF_STRINGS),
                 )
                 yield number, section
 

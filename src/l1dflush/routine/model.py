@@ -5,9 +5,12 @@ Every front end ends in a :class:`Routine`; everything after it starts from one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import gcd
 from typing import Literal
 
 from l1dflush.routine.relocations import Relocations
@@ -22,7 +25,11 @@ EXTERNAL_STRIDES = (0x0001_0000, 0x0100_0000)  # the smallest and the largest re
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning."""
+    """A piece of the image: ``size`` bytes at ``address``, of which ``data`` is the initialised beginning.
+
+    With ``entry`` (bytes) a linker may merge it, entry by entry, with others that hold the same (generic ABI,
+    SHF_MERGE): each lies somewhere of its own. They are ``entry`` bytes long, or ``strings`` of such characters.
+    """
 
     name: str
     address: int
@@ -31,6 +38,35 @@ class Section:
     alignment: int
     writable: bool
     executable: bool
+    entry: int = 0
+    strings: bool = False
+
+    def entry_starts(self) -> list[int]:
+        """Where each entry begins, in bytes from the section's beginning; one that is not merged is one."""
+        size = len(self.data)
+        if not self.entry or not size:
+            return [0]
+        if not self.strings:
+            return list(range(0, size, self.entry))
+        ends: Iterable[int] = (match.end() for match in re.finditer(rb"\0", self.data))
+        if self.entry > 1:
+            nothing = bytes(self.entry)
+            behind = range(self.entry, size + 1, self.entry)
+            ends = (end for end in behind if self.data[end - self.entry : end] == nothing)
+        return [0, *(end for end in ends if end < size)]
+
+    def entry_at(self, address: int, starts: Sequence[int] = ()) -> Section:
+        """The entry that ``address`` lies in, or just behind, as a section of its own; all of a section that is not
+        merged. ``starts`` are :meth:`entry_starts` if they are known."""
+        if not self.entry:
+            return self
+        starts = starts or self.entry_starts()
+        number = max(bisect_right(starts, min(address - self.address, len(self.data) - 1)), 1)
+        start, end = starts[number - 1], starts[number] if number < len(starts) else len(self.data)
+        # What is aligned so far in its section stays so; numbers lie side by side.
+        alignment = gcd(self.alignment, start if self.strings else self.entry)
+        data = self.data[start:end]
+        return replace(self, address=self.address + start, data=data, size=len(data), alignment=alignment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class _Run:
 
     def _place(self, address: int) -> tuple[int, int]:
         """Base and offset of an address in the code."""
-        section = self._routine.image.section_at(address)
+        section = self._lifter.bases.section_at(address)
         if section is None:
             return 0, 0
         return self._lifter.bases.of_section(section), address - section.address
@@ -196,7 +196,7 @@ class _Run:
         """Whether something between two offsets is code."""
         if arena.kind is not ArenaKind.SECTION:
             return False
-        section = self._routine.image.section_at(int(arena.key.removeprefix("section:"), 16))
+        section = self._lifter.bases.section_at(int(arena.key.removeprefix("section:"), 16))
         return section is not None and section.executable and max(one, other) >= 0 and min(one, other) < section.size
 
     def _bind(self) -> None:

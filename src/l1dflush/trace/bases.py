@@ -48,6 +48,9 @@ class Bases:
         self._table_base: int | None = None
         self._slots: dict[Place, int] = {}
         self._differences: dict[tuple[int, int], int] = {}
+        # Of sections that a linker merges: where their entries begin, and those that came up.
+        self._entry_starts: dict[int, list[int]] = {}
+        self._entries: dict[int, Section] = {}
         # Where a file that is moved as a whole begins.
         self._beginning: _core.Value | None = None
         self.section_of: dict[int, Section] = {}
@@ -62,21 +65,31 @@ class Bases:
         linker would have refused another place. What lies far from the place that is put there may be beyond."""
         found: set[str | int] = set()
         for _, rows, meanings in self._image.relocations.everything():
-            near = {row[1] for row in rows if len(row) > 2 and abs(row[2]) < _OUTSIDE}
-            for number, of in meanings.items():
-                if of is None or of.type not in _NARROW_UNSIGNED or number not in near:
+            narrow = {number: of for number, of in meanings.items() if of is not None and of.type in _NARROW_UNSIGNED}
+            for row in rows if narrow else ():
+                of = narrow.get(row[1])
+                if of is None or len(row) < 3 or abs(row[2]) >= _OUTSIDE:
                     continue
-                section = None if of.target is None else self.section_at(of.target)
+                section = None if of.target is None else self._meant(of, of.target, row[2])
                 found.add(of.symbol if section is None else section.address)
         return found
 
     def section_at(self, address: int) -> Section | None:
-        """The section of the image that ``address`` lies in, or just behind."""
+        """The section of the image that ``address`` lies in, or just behind; of one that a linker merges, the entry."""
         number = bisect_right(self._starts, address) - 1
         if number < 0:
             return None
-        section = self._sections[number]
+        section = self._entry_at(self._sections[number], address)
         return section if address <= section.address + section.size else None
+
+    def _entry_at(self, section: Section, address: int) -> Section:
+        """See :meth:`Section.entry_at`; a section may have very many."""
+        if not section.entry:
+            return section
+        if section.address not in self._entry_starts:
+            self._entry_starts[section.address] = section.entry_starts()
+        entry = section.entry_at(address, self._entry_starts[section.address])
+        return self._entries.setdefault(entry.address, entry)
 
     def outside_at(self, address: int) -> Symbol | None:
         """The outside symbol whose place in the image is ``address``."""
@@ -95,6 +108,9 @@ class Bases:
     def _start(self, section: Section) -> _core.Value:
         """Where a section is."""
         if not self._image.linked:
+            if section.entry and section.writable:
+                # Several may be one place.
+                return self._moved(section.alignment)
             return self._symbol(section.alignment, section.size, section.address in self._narrow)
         terms = self._machine.terms
         if not self._image.movable:
@@ -104,11 +120,19 @@ class Bases:
             self._beginning = self._symbol(PAGE, last.address + last.size - first.address, narrow=False)
         return terms.combine("add", self._beginning, terms.number(self._image.bits, section.address - first.address))
 
+    def _moved(self, alignment: int) -> _core.Value:
+        """The place of something that may be the same as another one's of this kind, or as any in a linked file: so far
+        behind one symbol as nobody knows."""
+        bits, terms = self._image.bits, self._machine.terms
+        if self._beginning is None:
+            self._beginning = self._machine.new_symbol(bits, PAGE)
+        return terms.combine("add", self._beginning, self._machine.new_symbol(bits, max(alignment, 1)))
+
     def in_linked(self, region: int, offset: int) -> tuple[Section, int] | None:
         """The section of a linked file that lies ``offset`` behind a region's beginning, and how far in it that is;
         None if the region is not the file's."""
         beginning = self._beginning.term if self._beginning is not None else 0
-        if region != beginning:
+        if not self._image.linked or region != beginning:
             return None
         first = self._sections[0].address if self._beginning is not None else 0
         address = (first + offset) & ((1 << self._image.bits) - 1)
@@ -184,15 +208,27 @@ class Bases:
             raise InputError(f"'{symbol.name}' is not in the file's memory", where="--bind")
         return place
 
-    def target(self, of: Relocated, addend: int | None, size: int) -> Place | None:
-        """The place that a relocation names, ``addend`` behind its symbol; None if that cannot be told."""
+    def target(self, of: Relocated, addend: int | None, size: int, distance: int = 0) -> Place | None:
+        """The place that a relocation names, ``distance`` behind its symbol and addend; None if that cannot be told."""
         if addend is None:
             return None
         symbol = self._image.symbols.get(of.symbol)
         if not of.section and symbol is not None and not symbol.defined:
-            return Place(self._external(of.symbol), addend, size)
-        place = None if of.target is None else self._inside(of.target, size)
-        return None if place is None else place._replace(offset=place.offset + addend)
+            return Place(self._external(of.symbol), addend + distance, size)
+        section = None if of.target is None else self._meant(of, of.target, addend)
+        if section is None or of.target is None:
+            return None
+        return Place(self.of_section(section), of.target - section.address + addend + distance, size)
+
+    def _meant(self, of: Relocated, target: int, addend: int) -> Section | None:
+        """The section that a relocation names. Of one that is merged it is the entry that the symbol lies in; where the
+        symbol is the section's, the one so far behind, which is in it (generic ABI, "Section Attribute Flags")."""
+        section = self.section_at(target)
+        number = bisect_right(self._starts, target) - 1
+        whole = self._sections[number] if number >= 0 else None
+        if not of.section or whole is None or not whole.entry:
+            return section
+        return self._entry_at(whole, target + addend) if 0 <= addend < whole.size else None
 
     def relocated(self, relocation: Relocation, distance: int, size: int) -> Place | None:
         """The address that an operand is which a relocation wrote. ``distance`` is what it comes to with nothing in the
@@ -202,7 +238,7 @@ class Bases:
             return None
         total = relocation.addend + distance
         if of.type in _RELATIVE or of.type in _WHOLE:
-            return self.target(of, total, size)
+            return self.target(of, relocation.addend, size, distance)
         if of.type in _SLOT or of.type in _SLOT_IN_TABLE:
             held = self.target(of, 0, self._image.bits // 8)
             if held is None:
@@ -214,7 +250,7 @@ class Bases:
             assert section is not None
             behind = self._distance(self._table(), self.of_section(section))
             return Place(behind, total - (relocation.address - section.address), size)
-        place = self.target(of, total, size) if of.type == _BEHIND_TABLE else None
+        place = self.target(of, relocation.addend, size, distance) if of.type == _BEHIND_TABLE else None
         return None if place is None else place._replace(base=self._distance(place.base, self._table()))
 
     def _slot(self, held: Place) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
-from l1dflush.routine.model import Image, Routine
+from l1dflush.routine.model import Routine
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path
 
@@ -18,12 +18,11 @@ def with_extent(routine: Routine, ran: Iterable[tuple[int, int]], paths: Iterabl
     """``routine`` with what it ``used`` and where it ends; ``ran`` are the instructions, address to the next, in the
     order in which they were first come to."""
     code = _pieces(ran)
-    return replace(routine, end=_end(routine, code), used=(*code, *_pieces(_reads(routine.image, paths))))
+    return replace(routine, end=_end(routine, code), used=(*code, *_pieces(_reads(paths))))
 
 
-def _reads(image: Image, paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
-    """What of the sections of ``image`` the paths read: address to end of each read, in order, once."""
-    bases = {f"section:{section.address:x}": section.address for section in image.sections}
+def _reads(paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
+    """What of the image's sections the paths read: address to end of each read, in order, once."""
     found: dict[tuple[int, int], None] = {}
     for path in paths:
         pieces = (Events.of(events).where(_from_section).pieces for events in (path.before, path.events))
@@ -31,7 +30,7 @@ def _reads(image: Image, paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
             short = piece.turns <= MOST_READS
             for event, last in ((e, e.offset) for e in Events((piece,))) if short else Events((piece,)).ends():
                 assert event.arena is not None
-                start = bases[event.arena.key] + min(event.offset, last)
+                start = int(event.arena.key.removeprefix("section:"), 16) + min(event.offset, last)
                 found[start, start + abs(last - event.offset) + event.size] = None
     return found
 

@@ -58,7 +58,7 @@ class Names:
         return arena, offset + distance
 
     def _section_arena(self, address: int) -> Arena:
-        section = self._routine.image.section_at(address)
+        section = self._lifter.bases.section_at(address)
         assert section is not None
         key = f"section:{section.address:x}"
         # What is computed from its address may lie in it.

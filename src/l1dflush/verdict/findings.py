@@ -219,10 +219,11 @@ def _of_section(trace: Trace, end: int, lowest: Event, places: Places) -> Iterat
     """A walk through a section in which nothing has a name."""
     assert lowest.arena is not None
     base = int(lowest.arena.key.removeprefix("section:"), 16)
-    section = next(section for section in trace.routine.image.sections if section.address == base)
-    beyond = end - section.size
+    section = trace.routine.image.section_at(base)
+    assert section is not None
+    beyond = end - section.entry_at(base).size
     if beyond > 0:
-        text = f"{beyond} bytes beyond the {section.size} of {section.name} are read"
+        text = f"{beyond} bytes beyond the {end - beyond} of {section.name} are read"
         yield finding("outside-buffer", text, places.where(lowest.pc))
 
 

@@ -212,12 +212,11 @@ def _symbol_behind(image: Image, key: str, offset: int) -> Symbol | None:
     if kind != "section":
         return image.symbols.get(name)
     base = int(name, 16)
-    section = next(s for s in image.sections if s.address == base)
     address = base + offset
     symbols = [
         symbol
         for symbol in image.symbols.values()
-        if symbol.defined and not symbol.function and section.address <= symbol.address <= address
+        if symbol.defined and not symbol.function and base <= symbol.address <= address
     ]
     # One that it lies in, rather than a mark of the linker's.
     inside = [symbol for symbol in symbols if symbol.size_told and address < symbol.address + (symbol.size or 0)]
