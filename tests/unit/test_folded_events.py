@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
-from l1dflush.proof.words import beginning, fewest_lines, set_words
+from l1dflush.proof.beginning import beginning, fewest_lines
+from l1dflush.proof.words import set_words
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 from l1dflush.trace.operations import Do, Number, Operation, Place, packed

@@ -7,7 +7,7 @@ lay before; each place that it may have is a protocol of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from math import inf, prod
@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
-from l1dflush.proof.prover import ItemKind, Word
-from l1dflush.proof.words import MAX_WORDS, Line, PlacedWord, placed_words
+from l1dflush.proof.folded_word import FoldedWord, expanded
+from l1dflush.proof.placements import Line
+from l1dflush.proof.prover import Word
+from l1dflush.proof.words import MAX_WORDS, PlacedWord, placed_words
 from l1dflush.trace.model import Event
 
 
@@ -55,17 +57,17 @@ class _Name(NamedTuple):
     offset: int
 
 
-_Named = tuple[tuple[_Name, ItemKind], ...]
 # Where in a line the buffer begins, and the set.
 _Where = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Alternative:
-    """One path's word in one set, at one place of its own lines."""
+    """One path's word in one set, at one place of its own lines: the ``names`` and places of its lines in order."""
 
-    items: _Named
-    lines: Mapping[_Name, Line]
+    word: FoldedWord
+    names: tuple[_Name, ...]
+    lines: tuple[Line, ...]
     has: int
 
 
@@ -129,24 +131,23 @@ def _alternatives(
     """One path's words by the buffer's place in a line and the set."""
     if not alone and len({event.arena.key for event in events if event.arena and event.arena.key in buffers}) > 1:
         raise UndecidedError("several-buffers", "it is not known which of several buffers flushes in turn share")
-    found: dict[_Where, dict[_Named, _Alternative]] = {}
+    found: dict[_Where, dict[object, _Alternative]] = {}
     words = placed_words(events, buffers, geometry, buffer_size, run=run, deadline=deadline)
     for placed in chain.from_iterable(words):
-        alternative = _named(placed, turn, alone)
-        found.setdefault((placed.phase, placed.set_index), {}).setdefault(alternative.items, alternative)
+        for index, lines in placed.lines.items():
+            one = _named(placed, lines, turn, alone)
+            found.setdefault((placed.phase, index), {}).setdefault((one.word, one.names), one)
     return {where: list(named.values()) for where, named in found.items()}
 
 
-def _named(placed: PlacedWord, turn: int, alone: bool) -> _Alternative:
-    names: dict[int, _Name] = {}
-    for number, _ in placed.items:
-        line = placed.lines[number]
-        mine = number in placed.of_buffer
+def _named(placed: PlacedWord, lines: tuple[Line, ...], turn: int, alone: bool) -> _Alternative:
+    names = []
+    for number, line in enumerate(lines):
+        mine = number not in placed.own
         # Between routines only the buffer is the same memory, whatever each of them calls it.
         memory = line.arena.key if alone else "" if mine else f"{turn}:{line.arena.key}"
-        names[number] = _Name(mine, memory, line.offset)
-    items = tuple((names[number], kind) for number, kind in placed.items)
-    return _Alternative(items, {name: placed.lines[number] for number, name in names.items()}, placed.has)
+        names.append(_Name(mine, memory, line.offset))
+    return _Alternative(placed.folded, tuple(names), lines, placed.has)
 
 
 def _protocol(chosen: Sequence[Sequence[_Alternative]], set_index: int) -> Protocol:
@@ -157,11 +158,11 @@ def _protocol(chosen: Sequence[Sequence[_Alternative]], set_index: int) -> Proto
     for turn, alternatives in enumerate(chosen):
         numbers: dict[int, None] = {}
         for one in alternatives:
-            for name, _ in one.items:
+            for name, line in zip(one.names, one.lines, strict=True):
                 if name not in ids:
                     ids[name] = len(ids)
-                    lines.append((turn, one.lines[name]))
-            word = tuple((ids[name], kind) for name, kind in one.items)
+                    lines.append((turn, line))
+            word = tuple((ids[one.names[number]], kind) for number, kind in expanded(one.word))
             numbers[words.setdefault(word, len(words))] = None
         turns.append(tuple(numbers))
     own = frozenset(number for name, number in ids.items() if not name.of_buffer)

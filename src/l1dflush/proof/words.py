@@ -3,58 +3,39 @@
 The buffer's lines fall into known sets. Every other arena (the stack, a variable) lies somewhere unknown, so for
 every set each of its placements is a word of its own: the routine is complete only if all of them are. Accesses
 to own lines before the first or after the last buffer access of a set are dropped; those in between count.
-Two own arenas lie side by side at worst: the end of one and the beginning of the other may share a line.
 
-Sets with the same word are one. Of many accesses in a row to one line only as many are kept as can make a
-difference to the policy, which for most is one: see :func:`l1dflush.proof.prover.useful_run`.
+Sets in which the same happens give the same words, which are made once: in a walk these are nearly all. And a turn that
+a loop makes again and again is looked at once.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, combinations, pairwise, product
-from math import gcd, inf, prod
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise, product
+from math import inf, prod
+from typing import NamedTuple
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
-from l1dflush.proof.question import ItemKind, Word, canonical
+from l1dflush.proof.folded_word import FoldedWord, Folding, Stream, expanded, items_of, named_in_order
+from l1dflush.proof.placements import (
+    Line,
+    OwnLines,
+    buffer_placements,
+    in_any_set,
+    own_placements,
+    refuse_related,
+    shared_lines,
+)
+from l1dflush.proof.question import ItemKind, Word
+from l1dflush.proof.touches import Clock, Stretch, Touches, Turn, cut, lines_in_order, renamed
 from l1dflush.trace.events import Events
-from l1dflush.trace.model import MANY, Arena, ArenaKind, Event, Kind
+from l1dflush.trace.model import Arena, Event
 
-# Of so many events for each set words are made first: what the beginning does may be enough.
-FIRST_EVENTS = 256
-# Asking for the time takes as long as making a few accesses.
-_CLOCK_EVERY = 256
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000
-# The same for placements of several buffers relative to each other, each of which means all words anew.
-MAX_BUFFER_PLACEMENTS = 512
-# And for ways in which lines of the same set may be one.
-MAX_SHARED = 64
-PAGE = 4096
-# Memory whose alignment is known. A pointer that is handed in is taken to be page-aligned.
-PLACED = frozenset({ArenaKind.SECTION, ArenaKind.SYMBOL, ArenaKind.STACK, ArenaKind.SEGMENT})
-
-_ITEM = {
-    Kind.LOAD: ItemKind.ACCESS,
-    Kind.STORE: ItemKind.ACCESS,
-    Kind.STRING_STORE: ItemKind.OPTIONAL,
-    Kind.NON_TEMPORAL_STORE: ItemKind.OPTIONAL,
-    Kind.PREFETCH: ItemKind.OPTIONAL,
-    Kind.LINE_FLUSH: ItemKind.FLUSH,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of memory: the arena and the offset of its first byte in it, for the report."""
-
-    arena: Arena
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +54,23 @@ class SetWord:
 
 
 @dataclass(frozen=True, slots=True)
-class _Touch:
-    """One access of one line: its place in the trace's order, line number, what it is."""
+class PlacedWord:
+    """What a trace does in some sets if its memory lies at one of the places where it may. ``word``'s lines are 0, 1,
+    2, ... in the order in which they come; ``lines`` names them for each of the sets; ``phase`` is where in a line the
+    buffer begins; ``own`` and ``has`` are a :class:`SetWord`'s. ``rank`` grows from one placement of own lines to the
+    next."""
 
-    at: int
-    line: int
-    kind: ItemKind
+    folded: FoldedWord
+    lines: Mapping[int, tuple[Line, ...]]
+    own: frozenset[int]
+    phase: int
+    has: int
+    rank: int
 
-
-@dataclass(slots=True)
-class _Placement:
-    """What of an own arena falls into one set. ``low`` and ``high`` are its first and its last line, if they
-    are among those touched here; ``begins`` and ``ends`` are the bytes of these lines at which the arena's
-    accesses may begin and end."""
-
-    touches: tuple[_Touch, ...] = ()
-    low: int | None = None
-    high: int | None = None
-    begins: set[int] = field(default_factory=set)
-    ends: set[int] = field(default_factory=set)
-
-    def may_precede(self, other: _Placement) -> bool:
-        """Whether its last line may also be the first line of ``other``."""
-        return self.high is not None and other.low is not None and min(self.ends) <= max(other.begins)
-
-
-# What a proof is about: the word, and which of its lines are not the buffer's (they may be cached at a cold start).
-_Key = tuple[Word, frozenset[int]]
+    @property
+    def word(self) -> Word:
+        """The word itself."""
+        return expanded(self.folded)
 
 
 def set_words(
@@ -120,36 +91,29 @@ def set_words(
     so many are kept (None: all). Raises UndecidedError if own lines can be placed in too many ways,
     if it is not known which accesses are to the same memory, or at ``deadline``, a time.monotonic() value.
     """
-    found: dict[_Key, SetWord] = {}
-    for group in placed_words(
-        events, buffers, geometry, buffer_size, aligned_at=aligned_at, run=run, deadline=deadline
-    ):
-        having: dict[_Key, set[int]] = {}
+    groups = placed_words(events, buffers, geometry, buffer_size, aligned_at=aligned_at, run=run, deadline=deadline)
+    clock = Clock(deadline)
+    # The same word may be folded in several ways.
+    words: dict[FoldedWord, Word] = {}
+    found: dict[tuple[Word, frozenset[int]], SetWord] = {}
+    first: dict[tuple[Word, frozenset[int]], tuple[int, int, int]] = {}
+    for number, group in enumerate(groups):
+        having: dict[tuple[Word, frozenset[int]], set[int]] = {}
         for placed in group:
-            word = canonical(placed.items)
-            order = list(dict.fromkeys(line for line, _ in placed.items))
-            own = frozenset(number for number, line in enumerate(order) if line not in placed.of_buffer)
-            having.setdefault((word, own), set()).add(placed.set_index)
-            if (word, own) not in found:
-                lines = tuple(placed.lines[line] for line in order)
-                found[word, own] = SetWord(word, lines, placed.set_index, 1, own, placed.has)
+            if placed.folded not in words:
+                words[placed.folded] = placed.word
+                clock.passed(len(words[placed.folded]))
+            key = words[placed.folded], placed.own
+            having.setdefault(key, set()).update(placed.lines)
+            index = min(placed.lines)
+            rank = number, index, placed.rank
+            if key not in found or rank < first[key]:
+                found[key] = SetWord(key[0], placed.lines[index], index, 1, placed.own, placed.has)
+                first[key] = rank
         for key, indices in having.items():
             found[key] = replace(found[key], sets=max(found[key].sets, len(indices)))
-    return sorted(found.values(), key=lambda one: (len(one.word), one.set_index))
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedWord:
-    """What a trace does in one set if its memory lies at one of the places where it may: ``items`` are numbers of
-    ``lines`` and what is done with them; ``of_buffer`` are those of the buffer's lines; ``phase`` is where in a line
-    the buffer begins; ``has`` and ``set_index`` are a :class:`SetWord`'s."""
-
-    items: Word
-    lines: Sequence[Line]
-    of_buffer: frozenset[int]
-    set_index: int
-    phase: int
-    has: int
+    order = sorted(found, key=lambda key: (len(key[0]), found[key].set_index, first[key]))
+    return [found[key] for key in order]
 
 
 def placed_words(
@@ -167,296 +131,207 @@ def placed_words(
     Arguments and errors as for :func:`set_words`. The same word may come several times.
     """
     accesses = Events.of(events).where(lambda event: event.arena is not None)
-    arenas = [arena for arena in dict.fromkeys(event.arena for event in accesses.shapes()) if arena is not None]
-    mine = {arena: _of(accesses, arena) for arena in arenas if arena.key in buffers}
+    arenas = _arenas(accesses)
+    mine = [arena for arena in arenas if arena.key in buffers]
     if not mine:
         # No access at all, in every set.
-        nothing = (PlacedWord((), (), frozenset(), index, 0, 0) for index in range(geometry.sets))
-        yield nothing
+        nothing: dict[int, tuple[Line, ...]] = dict.fromkeys(range(geometry.sets), ())
+        yield iter([PlacedWord((), nothing, frozenset(), 0, 0, 0)])
         return
-    first = min(touches.position(0) for touches in mine.values())
-    last = max(touches.position(-1) for touches in mine.values())
-    own = {arena: _of(accesses.within(first + 1, last), arena) for arena in arenas if arena.key not in buffers}
-    between = {arena: touches for arena, touches in own.items() if touches}
-    _refuse_related([*mine, *between])
-    builder = _Builder(geometry, buffer_size, run, deadline)
-    for phases in _buffer_placements(list(mine), geometry, aligned_at):
-        yield builder.placed(phases, mine, between)
+    of_buffers = accesses.where(lambda event: event.arena is not None and event.arena.key in buffers)
+    between = accesses.within(of_buffers.position(0), of_buffers.position(-1) + 1)
+    here = set(_arenas(between))
+    own = [arena for arena in arenas if arena.key not in buffers and arena in here]
+    refuse_related([*mine, *own])
+    builder = _Builder(between, own, geometry, buffer_size, run, deadline)
+    for phases in buffer_placements(mine, geometry, aligned_at):
+        yield builder.placed(phases)
 
 
-def beginning(events: Events, geometry: Geometry, run: int | None, most: int) -> Events:
-    """The first events, as many as come to ``most`` without those in a row to one line that make no difference."""
-    left, taken = most, 0
-    for piece in events.pieces:
-        step = abs(piece.steps[0])
-        short = piece.period == 1 and 0 < step < geometry.line and run is not None
-        each = len(piece.events) / (geometry.line / step / run if short and run else 1)
-        turns = min(piece.turns, max(int(left / each), 1)) if left > 0 else 0
-        taken += turns * len(piece.events)
-        left -= int(turns * each)
-        if turns < piece.turns:
-            return events[:taken]
-    return events
+def _arenas(events: Events) -> list[Arena]:
+    """The arenas that events touch, in the order in which they come."""
+    # There are many events and few arenas, which are large.
+    ids = {id(event.arena): event.arena for event in events.shapes()}
+    return [arena for arena in dict.fromkeys(ids.values()) if arena is not None]
 
 
-def fewest_lines(
-    events: Sequence[Event],
-    buffers: frozenset[str],
-    geometry: Geometry,
-    buffer_size: int | None,
-    *,
-    aligned_at: int | None = None,
-) -> int:
-    """How many different buffer lines are surely accessed in each set at least; arguments as for :func:`set_words`."""
-    surely = Events.of(events).where(lambda event: _ITEM.get(event.kind) is ItemKind.ACCESS)
-    arenas = dict.fromkeys(event.arena for event in Events.of(events).shapes())
-    mine = [arena for arena in arenas if arena is not None and arena.key in buffers]
-    fewest = []
-    for phases in _buffer_placements(mine, geometry, aligned_at):
-        counts = [0] * geometry.sets
-        for arena, phase in phases.items():
-            lowest, behind = -sys.maxsize, sys.maxsize
-            if buffer_size is not None:
-                lowest, behind = (
-                    (phase - geometry.line) // geometry.line + 1,
-                    -((-buffer_size - phase) // geometry.line),
-                )
-            for low, high in _of(surely, arena).units(geometry.line, base=phase):
-                rounds, rest = divmod(max(min(high, behind) - max(low, lowest), 0), geometry.sets)
-                counts = [count + rounds for count in counts]
-                for number in range(rest):
-                    counts[(max(low, lowest) + number) % geometry.sets] += 1
-        fewest.append(min(counts))
-    return min(fewest, default=0)
+class _Access(NamedTuple):
+    """Turns in which a set's buffer lines are accessed, and of whose own accesses only those between two places
+    count."""
+
+    begin: int
+    end: int
+    turn: Turn
+    low: float
+    high: float
 
 
-def _of(events: Events, arena: Arena) -> Events:
-    return events.where(lambda event: event.arena == arena)
+@dataclass(slots=True)
+class _Alike:
+    """Sets in which the same happens to the buffer. ``lines``: of each set, in the order in which they come, which are
+    their numbers in ``accesses``."""
 
-
-def _refuse_related(arenas: Sequence[Arena]) -> None:
-    """Two pointers computed from the same unknown value may point to the same lines, or to others."""
-    for one, other in combinations(arenas, 2):
-        # Where the names were too many to keep, nobody knows whether they share one.
-        unclear = MANY in (*one.sources, *other.sources) and one.sources and other.sources
-        if unclear or not _computed_from(one, other).isdisjoint(_computed_from(other, one)):
-            raise UndecidedError("memory-may-overlap", f"{one.name} and {other.name} may be the same memory")
-
-
-def _computed_from(arena: Arena, beside: Arena) -> set[str]:
-    """The names of what the arena's place was computed from, seen from another: two places in per-CPU memory are two,
-    but what is computed from its base may be any of it."""
-    per_cpu = arena.kind is ArenaKind.SEGMENT and beside.kind is not ArenaKind.SEGMENT
-    return {*arena.sources, *([arena.key.partition(":")[0]] if per_cpu else [])}
-
-
-def _buffer_placements(
-    arenas: Sequence[Arena], geometry: Geometry, aligned_at: int | None
-) -> Iterable[dict[Arena, int]]:
-    """Where offset 0 of each buffer may lie within a line and, but for the first, within a way.
-
-    A pointer that is handed in is taken to be page-aligned. Sets are counted from the first buffer's.
-    """
-    way = geometry.line * geometry.sets
-    choices = []
-    for number, arena in enumerate(arenas):
-        known = arena.alignment if arena.kind in PLACED or arena.computed else PAGE
-        extent = way if number else geometry.line
-        if aligned_at is not None and not number:
-            first = -aligned_at % extent
-            choices.append(range(first, first + 1))
-        else:
-            choices.append(range(0, extent, gcd(known, extent)))
-    if (count := prod(len(choice) for choice in choices)) > MAX_BUFFER_PLACEMENTS:
-        raise UndecidedError("buffers-everywhere", f"{len(arenas)} buffers can lie in {count} ways among the sets")
-    return (dict(zip(arenas, choice, strict=True)) for choice in product(*choices))
+    accesses: list[_Access]
+    has: int
+    lines: dict[int, tuple[Line, ...]]
 
 
 class _Builder:
-    def __init__(self, geometry: Geometry, buffer_size: int | None, run: int | None, deadline: float) -> None:
-        self._deadline = deadline
-        self._asked = 0
+    """Makes the words of some events, the first and the last of which are accesses to the buffer."""
+
+    def __init__(
+        self,
+        events: Events,
+        own: Sequence[Arena],
+        geometry: Geometry,
+        buffer_size: int | None,
+        run: int | None,
+        deadline: float,
+    ) -> None:
+        self._clock = Clock(deadline)
         self._geometry = geometry
         self._run = run
         self._buffer_size = buffer_size
-        # An event may touch several lines, one after the other.
-        self._pieces = max(64 // geometry.line, 1) * 2
+        self._touches = Touches(events, geometry, run, self._clock)
+        self._own_lines = OwnLines()
+        self._moving = any(self._touches.moves(arena) for arena in own)
+        self._own = [own_placements(arena, self._touches, geometry, self._own_lines) for arena in own]
 
-    def placed(
-        self, phases: dict[Arena, int], mine: dict[Arena, Events], own: dict[Arena, Events]
-    ) -> Iterator[PlacedWord]:
+    def placed(self, phases: Mapping[Arena, int]) -> Iterator[PlacedWord]:
         """The words of all sets and all placements of own lines, for one placement of the buffers."""
-        lines: list[Line] = []
-        per_set: dict[int, list[_Touch]] = {index: [] for index in range(self._geometry.sets)}
-        options: list[list[_Placement]] = []
+        per_set: dict[int, list[Stretch]] = {}
+        named: list[Line] = []
+        beyond = []
         for arena, phase in phases.items():
-            beyond: list[tuple[int, _Touch]] = []
-            for number, touch in self._touches(arena, mine[arena], phase, lines):
-                if self._inside(number, phase):
-                    per_set[number % self._geometry.sets].append(touch)
-                else:
-                    beyond.append((number, touch))
-            if beyond:
-                options.append(list(self._group(beyond).values()))
-        for touches in per_set.values():
-            touches.sort(key=lambda touch: touch.at)
-        options += [self._placements(arena, touches, lines) for arena, touches in own.items()]
+            inside, outside = self._of_buffer(arena, phase, named)
+            for index, stretches in inside.items():
+                per_set.setdefault(index, []).extend(stretches)
+            beyond += [in_any_set(outside.values(), self._geometry)] if outside else []
+        options = [*beyond, *self._own]
         if (count := self._geometry.sets * prod(len(option) for option in options)) > MAX_WORDS:
             raise UndecidedError(
                 "own-lines-everywhere", f"the routine's own lines can lie in {count} ways among the sets"
             )
         phase = next(iter(phases.values()))
-        for index, buffer_touches in per_set.items():
-            of_buffer = frozenset(touch.line for touch in buffer_touches)
-            has = len({touch.line for touch in buffer_touches if touch.kind is ItemKind.ACCESS})
-            for choice in product(*options) if buffer_touches else [()]:
-                own_touches = [placement.touches for placement in choice if placement.touches]
-                for same in _shared_lines(choice):
-                    self._check_clock()
-                    items = self._items(buffer_touches, own_touches, same)
-                    yield PlacedWord(items, lines, of_buffer, index, phase, has)
+        untouched: dict[int, tuple[Line, ...]] = {i: () for i in range(self._geometry.sets) if i not in per_set}
+        if untouched:
+            yield PlacedWord((), untouched, frozenset(), phase, 0, 0)
+        alike = self._alike(per_set, named, positions=bool(options), exactly=self._moving or bool(beyond))
+        rank = 0
+        for choice in product(*options):
+            together = _together([placement.stretches for placement in choice if placement.stretches])
+            for same in shared_lines(choice):
+                rank += 1
+                stream = Stream(renamed(together, same) if same else together)
+                self._clock.passed(len(together))
+                for sets in alike:
+                    yield self._word(sets, stream, phase, rank)
 
-    def _check_clock(self) -> None:
-        """Raises UndecidedError if the time is up."""
-        self._asked += 1
-        if self._asked % _CLOCK_EVERY == 0 and time.monotonic() > self._deadline:
-            raise UndecidedError("out-of-time", "what the walk does in each set takes too long", hint="--max-seconds N")
-
-    def _inside(self, number: int, phase: int) -> bool:
-        """Whether a line holds some of the buffer's bytes."""
-        start = number * self._geometry.line - phase
-        return self._buffer_size is None or -self._geometry.line < start < self._buffer_size
-
-    def _touches(self, arena: Arena, events: Events, base: int, lines: list[Line]) -> Iterator[tuple[int, _Touch]]:
-        """Every line that every event touches, by its number in the arena. An access across a line border is two."""
+    def _of_buffer(
+        self, arena: Arena, phase: int, named: list[Line]
+    ) -> tuple[dict[int, list[Stretch]], dict[int, list[Stretch]]]:
+        """What is done in each set to a buffer's lines, and to those that lie beyond its size."""
         size = self._geometry.line
-        numbers: dict[int, int] = {}
-        for at, event in self._telling(events, base):
-            self._check_clock()
-            start = event.offset + base
-            first = start // size
-            for number in range(first, (start + max(event.size, 1) - 1) // size + 1):
-                line = numbers.get(number)
-                if line is None:
-                    line = numbers[number] = len(lines)
-                    lines.append(Line(arena, number * size - base))
-                yield number, _Touch(at * self._pieces + number - first, line, _ITEM[event.kind])
-
-    def _telling(self, events: Events, base: int) -> Iterator[tuple[int, Event]]:
-        """The events with their positions, but of many in a row to one line only as many as can make a difference."""
-        size = self._geometry.line
-        for piece in events.pieces:
-            step = piece.steps[0]
-            # Lines side by side are in different sets, if there are several.
-            plain = piece.period == 1 and abs(step) < size and _ITEM[piece.events[0].kind] is ItemKind.ACCESS
-            if self._run is None or self._geometry.sets == 1 or not plain:
-                for turn in range(piece.turns):
-                    for index, place in enumerate(piece.places):
-                        yield piece.start + turn * piece.period + place, piece.event(turn, index)
+        inside: dict[int, list[Stretch]] = {}
+        outside: dict[int, list[Stretch]] = {}
+        for index, stretches in self._touches.by_set(arena, phase).items():
+            numbers = lines_in_order(stretches)
+            names: dict[int, int] = {}
+            for number in numbers:
+                line = Line(arena, number * size - phase)
+                if self._inside(line):
+                    names[number] = len(named)
+                    named.append(line)
+                else:
+                    names[number] = self._own_lines.add(line)
+            mine = renamed(stretches, names)
+            if all(number >= 0 for number in names.values()):
+                inside[index] = list(mine)
                 continue
-            seen: dict[int, int] = {}
-            turn = 0
-            while turn < piece.turns:
-                event = piece.event(turn, 0)
-                start = event.offset + base
-                first, last = start // size, (start + max(event.size, 1) - 1) // size
-                for line in range(first, last + 1):
-                    seen[line] = seen.get(line, 0) + 1
-                yield piece.start + turn, event
-                turn += 1
-                if min(seen[first], seen[last]) >= self._run:
-                    # On to the first one that touches another line.
-                    left = (
-                        ((last + 1) * size - (start + max(event.size, 1) - 1)) if step > 0 else start - first * size + 1
-                    )
-                    turn += max(-(-left // abs(step)) - 1, 0) if step else piece.turns
+            for found, kept in ((inside, True), (outside, False)):
+                if some := list(_only(mine, buffer=kept)):
+                    found[index] = some
+        return inside, outside
 
-    def _group(self, touches: Iterable[tuple[int, _Touch]]) -> dict[object, _Placement]:
-        """What of these may fall into one set: the lines of any one residue, which may be none."""
-        by_set: dict[int, list[_Touch]] = {}
-        for number, touch in touches:
-            by_set.setdefault(number % self._geometry.sets, []).append(touch)
-        found: dict[object, _Placement] = {}
-        if len(by_set) < self._geometry.sets:
-            found[_shape(())] = _Placement()
-        for group in by_set.values():
-            found.setdefault(_shape(group), _Placement(tuple(group)))
-        return found
+    def _inside(self, line: Line) -> bool:
+        """Whether a line holds some of the buffer's bytes."""
+        return self._buffer_size is None or -self._geometry.line < line.offset < self._buffer_size
 
-    def _placements(self, arena: Arena, events: Events, lines: list[Line]) -> list[_Placement]:
-        """The same for an own arena, for all its places within a line."""
-        size = self._geometry.line
-        begin, last, end = events.bounds()
-        end = max(end, last + 1)
-        found: dict[object, _Placement] = {}
-        for phase in range(0, size, gcd(arena.alignment, size)):
-            touches = list(self._touches(arena, events, phase, lines))
-            ids = {number: touch.line for number, touch in touches}
-            # Nothing else lies on the stack.
-            shares = arena.kind is not ArenaKind.STACK
-            low, high = (ids[(begin + phase) // size], ids[(end + phase - 1) // size]) if shares else (-1, -1)
-            for group in self._group(touches).values():
-                here = {touch.line for touch in group.touches}
-                placement = found.setdefault(_shape(group.touches, low, high), group)
-                if low in here:
-                    placement.low = low if placement is group else placement.low
-                    placement.begins.add((begin + phase) % size)
-                if high in here:
-                    placement.high = high if placement is group else placement.high
-                    placement.ends.add((end + phase - 1) % size + 1)
+    def _alike(
+        self, per_set: Mapping[int, list[Stretch]], lines: Sequence[Line], *, positions: bool, exactly: bool
+    ) -> list[_Alike]:
+        """The sets that are accessed, those in which the same happens together. ``positions``: it also matters when,
+        seen from the accesses before; ``exactly``: seen from the beginning."""
+        found: dict[object, _Alike] = {}
+        for index in sorted(per_set):
+            stretches = list(cut(per_set[index]))
+            order = lines_in_order(stretches)
+            stretches = list(renamed(stretches, {line: number for number, line in enumerate(order)}))
+            self._clock.passed(len(stretches))
+            if exactly:
+                key: object = tuple(stretches)
+            elif positions:
+                key = tuple(self._distances(stretches))
+            else:
+                key = tuple((one.end - one.begin, items_of(one.turn)) for one in stretches)
+            if key not in found:
+                has = {touch.line for one in stretches for touch in one.turn if touch.kind is ItemKind.ACCESS}
+                found[key] = _Alike(list(_trimmed(stretches)), len(has), {})
+            found[key].lines[index] = tuple(lines[line] for line in order)
         return list(found.values())
 
-    def _items(self, buffer_touches: list[_Touch], own_touches: list[tuple[_Touch, ...]], same: dict[int, int]) -> Word:
-        """The word of one set for one placement, by line numbers."""
-        items: list[tuple[int, ItemKind]] = []
-        run = 0
-        for touch in _merge(buffer_touches, own_touches, self._run):
-            item = (same.get(touch.line, touch.line), touch.kind)
-            run = run + 1 if items and items[-1] == item and touch.kind is ItemKind.ACCESS else 1
-            if self._run is None or run <= self._run or touch.kind is not ItemKind.ACCESS:
-                items.append(item)
-        return tuple(items)
+    def _distances(self, stretches: Sequence[Stretch]) -> Iterator[tuple[int, ...] | Turn]:
+        """Stretches by what lies between them: how many turns of which pieces."""
+        firsts = self._touches.turns_of_pieces()
+        piece = before = -1
+        for begin, end, turn in stretches:
+            # Nothing counts before the first one.
+            left = between = 0
+            after = bisect_right(firsts, begin) - 1
+            if after == piece:
+                between = begin - before
+            elif piece >= 0:
+                left, between = firsts[piece + 1] - before, begin - firsts[after]
+            yield after, left, between, end - begin
+            yield turn
+            piece, before = after, end
+
+    def _word(self, sets: _Alike, stream: Stream, phase: int, rank: int) -> PlacedWord:
+        folding = Folding(self._run)
+        before = sets.accesses[0].begin
+        for begin, end, turn, low, high in sets.accesses:
+            stream.between(before, begin, folding, self._clock)
+            for turns, others in stream.during(begin, end):
+                self._clock.passed()
+                counting = [touch for touch in others if low < touch.place < high]
+                folding.add(items_of(sorted([*turn, *counting]) if counting else turn), turns)
+            before = end
+        folded, names = named_in_order(folding.word())
+        own = frozenset(number for number, line in enumerate(names) if line < 0)
+        lines = {
+            index: tuple(of_set[line] if line >= 0 else self._own_lines[line] for line in names)
+            for index, of_set in sets.lines.items()
+        }
+        return PlacedWord(folded, lines, own, phase, sets.has, rank)
 
 
-def _shape(touches: Sequence[_Touch], *marked: int) -> object:
-    """What is the same for placements that give the same words; ``marked`` are lines that are told apart."""
-    names: dict[int, int] = {}
-    key = tuple((t.at, names.setdefault(t.line, len(names)), t.kind) for t in touches)
-    return key, tuple(names.get(line) for line in marked)
+def _only(stretches: Iterable[Stretch], *, buffer: bool) -> Iterator[Stretch]:
+    """What of these is done to the buffer's lines, or to the others."""
+    for begin, end, turn in stretches:
+        if some := tuple(touch for touch in turn if (touch.line >= 0) is buffer):
+            yield Stretch(begin, end, some)
 
 
-def _shared_lines(choice: Sequence[_Placement]) -> Iterator[dict[int, int]]:
-    """The ways in which own arenas in the same set may share lines: the first is that they do not."""
-    pairs = [
-        (one.high, other.low)
-        for one, other in chain(combinations(choice, 2), combinations(choice[::-1], 2))
-        if one.may_precede(other) and one.high is not None and other.low is not None
-    ]
-    if 1 << len(pairs) > MAX_SHARED:
-        raise UndecidedError("own-lines-everywhere", f"{len(choice)} pieces of memory may share lines")
-    for count in range(len(pairs) + 1):
-        for chosen in combinations(pairs, count):
-            same: dict[int, int] = {}
-            for one, other in chosen:
-                kept, gone = same.get(one, one), same.get(other, other)
-                same = {line: kept if to == gone else to for line, to in same.items()} | {gone: kept}
-            yield same
+def _together(streams: Sequence[Sequence[Stretch]]) -> Sequence[Stretch]:
+    return streams[0] if len(streams) == 1 else list(cut(list(chain.from_iterable(streams))))
 
 
-def _merge(buffer_touches: list[_Touch], own: list[tuple[_Touch, ...]], run: int | None) -> list[_Touch]:
-    """Buffer accesses with the own accesses between them; those before the first and after the last are dropped."""
-    if not own or not buffer_touches:
-        return buffer_touches
-    merged = [buffer_touches[0]]
-    positions = [[touch.at for touch in touches] for touches in own]
-    for before, after in pairwise(buffer_touches):
-        between: list[_Touch] = []
-        for touches, places in zip(own, positions, strict=True):
-            piece = touches[bisect_right(places, before.at) : bisect_left(places, after.at)]
-            # Of one line, touched only by plain accesses, the first few stand for all.
-            if piece and all(t.line == piece[0].line and t.kind is ItemKind.ACCESS for t in piece) and len(own) == 1:
-                piece = piece[:run]
-            between.extend(piece)
-        merged.extend(sorted(between, key=lambda touch: touch.at))
-        merged.append(after)
-    return merged
+def _trimmed(stretches: Sequence[Stretch]) -> Iterator[_Access]:
+    """A set's accesses to the buffer; own ones before the first of them and after the last do not count."""
+    edges = {stretches[0].begin, stretches[-1].end - 1}
+    for begin, end, turn in stretches:
+        parts = sorted({begin, end} | {at for edge in edges for at in (edge, edge + 1) if begin <= at <= end})
+        for low, high in pairwise(parts):
+            first = turn[0].place if low == stretches[0].begin else -inf
+            last = turn[-1].place if high == stretches[-1].end and high - low == 1 else inf
+            yield _Access(low, high, turn, first, last)

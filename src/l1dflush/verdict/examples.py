@@ -16,9 +16,9 @@ from l1dflush.proof import prover
 from l1dflush.proof.conditions import Start
 from l1dflush.proof.counterexample import TOUCHES, Counterexample, Line, Outcomes
 from l1dflush.proof.counterexample import Step as Played
+from l1dflush.proof.placements import Line as Place
 from l1dflush.proof.protocols import Protocol
 from l1dflush.proof.steady_run import Between, BetweenStep, SteadyRun
-from l1dflush.proof.words import Line as Place
 from l1dflush.proof.words import SetWord
 from l1dflush.verdict.model import INVALID, CounterexampleInfo, SteadyInfo, Step
 from l1dflush.verdict.question import Question

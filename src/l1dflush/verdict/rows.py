@@ -10,9 +10,10 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, known_policies, policy_unknown
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
+from l1dflush.proof.beginning import FIRST_EVENTS, beginning, fewest_lines
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.prover import ItemKind, Word
-from l1dflush.proof.words import FIRST_EVENTS, SetWord, beginning, fewest_lines, set_words
+from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example

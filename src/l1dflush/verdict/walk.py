@@ -11,7 +11,7 @@ from math import inf, isfinite
 from typing import Literal
 
 from l1dflush.errors import InputError
-from l1dflush.proof.words import PLACED
+from l1dflush.proof.placements import PLACED
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.bindings import BUFFER
 from l1dflush.trace.events import Events, Piece
