@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from l1dflush.proof.question import ItemKind, Word
 from l1dflush.proof.touches import Clock, Stretch, Turn
 
+# Loops in loops are seen if they are not larger than this: of so many stretches, and of so many items in all.
+_LONGEST = 6
+_MOST_ITEMS = 1000
 # Items, and how many times they come one after the other.
 FoldedWord = tuple[tuple[Word, int], ...]
 
@@ -87,12 +90,17 @@ class Folding:
             self._loose += items
             return
         self._flush()
-        self._parts.append((tuple(items), times))
+        self._add_part(tuple(items), times)
 
     def _flush(self) -> None:
         if self._loose:
-            self._parts.append((tuple(self._loose), 1))
+            self._add_part(tuple(self._loose), 1)
             self._loose = []
+
+    def _add_part(self, items: Word, times: int) -> None:
+        if self._parts and self._parts[-1][0] == items:
+            times += self._parts.pop()[1]
+        self._parts.append((items, times))
 
 
 class Stream:
@@ -103,7 +111,8 @@ class Stream:
         self._begins = [one.begin for one in stretches]
         self._ends = [one.end for one in stretches]
         self._items = [items_of(one.turn) for one in stretches]
-        counts = ((one.end - one.begin) * len(one.turn) for one in stretches)
+        turns = [one.end - one.begin for one in stretches]
+        counts = (count * len(items) for count, items in zip(turns, self._items, strict=True))
         self._counts = list(accumulate(counts, initial=0))
         # Behind each one, where accesses to its only line come to an end.
         self._alike = list(range(1, len(stretches) + 1))
@@ -111,6 +120,7 @@ class Stream:
             one, other = self._items[at], self._items[at + 1]
             if one[0] == other[0] and one[0][1] is ItemKind.ACCESS and len({*one, *other}) == 1:
                 self._alike[at] = self._alike[at + 1]
+        self._again = _repeated(list(zip(self._items, turns, strict=True)))
 
     def during(self, begin: int, end: int) -> Iterator[tuple[int, Turn]]:
         """How many turns from ``begin`` up to ``end`` do what, one after the other; what may be nothing."""
@@ -133,15 +143,36 @@ class Stream:
         at, behind = bisect_right(self._ends, begin), bisect_left(self._begins, end) if begin < end else 0
         while at < behind:
             clock.passed()
-            turns = min(self._ends[at], end) - max(self._begins[at], begin)
-            word.add(self._items[at], turns)
             alike = min(self._alike[at], behind - 1)
-            if at + 1 < alike:
+            length, times = self._again[at]
+            times = min(times, (behind - 1 - at) // length)
+            if self._begins[at] >= begin and times > 1 and alike <= at + 1:
+                # A loop in a loop: these are whole, and come again.
+                items = (self._items[n] * (self._ends[n] - self._begins[n]) for n in range(at, at + length))
+                word.add(tuple(chain.from_iterable(items)), times)
+                at += length * times
+                continue
+            word.add(self._items[at], min(self._ends[at], end) - max(self._begins[at], begin))
+            at += 1
+            if at < alike:
                 # All of these are accesses to the same line, and whole.
-                word.add(self._items[at][:1], self._counts[alike] - self._counts[at + 1])
+                word.add(self._items[at][:1], self._counts[alike] - self._counts[at])
                 at = alike
-            else:
-                at += 1
+
+
+def _repeated(done: Sequence[tuple[Word, int]]) -> list[tuple[int, int]]:
+    """For each of these how many from there on come again at once, if they are few, and how many times in all."""
+    best = [(1, 1)] * len(done)
+    for length in range(1, min(_LONGEST, len(done) // 2) + 1):
+        same = 0
+        for at in range(len(done) - length - 1, -1, -1):
+            same = same + 1 if done[at] == done[at + length] else 0
+            times = same // length + 1
+            if times * length > best[at][0] * best[at][1]:
+                items = sum(len(word) * turns for word, turns in done[at : at + length])
+                if items <= _MOST_ITEMS:
+                    best[at] = length, times
+    return best
 
 
 def items_of(turn: Iterable[tuple[int, int, ItemKind]]) -> Word:

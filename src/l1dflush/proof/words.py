@@ -73,6 +73,11 @@ class PlacedWord:
         return expanded(self.folded)
 
 
+# What a proof is about: the word, by number, and which of its lines are not the buffer's (they may be cached at a cold
+# start).
+_Key = tuple[int, frozenset[int]]
+
+
 def set_words(
     events: Sequence[Event],
     buffers: frozenset[str],
@@ -93,26 +98,29 @@ def set_words(
     """
     groups = placed_words(events, buffers, geometry, buffer_size, aligned_at=aligned_at, run=run, deadline=deadline)
     clock = Clock(deadline)
-    # The same word may be folded in several ways.
-    words: dict[FoldedWord, Word] = {}
-    found: dict[tuple[Word, frozenset[int]], SetWord] = {}
-    first: dict[tuple[Word, frozenset[int]], tuple[int, int, int]] = {}
+    # Words are long: each has a number. The same one may be folded in several ways.
+    words: dict[Word, int] = {}
+    folded: dict[FoldedWord, int] = {}
+    found: dict[_Key, SetWord] = {}
+    first: dict[_Key, tuple[int, int, int]] = {}
     for number, group in enumerate(groups):
-        having: dict[tuple[Word, frozenset[int]], set[int]] = {}
+        having: dict[_Key, set[int]] = {}
         for placed in group:
-            if placed.folded not in words:
-                words[placed.folded] = placed.word
-                clock.passed(len(words[placed.folded]))
-            key = words[placed.folded], placed.own
+            known = folded.get(placed.folded)
+            if known is None:
+                word = placed.word
+                clock.passed(len(word))
+                known = folded[placed.folded] = words.setdefault(word, len(words))
+            key = known, placed.own
             having.setdefault(key, set()).update(placed.lines)
             index = min(placed.lines)
             rank = number, index, placed.rank
             if key not in found or rank < first[key]:
-                found[key] = SetWord(key[0], placed.lines[index], index, 1, placed.own, placed.has)
+                found[key] = SetWord(placed.word, placed.lines[index], index, 1, placed.own, placed.has)
                 first[key] = rank
         for key, indices in having.items():
             found[key] = replace(found[key], sets=max(found[key].sets, len(indices)))
-    order = sorted(found, key=lambda key: (len(key[0]), found[key].set_index, first[key]))
+    order = sorted(found, key=lambda key: (len(found[key].word), found[key].set_index, first[key]))
     return [found[key] for key in order]
 
 
