@@ -141,11 +141,11 @@ void bind_machine(nb::module_ &m) {
             nb::arg("bits"))
         .def(
             "add_slot",
-            [](Machine &self, unsigned bits, bool temporary) {
+            [](Machine &self, unsigned bits, bool temporary, bool wild) {
                 if (bits == 0 || bits > most_bits || bits % 8 != 0) throw nb::value_error("whole bytes, up to 8");
-                return self.add_slot(bits, temporary);
+                return self.add_slot(bits, temporary, wild);
             },
-            nb::arg("bits"), nb::arg("temporary") = false)
+            nb::arg("bits"), nb::arg("temporary") = false, nb::arg("wild") = false)
         .def_prop_ro(
             "terms", [](Machine &self) -> Terms & { return self.world().terms; }, nb::rv_policy::reference_internal)
         .def(

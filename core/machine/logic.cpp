@@ -22,7 +22,10 @@ Value Terms::masked(Value x, Word mask) {
     if (mask == possible) return x;
     if (mask == 0) return number(x.bits, 0);
     const auto low = static_cast<unsigned>(std::countr_zero(mask));
-    if ((possible & ~mask & ~mask_of(low)) == 0)
+    // An address that is rounded; of what is no sum its bits say more.
+    const Op op = nodes_[x.term].op;
+    const bool bitwise = x.constant == 0 && (op == Op::bit_and || op == Op::bit_or || op == Op::bit_xor);
+    if (!bitwise && (possible & ~mask & ~mask_of(low)) == 0)
         return subtract(x, widen(slice(x, 0, low), x.bits));
     // Where x is 0 anyway a run may go on.
     const Word wide = mask | ~possible;

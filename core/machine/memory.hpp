@@ -7,6 +7,7 @@
 // points to may be any memory: but the stack only if the routine has put a pointer into it anywhere else.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -56,6 +57,7 @@ struct World {
     // whole, each so far behind its beginning as its symbol's constant says.
     std::map<TermId, std::vector<std::uint32_t>> bases_of;
     std::vector<Origin> origins{1};           // by the symbol's number
+    std::map<std::array<Word, 8>, Value> results;  // what instructions made of what, if of nothing else
     std::map<std::pair<std::uint32_t, std::int64_t>, bool> held;  // initial content of writable memory that was read
 
     Value fresh(unsigned bits, const Origin &origin);

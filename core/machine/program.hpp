@@ -58,6 +58,8 @@ enum class Do : std::uint8_t {
     // out is something new that nobody knows; `detail`: 0 it is no pointer, 1 it may point to what the routine has,
     // 2 it may come from anything that the routine has, so that it may point into the stack, too
     unknown,
+    // The same, but of a, b and c alone: the same again for the same. `size` says of which instruction it is the result.
+    result,
     access,   // an access to the cache at a, of `size` bytes; `detail` says which kind, `alignment` what it needs
     note,     // an event without an address; a and b are what it is about
     skip,     // on in this instruction, at operation `detail`

@@ -70,6 +70,18 @@ Value Terms::slice_atom(TermId term, unsigned from, unsigned bits) {
     return atom(Op::slice, bits, Value{term, n.bits, 0}, {}, {}, from);
 }
 
+// Whether no two addends of x, nor one and its constant, may have the same bit, and each is moved by its factor only.
+bool Terms::are_apart(const std::vector<Addend> &addends, Value x) const {
+    Word taken = x.constant;
+    for (const Addend &a : addends) {
+        if (!std::has_single_bit(a.factor)) return false;
+        const Word possible = nodes_[a.atom].known.possible(nodes_[a.atom].bits) * a.factor & mask_of(x.bits);
+        if ((taken & possible) != 0) return false;
+        taken |= possible;
+    }
+    return true;
+}
+
 Value Terms::slice(Value x, unsigned from, unsigned bits) {
     if (from == 0) return slice_low(x, bits);
     if (x.known()) return number(bits, x.constant >> from);
@@ -97,6 +109,19 @@ Value Terms::slice(Value x, unsigned from, unsigned bits) {
             const unsigned left = std::min(bits, nodes_[a.atom].bits - of_atom);
             const Value part = widen(slice_atom(a.atom, of_atom, left), bits);
             total = add(total, scale(part, a.factor >> of_factor));
+        }
+        return total;
+    }
+    if (are_apart(all, x)) {
+        // Nothing carries anywhere: a slice of each.
+        Value total = number(bits, x.constant >> from);
+        for (const Addend &a : all) {
+            const auto of_factor = static_cast<unsigned>(std::countr_zero(a.factor));
+            const unsigned of_atom = from > of_factor ? from - of_factor : 0;
+            const unsigned moved = from > of_factor ? 0 : of_factor - from;
+            if (of_atom >= nodes_[a.atom].bits || moved >= bits) continue;
+            const unsigned left = std::min(bits - moved, nodes_[a.atom].bits - of_atom);
+            total = add(total, scale(widen(slice_atom(a.atom, of_atom, left), bits), Word{1} << moved));
         }
         return total;
     }

@@ -2,6 +2,7 @@
 #include "machine/machine.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace l1dflush::machine {
 
@@ -177,14 +178,28 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             if (o.detail != 0 && Memory::is_on_stack(world_, at.term)) s.memory.save(at.term, offset_of(at));
             break;
         }
-        case Do::unknown: {
+        case Do::unknown:
+        case Do::result: {
             Origin origin;
             origin.kind = Origin::Kind::result;
             origin.at = i.at;
             origin.slot = o.out.index;
             origin.wild = o.detail != 0;
             if (o.detail > 1) s.memory.escape();
-            write(s, o.out, world_.fresh(o.out.bytes * 8U, origin));
+            const unsigned bits = o.out.bytes * 8U;
+            if (o.what == Do::unknown) {
+                write(s, o.out, world_.fresh(bits, origin));
+                break;
+            }
+            std::array<Word, 8> made{o.size, bits};
+            for (std::size_t n = 0; const Operand *from : {&o.a, &o.b, &o.c}) {
+                const Value v = from->kind == Kind::none ? Value{} : read(s, *from);
+                made[2 + n++] = v.term | Word{v.bits} << 32;
+                made[2 + n++] = v.constant;
+            }
+            const auto [found, is_new] = world_.results.try_emplace(made);
+            if (is_new) found->second = world_.fresh(bits, origin);
+            write(s, o.out, found->second);
             break;
         }
         case Do::access:

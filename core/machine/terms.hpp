@@ -158,6 +158,7 @@ private:
 
     Value slice_low(Value x, unsigned bits);
     Value slice_atom(TermId atom, unsigned from, unsigned bits);
+    bool are_apart(const std::vector<Addend> &addends, Value x) const;
     std::optional<Value> widened_sum(Value x, unsigned bits);
     Value masked(Value x, Word mask);
     Value rebuilt(const Node &node, Value a, Value b, Value c);

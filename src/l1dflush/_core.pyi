@@ -548,8 +548,9 @@ class Machine:
     def add_pointer(self, base: int, offset: int, value: Value) -> None:
         """Puts an address into the content of a base."""
 
-    def add_slot(self, bits: int, temporary: bool = False) -> int:
-        """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next."""
+    def add_slot(self, bits: int, temporary: bool = False, wild: bool = False) -> int:
+        """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next, and
+        what a ``wild`` one holds may point to anything."""
 
     def slot(self, number: int) -> Value:
         """What a slot holds at entry."""

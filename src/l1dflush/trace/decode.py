@@ -58,6 +58,7 @@ def _register_names() -> dict[str, tuple[str, int, int]]:
 
 REGISTERS = _register_names()
 NAMES_OF_PARTS = {part: name for name, part in REGISTERS.items()}
+SEGMENTS = frozenset({"cs", "ds", "es", "fs", "gs", "ss"})
 GENERAL = tuple(sorted({full for full, _, _ in REGISTERS.values()}))
 
 
@@ -166,7 +167,7 @@ class Decoder:
         text = f"{insn.mnemonic} {insn.op_str}".strip()
         operands = tuple(self._operand(insn, operand) for operand in insn.operands)
         prefixes = prefixes_of(bytes(insn.bytes), self._bits)
-        effect = _effect(mnemonic, operands)
+        effect = _effect(mnemonic, operands, self._bits)
         reason = why_refused(prefixes, self._bits)
         if effect is None or prefix not in _PREFIXES:
             reason = REASONS.get(mnemonic, "nobody classified it")
@@ -224,20 +225,20 @@ def _register(name: str) -> Register:
     return Register(name, 8, 0, general=False)
 
 
-def _effect(mnemonic: str, operands: tuple[Operand, ...]) -> Effect | None:
+def _effect(mnemonic: str, operands: tuple[Operand, ...], bits: int) -> Effect | None:
     if mnemonic == "imul":
         return IMUL.get(len(operands))
     if mnemonic == "movsd" and any(isinstance(o, Register) and o.vector for o in operands):
         return MOVSD_VECTOR
     if mnemonic == "mov" and any(isinstance(o, Register) and not o.general for o in operands):
-        return _system_move(operands)
+        return _system_move(operands, bits)
     effect = EFFECTS.get(mnemonic)
     if effect is HALF_MOVE and isinstance(operands[0], Memory):
         return HALF_STORE
     return effect
 
 
-def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
+def _system_move(operands: tuple[Operand, ...], bits: int) -> Effect | None:
     """The effect of a `mov` to or from a control, debug or segment register."""
     to, what = operands
     if isinstance(what, Register) and not what.general:
@@ -245,8 +246,8 @@ def _system_move(operands: tuple[Operand, ...]) -> Effect | None:
     assert isinstance(to, Register)
     if to.full in ("fs", "gs"):
         return MOV_TO_SEGMENT
-    # In 64-bit mode these have no base.
-    if to.full in HARMLESS_SYSTEM_REGISTERS:
+    # In 64-bit mode the other segments have no base.
+    if to.full in HARMLESS_SYSTEM_REGISTERS or (bits == 64 and to.full in ("ds", "es", "ss")):
         return MOV_TO_SYSTEM
     return MOV_TO_CONTROL if to.full.startswith("cr") else None
 
@@ -271,7 +272,7 @@ def _why_not(mnemonic: str, effect: Effect, operands: tuple[Operand, ...], prefi
     if LOCK in prefixes and (mnemonic not in _LOCKABLE or not isinstance(operands[0], Memory)):
         return "it faults with a lock prefix"
     registers = [operand for operand in operands if isinstance(operand, Register)]
-    if form is Form.FLOAT:
+    if form is Form.FLOAT or (form is Form.PUSH and registers and registers[0].full in SEGMENTS):
         return ""
     if form in (Form.VECTOR, Form.VECTOR_SKIP):
         # A mask register could suppress the access.

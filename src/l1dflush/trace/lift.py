@@ -23,6 +23,7 @@ from l1dflush.trace.patched import Patched
 from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
 from l1dflush.trace.slots import WORD, Part, Slots, Spans
 from l1dflush.trace.stack_rows import STACK_ROWS
+from l1dflush.trace.system_rows import BASES_OF_SEGMENTS, CHANGED_BY_CALLS, KERNEL_GS, STATE
 from l1dflush.trace.translation import translator
 from l1dflush.trace.undefined import (
     ALL_FLAGS,
@@ -40,7 +41,7 @@ from l1dflush.trace.variants import Variants
 
 _LONGEST = 15
 # Where P-code keeps vector registers.
-_VECTORS = 0x1200
+_VECTORS = range(0x1200, 1 << 32)
 
 _GOES_ON = frozenset({Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF})
 # What is taken for granted about instructions, as the report says it.
@@ -104,8 +105,8 @@ class Lifter:
         self.machine.set_flags(*(self.register(name)[0].slot for name in ("CF", "ZF")))
         # What was taken for granted about instructions that came up.
         self.assumptions: dict[str, None] = {}
-        self._elsewhere: Part | None = None
-        self._told = 0
+        self._kept: dict[str, Part] = {}
+        self._told = 0, 0
 
     def register(self, name: str) -> tuple[Part, ...]:
         """Where a register is, by P-code's name for it (in capitals)."""
@@ -117,7 +118,7 @@ class Lifter:
 
     def all_vectors(self) -> list[Part]:
         """All vector registers that there are, in words."""
-        wide = sorted({one for one in self._registers.values() if one[0] >= _VECTORS and one[1] >= WORD})
+        wide = sorted({one for one in self._registers.values() if one[0] in _VECTORS and one[1] >= WORD})
         parts = {part.slot: part for at, size in wide for part in self.slots.register(at, size) if part.size == WORD}
         return list(parts.values())
 
@@ -146,22 +147,30 @@ class Lifter:
 
     def _tell_convention(self) -> None:
         """What an outside function may change, with the registers that have come up by now."""
-        if len(self.slots) == self._told:
+        if self._told == (len(self.slots), len(self._kept)):
             return
         bits = self.image.bits
         names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
-        changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.behind(_VECTORS)
+        changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.within(_VECTORS)
+        lasting = {*self.slots.within(BASES_OF_SEGMENTS), self.register("DF")[0].slot}
+        changed += [slot for slot in self.slots.within(STATE) if slot not in (*changed, *lasting)]
+        changed += [part.slot for name, part in self._kept.items() if name in CHANGED_BY_CALLS]
         # Assembly may hand over in any of them, and compilers use no others for arguments.
         given = [self.register(register_name(name, bits))[0].slot for name in CALLER_SAVED[bits]]
         self.machine.set_convention(changed, given, KIND[Kind.CALL], KIND[Kind.LOAD])
-        self._told = len(self.slots)
+        self._told = len(self.slots), len(self._kept)
 
-    def elsewhere(self) -> Part:
-        """Where the address of memory is kept that no other address leads to."""
-        if self._elsewhere is None:
+    def kept(self, name: str) -> Part:
+        """Where something is kept that no register of P-code's is: ``elsewhere`` is the address of memory of the
+        processor's own, that no other address leads to; ``kernel_gs`` may lead anywhere."""
+        if name not in self._kept:
             width = self.image.bits // 8
-            self._elsewhere = Part(self.machine.add_slot(8 * width), 0, width)
-        return self._elsewhere
+            self._kept[name] = Part(self.machine.add_slot(8 * width, wild=name == KERNEL_GS), 0, width)
+        return self._kept[name]
+
+    def kept_name(self, slot: int) -> str | None:
+        """What is kept in a slot that is no register, if something is."""
+        return next((name for name, part in self._kept.items() if part.slot == slot), None)
 
     def key(self, site: JumpSite) -> Part:
         """Where the state of a static key is kept: on if it is not 0."""
@@ -183,9 +192,7 @@ class _Lift:
         behind = Place(base, offset + decoded.size, self._width)
         self._lowering = Lowering(lifter.slots, self._bits, behind, self._variants.address)
         self._patched = Patched(lifter.image.bits, lifter, self._lowering, decoded)
-        self._operands = Operands(
-            decoded, self._bits, lifter.register, self._lowering, self._variants, lifter.elsewhere
-        )
+        self._operands = Operands(decoded, self._bits, lifter.register, self._lowering, self._variants, lifter.kept)
 
     def operations(self) -> list[Operation]:
         """All operations of the instruction. Raises UnliftedError, and UndecidedError for an exception of which nobody

@@ -31,6 +31,10 @@ AFTER = " after "
 MOST_SOURCES, MOST_NESTED, UNNAMED = 32, 4, "…"
 
 
+# Flags of the system, by P-code's names.
+_FLAG_NAMES = {"IF": "the interrupt flag", "AC": "the alignment check flag", "TF": "the trap flag"}
+
+
 class Names:
     """Names things of one routine's run. Arenas are those of :mod:`l1dflush.trace.model`."""
 
@@ -263,9 +267,14 @@ class Names:
         key = next((name for part, name in self._lifter.keys.values() if part.slot == slot), None)
         if key is not None:
             return key
+        kept = self._lifter.kept_name(slot)
+        if kept is not None:
+            return kept
         name = self._lifter.register_name(slot)
         if name in ALL_FLAGS | {"DF"}:
             return FLAGS_AT_ENTRY
+        if name in _FLAG_NAMES:
+            return _FLAG_NAMES[name]
         return self._parameters.get(name, name.lower().replace("_offset", ""))
 
     def _result_name(self, insn: Instruction, slot: int) -> str:

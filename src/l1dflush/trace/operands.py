@@ -8,7 +8,7 @@ from typing import Literal
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
-from l1dflush.trace.operations import Do, Number, Operand, Operation
+from l1dflush.trace.operations import RESULTS, Do, Number, Operand, Operation
 from l1dflush.trace.slots import WORD, Part
 from l1dflush.trace.undefined import ALL_FLAGS, Origin, alignment_of
 from l1dflush.trace.variants import Variants
@@ -38,7 +38,7 @@ class Operands:
         register_parts: Callable[[str], Sequence[Part]],
         lowering: Lowering,
         variants: Variants,
-        elsewhere: Callable[[], Part],
+        kept: Callable[[str], Part],
     ) -> None:
         self.insn = insn
         self.bits = bits
@@ -47,8 +47,8 @@ class Operands:
         self._register_parts = register_parts
         self._lowering = lowering
         self._variants = variants
-        # The address of memory of the CPU's own that no other address leads to.
-        self.elsewhere = elsewhere
+        # What the processor keeps, by a name of ours.
+        self.kept = kept
 
     # --- operations
 
@@ -70,6 +70,14 @@ class Operands:
         """Something of at most 8 bytes that nobody knows."""
         out = self.fresh(size)
         self.forget(out, origin)
+        return out
+
+    def result(self, name: str, size: int, *of: Operand, origin: Origin) -> Part:
+        """What the instruction makes of up to three values, which nobody knows: the same for the same. ``name`` is one
+        of :data:`l1dflush.trace.operations.RESULTS`."""
+        out = self.fresh(size)
+        a, b, c = (*of, None, None, None)[:3]
+        self.operations.append(Operation(Do.RESULT, out, a, b, c, size=RESULTS.index(name), detail=origin))
         return out
 
     def forget(self, part: Part, origin: Origin) -> None:
@@ -212,6 +220,14 @@ class Operands:
         if isinstance(operand, Memory):
             return self.load(address, operand.size)
         return self.immediate(index, self.width)
+
+    def lowest(self, index: int, address: Operand = None) -> Part:
+        """The first bytes, at most 8, of an operand that is a vector or in memory."""
+        operand = self.insn.operands[index]
+        if isinstance(operand, Memory):
+            return self.load(address, min(operand.size, WORD))
+        assert isinstance(operand, Register)
+        return self._register_parts(f"{_WHOLE_VECTOR}{operand.full[1:]}")[0]
 
     def immediate(self, index: int, size: int) -> Operand:
         """A number of the instruction, which may be an address."""

@@ -54,6 +54,7 @@ class Do(IntEnum):
     EVEN_ONES = auto()
     CHOOSE = auto()
     UNKNOWN = auto()
+    RESULT = auto()
     ACCESS = auto()
     NOTE = auto()
     SKIP = auto()
@@ -83,6 +84,8 @@ class Place(NamedTuple):
 
 
 Operand = Number | Part | Place | None
+# What instructions make of their operands alone, in the core by number.
+RESULTS = ("cpuid rax", "cpuid rbx", "cpuid rcx", "cpuid rdx", "crc32", "vmread", "CF", "PF", "ZF")
 # An event as the core has it: kind, size, number of the instruction, region, 0, offset, what that moves on by.
 EVENT = struct.Struct("<HHIIIqq")
 _OPERAND = struct.Struct("<BBBBIQ")

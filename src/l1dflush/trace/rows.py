@@ -9,11 +9,11 @@ from l1dflush.trace.decode import Memory, Register
 from l1dflush.trace.effects import WRITES, Form
 from l1dflush.trace.lower import UnliftedError
 from l1dflush.trace.model import Kind
-from l1dflush.trace.msrs import FS_BASE, GS_BASE
 from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Do, Number, Operand, Place
 from l1dflush.trace.slots import Part
-from l1dflush.trace.undefined import ALL_FLAGS, FLAGS_OF, Origin, origin_of, undefined_flags
+from l1dflush.trace.system_rows import BY_FORM, BY_MNEMONIC, MOVES
+from l1dflush.trace.undefined import FLAGS_OF, Origin, origin_of, undefined_flags
 
 Addresses = Mapping[int, Operand]
 
@@ -159,32 +159,7 @@ def _exchange_twice(o: Operands, addresses: Addresses) -> None:
     o.set_flag("ZF", same)
 
 
-def _checksum(o: Operands, _: Addresses) -> None:
-    """crc32: 32 bits that nobody knows."""
-    destination = o.insn.operands[0]
-    assert isinstance(destination, Register)
-    o.set_register(destination.full, o.unknown(4, Origin.COMPUTED))
-
-
-# --- the system
-
-
-def _segment(o: Operands, _: Addresses) -> None:
-    """swapgs, wrgsbase, mov to fs and gs: memory relative to them is elsewhere from now on."""
-    named = o.insn.operands[0] if o.insn.operands else None
-    name = "fs" if "fs" in o.insn.mnemonic or (isinstance(named, Register) and named.full == "fs") else "gs"
-    o.forget(o.whole(f"{name.upper()}_OFFSET"), Origin.POINTER)
-
-
-def _write_msr(o: Operands, _: Addresses) -> None:
-    """wrmsr may move fs and gs in 64-bit mode (SDM volume 4)."""
-    if o.bits != 64:
-        return
-    number, low, high = (o.register(name)._replace(size=4) for name in ("rcx", "rax", "rdx"))
-    value = o.made(Do.JOIN, 8, high, low)
-    for msr, name in ((FS_BASE, "FS_OFFSET"), (GS_BASE, "GS_OFFSET")):
-        base = o.whole(name)
-        o.emit(Do.CHOOSE, base, o.made(Do.EQUAL, 1, number, Number(msr, 4)), value, base)
+# --- what nobody knows
 
 
 def forget_results(o: Operands, addresses: Addresses) -> None:
@@ -197,23 +172,6 @@ def forget_results(o: Operands, addresses: Addresses) -> None:
             o.forget_operand(index, addresses.get(index), origin, kept_above=insn.effect.form is Form.VECTOR)
     for part in sorted(insn.effect.flags_written):
         o.unknown_flags(FLAGS_OF[part])
-
-
-def _succeed(o: Operands, addresses: Addresses) -> None:
-    """VMX instructions: VMsucceed clears the flags (SDM volume 3, section 31.2)."""
-    if o.insn.mnemonic == "vmwrite":
-        # It comes to lie in memory of the CPU's own, from where vmread may have it.
-        o.store(o.elsewhere(), o.read(1, addresses.get(1)))
-    for index, _ in enumerate(o.insn.operands):
-        if o.insn.effect.role(index) in WRITES:
-            o.forget_operand(index, addresses.get(index), Origin.POINTER)
-    for name in sorted(ALL_FLAGS):
-        o.set_flag(name, Number(0, 1))
-
-
-def _opaque(o: Operands, _: Addresses) -> None:
-    """vmload, vmsave: a page that nobody can name is read or written."""
-    o.store(o.unknown(o.width, Origin.POINTER), o.unknown(o.width, Origin.POINTER))
 
 
 # --- strings
@@ -276,14 +234,11 @@ VALUES: dict[str, Callable[[Operands, Addresses], None]] = {
     "adox": _add_with,
     "cmpxchg8b": _exchange_twice,
     "cmpxchg16b": _exchange_twice,
-    "crc32": _checksum,
-    "wrmsr": _write_msr,
+    **BY_MNEMONIC,
 }
 _BY_FORM: dict[Form, Callable[[Operands, Addresses], None]] = {
     Form.RESULTS_UNKNOWN: forget_results,
-    Form.SUCCEEDS: _succeed,
-    Form.SEGMENT_CHANGE: _segment,
-    Form.OPAQUE: _opaque,
+    **BY_FORM,
 }
 
 
@@ -294,6 +249,8 @@ def values_of(o: Operands) -> Callable[[Operands, Addresses], None] | None:
         return _divide
     if insn.effect.form is Form.LEA and getattr(insn.operands[1], "narrow", False):
         return _address_in_fewer_bits
+    if insn.mnemonic == "mov" and (moves := MOVES.get(insn.effect)) is not None:
+        return moves
     return VALUES.get(insn.mnemonic) or _BY_FORM.get(insn.effect.form)
 
 

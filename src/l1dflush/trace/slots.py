@@ -86,9 +86,9 @@ class Slots:
         """The offset in the register space of a slot. Raises KeyError for a temporary."""
         return next(offset for offset, number in self._slots.items() if number == slot)
 
-    def behind(self, offset: int) -> list[int]:
-        """The slots that have come up of registers from ``offset`` on."""
-        return [number for at, number in sorted(self._slots.items()) if at >= offset]
+    def within(self, offsets: range) -> list[int]:
+        """The slots that have come up of registers at these offsets."""
+        return [number for at, number in sorted(self._slots.items()) if at in offsets]
 
     def _slot(self, start: int, size: int) -> int:
         if start not in self._slots:

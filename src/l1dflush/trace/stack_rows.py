@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from l1dflush.trace.bindings import CALLER_SAVED
-from l1dflush.trace.decode import Memory, Register
+from l1dflush.trace.decode import SEGMENTS, Memory, Register
 from l1dflush.trace.effects import Form
 from l1dflush.trace.lower import UnliftedError
 from l1dflush.trace.model import Kind
@@ -17,7 +17,10 @@ from l1dflush.trace.undefined import Origin
 # The bits of the flags register that are followed, and the other ones that somebody may ask for (SDM volume 1, 3.4.3).
 _BITS = {"CF": 0, "PF": 2, "ZF": 6, "SF": 7, "DF": 10, "OF": 11}
 _ALWAYS_SET = 1 << 1
-_OTHERS = (4, 8, 9, 12, 13, 14, 18, 19, 20, 21)
+_ADJUST = 4
+_OTHERS = {"TF": 8, "IF": 9, "NT": 14, "AC": 18, "VIF": 19, "VIP": 20, "ID": 21}
+_AS_POPPED = frozenset({"TF", "IF", "NT", "AC"})
+_PRIVILEGE = 12  # two bits
 # In the order in which pusha has them.
 _ALL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi")
 
@@ -54,6 +57,12 @@ def _push(o: Operands) -> None:
         address = o.address(0)
         o.access(Kind.LOAD, address, operand.size)
         _pushed(o, o.load(address, operand.size))
+    elif isinstance(operand, Register) and operand.full in SEGMENTS:
+        # What is above the selector is cleared, or stays as it was in memory.
+        size = _size(o)
+        above = o.unknown(size - 2, Origin.NO_POINTER) if size > 2 else None
+        selector = o.whole(operand.full.upper())
+        _pushed(o, selector if above is None else o.made(Do.JOIN, size, above, selector))
     elif isinstance(operand, Register):
         # What a function need not give back is pushed to make room for a variable, too.
         kept = operand.general and operand.full not in ("rsp", *CALLER_SAVED[o.bits])
@@ -111,10 +120,10 @@ def _push_flags(o: Operands) -> None:
     size = _size(o)
     total: Operand = Number(_ALWAYS_SET, 4)
     # One by one: so a question about one bit is about nothing else.
-    bits = [(bit, o.unknown(1, Origin.NO_POINTER)) for bit in _OTHERS]
-    bits += [(bit, o.flag(name)) for name, bit in _BITS.items()]
-    for bit, flag in bits:
-        wide = o.made(Do.WIDEN, 4, o.made(Do.BIT_AND, 1, flag, Number(1, 1)))
+    bits = [(_ADJUST, 1, o.unknown(1, Origin.NO_POINTER)), (_PRIVILEGE, 3, o.whole("IOPL"))]
+    bits += [(bit, 1, o.flag(name)) for name, bit in (_OTHERS | _BITS).items()]
+    for bit, mask, flag in bits:
+        wide = o.made(Do.WIDEN, 4, o.made(Do.BIT_AND, 1, flag, Number(mask, 1)))
         total = o.made(Do.BIT_OR, 4, total, o.made(Do.SHIFT_LEFT, 4, wide, Number(bit, 4)))
     assert isinstance(total, Part)
     _pushed(o, o.made(Do.WIDEN, 8, total) if size == 8 else total._replace(size=size))
@@ -122,9 +131,19 @@ def _push_flags(o: Operands) -> None:
 
 def _pop_flags(o: Operands) -> None:
     value = _popped(o, _size(o))
-    for name, bit in _BITS.items():
+
+    def popped(bit: int) -> Part:
         shifted = o.made(Do.SHIFT_RIGHT, value.size, value, Number(bit, value.size))
-        o.emit(Do.BIT_AND, o.flag(name), shifted._replace(size=1), Number(1, 1))
+        return o.made(Do.BIT_AND, 1, shifted._replace(size=1), Number(1, 1))
+
+    for name, bit in _BITS.items():
+        o.emit(Do.COPY, o.flag(name), popped(bit))
+    # These only a kernel changes, or nobody knows of whether they can be changed; of 16 bits there are fewer.
+    for name in ("IOPL", *(name for name, bit in _OTHERS.items() if bit < 8 * value.size)):
+        if name in _AS_POPPED:
+            o.emit(Do.COPY, o.flag(name), popped(_OTHERS[name]))
+        else:
+            o.forget(o.flag(name), Origin.NO_POINTER)
 
 
 STACK_ROWS: dict[Form, Callable[[Operands], None]] = {
