@@ -83,6 +83,8 @@ class Possibility:
         return self._known[group]
 
     def _asked(self, group: frozenset[tuple[int, bool]]) -> bool | None:
+        if len(group) == 1 and self._may_be_either(next(iter(group))[0]):
+            return True
         if self._left <= 0:
             return None
         if self._solver is None:
@@ -92,6 +94,31 @@ class Possibility:
             return self._solver.possible(group, min(SECONDS_EACH, self._left))
         finally:
             self._left -= time.monotonic() - started
+
+    def _may_be_either(self, condition: int) -> bool:
+        """Whether a condition surely holds for some input and not for another: whether something is 0, or a bit set,
+        that may be any number. That is what most ask for, and needs no solver."""
+        op, _, _, operands, _, _ = self._machine.described(self._of(condition))
+        return self._may_be_any(operands[0] if op == "equal_zero" else self._of(condition))
+
+    def _may_be_any(self, value: _core.Value) -> bool:
+        """Whether a term surely may be any number: a symbol of which nothing is known, or a part of one; or a sum that
+        has such a symbol in it once, an odd number of times."""
+        op, bits, _, operands, addends, _ = self._machine.described(value)
+        if op == "symbol":
+            return self._machine.terms.known(self._of(value.term)) == (0, 0, 0, (1 << bits) - 1)
+        if op == "slice":
+            return self._may_be_any(operands[0])
+        if op != "sum":
+            return False
+        others = {atom.term: self._symbols_in(atom) for atom, _ in addends}
+        return any(
+            factor % 2 == 1
+            and self._machine.described(atom)[0] == "symbol"
+            and self._may_be_any(atom)
+            and not any(atom.term in symbols for other, symbols in others.items() if other != atom.term)
+            for atom, factor in addends
+        )
 
 
 def _nodes(machine: _core.Machine, term: int) -> list[int]:
