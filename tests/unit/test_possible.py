@@ -207,7 +207,8 @@ def test_what_takes_too_long_stays_open() -> None:
 
 def test_without_time_nothing_is_asked() -> None:
     machine = _core.Machine(64)
-    condition = machine.terms.combine("equal", machine.new_symbol(8), machine.terms.number(8, 3))
+    product = machine.terms.combine("multiply", machine.new_symbol(8), machine.new_symbol(8))
+    condition = machine.terms.combine("equal", product, machine.terms.number(8, 3))
     assert Possibility(machine, 0)([(condition, True)]) is None
 
 
