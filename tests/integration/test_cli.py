@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 from l1dflush import __version__
+from l1dflush.cache_files import OFF_VARIABLE
 from l1dflush.cli import main as door
 from l1dflush.cli.failure import VERBS
 from l1dflush.cli.main import main
@@ -75,6 +76,45 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+HEAVY = ("matplotlib", "pypcode", "bitwuzla", "elftools", "numpy", "tree_sitter", "unidiff", "zstandard", "jinja2")
+# What each of the two processes of ``verify`` runs, and what besides it must not import.
+PROCESSES = {
+    "command line": (
+        "from l1dflush.cli.main import main; main(['verify', ROUTINE, '--cpu', 'skylake'])",
+        (
+            "capstone",
+            "l1dflush.verdict.judge",
+            "l1dflush.trace.abstract",
+            "l1dflush.cli.measure",
+            "l1dflush.cli.status",
+        ),
+    ),
+    "judge": (
+        "from l1dflush.verdict import judge; from l1dflush.verdict.options import VerifyOptions\n"
+        "judge.verify(ROUTINE, VerifyOptions())",
+        ("rich", "typer", "l1dflush.cli", "l1dflush.report", "l1dflush.routine.elf_reader"),
+    ),
+}
+
+
+@pytest.mark.parametrize("routine", ["linux-4.9.120", "openbsd"])
+@pytest.mark.parametrize("process", PROCESSES)
+def test_verify_of_what_is_built_in_imports_nothing_heavy(process: str, routine: str, tmp_path: Path) -> None:
+    """All that a flush of ours needs from pypcode is kept by an earlier run."""
+    program, others = PROCESSES[process]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    del environment[OFF_VARIABLE]
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        whole = [sys.executable, *command]
+        return subprocess.run(whole, capture_output=True, text=True, check=False, env=environment)
+
+    assert run("-m", "l1dflush", "verify", routine, "--cpu", "skylake", "--quiet").stderr == ""
+    check = f"heavy = [m for m in {HEAVY + others!r} if m in sys.modules]; sys.exit(', '.join(heavy) or 0)"
+    done = run("-c", f"import sys; ROUTINE = {routine!r}; {program}\n{check}")
+    assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
 # --- verdicts

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from l1dflush import __version__
-from l1dflush.cli import (
-    check,
-    cost,
-    cpus,
-    explain,
-    gather,
-    help_pages,
-    identify,
-    lab,
-    measure,
-    plan,
-    policies,
-    replay,
-    routines,
-    rules,
-    run,
-    schema,
-    size,
-    status,
-    trace,
-    verify,
-    vm,
-    what_if,
-)  # fmt: skip
+from l1dflush.cli.failure import VERBS
 from l1dflush.cli.output import Outcome
 
 _HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
@@ -50,8 +29,13 @@ Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 """
 
 
-def command() -> Any:
-    """The whole command line as one command object."""
+# Verbs whose module is not called as they are.
+_MODULES = {"help": "help_pages", "what-if": "what_if"}
+
+
+def command(arguments: Sequence[str] = ()) -> Any:
+    """The command line as one command object: that of all verbs, or of the one that ``arguments`` begin with."""
+    verbs = arguments[:1] if arguments and arguments[0] in VERBS else VERBS
     app = typer.Typer(
         name="l1dflush",
         help=_HELP,
@@ -63,31 +47,8 @@ def command() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_no_verb)
-    for module in (
-        verify,
-        check,
-        replay,
-        size,
-        plan,
-        run,
-        measure,
-        identify,
-        cost,
-        lab,
-        trace,
-        routines,
-        rules,
-        explain,
-        cpus,
-        policies,
-        schema,
-        vm,
-        status,
-        what_if,
-        gather,
-        help_pages,
-    ):
-        module.register(app)
+    for verb in verbs:
+        import_module(f"l1dflush.cli.{_MODULES.get(verb, verb)}").register(app)
     return typer.main.get_command(app)
 
 

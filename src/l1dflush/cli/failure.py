@@ -11,9 +11,10 @@ from l1dflush.cli import interrupts
 from l1dflush.cli.output import Outcome
 from l1dflush.errors import InputError, InternalError, L1dflushError, UndecidedError, one_line
 
+# In the order of the help text.
 VERBS = (
-    "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "trace", "routines",
-    "rules", "lab", "explain", "cpus", "policies", "schema", "vm", "gather", "status", "what-if", "help",
+    "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "lab", "trace", "routines",
+    "rules", "explain", "cpus", "policies", "schema", "vm", "status", "what-if", "gather", "help",
 )  # fmt: skip
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
 INTERRUPTED = Outcome(interrupts.STATUS, message=interrupts.MESSAGE)

@@ -23,6 +23,8 @@ def run() -> int:
     """The entry point of the console script."""
     # A short process that imports much: looking for garbage at every 700th object costs a tenth of its time.
     gc.set_threshold(200_000)
+    # Looking for plugins of pydantic among all installed packages takes as long as a small proof.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     status = write(answer(sys.argv[1:]))
     interrupts.written()
     if status == failure.INTERRUPTED.status:
@@ -61,7 +63,7 @@ def _outcome(arguments: Sequence[str]) -> Outcome:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         try:
-            whole = command()
+            whole = command(arguments)
             interrupts.working()
             with whole.make_context("l1dflush", list(arguments)) as context:
                 result = context.command.invoke(context)

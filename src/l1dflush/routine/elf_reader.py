@@ -148,8 +148,8 @@ class ElfFile:
         return struct.iter_unpack(form[: 4 if with_addend else 3], content[: len(content) // size * size])
 
 
-# STT_GNU_IFUNC, as pyelftools calls it; and the type of relative relocations, on both machines.
-INDIRECT, RELATIVE = "STT_LOOS", 8
+# The type of relative relocations, on both machines.
+RELATIVE = 8
 
 _SYMBOL_TABLES = ("SHT_SYMTAB", "SHT_DYNSYM")
 

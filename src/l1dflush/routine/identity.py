@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import capstone
-
 from l1dflush.routine.intervals import Extents, Intervals
 from l1dflush.routine.model import Image, JumpSite, Routine, Section
 from l1dflush.routine.relocations import Relocation
@@ -112,6 +110,8 @@ class _Description:
         symbols = [s for s in image.symbols.values() if s.defined and s.size and s.size_told]
         self._functions = Extents([s for s in symbols if s.function])
         self._objects = Extents([s for s in symbols if not s.function])
+        import capstone  # noqa: PLC0415 (takes long, and who only asks about kept results needs no decoder)
+
         mode = capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32
         self._decoder = capstone.Cs(capstone.CS_ARCH_X86, mode)
         self._count_of_code = 0

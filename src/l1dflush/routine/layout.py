@@ -18,7 +18,7 @@ from elftools.elf.sections import Section as ElfSection
 
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_lines import LineTable, LineTables
-from l1dflush.routine.elf_reader import INDIRECT, MAX_RELOCATIONS, Row, malformed
+from l1dflush.routine.elf_reader import MAX_RELOCATIONS, Row, malformed
 from l1dflush.routine.model import (
     EXTERNAL_BASE,
     EXTERNAL_LIMIT,
@@ -30,7 +30,7 @@ from l1dflush.routine.model import (
 from l1dflush.routine.relocate import Relocator, Target, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
 from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, resolve
-from l1dflush.routine.symbol_table import PlacedSymbol
+from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 IMAGE_BASE = 0x0040_0000
 PAGE = 4096

@@ -10,11 +10,11 @@ from elftools.elf.sections import Section as ElfSection
 from elftools.elf.segments import Segment
 
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_reader import INDIRECT, MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
+from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
 from l1dflush.routine.model import BadRelocation, Section
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
-from l1dflush.routine.symbol_table import PlacedSymbol
+from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 PAGE = 4096
 # Where position-independent code goes; a linked file that says where it belongs goes there.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
-from l1dflush.routine.elf_reader import INDIRECT
 from l1dflush.routine.model import Section, Symbol
 
+# STT_GNU_IFUNC, the kind of symbols whose address a resolver says, as pyelftools calls it.
+INDIRECT = "STT_LOOS"
 _FLUSH_WORDS = ("l1d", "l1tf", "flush")
 
 
