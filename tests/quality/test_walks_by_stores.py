@@ -11,6 +11,7 @@ from flush_programs import WALK, function, judged
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import InputError
+from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.verdict.if_any import verify_if_any
 from l1dflush.verdict.model import NothingResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -121,6 +122,27 @@ def test_lines_that_are_pushed_out_again_do_not_count(tmp_path: Path) -> None:
 
 def test_too_few_non_temporal_stores_are_refuted(tmp_path: Path) -> None:
     assert judged(tmp_path, function(stores("movnti %rcx,(%rdi,%rax)", 8192))).verdict is Verdict.REFUTED
+
+
+FIRST = {"rep stos": f"push %rdi; {REP['stosq']}; pop %rdi", "movnti": stores(NON_TEMPORAL[0])}
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_a_whole_walk_behind_such_stores_is_enough(first: str, tmp_path: Path) -> None:
+    """Whatever they did to the buffer's lines: the walk behind them empties any set."""
+    assert judged(tmp_path, function(FIRST[first], WALK)).verdict is Verdict.PROVED
+    # Loads before them change nothing.
+    assert judged(tmp_path, function(WALK, FIRST[first], WALK.replace("9", "7"))).verdict is Verdict.PROVED
+    short = WALK.replace("65536", "16384")
+    assert judged(tmp_path, function(FIRST[first], short)).verdict is not Verdict.PROVED
+
+
+def test_from_a_full_set_on_a_line_that_was_pushed_out_counts(tmp_path: Path) -> None:
+    """Behind a non-temporal store a way may be invalid, which no set that is full at first has."""
+    body = function(FIRST["movnti"], WALK)
+    full = Conditions(start=Start.parse("any"))
+    result = judged(tmp_path, body, conditions=full)
+    assert (result.verdict, result.rows[0].cause) == (Verdict.UNDECIDED, "non-temporal-stores")
 
 
 # --- in C

@@ -9,9 +9,10 @@ from l1dflush.errors import UndecidedError
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import OPTIONAL_STORES, Event, Kind, Path
 from l1dflush.trace.msrs import is_harmless, msr_write
-from l1dflush.verdict.walk import Buffer, Places, walk_of
+from l1dflush.verdict.walk import Buffer, Places, held, walk_of
 
 FILLS_BY_REP_STOS = "fills-by-rep-stos"
+NON_TEMPORAL = "non-temporal-stores"
 FILLERS = frozenset(
     {"memset", "memcpy", "memmove", "mempcpy", "bzero", "explicit_bzero", "memzero_explicit", "__memset", "__memcpy"}
     | {"__memmove", "__memset_chk", "__memcpy_chk", "__memmove_chk", "__builtin_memset", "clear_page", "copy_page"}
@@ -26,13 +27,22 @@ class JudgedPart:
 
     ``doubt``: why the words can prove that nothing is left, but not that something is. ``unknown``: why they can do
     neither. ``instead``: of stores that need not bring their lines in, the events if all do, if none does, and if all
-    push them out, where they may: what is left in each of these is left on any CPU.
+    push them out, where they may: what is left in each of these is left on any CPU. ``behind``: those behind the last
+    such store, if some are the buffer's; what they leave nothing of from any state on, the whole leaves nothing of.
     """
 
     events: Events
     doubt: UndecidedError | None = None
     unknown: UndecidedError | None = None
     instead: tuple[Events, ...] = ()
+    behind: Events | None = None
+
+    def end(self) -> JudgedPart:
+        """The same of what is behind the last store that need not bring its line in, if there is more of the walk."""
+        if self.behind is None:
+            return self
+        unknown = self.unknown if self.unknown is not None and self.unknown.cause != NON_TEMPORAL else None
+        return JudgedPart(self.behind, self.doubt, unknown)
 
     @property
     def more(self) -> UndecidedError | None:
@@ -70,12 +80,14 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
     non_temporal = next((event for event in events.shapes() if event.kind is Kind.NON_TEMPORAL_STORE), None)
     if non_temporal is not None:
         what = f"`{non_temporal.detail}` is a non-temporal store: its line may come in, stay, or be pushed out"
-        unknown = UndecidedError("non-temporal-stores", what, where=places.where(non_temporal.pc))
+        unknown = UndecidedError(NON_TEMPORAL, what, where=places.where(non_temporal.pc))
     what = (
         f"whether the walk is enough depends on the stores of `rep {optional.detail}`, which need not bring lines in,"
     )
     doubt = doubt or UndecidedError(FILLS_BY_REP_STOS, what, where=places.where(optional.pc))
-    return JudgedPart(events, doubt, unknown, instead)
+    stores = events.where(lambda event: event.kind in OPTIONAL_STORES)
+    behind = events.within(stores.position(-1) + 1, last + 1)
+    return JudgedPart(events, doubt, unknown, instead, behind if held(behind, buffer) else None)
 
 
 def _instead(events: Events) -> Iterator[Events]:

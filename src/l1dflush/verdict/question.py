@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions
@@ -42,6 +43,14 @@ class Outcome:
         return self.has - self.needs if self.verdict is expected else None
 
 
+class Reach(Enum):
+    """Of which of the judged events words are made."""
+
+    WHOLE = auto()
+    BEGINNING = auto()  # where there are very many, the first ones
+    END = auto()  # where some are stores that need not bring their lines in, those behind the last of them
+
+
 @dataclass(frozen=True, slots=True)
 class PathWords:
     """The words of one walking path, and what else it does, as in :class:`l1dflush.verdict.part.JudgedPart`.
@@ -74,7 +83,7 @@ class Question:
     # A time.monotonic() value: after it the prover is asked nothing more.
     deadline: float
     # Words by what they depend on: caches that differ in their ways only have the same.
-    words: dict[tuple[int, int, int | None, int | None, bool], list[PathWords]] = field(default_factory=dict)
+    words: dict[tuple[int, int, int | None, int | None, Reach], list[PathWords]] = field(default_factory=dict)
     # Where the buffer lies, if it is a variable's own storage.
     placement: Placement | None = None
     conditions: Conditions = DEFAULT

@@ -19,7 +19,7 @@ from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.model import Candidate, Verdict
 from l1dflush.verdict.part import judged_part
-from l1dflush.verdict.question import Outcome, PathWords, Question
+from l1dflush.verdict.question import Outcome, PathWords, Question, Reach
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
 
 # Words of more events take more memory and time than anybody has.
@@ -63,21 +63,32 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
     if question.conditions.start.steady:
         found = protocols_of(question, geometry, run)
         return lambda policy, examples: judge_protocols(question, found, geometry, policy, examples=examples)
-    first = _words(question, geometry, run, whole=False)
+    first = _words(question, geometry, run, reach=Reach.BEGINNING)
+    last = _last_words(question, geometry, run)
 
     def judge(policy: str | Policy, examples: bool) -> Outcome:
-        words = first
-        if not all(path.whole for path in words):
-            # Once nothing is left there never will be.
-            outcome = _judge(question, words, geometry, policy, examples=False)
+        words = first if all(path.whole for path in first) else None
+        # Once nothing is left there never will be; and behind anything the state is one of those that may be at first.
+        for part in ([last] if last else []) + ([] if words else [first]):
+            outcome = _judge(question, part, geometry, policy, examples=False)
             if outcome.verdict is Verdict.PROVED:
                 return replace(outcome, has=_has(question, geometry))
-            words = _words(question, geometry, run)
+        words = words or _words(question, geometry, run)
         outcome = _judge(question, words, geometry, policy, examples=examples)
         outcome = _with_chance(outcome, question, words, geometry, policy)
         return _with_alignment(outcome, question, geometry, policy) if examples else outcome
 
     return judge
+
+
+def _last_words(question: Question, geometry: Geometry, run: int | None) -> list[PathWords] | None:
+    """Those of what is behind the last store that need not bring its line in; None where there is no such thing, or
+    where the state there may be one that no start has."""
+    flush, start = question.flush, question.conditions.start
+    parts = (judged_part(path, flush.buffer, flush.places) for path in flush.paths)
+    if start.cold or start.all_ways_valid or not any(part.behind for part in parts):
+        return None
+    return _words(question, geometry, run, reach=Reach.END)
 
 
 def _useful_run(policies: Sequence[str | Policy], ways: int, touches: int) -> int | None:
@@ -108,7 +119,8 @@ def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, po
     if outcome.verdict is not Verdict.REFUTED or placed is None or placed.alignment >= geometry.line:
         return outcome
     run = _useful_run((policy,), geometry.ways, question.conditions.touches)
-    aligned = _judge(question, _words(question, geometry, run, placed.offset), geometry, policy, examples=False)
+    words = _words(question, geometry, run, placed.offset)
+    aligned = _judge(question, words, geometry, policy, examples=False)
     if aligned.verdict is not Verdict.PROVED:
         return outcome
     reason = f"{placed.name} is only {placed.alignment}-byte aligned; with the alignment of a page nothing would stay"
@@ -123,22 +135,28 @@ def _has(question: Question, geometry: Geometry) -> int:
 
 
 def _words(
-    question: Question, geometry: Geometry, run: int | None, aligned_at: int | None = None, *, whole: bool = True
+    question: Question,
+    geometry: Geometry,
+    run: int | None,
+    aligned_at: int | None = None,
+    *,
+    reach: Reach = Reach.WHOLE,
 ) -> list[PathWords]:
-    """The words of the paths; if not ``whole``, of the beginnings of those that are very long."""
-    key = (geometry.sets, geometry.line, aligned_at, run, whole)
+    """The words of the paths, or of parts of them."""
+    key = (geometry.sets, geometry.line, aligned_at, run, reach)
     if key not in question.words:
         # Paths that differ only in what they do before or after the walk are one.
         found: dict[tuple[Events, bool, str], PathWords] = {}
         for path in question.flush.paths:
-            part = judged_part(path, question.flush.buffer, question.flush.places)
+            whole = judged_part(path, question.flush.buffer, question.flush.places)
+            part = whole.end() if reach is Reach.END else whole
             ways = [part.events, *part.instead]
-            if not whole:
+            if reach is Reach.BEGINNING:
                 ways = [beginning(events, geometry, run, FIRST_EVENTS * geometry.sets) for events in ways]
             elif any(beginning(events, geometry, run, MOST_EVENTS) is not events for events in ways):
                 what = f"a walk of {len(part.events)} accesses, of which the first ones prove nothing"
                 raise UndecidedError("too-many-accesses", what)
-            complete = ways == [part.events, *part.instead]
+            complete = ways == [whole.events, *whole.instead]
             key_of_path = ways[0], complete, f"{part.doubt} {part.unknown}"
             if key_of_path not in found:
                 arenas, size = question.flush.buffer.arenas, question.buffer_size
