@@ -55,6 +55,54 @@ def test_whatever_ends_the_parent_ends_all(number: signal.Signals, whole_group: 
     assert in_the_end(lambda: not list(folder.iterdir()))
 
 
+NATIVE = {
+    "a sum": "sum(range(1 << 50))",
+    "a hash": "hashlib.pbkdf2_hmac('sha256', b'', b'', (1 << 31) - 1)",
+}
+DEAF = """
+import hashlib, os
+from l1dflush.isolation.child import run_in_child
+
+def task():
+    with open({pids!r} + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename({pids!r} + ".new", {pids!r})
+    {native}
+
+run_in_child(task)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("native", NATIVE)
+def test_native_code_that_hears_no_signal_ends_with_the_parent(
+    native: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    program = DEAF.format(pids=str(pids), native=NATIVE[native])
+    parent = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    assert in_the_end(pids.exists)
+    worker = int(pids.read_text())
+    parent.send_signal(number)
+    assert parent.wait(timeout=30) == -number
+    assert in_the_end(lambda: gone(worker))
+    # Nor is there anything else of its group, such as who watched over it.
+    assert in_the_end(lambda: not _in_group(worker))
+
+
+def _in_group(group: int) -> list[str]:
+    """The processes of a group that are more than zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, number = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(number) == group and state != "Z":
+            found.append(stat.parent.name)
+    return found
+
+
 def test_a_parent_that_is_gone_already() -> None:
     read, write = os.pipe()
     middle = os.fork()

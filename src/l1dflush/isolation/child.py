@@ -204,14 +204,55 @@ def _be_the_child(
     task: Callable[[], str], limits: Limits, mask: set[int | signal.Signals], pipe: int, parent: int
 ) -> NoReturn:
     """Everything that the child ever does. It must not return into what the parent has on its stack."""
+    guard = None
     try:
         _set_up(limits, mask, parent)
+        guard = _guard(parent)
         _close_all_but(pipe)
         _send(pipe, line({"network_refused": network.cut_off()}))
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _send(pipe, answer_of(task, limits.file_bytes))
     finally:
+        if guard is not None:
+            with contextlib.suppress(OSError):
+                os.kill(guard, signal.SIGKILL)
+                os.waitpid(guard, 0)
         # No answer says enough, whatever happened here. Nothing of the parent's is flushed or cleaned up.
+        os._exit(0)
+
+
+def _guard(parent: int) -> int | None:
+    """Starts a process that ends this one soon after the parent has died, and gives its number.
+
+    The signal that comes then is heard between two steps of Python; a search in native code may take minutes. Without
+    file descriptors for processes (Linux before 5.3) there is no such process.
+    """
+    child = os.getpid()
+    try:
+        its_end = os.pidfd_open(parent)
+        if os.getppid() != parent:
+            raise ProcessLookupError
+        guard = os.fork()
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None
+    if guard != 0:
+        os.close(its_end)
+        return guard
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        os.closerange(0, its_end)
+        os.closerange(its_end + 1, 1 << 16)
+        poll = select.poll()
+        poll.register(its_end, select.POLLIN)
+        poll.poll()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while os.getppid() == child and time.monotonic() < deadline:
+            time.sleep(0.05)
+        # The group of the child, and so this process, too.
+        os.killpg(child, signal.SIGKILL)
+    finally:
         os._exit(0)
 
 
