@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from flush_programs import WALK, function, judged
@@ -19,6 +20,7 @@ from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 
+needs_cc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
 needs_ld = pytest.mark.skipif(shutil.which("ld") is None, reason="there is no linker")
 SHORT = WALK.replace("65536", "8192").replace("9", "8")
 
@@ -142,9 +144,9 @@ MERGED = {
 GET = {"relative": "lea {0}(%rip),{1}", "whole": "movabs ${0},{1}", "low": "mov ${0},{1}"}
 
 
-def paths_of(text: str, **options: str) -> int:
+def paths_of(text: str, bits: Literal[32, 64] = 64) -> int:
     """How many ways there are through ``f``."""
-    data = elf(f".globl f\n.type f,@function\nf: {text}", **options)
+    data = elf(f".globl f\n.type f,@function\nf: {text}", bits)
     (routine,) = load_bytes(data, "x.o", LoadOptions(function="f"))
     return len(trace(routine).paths)
 
@@ -208,3 +210,110 @@ def test_a_linker_does_merge_them(
         assert symbol.address % entry.alignment == 0
     apart = symbols["s2"].address - symbols["s1"].address
     assert (apart != size) == (other != ".octa 8")
+
+
+# --- numbers that a linker chooses
+
+DATA = ".data\n.globl var\n.type var,@object\nvar: .quad 1\n.size var,8\n"
+THREAD = '.section .tbss,"awT",@nobits\n.globl x\n.type x,@object\nx: .zero 8\n.size x,8\n'
+
+
+@pytest.mark.parametrize(
+    ("asked", "jump", "data", "paths"),
+    [
+        # An absolute symbol is the same number everywhere, whatever lies there in our own layout.
+        ("mov $five,%ecx; cmp $5,%ecx", "je", ".globl five\n.set five,5\n", 1),
+        ("lea five(%rip),%rcx; cmp $0x400010,%rcx", "je", ".globl five\n.set five,0x400010\n", 1),
+        ("movl $7,five; mov $five,%ecx; cmpl $7,(%rcx)", "je", ".globl five\n.set five,0x401000\n", 1),
+        ("mov five@GOTPCREL(%rip),%rcx; cmp $5,%rcx", "je", ".globl five\n.set five,5\n", 1),
+        ("mov p(%rip),%rcx; cmp $5,%rcx", "je", ".weak five\n.set five,5\n.section .rodata\np: .quad five\n", 1),
+        # Of a weak one that is not there the address is 0.
+        ("mov p(%rip),%rcx; test %rcx,%rcx", "je", ".weak w\n.data\np: .quad w\n", 2),
+        ("mov p(%rip),%rcx; test %rcx,%rcx", "je", ".weak w\n.section .rodata\n.quad 0\np: .quad w\n", 2),
+        ("mov p(%rip),%rcx; test %rcx,%rcx", "je", ".data\np: .quad w\n", 1),
+        # Offsets of thread-local variables, and sizes.
+        ("mov $x@tpoff,%rcx; cmp $-8,%rcx", "je", THREAD, 2),
+        ("mov x@gottpoff(%rip),%rcx; cmp $-16,%rcx", "je", THREAD, 2),
+        ("mov x@gottpoff(%rip),%rcx; test %rcx,%rcx", "js", THREAD, 1),
+        ("mov p(%rip),%rcx; cmp $16,%rcx", "je", f"{THREAD}.data\np: .quad x@dtpoff\n", 2),
+        ("mov $var@SIZE,%ecx; cmp $8,%ecx", "je", DATA, 2),
+        ("mov p(%rip),%rcx; cmp $8,%rcx", "je", f"{DATA}p: .quad var@SIZE\n", 2),
+        # How far two sections are apart.
+        ("mov p(%rip),%ecx; test %ecx,%ecx", "js", f"{DATA}.section .rodata\np: .long var-.\n", 2),
+        ("mov p(%rip),%rcx; test %rcx,%rcx", "js", f"{DATA}.section .rodata\np: .quad var-.\n", 2),
+    ],
+)
+def test_numbers_that_a_linker_chooses(asked: str, jump: str, data: str, paths: int) -> None:
+    assert paths_of(BRANCH.format(asked, jump) + data) == paths
+
+
+def test_thread_local_variables_in_32_bits() -> None:
+    for asked in ("mov $x@ntpoff,%ecx; cmp $-8,%ecx", "mov x@indntpoff,%ecx; cmp $-8,%ecx",
+                  "mov x@gotntpoff(%ebx),%ecx; cmp $-8,%ecx"):  # fmt: skip
+        assert paths_of(BRANCH.format(asked, "je").replace("(%rdi)", "(%edi)") + THREAD, bits=32) == 2
+
+
+@needs_cc
+def test_what_linkers_chose(tmp_path: Path) -> None:
+    """Linked with another file, or with none, the same object gives other numbers: the absolute one stays."""
+    (tmp_path / "x.s").write_text(
+        f".globl ask\nask: mov $x@tpoff,%rax; mov w_at(%rip),%rdx; mov %rdx,(%rdi); movl $five,8(%rdi); ret\n{THREAD}"
+        ".weak w\n.data\nw_at: .quad w\n.globl five\n.set five,5\n"
+    )
+    main = (
+        "#include <stdio.h>\nextern long ask(long *); MORE\n"
+        'int main(void) { long l[2] = {0}; long t = ask(l); printf("%ld %d %ld", t, l[0] != 0, l[1]); }'
+    )
+    seen = []
+    for number, more in enumerate(("", "__thread long before[9] = {1}; int w; long *use(void) { return before; }")):
+        (tmp_path / "main.c").write_text(main.replace("MORE", more))
+        command = ["gcc", "-no-pie", "-o", f"main{number}", "main.c", "x.s"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        told = subprocess.run([tmp_path / f"main{number}"], check=True, capture_output=True, text=True).stdout
+        seen.append(told.split())
+    assert seen[0][0] != seen[1][0] or seen[0][0] == "-8"
+    assert [one[1:] for one in seen] == [["0", "5"], ["1", "5"]]
+
+
+# --- memory that is reached by a segment and by its address
+
+
+THEMSELVES = [
+    ("%fs:-64", "mov %fs:0,%rcx; lea -64(%rcx),%rcx", ""),
+    ("%fs:-8(%rsi)", "mov %fs:0x10,%rcx; lea -8(%rcx,%rsi),%rcx", ""),
+    ("%gs:var(%rip)", "mov %gs:this_cpu_off(%rip),%rcx; lea var(%rip),%rdx; add %rdx,%rcx", "PERCPU"),
+    ("%gs:0x28", "mov %gs:this_cpu_off(%rip),%rcx; add $0x28,%rcx", "PERCPU"),
+    ("%gs:var(%rip)", "mov offsets(,%rsi,8),%rcx; lea var(%rcx),%rcx", "PERCPU"),
+]
+
+
+@needs_ld
+@pytest.mark.parametrize(
+    ("segment", "pointer", "data", "linker"),
+    [(*one, linker) for one in THEMSELVES for linker in (None, [], ["-shared"]) if not linker or "(," not in one[1]],
+)
+def test_what_a_segment_reaches_its_address_does_too(
+    segment: str, pointer: str, data: str, linker: list[str] | None, tmp_path: Path
+) -> None:
+    more = '.section .data..percpu,"aw"\nthis_cpu_off: .quad 0\nvar: .long 0\n.data\noffsets: .zero 64\n'
+    for one, other in ((segment, "(%rcx)"), ("(%rcx)", segment)):
+        text = BRANCH.format(f"{pointer}; movl $0,{one}; movl $1,{other}; cmpl $0,{one}", "jne")
+        text = f".globl f\n.type f,@function\nf: {text}{more if data else ''}"
+        file = elf(text) if linker is None else linked(text, tmp_path, *linker).read_bytes()
+        (routine,) = load_bytes(file, "x", LoadOptions(function="f"))
+        assert len(trace(routine).paths) == 2, (one, other)
+    # What nothing was written to is what it was.
+    text = BRANCH.format(f"{pointer}; movl $1,{segment}; cmpl $1,{segment}", "je")
+    assert paths_of(text + (more if data else "")) == 1
+
+
+@needs_cc
+def test_a_thread_s_own_address_is_in_its_memory(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text(
+        "__thread long x; int main(void) { long self, again; x = 3;"
+        '__asm__("mov %%fs:0,%0; mov %%fs:0x10,%1" : "=r"(self), "=r"(again));'
+        '__asm__ volatile("movq $7,%%fs:x@tpoff" ::: "memory"); long far = (long)&x - self;'
+        "return !(self == again && *(long *)(self + far) == 7 && x == 7 && far < 0); }"
+    )
+    subprocess.run(["gcc", "-no-pie", "-o", "x", "x.c"], cwd=tmp_path, check=True, capture_output=True)
+    assert subprocess.run([tmp_path / "x"], check=False).returncode == 0

@@ -199,8 +199,8 @@ def test_too_many_externals_matter_only_where_they_are_used() -> None:
     ("text", "reason"),
     [
         (
-            'mov %fs:x@tpoff, %eax\n.section .tdata,"awT"\nx: .long 1',
-            "R_X86_64_TPOFF32: this type is not supported",
+            'lea x@tlsgd(%rip), %rdi\n.section .tdata,"awT"\nx: .long 1',
+            "R_X86_64_TLSGD: this type is not supported",
         ),
         (".byte outside", "R_X86_64_8: this type is not supported"),
         (".long outside + 0xfffffff0", "R_X86_64_32: the value"),

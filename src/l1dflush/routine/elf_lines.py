@@ -159,7 +159,7 @@ def _relocated(elf: ElfFile, bases: Mapping[int, int]) -> tuple[bytes, list[tupl
         return b"", []
     for relocation in relocations:
         rule = rule_of(elf.bits, relocation.type)
-        if rule is None or relocation.symbol >= len(elf.symbols):
+        if rule is None or rule.chosen or relocation.symbol >= len(elf.symbols):
             continue
         symbol = elf.symbols[relocation.symbol]
         # Sections that are not loaded (strings) are referred to by offset, hence 0.

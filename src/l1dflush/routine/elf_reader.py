@@ -61,6 +61,7 @@ class ElfSymbol(NamedTuple):
     kind: str
     binding: str
     section: int
+    visibility: int = 0  # st_other's lowest two bits: 0 is the default one, 3 protected
 
 
 class ElfRelocation(NamedTuple):
@@ -80,7 +81,8 @@ Row = tuple[int, ...]
 class ElfFile:
     """An ELF file whose tables have been checked; section contents are read on demand.
 
-    ``symbol_table`` is the number of the section that ``symbols`` are from.
+    ``symbol_table`` is the number of the section that ``symbols`` are from; ``dynamic`` are offset and size in the file
+    of what a loader reads.
     """
 
     elf: ELFFile
@@ -92,6 +94,7 @@ class ElfFile:
     segments: tuple[Segment, ...]
     symbol_table: int | None
     symbols: tuple[ElfSymbol, ...]
+    dynamic: tuple[int, int] | None = None
 
     def content(self, section: Section) -> bytes:
         """The bytes of ``section`` in the file; empty for one without any (``.bss``)."""
@@ -107,20 +110,22 @@ class ElfFile:
 
     def relocations(self, table: Section) -> Iterator[ElfRelocation]:
         """The relocations in a relocation section. Raises InputError when its row size is wrong."""
-        if table["sh_type"] == "SHT_RELR":
-            for offset in self._packed(table):
+        self._check_rows(table)
+        yield from self.relocations_in(table["sh_type"], self.content(table))
+
+    def relocations_in(self, kind: str, content: bytes) -> Iterator[ElfRelocation]:
+        """The relocations in a table of a ``kind`` like that of a section."""
+        if kind == "SHT_RELR":
+            for offset in self._packed(content):
                 yield ElfRelocation(offset, RELATIVE, 0, None)
             return
-        for offset, info, *addend in self.relocation_rows(table):
+        for offset, info, *addend in self._rows(kind, content):
             yield ElfRelocation(offset, *self.type_and_symbol(info), addend[0] if addend else None)
 
-    def _packed(self, table: Section) -> Iterator[int]:
+    def _packed(self, content: bytes) -> Iterator[int]:
         """The places of a table of packed relative relocations: a word is the address of one, or, if it is odd, a bit
         for each of the words behind the last that was told (generic ABI, "Relative relocation table")."""
         width, address = self.bits // 8, 0
-        content = self.content(table)
-        if table["sh_entsize"] not in (0, width):
-            malformed(self.where, f"relocation section {table.name} has rows of {table['sh_entsize']} bytes")
         for (word,) in struct.iter_unpack("<Q" if self.bits == 64 else "<I", content[: len(content) // width * width]):
             if word & 1 == 0:
                 yield word
@@ -131,6 +136,14 @@ class ElfFile:
                     yield address + number * width
             address += (self.bits - 1) * width
 
+    def symbols_in(self, content: bytes, names: bytes, count: int) -> Iterator[ElfSymbol]:
+        """The first ``count`` rows of a table of symbols, as far as there are so many. Their sections are numbers that
+        nobody looks up."""
+        lookup = _Names(names, self.where)
+        for name, value, extent, info, other, index in islice(_symbol_rows(self.bits, content), count):
+            section = -index if index >= SHN_INDICES.SHN_LORESERVE else index
+            yield _symbol(lookup(name), value, extent, info, other, section)
+
     def type_and_symbol(self, info: int) -> tuple[int, int]:
         """The relocation type and the symbol's number in the second field of a :data:`Row`."""
         return (info & 0xFFFF_FFFF, info >> 32) if self.bits == 64 else (info & 0xFF, info >> 8)
@@ -138,19 +151,29 @@ class ElfFile:
     def relocation_rows(self, table: Section) -> Iterator[Row]:
         """The rows of a relocation section as they are: a module has tens of thousands, of far fewer different
         ``type_and_symbol``. Raises InputError when the row size is wrong."""
-        with_addend = table["sh_type"] == "SHT_RELA"
-        structs = self.elf.structs
-        size = (structs.Elf_Rela if with_addend else structs.Elf_Rel).sizeof()
+        self._check_rows(table)
+        return self._rows(table["sh_type"], self.content(table))
+
+    def _rows(self, kind: str, content: bytes) -> Iterator[Row]:
+        form = _ROW_FORMS[self.bits][: 4 if kind == "SHT_RELA" else 3]
+        size = struct.calcsize(form)
+        return struct.iter_unpack(form, content[: len(content) // size * size])
+
+    def _check_rows(self, table: Section) -> None:
+        form = (
+            "P"
+            if table["sh_type"] == "SHT_RELR"
+            else _ROW_FORMS[self.bits][: 4 if table["sh_type"] == "SHT_RELA" else 3]
+        )
+        size = self.bits // 8 if form == "P" else struct.calcsize(form)
         if table["sh_entsize"] not in (0, size):
             malformed(self.where, f"relocation section {table.name} has rows of {table['sh_entsize']} bytes")
-        form = "<QQq" if self.bits == 64 else "<IIi"
-        content = self.content(table)
-        return struct.iter_unpack(form[: 4 if with_addend else 3], content[: len(content) // size * size])
 
 
 # The type of relative relocations, on both machines.
 RELATIVE = 8
 
+_ROW_FORMS = {64: "<QQq", 32: "<IIi"}
 _SYMBOL_TABLES = ("SHT_SYMTAB", "SHT_DYNSYM")
 
 
@@ -175,6 +198,8 @@ def read_elf(data: bytes, *, where: str) -> ElfFile:
     sections = _sections(elf, data, where)
     tables = (i for kind in _SYMBOL_TABLES for i, s in enumerate(sections) if s["sh_type"] == kind)
     table = next(tables, None)
+    segments = () if elf["e_type"] == "ET_REL" else tuple(_segments(elf, data, where))
+    dynamic = ((s["p_offset"], s["p_filesz"]) for s in segments if s["p_type"] == "PT_DYNAMIC")
     return ElfFile(
         elf=elf,
         data=data,
@@ -182,9 +207,10 @@ def read_elf(data: bytes, *, where: str) -> ElfFile:
         bits=64 if elf.elfclass == 64 else 32,
         type=elf["e_type"],
         sections=sections,
-        segments=() if elf["e_type"] == "ET_REL" else tuple(_segments(elf, data, where)),
+        segments=tuple(segment for segment in segments if _is_loaded(segment)),
         symbol_table=table,
         symbols=() if table is None else _symbols(elf, data, where, sections, table),
+        dynamic=next(dynamic, None),
     )
 
 
@@ -238,7 +264,7 @@ def _sections(elf: ELFFile, data: bytes, where: str) -> tuple[Section, ...]:
 
 
 def _segments(elf: ELFFile, data: bytes, where: str) -> Iterator[Segment]:
-    """The segments that are loaded (``PT_LOAD``)."""
+    """All segments, those that are loaded checked."""
     start, count, row = elf["e_phoff"], elf["e_phnum"], elf.structs.Elf_Phdr.sizeof()
     if start == 0 or count == 0:
         return
@@ -246,12 +272,14 @@ def _segments(elf: ELFFile, data: bytes, where: str) -> Iterator[Segment]:
         malformed(where, "the table of segments has rows of the wrong size or lies outside the file")
     for index in range(count):
         segment = Segment(struct_parse(elf.structs.Elf_Phdr, elf.stream, start + index * row), elf.stream)
-        if segment["p_type"] != "PT_LOAD" or segment["p_memsz"] == 0:
-            continue
         end = segment["p_offset"] + segment["p_filesz"]
-        if end > len(data) or segment["p_filesz"] > segment["p_memsz"]:
+        if _is_loaded(segment) and (end > len(data) or segment["p_filesz"] > segment["p_memsz"]):
             malformed(where, f"the segment at {segment['p_vaddr']:#x} lies outside the file")
         yield segment
+
+
+def _is_loaded(segment: Segment) -> bool:
+    return bool(segment["p_type"] == "PT_LOAD" and segment["p_memsz"])
 
 
 def _symbols(
@@ -269,13 +297,10 @@ def _symbols(
     lookup = _Names(_content(data, sections[link]), where)
     wide = (s for s in sections if s["sh_type"] == "SHT_SYMTAB_SHNDX" and s["sh_link"] == number)
     wide_indexes = b"".join(_content(data, s) for s in islice(wide, 1))
-    form = "<IBBHQQ" if elf.elfclass == 64 else "<IIIBBH"
     symbols = []
-    for row, fields in enumerate(struct.iter_unpack(form, _content(data, table)[: count * size])):
-        if elf.elfclass == 64:
-            name, info, _, index, value, extent = fields
-        else:
-            name, value, extent, info, _, index = fields
+    rows = _symbol_rows(elf.elfclass, _content(data, table)[: count * size])
+    for row, (name, value, extent, info, other, told) in enumerate(rows):
+        index = told
         if index == SHN_INDICES.SHN_XINDEX:
             if row * 4 + 4 > len(wide_indexes):
                 malformed(where, f"symbol {row} refers to a section number that is missing")
@@ -284,9 +309,23 @@ def _symbols(
             index = -index
         if index >= len(sections):
             malformed(where, f"symbol {row} lies in section {index}, which does not exist")
-        kind, binding = _KINDS.get(info & 15, ""), _BINDINGS.get(info >> 4, "")
-        symbols.append(ElfSymbol(lookup(name), value, extent, kind, binding, index))
+        symbols.append(_symbol(lookup(name), value, extent, info, other, index))
     return tuple(symbols)
+
+
+def _symbol_rows(bits: int, content: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """Name, value, size, type and binding, visibility, and section of each."""
+    size = 24 if bits == 64 else 16
+    rows = content[: len(content) // size * size]
+    if bits == 32:
+        yield from struct.iter_unpack("<IIIBBH", rows)
+        return
+    for name, info, other, index, value, extent in struct.iter_unpack("<IBBHQQ", rows):
+        yield name, value, extent, info, other, index
+
+
+def _symbol(name: str, value: int, size: int, info: int, other: int, section: int) -> ElfSymbol:
+    return ElfSymbol(name, value, size, _KINDS.get(info & 15, ""), _BINDINGS.get(info >> 4, ""), section, other & 3)
 
 
 def _content(data: bytes, section: Section) -> bytes:

@@ -352,7 +352,9 @@ class _Description:
         """A relocation in what begins at ``start``; ``step`` is the instruction that it is in."""
         of, addend = relocation.of, relocation.addend
         place: Place = ()
-        if of.target is not None:
+        if of.absolute:
+            place = "absolute", of.target or 0
+        elif of.target is not None:
             going = step is not None and step.goes is not None
             # What is relative to the place is meant relative to the end of the instruction.
             behind = step.next - relocation.address if step is not None and of.relative else 0

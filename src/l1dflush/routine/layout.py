@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from math import gcd
 from typing import Literal
 
 from elftools.elf.constants import SH_FLAGS
@@ -83,6 +84,7 @@ class _Layout:
         self.bad: list[BadRelocation] = []
         self.relocated: dict[int, int] = {}
         self._tables_read: list[RelocationTable] = []
+        self._required: set[str] | None = None
         self._meanings: dict[Reference, Relocated | None] = {}
         self._cursor = IMAGE_BASE
         self._content = 0
@@ -218,6 +220,28 @@ class _Layout:
         gone = (at.file, symbol.section) in self.resolution.discarded
         return symbol.section == UNDEFINED or symbol.kind == INDIRECT or (gone and self.resolution.shared(at))
 
+    def _exported(self, at: Reference) -> int:
+        """The alignment in bytes of what ``at`` means, if a loader may take another file's definition for it once it is
+        in a shared object; else 0. Who asks the global offset table for it leaves that to the loader."""
+        symbol = self.resolution.symbol(at)
+        if symbol is None or not self.resolution.shared(at) or symbol.visibility:
+            return 0
+        if symbol.section == COMMON:
+            return max(self.resolution.common(at)[1], 1)
+        if symbol.section <= 0:
+            return 0
+        return gcd(symbol.value, max(self.files[at.file].sections[symbol.section]["sh_addralign"], 1))
+
+    def _may_be_absent(self, at: Reference) -> bool:
+        """Whether a program can do without what ``at`` means: no file defines it, and none asks for more."""
+        symbol = self.resolution.symbol(at)
+        if symbol is None or symbol.binding != "STB_WEAK" or not self._is_outside(at) or symbol.kind == INDIRECT:
+            return False
+        if self._required is None:
+            undefined = (s for file in self.files for s in file.symbols if s.section == UNDEFINED)
+            self._required = {s.name for s in undefined if s.binding == "STB_GLOBAL"}
+        return symbol.name not in self._required
+
     def _place_externals(self, referenced: Iterable[Reference]) -> tuple[dict[_Key, tuple[str, int]], int]:
         """Where undefined symbols go, by name, and how far apart."""
         names: dict[_Key, str] = {}
@@ -250,6 +274,8 @@ class _Layout:
         rule = rule_of(self.bits, kind)
         if rule is None or rule.dynamic:
             return Target(None, reason="this type is not supported")
+        if rule.chosen:
+            return Target(rule)
         symbol = self.address_of(at)
         if isinstance(symbol, str):
             return Target(None, reason=symbol)
@@ -268,11 +294,13 @@ class _Layout:
         if not kind:
             return None
         rule, at = rule_of(self.bits, kind), Reference(number, index)
+        meant = self.resolution.meant(at)
+        defined = self.resolution.symbol(meant)
         name, section = "", False
         if index and (symbol := self.resolution.symbol(at)) is not None:
             section = symbol.kind == "STT_SECTION"
             name = file.sections[symbol.section].name if section and symbol.section > 0 else symbol.name
-        target = None if self._is_outside(self.resolution.meant(at)) else self.address_of(at)
+        target = None if self._is_outside(meant) else self.address_of(at)
         return Relocated(
             type_name(self.bits, kind),
             rule.size if rule is not None else 0,
@@ -280,6 +308,9 @@ class _Layout:
             name,
             section,
             target if isinstance(target, int) else None,
+            not index or (defined is not None and defined.section == ABSOLUTE),
+            self._may_be_absent(meant),
+            self._exported(meant) if rule is not None and rule.needs_slot and isinstance(target, int) else 0,
         )
 
     def address_of(self, at: Reference) -> int | str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from math import gcd
 
 from elftools.elf.constants import P_FLAGS, SH_FLAGS, SHN_INDICES
-from elftools.elf.sections import Section as ElfSection
 from elftools.elf.segments import Segment
 
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfSymbol, malformed
+from l1dflush.routine.elf_dynamic import Dynamic, read_dynamic
+from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfRelocation, ElfSymbol, malformed
 from l1dflush.routine.model import BadRelocation, Section
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
 from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 PAGE = 4096
+POINTER_ALIGNMENT = 8
 # Where position-independent code goes; a linked file that says where it belongs goes there.
 LOAD_BIAS = 0x0040_0000
 MAX_CONTENT = 64 << 20
@@ -62,8 +64,9 @@ def load_linked(elf: ElfFile) -> LinkedFile:
         data = bytearray(elf.data[offset - lead : offset + segment["p_filesz"]])
         pieces.append((segment, start + bias, data))
     shipped = [(start, bytes(data)) for _, start, data in pieces]
-    bad = _relocate(elf, pieces, bias)  # refuses too many, so that they are not read again
-    relocations = _relocations(elf, shipped, bias)
+    dynamic = _dynamic(elf)
+    bad = _relocate(elf, dynamic, pieces, bias)  # refuses too many, so that they are not read again
+    relocations = _relocations(elf, dynamic, shipped, bias)
     sections = []
     for segment, address, data in pieces:
         writable, executable = (bool(segment["p_flags"] & flag) for flag in (P_FLAGS.PF_W, P_FLAGS.PF_X))
@@ -82,30 +85,34 @@ def load_linked(elf: ElfFile) -> LinkedFile:
         )
     symbols = [
         PlacedSymbol(s.name, s.value + bias, s.size, s.kind, s.binding, defined=True)
-        for s in elf.symbols
+        for s in elf.symbols or dynamic.symbols
         if s.name and s.section > 0 and s.kind not in ("STT_SECTION", "STT_FILE", "STT_TLS")
     ]
     return LinkedFile(sections, symbols, bad, relocations, bias)
 
 
-def _relocations(elf: ElfFile, pieces: list[tuple[int, bytes]], bias: int) -> Relocations:
+def _relocations(elf: ElfFile, dynamic: Dynamic, pieces: list[tuple[int, bytes]], bias: int) -> Relocations:
     """The dynamic relocations as the file has them; ``pieces`` are addresses and contents before these were applied."""
     meanings: list[Relocated] = []
     rows: list[list[tuple[int, ...]]] = [[] for _ in pieces]
-    for table, symbols in _tables(elf):
-        for relocation in elf.relocations(table):
-            rule, address = rule_of(elf.bits, relocation.type), relocation.offset + bias
-            symbol = symbols[relocation.symbol] if relocation.symbol < len(symbols) else None
-            inside = symbol is not None and symbol.section > 0 and symbol.kind != INDIRECT
-            target = symbol.value + bias if symbol is not None and inside else None
-            if rule is not None and rule.formula == "B+A":
-                target = bias
-            name, size = symbol.name if symbol is not None else "", rule.size if rule is not None else 0
-            addend = () if relocation.addend is None else (relocation.addend,)
-            for (base, data), mine in zip(pieces, rows, strict=True):
-                if relocation.type and base <= address < base + len(data):
-                    mine.append((address - base, len(meanings), *addend))
-            meanings.append(Relocated(type_name(elf.bits, relocation.type), size, False, name, False, target))
+    for relocation in dynamic.relocations:
+        rule, address = rule_of(elf.bits, relocation.type), relocation.offset + bias
+        symbol = dynamic.symbol(relocation)
+        absent = symbol is not None and symbol.section == SHN_INDICES.SHN_UNDEF and symbol.binding == "STB_WEAK"
+        inside = symbol is not None and symbol.section > 0 and symbol.kind != INDIRECT
+        target = symbol.value + bias if symbol is not None and inside else None
+        if rule is not None and rule.formula == "B+A":
+            target = bias
+        name, size = symbol.name if symbol is not None else "", rule.size if rule is not None else 0
+        addend = () if relocation.addend is None else (relocation.addend,)
+        for (base, data), mine in zip(pieces, rows, strict=True):
+            if relocation.type and base <= address < base + len(data):
+                mine.append((address - base, len(meanings), *addend))
+        exported = 0
+        if symbol is not None and target is not None and relocation.symbol and dynamic.is_exported(symbol):
+            exported = _alignment(elf, symbol)
+        kind = type_name(elf.bits, relocation.type)
+        meanings.append(Relocated(kind, size, False, name, False, target, False, absent, exported))
     return Relocations(
         [
             RelocationTable(base, data, mine, meanings.__getitem__)
@@ -114,38 +121,53 @@ def _relocations(elf: ElfFile, pieces: list[tuple[int, bytes]], bias: int) -> Re
     )
 
 
-def _tables(elf: ElfFile) -> Iterator[tuple[ElfSection, tuple[ElfSymbol, ...]]]:
-    """The tables of dynamic relocations, each with its symbols."""
+def _alignment(elf: ElfFile, symbol: ElfSymbol) -> int:
+    """The alignment that a program's copy of a variable has: what its place in its section says; what any pointer has
+    if nothing tells the section's."""
+    if symbol.section >= len(elf.sections):
+        return POINTER_ALIGNMENT
+    section = elf.sections[symbol.section]
+    return gcd(symbol.value, max(section["sh_addralign"], 1))
+
+
+def _dynamic(elf: ElfFile) -> Dynamic:
+    """The relocations that a loader applies, with their symbols: those of a static program only its sections tell."""
+    found = read_dynamic(elf)
+    if found is not None:
+        return found
+    relocations: list[ElfRelocation] = []
+    symbols: tuple[ElfSymbol, ...] = ()
     for table in elf.sections:
         if table["sh_type"] in ("SHT_RELA", "SHT_REL", "SHT_RELR") and table["sh_flags"] & SH_FLAGS.SHF_ALLOC:
-            yield table, elf.symbol_table_at(table["sh_link"])
+            relocations += islice(elf.relocations(table), MAX_RELOCATIONS + 1 - len(relocations))
+            symbols = symbols or elf.symbol_table_at(table["sh_link"])
+    return Dynamic(tuple(relocations), symbols, shared=False)
 
 
-def _relocate(elf: ElfFile, pieces: list[tuple[Segment, int, bytearray]], bias: int) -> list[BadRelocation]:
+def _relocate(
+    elf: ElfFile, dynamic: Dynamic, pieces: list[tuple[Segment, int, bytearray]], bias: int
+) -> list[BadRelocation]:
     """Apply what refers to the file itself; what refers to other files stays and is recorded."""
     bad: list[BadRelocation] = []
-    count = 0
-    for table, symbols in _tables(elf):
-        for relocation in elf.relocations(table):
-            count += 1
-            if count > MAX_RELOCATIONS:
-                raise InputError(f"more than {MAX_RELOCATIONS} relocations", where=elf.where)
-            if not relocation.type:
-                continue
-            rule = rule_of(elf.bits, relocation.type)
-            symbol = symbols[relocation.symbol] if relocation.symbol < len(symbols) else None
-            reason = _reason(rule is not None, relocation.symbol, symbol)
-            address = relocation.offset + bias
-            if reason is None and rule is not None:
-                reason = "the place is not loaded"
-                for _, base, data in pieces:
-                    if base <= address < base + len(data):
-                        value = symbol.value + bias if symbol is not None and relocation.symbol else 0
-                        place = Place(data, base, address - base)
-                        reason = apply(rule, place, symbol=value, addend=relocation.addend, bias=bias)
-            if reason is not None:
-                name = type_name(elf.bits, relocation.type)
-                bad.append(BadRelocation(address, elf.bits // 8, f"{name}: {reason}"))
+    if len(dynamic.relocations) > MAX_RELOCATIONS:
+        raise InputError(f"more than {MAX_RELOCATIONS} relocations", where=elf.where)
+    for relocation in dynamic.relocations:
+        if not relocation.type:
+            continue
+        rule = rule_of(elf.bits, relocation.type)
+        symbol = dynamic.symbol(relocation)
+        reason = _reason(rule is not None, relocation.symbol, symbol)
+        address = relocation.offset + bias
+        if reason is None and rule is not None:
+            reason = "the place is not loaded"
+            for _, base, data in pieces:
+                if base <= address < base + len(data):
+                    value = symbol.value + bias if symbol is not None and relocation.symbol else 0
+                    place = Place(data, base, address - base)
+                    reason = apply(rule, place, symbol=value, addend=relocation.addend, bias=bias)
+        if reason is not None:
+            name = type_name(elf.bits, relocation.type)
+            bad.append(BadRelocation(address, elf.bits // 8, f"{name}: {reason}"))
     return bad
 
 

@@ -144,6 +144,9 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             from l1dflush.routine.object_file import load_image, routines_from_image  # noqa: PLC0415
 
             image = load_image(data, where=source)
+            if image.linked and options.start is None and not any(s.function for s in image.symbols.values()):
+                what = "it is stripped: nothing in it says where its functions begin"
+                raise InputError(what, where=source, hint="--range A:B takes what lies between two addresses")
             origin = Origin(OriginKind.OBJECT, source, f"{image.bits} bit ELF")
             return routines_from_image(image, origin=origin, function=options.function)
         case Format.PATCH:

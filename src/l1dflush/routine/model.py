@@ -20,6 +20,8 @@ from l1dflush.routine.relocations import Relocations
 # and an image says how large (``external_stride``). No two regions touch.
 EXTERNAL_BASE = 0x1000_0000
 EXTERNAL_LIMIT = 0x2700_0000
+# Relocations of slots in the global offset table (psABI).
+_SLOTS = frozenset({"R_X86_64_GLOB_DAT", "R_X86_64_JUMP_SLOT", "R_386_GLOB_DAT", "R_386_JMP_SLOT"})
 EXTERNAL_STRIDES = (0x0001_0000, 0x0100_0000)  # the smallest and the largest region, in bytes
 
 
@@ -165,6 +167,14 @@ class Image:
     def section_at(self, address: int) -> Section | None:
         """The section that ``address`` lies in."""
         return next((s for s in self.sections if s.address <= address < s.address + s.size), None)
+
+    def slot_at(self, address: int) -> Symbol | None:
+        """The slot of a linked file's global offset table that lies there: ``x@GOT``, if it holds the address of x."""
+        found = self.relocations.within(address, address + 1) if self.linked else []
+        if not found or found[0].of.type not in _SLOTS or not found[0].of.symbol:
+            return None
+        of = found[0].of
+        return Symbol(f"{of.symbol}@GOT", address, of.size, defined=True, function=False)
 
 
 class OriginKind(StrEnum):

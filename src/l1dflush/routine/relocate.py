@@ -1,7 +1,8 @@
 """Applies relocations to a copy of a section, by the formulas of the x86-64 and i386 psABI.
 
 The letters are the psABI's: S the symbol's address, A the addend, P the place, G the address of the symbol's
-slot in the global offset table, GOT that table's address, B the load bias.
+slot in the global offset table, GOT that table's address, B the load bias. A "?" is a number that a linker chooses:
+offsets of thread-local variables, and sizes of symbols.
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ class Rule(NamedTuple):
 
     name: str
     size: int
-    formula: Literal["S+A", "S+A-P", "S", "B+A", "G+A-P", "G+A", "GOT+A-P", "S+A-GOT"]
+    formula: Literal["S+A", "S+A-P", "S", "B+A", "G+A-P", "G+A", "GOT+A-P", "S+A-GOT", "?", "?-P"]
     fit: Fit
 
     @property
     def dynamic(self) -> bool:
         """Whether only linked files have relocations of this type."""
         return self.formula in ("S", "B+A")
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it is a number that a linker chooses."""
+        return self.formula.startswith("?")
 
     @property
     def needs_slot(self) -> bool:
@@ -57,6 +63,13 @@ X86_64 = {
     25: Rule("R_X86_64_GOTOFF64", 8, "S+A-GOT", Fit.WRAP),
     26: Rule("R_X86_64_GOTPC32", 4, "GOT+A-P", Fit.SIGNED),
     41: Rule("R_X86_64_GOTPCRELX", 4, "G+A-P", Fit.SIGNED),
+    17: Rule("R_X86_64_DTPOFF64", 8, "?", Fit.WRAP),
+    18: Rule("R_X86_64_TPOFF64", 8, "?", Fit.WRAP),
+    21: Rule("R_X86_64_DTPOFF32", 4, "?", Fit.SIGNED),
+    22: Rule("R_X86_64_GOTTPOFF", 4, "?-P", Fit.SIGNED),
+    23: Rule("R_X86_64_TPOFF32", 4, "?", Fit.SIGNED),
+    32: Rule("R_X86_64_SIZE32", 4, "?", Fit.UNSIGNED),
+    33: Rule("R_X86_64_SIZE64", 8, "?", Fit.WRAP),
     42: Rule("R_X86_64_REX_GOTPCRELX", 4, "G+A-P", Fit.SIGNED),
 }
 I386 = {
@@ -69,6 +82,12 @@ I386 = {
     8: Rule("R_386_RELATIVE", 4, "B+A", Fit.WRAP),
     9: Rule("R_386_GOTOFF", 4, "S+A-GOT", Fit.WRAP),
     10: Rule("R_386_GOTPC", 4, "GOT+A-P", Fit.WRAP),
+    15: Rule("R_386_TLS_IE", 4, "?", Fit.WRAP),
+    16: Rule("R_386_TLS_GOTIE", 4, "?", Fit.WRAP),
+    17: Rule("R_386_TLS_LE", 4, "?", Fit.WRAP),
+    32: Rule("R_386_TLS_LDO_32", 4, "?", Fit.WRAP),
+    34: Rule("R_386_TLS_LE_32", 4, "?", Fit.WRAP),
+    38: Rule("R_386_SIZE32", 4, "?", Fit.WRAP),
     43: Rule("R_386_GOT32X", 4, "G+A", Fit.WRAP),
 }
 
@@ -133,6 +152,8 @@ def apply(
             value = got + addend - place.address
         case "S+A-GOT":
             value = symbol + addend - got
+        case "?" | "?-P":
+            return None
     if rule.fit is not Fit.WRAP:
         low, high = _range(rule)
         if not low <= value < high:

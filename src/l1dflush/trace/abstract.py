@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Routine
 from l1dflush.trace.bindings import bound
 from l1dflush.trace.decided import Conditions, shown
@@ -50,6 +51,11 @@ _NAMED_GUARDS = {
     64: (("gs", "__ref_stack_chk_guard"), ("gs", "__stack_chk_guard")),
     32: (("fs", "__stack_chk_guard"), ("fs", "__ref_stack_chk_guard"), ("gs", "__stack_chk_guard")),
 }
+# Where per-thread and per-CPU memory has its own address: the thread's pointer and glibc's other copy of it ("ELF
+# Handling For Thread-Local Storage"; ``tcbhead_t``), and what Linux adds to a per-CPU variable's address
+# (``asm/percpu.h``).
+_SELF = {64: (("fs", 0), ("fs", 0x10)), 32: (("gs", 0), ("gs", 8))}
+_NAMED_SELF = {64: (("gs", "this_cpu_off"),), 32: (("fs", "this_cpu_off"),)}
 _VM_ENTRIES = ("vmlaunch", "vmresume")
 
 
@@ -58,7 +64,13 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
 
     Raises UndecidedError for what cannot be followed.
     """
-    return _Run(routine, options or TraceOptions()).trace()
+    try:
+        return _Run(routine, options or TraceOptions()).trace()
+    except UndecidedError as error:
+        if error.where is None or not error.where.startswith("0x"):
+            raise
+        where = CodeNames(routine.image).where(int(error.where, 16))
+        raise UndecidedError(error.cause, error.what, where=where, hint=error.hint, names=error.names) from None
 
 
 class _Run:
@@ -90,6 +102,7 @@ class _Run:
         self._bind()
         machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
         self._keep_guards()
+        self._lead_to_themselves()
         asked = Possibility(machine, self._options.max_seconds)
         start = bases.place_at(self._routine.entry)
         caller = Caller(self._lifter, self._routine.first, start) if self._routine.first else None
@@ -156,8 +169,26 @@ class _Run:
             if name in symbols:
                 behind.append((segment, self._lifter.bases.value(self._lifter.bases.place_of(symbols[name]))))
         for segment, offset in behind:
-            base = machine.slot(self._lifter.segments[segment].slot)
-            machine.keep(machine.terms.combine("add", base, offset))
+            machine.keep(self._in_segment(segment, offset))
+
+    def _in_segment(self, segment: str, offset: _core.Value) -> _core.Value:
+        """The address so far behind a segment's base."""
+        return self._machine.terms.combine("add", self._machine.slot(self._lifter.segments[segment].slot), offset)
+
+    def _lead_to_themselves(self) -> None:
+        """What is at the places where a segment's own address belongs may lead into it, nobody knows where to."""
+        machine, bits = self._machine, self._routine.image.bits
+        symbols = self._routine.image.symbols
+        places = [(segment, machine.terms.number(bits, at), f"{segment}:{at:#x}") for segment, at in _SELF[bits]]
+        for segment, name in _NAMED_SELF[bits]:
+            if name in symbols:
+                at = self._lifter.bases.value(self._lifter.bases.place_of(symbols[name]))
+                places.append((segment, at, f"{segment}:{name}"))
+        for segment, offset, name in places:
+            distance = machine.new_symbol(bits)
+            leads_to = self._in_segment(segment, distance)
+            machine.store(self._in_segment(segment, offset), leads_to)
+            self._names.leads_to_itself(leads_to, distance, name)
 
     def _granted(self, paths: Iterable[Path]) -> Iterator[str]:
         """What was taken for granted on the way, but for the code as it is."""

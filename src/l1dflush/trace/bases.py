@@ -26,10 +26,23 @@ _WHOLE = frozenset({"R_X86_64_64", "R_X86_64_32", "R_X86_64_32S", "R_386_32"})
 _OWN = frozenset({"R_X86_64_RELATIVE", "R_386_RELATIVE"})
 _BARE = frozenset({"R_X86_64_GLOB_DAT", "R_X86_64_JUMP_SLOT", "R_386_GLOB_DAT", "R_386_JMP_SLOT"})
 # What leads to a symbol's slot in the global offset table: from the place on, and from the table's beginning on.
-_SLOT = frozenset({"R_X86_64_GOTPCREL", "R_X86_64_GOTPCRELX", "R_X86_64_REX_GOTPCRELX"})
-_SLOT_IN_TABLE = frozenset({"R_386_GOT32", "R_386_GOT32X"})
+_SLOT = frozenset({"R_X86_64_GOTPCREL", "R_X86_64_GOTPCRELX", "R_X86_64_REX_GOTPCRELX", "R_X86_64_GOTTPOFF"})
+_SLOT_IN_TABLE = frozenset({"R_386_GOT32", "R_386_GOT32X", "R_386_TLS_GOTIE"})
+_SLOTS = _SLOT | _SLOT_IN_TABLE | {"R_386_TLS_IE"}
+# Those of slots that hold how far a variable is behind the thread's pointer.
+_THREAD_SLOTS = frozenset({"R_X86_64_GOTTPOFF", "R_386_TLS_GOTIE", "R_386_TLS_IE"})
 # The table itself, and how far behind it a symbol is.
 _TABLE, _BEHIND_TABLE = "R_386_GOTPC", "R_386_GOTOFF"
+# Numbers that a linker chooses: how far a thread-local variable is behind the thread's pointer (x86's lie before it) or
+# its file's first one, and how large the definition is; by what is put behind the symbol's name, with the least that it
+# is and what lies above the most, signed ("ELF Handling For Thread-Local Storage").
+_CHOSEN = {
+    "@tpoff": (-(1 << 31), 0, {"R_X86_64_TPOFF32", "R_X86_64_TPOFF64", "R_386_TLS_LE"}),
+    "@ntpoff": (0, 1 << 31, {"R_386_TLS_LE_32"}),
+    "@dtpoff": (0, 1 << 31, {"R_X86_64_DTPOFF32", "R_X86_64_DTPOFF64", "R_386_TLS_LDO_32"}),
+    "@size": (0, 1 << 31, {"R_X86_64_SIZE32", "R_X86_64_SIZE64", "R_386_SIZE32"}),
+}
+_NUMBERS = frozenset(name for _, _, names in _CHOSEN.values() for name in names)
 _RELATIVE = frozenset({"R_X86_64_PC32", "R_X86_64_PLT32", "R_X86_64_PC64", "R_386_PC32", "R_386_PLT32"})
 
 
@@ -51,10 +64,14 @@ class Bases:
         # Of sections that a linker merges: where their entries begin, and those that came up.
         self._entry_starts: dict[int, list[int]] = {}
         self._entries: dict[int, Section] = {}
+        # The base of what is a number.
+        self._nowhere: int | None = None
         # Where a file that is moved as a whole begins.
         self._beginning: _core.Value | None = None
         self.section_of: dict[int, Section] = {}
         self.external_of: dict[int, str] = {}
+        # Of those that are known.
+        self.alignment_of: dict[int, int] = {}
         self._narrow = self._fit_in_32_bits()
         # Whatever is added to what leads to any of a linked file's.
         for section in self._sections if image.linked else ():
@@ -120,13 +137,15 @@ class Bases:
             self._beginning = self._symbol(PAGE, last.address + last.size - first.address, narrow=False)
         return terms.combine("add", self._beginning, terms.number(self._image.bits, section.address - first.address))
 
-    def _moved(self, alignment: int) -> _core.Value:
-        """The place of something that may be the same as another one's of this kind, or as any in a linked file: so far
-        behind one symbol as nobody knows."""
+    def _moved(self, alignment: int, section: Section | None = None) -> _core.Value:
+        """The place of something that may be the same as one in ``section``, or in a file that is moved as a whole, or
+        as another of this kind: so far behind one symbol as nobody knows."""
         bits, terms = self._image.bits, self._machine.terms
-        if self._beginning is None:
-            self._beginning = self._machine.new_symbol(bits, PAGE)
-        return terms.combine("add", self._beginning, self._machine.new_symbol(bits, max(alignment, 1)))
+        if section is not None and not self._image.linked:
+            near = self._machine.base(self.of_section(section))
+        else:
+            near = self._beginning = self._beginning or self._machine.new_symbol(bits, PAGE)
+        return terms.combine("add", near, self._machine.new_symbol(bits, max(alignment, 1)))
 
     def in_linked(self, region: int, offset: int) -> tuple[Section, int] | None:
         """The section of a linked file that lies ``offset`` behind a region's beginning, and how far in it that is;
@@ -144,13 +163,32 @@ class Bases:
         most = (1 << (32 if narrow else bits)) - 1 - max(size, 1 << 16)
         return self._machine.new_symbol(bits, max(alignment, 1), 4096, most)
 
-    def _external(self, name: str) -> int:
+    def _external(self, name: str, absent: bool = False) -> int:
         if name not in self._externals:
-            symbol = self._symbol(1, _OUTSIDE, name in self._narrow)
+            if absent:
+                symbol = self._machine.new_symbol(self._image.bits)  # or 0
+            else:
+                symbol = self._symbol(1, _OUTSIDE, name in self._narrow)
             number = self._machine.add_base(symbol, _OUTSIDE, outside=True)
             self._externals[name] = number
             self.external_of[number] = name
         return self._externals[name]
+
+    def _exported(self, of: Relocated, target: int) -> int:
+        """The base of a variable of which a program may have a copy, which is then used in its place (psABI,
+        R_X86_64_COPY)."""
+        if of.symbol not in self._externals:
+            symbol, section = self._image.symbols.get(of.symbol), self.section_at(target)
+            size = symbol.size or 0 if symbol is not None else 0
+            start = target - section.address if section is not None else 0
+            data = section.data[start : start + size] if section is not None else b""
+            writable = section is None or section.writable
+            number = self._machine.add_base(self._moved(of.exported, section), size, data, writable)
+            self._externals[of.symbol] = number
+            self.external_of[number] = of.symbol
+            self.alignment_of[number] = of.exported
+            self._add_pointers(number, Section(of.symbol, target, data, size, of.exported, writable, executable=False))
+        return self._externals[of.symbol]
 
     def _add_pointers(self, number: int, section: Section) -> None:
         """Tells the machine what relocations put into a section: addresses, or what nobody knows."""
@@ -176,9 +214,10 @@ class Bases:
             return self._inside(of.target + relocation.addend, of.size)
         if of.type in _BARE:
             if of.target is None and of.symbol:
-                return Place(self._external(of.symbol), 0, of.size)
+                return Place(self._external(of.symbol, of.absent), 0, of.size)
             return self.target(of, 0, of.size)
-        return self.target(of, relocation.addend, of.size) if of.type in _WHOLE and of.size in (4, 8) else None
+        understood = (of.type in _WHOLE or of.type in _NUMBERS) and of.size in (4, 8)
+        return self.target(of, relocation.addend, of.size) if understood else None
 
     def value(self, place: Place) -> _core.Value:
         """The address that a place is."""
@@ -212,9 +251,18 @@ class Bases:
         """The place that a relocation names, ``distance`` behind its symbol and addend; None if that cannot be told."""
         if addend is None:
             return None
+        chosen = next((name for name, (_, _, types) in _CHOSEN.items() if of.type in types), None)
+        if chosen is not None:
+            return Place(self._number_of(of.symbol, chosen), addend + distance, size)
+        if of.absolute and of.target is not None:
+            if self._nowhere is None:
+                self._nowhere = self._machine.add_base(self._machine.terms.number(self._image.bits, 0), 0)
+            return Place(self._nowhere, of.target + addend + distance, size)
         symbol = self._image.symbols.get(of.symbol)
         if not of.section and symbol is not None and not symbol.defined:
-            return Place(self._external(of.symbol), addend + distance, size)
+            return Place(self._external(of.symbol, of.absent), addend + distance, size)
+        if of.exported and of.target is not None and (symbol is None or not symbol.function):
+            return Place(self._exported(of, of.target), addend + distance, size)
         section = None if of.target is None else self._meant(of, of.target, addend)
         if section is None or of.target is None:
             return None
@@ -237,10 +285,12 @@ class Bases:
         if relocation.addend is None:
             return None
         total = relocation.addend + distance
-        if of.type in _RELATIVE or of.type in _WHOLE:
+        if of.type in _RELATIVE or of.type in _WHOLE or of.type in _NUMBERS:
             return self.target(of, relocation.addend, size, distance)
-        if of.type in _SLOT or of.type in _SLOT_IN_TABLE:
-            held = self.target(of, 0, self._image.bits // 8)
+        if of.type in _SLOTS:
+            width = self._image.bits // 8
+            of_thread = of.type in _THREAD_SLOTS
+            held = Place(self._number_of(of.symbol, "@tpoff"), 0, width) if of_thread else self.target(of, 0, width)
             if held is None:
                 return None
             slot = self._slot(held)
@@ -252,6 +302,18 @@ class Bases:
             return Place(behind, total - (relocation.address - section.address), size)
         place = self.target(of, relocation.addend, size, distance) if of.type == _BEHIND_TABLE else None
         return None if place is None else place._replace(base=self._distance(place.base, self._table()))
+
+    def _number_of(self, symbol: str, what: str) -> int:
+        """The base that is a number which a linker chooses for a symbol."""
+        name = f"{symbol}{what}"
+        if name not in self._externals:
+            least, most, _ = _CHOSEN[what]
+            bits = self._image.bits
+            mask = (1 << bits) - 1
+            number = self._machine.new_symbol(bits, 1, least & mask, (most - 1) & mask)
+            self._externals[name] = self._machine.add_base(number, 0)
+            self.external_of[self._externals[name]] = name
+        return self._externals[name]
 
     def _slot(self, held: Place) -> int:
         """The base of the slot of the global offset table that holds an address: each lies somewhere of its own."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
-from l1dflush.routine.model import Routine
+from l1dflush.routine.model import Image, Routine
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import ArenaKind, Event, Kind, Path
 
@@ -18,25 +18,34 @@ def with_extent(routine: Routine, ran: Iterable[tuple[int, int]], paths: Iterabl
     """``routine`` with what it ``used`` and where it ends; ``ran`` are the instructions, address to the next, in the
     order in which they were first come to."""
     code = _pieces(ran)
-    return replace(routine, end=_end(routine, code), used=(*code, *_pieces(_reads(paths))))
+    return replace(routine, end=_end(routine, code), used=(*code, *_pieces(_reads(routine.image, paths))))
 
 
-def _reads(paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
-    """What of the image's sections the paths read: address to end of each read, in order, once."""
+def _reads(image: Image, paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
+    """What of ``image`` the paths read: address to end of each read, in order, once."""
     found: dict[tuple[int, int], None] = {}
     for path in paths:
-        pieces = (Events.of(events).where(_from_section).pieces for events in (path.before, path.events))
+        pieces = (
+            Events.of(events).where(lambda event: _beginning(image, event) is not None).pieces
+            for events in (path.before, path.events)
+        )
         for piece in chain.from_iterable(pieces):
             short = piece.turns <= MOST_READS
             for event, last in ((e, e.offset) for e in Events((piece,))) if short else Events((piece,)).ends():
-                assert event.arena is not None
-                start = int(event.arena.key.removeprefix("section:"), 16) + min(event.offset, last)
+                start = (_beginning(image, event) or 0) + min(event.offset, last)
                 found[start, start + abs(last - event.offset) + event.size] = None
     return found
 
 
-def _from_section(event: Event) -> bool:
-    return event.kind is Kind.LOAD and event.arena is not None and event.arena.kind is ArenaKind.SECTION
+def _beginning(image: Image, event: Event) -> int | None:
+    """Where in ``image`` the section or the variable begins that an event reads; None if it is none of the image's."""
+    if event.kind is not Kind.LOAD or event.arena is None:
+        return None
+    _, _, name = event.arena.key.partition(":")
+    if event.arena.kind is ArenaKind.SECTION:
+        return int(name, 16)
+    symbol = image.symbols.get(name) if event.arena.kind is ArenaKind.SYMBOL else None
+    return symbol.address if symbol is not None and symbol.defined else None
 
 
 def _pieces(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from l1dflush import _core
-from l1dflush.routine.model import Routine
+from l1dflush.routine.model import Routine, Section
 from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
@@ -47,13 +47,20 @@ class Names:
         self._symbol_names: dict[int, str] = {}
         self._bases: dict[int, int] = {}
         self._nested = 0
+        # Regions, and what symbols in them stand for.
+        self._pointers: dict[int, str] = {}
         self._parameters = {p.register.upper(): p.name for p in routine.parameters}
+
+    def leads_to_itself(self, value: _core.Value, part: _core.Value, name: str) -> None:
+        """Says that ``value`` is what is at first in the memory called ``name``; ``part`` of it is not known."""
+        self._pointers[value.term] = name
+        self._symbol_names[self._machine.described(part)[5]] = name
 
     def place(self, region: int, offset: int) -> tuple[Arena, int]:
         """The arena and the offset in it of an address: ``offset`` behind the term ``region`` (0: a number)."""
         linked = self._lifter.bases.in_linked(region, offset)
         if linked is not None:
-            return self._section_arena(linked[0].address), linked[1]
+            return self._section_arena(linked[0]), linked[1]
         if region == 0:
             return Arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", 4096), offset
         if region not in self._arenas:
@@ -61,9 +68,8 @@ class Names:
         arena, distance = self._arenas[region]
         return arena, offset + distance
 
-    def _section_arena(self, address: int) -> Arena:
-        section = self._lifter.bases.section_at(address)
-        assert section is not None
+    @staticmethod
+    def _section_arena(section: Section) -> Arena:
         key = f"section:{section.address:x}"
         # What is computed from its address may lie in it.
         name = f"section {section.name}"
@@ -77,16 +83,17 @@ class Names:
             return Arena("stack", ArenaKind.STACK, "the stack", self._width, sources=(_STACK_NAME,)), 0
         inside = self._base_of(region)
         if inside in self._lifter.bases.section_of:
-            return self._section_arena(self._lifter.bases.section_of[inside].address), 0
+            return self._section_arena(self._lifter.bases.section_of[inside]), 0
         if inside in self._lifter.bases.external_of:
             name = self._lifter.bases.external_of[inside]
-            return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", POINTER_ALIGNMENT, sources=(f"&{name}",)), 0
+            alignment = self._lifter.bases.alignment_of.get(inside, POINTER_ALIGNMENT)
+            return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", alignment, sources=(f"&{name}",)), 0
         names = self.sources(value)
         if (per_cpu := self._segment_arena(region)) is not None:
             return per_cpu, 0
         shown = " and ".join([*(f"`{name}`" for name in names[:MOST_NAMES]), *["more"] * (len(names) > MOST_NAMES)])
-        if self._machine.described(value)[0] == "symbol":
-            text = f"what {shown} points to"
+        if region in self._pointers or self._machine.described(value)[0] == "symbol":
+            text = f"what {f'`{self._pointers[region]}`' if region in self._pointers else shown} points to"
             return Arena(f"term:{region}", ArenaKind.INPUT, text, POINTER_ALIGNMENT, sources=names), 0
         # What was computed has the alignment that follows from how: so many of its lowest bits are known.
         zeros, ones, _, _ = self._machine.terms.known(value)
@@ -130,7 +137,7 @@ class Names:
         if inside is None:
             return Arena(f"{segment}:", ArenaKind.SEGMENT, f"memory at {segment}", POINTER_ALIGNMENT)
         if inside in self._lifter.bases.section_of:
-            inner = self._section_arena(self._lifter.bases.section_of[inside].address)
+            inner = self._section_arena(self._lifter.bases.section_of[inside])
             name = self._lifter.bases.section_of[inside].name
         else:
             name = self._lifter.bases.external_of[inside]
@@ -325,6 +332,8 @@ class Names:
 
     def _symbol_at(self, address: int, lowest: int) -> tuple[str, int]:
         """The data symbol that the address is nearest behind, and how far."""
+        if (slot := self._routine.image.slot_at(address)) is not None:
+            return slot.name, 0
         found = [
             (symbol.address, name)
             for name, symbol in self._routine.image.symbols.items()

@@ -54,8 +54,18 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
 
 def replaceable(trace: Trace) -> Iterator[LeftOut]:
     """The weak definitions that ``trace`` went through, and those that the code it ran refers to: where another file
-    has one of that name, a linker takes that. In a linked file it has been done."""
+    has one of that name, a linker takes that. In a linked file it has been done; but for what a shared object exports a
+    loader takes another file's definition."""
     image = trace.routine.image
+    exported = {
+        one.of.symbol: image.lines.get(one.of.target or 0)
+        for start, end in trace.routine.used
+        for one in image.relocations.within(start, end)
+        if one.of.exported
+    }
+    for name, line in sorted(exported.items()):
+        reason = "it is exported: another file's definition may take its place when this one is loaded"
+        yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, str(line) if line is not None else "")
     weak = {name: symbol for name, symbol in image.symbols.items() if symbol.weak}
     if not weak or image.linked:
         return

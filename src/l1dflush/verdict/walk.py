@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.proof.placements import PLACED
+from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.bindings import BUFFER
 from l1dflush.trace.events import Events, Piece
@@ -213,6 +213,8 @@ def _symbol_behind(image: Image, key: str, offset: int) -> Symbol | None:
         return image.symbols.get(name)
     base = int(name, 16)
     address = base + offset
+    if (slot := image.slot_at(address)) is not None:
+        return slot
     symbols = [
         symbol
         for symbol in image.symbols.values()
@@ -328,7 +330,7 @@ class Places:
         self._image = image
         self._buffer = buffer
         self._symbols: dict[tuple[str, int], tuple[str, int]] = {}
-        self._functions: list[tuple[int, int, str]] | None = None
+        self._code = CodeNames(image)
 
     def of(self, event: Event) -> tuple[str, int]:
         """What an event touches: a name, and the offset in bytes in it."""
@@ -383,19 +385,5 @@ class Places:
         return self.text(Event(Kind.LOAD, 0, "", arena, offset, 1))
 
     def where(self, pc: int) -> str:
-        """file:line of an instruction if known, else ``function+0x1c``, or its address where nothing has a name."""
-        line = self._image.lines.get(pc)
-        if line is not None:
-            return str(line)
-        if self._functions is None:
-            found = (s for s in self._image.symbols.values() if s.function)
-            self._functions = sorted((s.address, s.address + (s.size or 0), s.name) for s in found)
-        index = bisect_right(self._functions, (pc, inf, "")) - 1
-        if index >= 0 and (self._functions[index][0] == pc or pc < self._functions[index][1]):
-            start, _, name = self._functions[index]
-            return f"{name}+{pc - start:#x}" if pc > start else name
-        section = self._image.section_at(pc)
-        # The image of a built-in routine is nothing but its code.
-        if section is None or not self._functions:
-            return f"{pc:#x}"
-        return f"{section.name}+{pc - section.address:#x}"
+        """See :meth:`CodeNames.where`."""
+        return self._code.where(pc)
