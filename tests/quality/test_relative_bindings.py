@@ -72,3 +72,35 @@ def test_which_is_the_buffer_has_to_be_clear(tmp_path: Path) -> None:
 def test_what_a_variable_holds_is_no_base(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a variable"):
         judged(tmp_path, DOWN, bind={"rsi": "low+65536"})
+
+
+VARIABLES = (
+    function(
+        "mov low(%rip),%rdx; mov high(%rip),%rax; 1: sub $64,%rax; movzbl (%rax),%ecx; cmp %rdx,%rax; jne 1b",
+        name="down",
+    )
+    + "        .comm low,8,8\n        .comm high,8,8\n",
+    "char *from, *to; void up(void) { for (volatile char *p = from; p < to; p += 64) *p; }",
+)
+
+
+@pytest.mark.parametrize(("text", "names"), [(VARIABLES[0], ("low", "high")), (VARIABLES[1], ("from", "to"))])
+def test_no_distance_between_variables_is_suggested(text: str, names: tuple[str, str], tmp_path: Path) -> None:
+    """Numbers for both are, and these settle it."""
+    found = judged(tmp_path, text)
+    assert found.cause == "too-many-paths"
+    assert all(f"--bind {name}=VALUE" in found.reason for name in names) and "+SIZE" not in found.reason
+    assert judged(tmp_path, text, bind={names[0]: "0x100000", names[1]: "0x110000"}).verdict is Verdict.PROVED
+
+
+@pytest.mark.parametrize(
+    ("text", "bind", "size"),
+    [
+        (RANGE, {"end": "0x1ffffffffffffffff"}, 8), (RANGE, {"rsi": "start+0x10000000000000000"}, 8),
+        (RANGE, {"esi": "0x100000000"}, 4), (DOWN, {"dil": "-129"}, 1), (DOWN, {"low": "-0x8000000000000001"}, 8),
+    ],
+)  # fmt: skip
+def test_a_value_has_to_fit(text: str, bind: dict[str, str], size: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"does not fit into {size} byte") as error:
+        judged(tmp_path, text, bind=bind)
+    assert "\n" not in str(error.value) and f"--bind {next(iter(bind))}" in str(error.value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Routine
-from l1dflush.trace.bindings import bound
+from l1dflush.trace.bindings import bound, may_be_base
 from l1dflush.trace.decided import Conditions, shown
 from l1dflush.trace.decode import Instruction, general_registers
 from l1dflush.trace.effects import CARRY, Form
@@ -267,7 +268,7 @@ class _Run:
             cause, insn, self._names.sources(value) if value.term else (f"{value.constant:#x}",), bool(value.term)
         )
         where = f"{self._address(base, offset):#x}"
-        return undecided(stop, self._options, where, pointers)
+        return undecided(stop, self._options, where, pointers, partial(may_be_base, self._routine))
 
     def _value(self, term: int) -> _core.Value:
         return self._machine.terms.value(term)

@@ -37,8 +37,8 @@ _VALUES = "a number, buffer, or another input and a distance, like rdi+65536"
 def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[str]) -> list[Binding]:
     """The bindings with a value, those that others are relative to first; ``registers`` are those that there are.
 
-    Raises InputError for a name that is nothing of the routine's, and for a value that is neither a number nor
-    ``buffer`` nor relative to an input. (Which is the buffer is settled when the trace is read.)
+    Raises InputError for a name that is nothing of the routine's, and for a value that is neither a number that fits
+    nor ``buffer`` nor relative to an input. (Which is the buffer is settled when the trace is read.)
     """
     names = _Names(routine, registers)
     found: list[Binding] = []
@@ -46,11 +46,17 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
         register, symbol = names.of(name, "--bind")
         if text == BUFFER:
             continue
+        base = None
         try:
-            found.append(Binding(register, symbol, int(text, 0)))
+            value = int(text, 0)
         except ValueError:
-            base, distance = _relative(names, name, text, bindings)
-            found.append(Binding(register, symbol, distance, base))
+            base, value = _relative(names, name, text, bindings)
+        size = names.size(name, symbol)
+        if not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
+            raise InputError(
+                f"'{text}' does not fit into {size} {'byte' if size == 1 else 'bytes'}", where=f"--bind {name}"
+            )
+        found.append(Binding(register, symbol, value, base))
     return _in_order(found)
 
 
@@ -77,6 +83,13 @@ class _Names:
                 hint="known names: " + ", ".join(known[:12]),
             )
         return register, symbol if register is None else None
+
+    def size(self, name: str, symbol: Symbol | None) -> int:
+        """The bytes that a register of that name, or else the symbol, can hold of an input."""
+        width = self.routine.image.bits // 8
+        if symbol is not None:
+            return min(symbol.size or width, width)
+        return width if name in self.by_name else min(REGISTERS[name][1], width)
 
 
 def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str, int]:
@@ -124,6 +137,11 @@ def _in_order(found: Sequence[Binding]) -> list[Binding]:
         order += ready
         left = [one for one in left if one not in ready]
     return order
+
+
+def may_be_base(routine: Routine, name: str) -> bool:
+    """Whether other inputs can be given relative to that one: a register or a parameter, and no variable."""
+    return name in REGISTERS or name in (parameter.name for parameter in routine.parameters)
 
 
 def bind_hint(names: Iterable[str]) -> str | None:

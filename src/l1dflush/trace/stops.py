@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from l1dflush.errors import UndecidedError
@@ -24,9 +24,11 @@ class Stop(NamedTuple):
     unknown: bool
 
 
-def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collection[str]) -> UndecidedError:
+def undecided(
+    stop: Stop, options: TraceOptions, where: str, pointers: Collection[str], is_base: Callable[[str], bool]
+) -> UndecidedError:
     """The error for a stop. ``pointers`` are names of what was used as an address: a number for these is not what is
-    missing."""
+    missing. ``is_base``: whether another input can be given relative to that one."""
     text = f"`{stop.insn.text}`" if stop.insn is not None else "the routine"
     sources = " and ".join(stop.sources)
     returns = stop.insn is not None and stop.insn.effect.form is not Form.CALL and not stop.insn.operands
@@ -38,7 +40,7 @@ def undecided(stop: Stop, options: TraceOptions, where: str, pointers: Collectio
             hint = bind_hint(missing)
             if hint is not None and len(missing) == len(known) == 1:
                 # Where a walk ends is a distance from where it begins.
-                hint = hint.replace("VALUE", f"{known[0]}+SIZE")
+                hint = hint.replace("VALUE", f"{known[0]}+SIZE") if is_base(known[0]) else bind_hint(stop.sources)
             if any(name.startswith("[[") for name in stop.sources):
                 # Of what was loaded from where something loaded leads, and so on, the name says nothing to anybody.
                 roots = sorted(name for name in pointers if "[" not in name)
