@@ -101,6 +101,6 @@ def test_no_distance_between_variables_is_suggested(text: str, names: tuple[str,
     ],
 )  # fmt: skip
 def test_a_value_has_to_fit(text: str, bind: dict[str, str], size: int, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"does not fit into {size} byte") as error:
+    with pytest.raises(InputError, match=f"does not fit into {8 * size} bits") as error:
         judged(tmp_path, text, bind=bind)
     assert "\n" not in str(error.value) and f"--bind {next(iter(bind))}" in str(error.value)

@@ -51,11 +51,9 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
             value = int(text, 0)
         except ValueError:
             base, value = _relative(names, name, text, bindings)
-        size = names.size(name, symbol)
-        if not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
-            raise InputError(
-                f"'{text}' does not fit into {size} {'byte' if size == 1 else 'bytes'}", where=f"--bind {name}"
-            )
+        bits = 8 * names.size(name, symbol)
+        if not -(1 << bits - 1) <= value < 1 << bits:
+            raise InputError(f"'{text}' does not fit into {bits} bits", where=f"--bind {name}")
         found.append(Binding(register, symbol, value, base))
     return _in_order(found)
 
