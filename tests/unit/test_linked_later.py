@@ -175,6 +175,13 @@ def test_what_a_linker_may_merge_is_not_beside_what_it_was_beside(
     assert paths_of(BRANCH.format(f"{get.format(second, '%rcx')}; cmpb ${first},(%rcx)", "je") + data) == 1
 
 
+def test_the_end_of_a_section_that_is_merged_is_no_entrys() -> None:
+    data = '.section .rodata.str1.1,"aMS",@progbits,1\ns1: .string "ab"\ns2: .string "ab"\ne:\n'
+    ask = "lea s2(%rip),%rcx; lea e(%rip),%rdx; sub %rcx,%rdx; cmp $3,%rdx"
+    assert paths_of(BRANCH.format(ask, "je") + data) == 2
+    assert paths_of(BRANCH.format(ask.replace("s2(", "e("), "je") + data) == 1
+
+
 @pytest.mark.parametrize("store", ["movl $5,(%rcx)", "movb $5,(%rcx,%rsi)"])
 def test_entries_that_may_be_one_may_be_written_by_each_others_name(store: str) -> None:
     data = '.section .data.cst8,"aw{0}",@progbits{1}\n.balign 8\ns1: .quad 7\ns2: .quad 7\n'

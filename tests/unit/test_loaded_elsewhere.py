@@ -107,6 +107,14 @@ def test_in_a_program_the_variable_is_there_or_elsewhere(tmp_path: Path) -> None
     assert seen == {"copy": 3, "none": 1}
 
 
+def test_an_absolute_symbol_of_a_shared_object_is_a_number_that_loaders_choose(tmp_path: Path) -> None:
+    ask = "int asked(char *q) { extern char five[]; return HIDE(five) == (char *)5 ? q[1] : q[3]; }"
+    (tmp_path / "five.s").write_text(".globl five\n.set five, 5\n")
+    assert paths(linked(tmp_path, *SHARED, "five.s", text=C + ask), "asked") == 2
+    (tmp_path / "five.s").write_text(".globl five\n.data\n.zero 5\nfive: .zero 5\n")
+    assert paths(linked(tmp_path, *OWN, "five.s", text=C + ask), "asked") == 1
+
+
 WALKS = """
 char buffer[65536] __attribute__((aligned(4096)));
 __attribute__((noinline)) void fill(volatile char *q) { for (int i = 0; i < 65536; i += 64) (void)q[i]; }

@@ -98,7 +98,10 @@ def _relocations(elf: ElfFile, dynamic: Dynamic, pieces: list[tuple[int, bytes]]
     for relocation in dynamic.relocations:
         rule, address = rule_of(elf.bits, relocation.type), relocation.offset + bias
         symbol = dynamic.symbol(relocation)
-        absent = symbol is not None and symbol.section == SHN_INDICES.SHN_UNDEF and symbol.binding == "STB_WEAK"
+        # Loaders do not agree whether an absolute symbol moves with its file.
+        absent = symbol is not None and (
+            symbol.section < 0 or (symbol.section == SHN_INDICES.SHN_UNDEF and symbol.binding == "STB_WEAK")
+        )
         inside = symbol is not None and symbol.section > 0 and symbol.kind != INDIRECT
         target = symbol.value + bias if symbol is not None and inside else None
         if rule is not None and rule.formula == "B+A":

@@ -44,27 +44,25 @@ class Section:
     strings: bool = False
 
     def entry_starts(self) -> list[int]:
-        """Where each entry begins, in bytes from the section's beginning; one that is not merged is one."""
+        """Where each entry begins, in bytes from the section's beginning, and where the last one ends."""
         size = len(self.data)
-        if not self.entry or not size:
-            return [0]
         if not self.strings:
-            return list(range(0, size, self.entry))
+            return [*range(0, size, max(self.entry, 1)), size]
         ends: Iterable[int] = (match.end() for match in re.finditer(rb"\0", self.data))
         if self.entry > 1:
             nothing = bytes(self.entry)
             behind = range(self.entry, size + 1, self.entry)
             ends = (end for end in behind if self.data[end - self.entry : end] == nothing)
-        return [0, *(end for end in ends if end < size)]
+        return [0, *(end for end in ends if end < size), size]
 
     def entry_at(self, address: int, starts: Sequence[int] = ()) -> Section:
-        """The entry that ``address`` lies in, or just behind, as a section of its own; all of a section that is not
-        merged. ``starts`` are :meth:`entry_starts` if they are known."""
+        """The entry that ``address`` lies in as a section of its own, what is behind the last one too; all of a section
+        that is not merged. ``starts`` are :meth:`entry_starts` if they are known."""
         if not self.entry:
             return self
         starts = starts or self.entry_starts()
-        number = max(bisect_right(starts, min(address - self.address, len(self.data) - 1)), 1)
-        start, end = starts[number - 1], starts[number] if number < len(starts) else len(self.data)
+        number = max(bisect_right(starts, address - self.address), 1)
+        start, end = starts[number - 1], starts[min(number, len(starts) - 1)]
         # What is aligned so far in its section stays so; numbers lie side by side.
         alignment = gcd(self.alignment, start if self.strings else self.entry)
         data = self.data[start:end]

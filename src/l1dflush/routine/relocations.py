@@ -12,10 +12,10 @@ class Relocated(NamedTuple):
 
     ``type`` is the psABI's name; ``size`` that of the place in bytes, 0 if it is not known. ``relative`` tells whether
     the place's own address is subtracted. ``symbol`` is the symbol's name or, with ``section``, the name of the section
-    that it stands for. ``target`` is the symbol's address in the image, ``None`` if it has none there; it is a
-    number that stays as it is if the symbol is ``absolute``. ``absent`` tells that there may be no such symbol: a weak
-    one that is not defined here. ``exported`` is the alignment in bytes that the definition has in this file, if a
-    loader may take another one for it; else 0.
+    that it stands for. ``target`` is the symbol's address in the image, ``None`` if it has none there; it is a number
+    that stays as it is if the symbol is ``absolute``. ``absent`` tells that it may be any number: there may be no such
+    symbol (a weak one that is not defined here). ``exported`` is the alignment in bytes that the definition has in this
+    file, if a loader may take another one for it; else 0.
     """
 
     type: str
