@@ -19,6 +19,7 @@ from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.trace.abstract import trace
 from l1dflush.trace.lift import Lifter
 from l1dflush.verdict.judge import verify
+from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 
 needs_cc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
@@ -282,3 +283,20 @@ __stop___jump_table:
         (routine,) = load_bytes((tmp_path / "x").read_bytes(), "x", LoadOptions(function="f"))
         assert {d.sources for path in trace(routine).paths for d in path.decisions} == {("key",)}
         assert len(trace(routine).paths) == 2
+
+
+@pytest.mark.parametrize("address", [0xFFFFFFFF82000000, 0x7FFF0000, 0xFFFF888000000000])
+def test_fixed_addresses_are_told_as_addresses(address: int, tmp_path: Path) -> None:
+    walk = "xor %eax,%eax; 9: movzbl (%rdi,%rax),%ecx; add $64,%eax; cmp $65536,%eax; jne 9b; ret"
+    flag = (address + 0x123456789 & ~7) % (1 << 64)
+    (tmp_path / "x.s").write_text(
+        f".globl f\n.type f,@function\nf: movabs ${flag:#x},%rdx; cmpl $0,(%rdx); je 2f; nop\n"
+        f"2: movabs ${address:#x},%rdi; {walk}\n.size f,.-f\n"
+    )
+    result = verify(str(tmp_path / "x.s"), VerifyOptions(cpus=("skylake",), function="f"))
+    assert result.buffer is not None
+    assert (result.buffer.name, result.buffer.first, result.buffer.last) == (f"memory at {address:#x}", 0, 65472)
+    assert result.verdict is Verdict.PROVED
+    said = [text for path in result.paths for text in path.decided_by]
+    assert len(said) == 2 and all(f"`[{flag:#x}]`" in text for text in said)
+    assert '"-' not in json_text(result).replace('"-O', "") and f"{flag:#x}" in json_text(result)

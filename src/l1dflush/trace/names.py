@@ -310,7 +310,7 @@ class Names:
         if inside is not None:
             return self._place_name(inside, offset)
         if region == 0:
-            return f"absolute addresses{offset:+#x}"
+            return f"[{offset & ((1 << self._routine.image.bits) - 1):#x}]"
         if (per_cpu := self._in_segment(region)) is not None:
             segment, base = per_cpu
             if base is None:

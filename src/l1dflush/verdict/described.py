@@ -136,6 +136,8 @@ def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> 
     symbol = storage(trace.routine.image, start) if start is not None else None
     if symbol is not None:
         name, size = f"the storage of `{symbol.name}`", size or symbol.size
+    elif buffer.primary.kind is ArenaKind.ABSOLUTE:
+        name = f"memory at {buffer.begins & ((1 << trace.routine.image.bits) - 1):#x}"
     return BufferInfo(
         name=name, first=buffer.first, last=buffer.last, bytes_spanned=buffer.end - buffer.first, size=size
     )

@@ -118,9 +118,12 @@ def _walked(paths: Iterable[Path], by: frozenset[Kind]) -> dict[str, Arena]:
 def _within(trace: Trace, arena: Arena, by: frozenset[Kind]) -> tuple[int, tuple[float, float]]:
     """Where in ``arena`` the walked variable begins, and what of the arena is walked or that variable's."""
     longest = _longest_run(all_events(trace.paths), arena, by)
-    if arena.kind is not ArenaKind.SECTION or longest is None:
+    if arena.kind not in (ArenaKind.SECTION, ArenaKind.ABSOLUTE) or longest is None:
         return 0, (-inf, inf)
     low, high = sorted((longest.event.offset, longest.last))
+    if arena.kind is ArenaKind.ABSOLUTE:
+        # A fixed address is nobody's distance: counted is from where the walk begins.
+        return low, (low - LINE + 1, high + LINE)
     image = trace.routine.image
     symbol = storage(image, longest.event._replace(offset=low))
     if symbol is None:
@@ -350,7 +353,9 @@ class Places:
         if known is None:
             symbol = storage(self._image, event)
             known = arena.name, event.offset
-            if symbol is not None and arena.kind is ArenaKind.SECTION:
+            if arena.kind is ArenaKind.ABSOLUTE:
+                known = f"{event.offset & ((1 << self._image.bits) - 1):#x}", 0
+            elif symbol is not None and arena.kind is ArenaKind.SECTION:
                 base = int(arena.key.removeprefix("section:"), 16)
                 known = symbol.name, base + event.offset - symbol.address
             elif symbol is not None:
