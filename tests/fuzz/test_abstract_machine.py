@@ -33,6 +33,7 @@ from l1dflush.trace.model import Event, Kind, Path
 from l1dflush.trace.operations import Do
 from l1dflush.trace.options import TraceOptions
 from l1dflush.verdict import judge
+from l1dflush.verdict.caches import caches_of
 from l1dflush.verdict.options import VerifyOptions
 
 needs_as = pytest.mark.skipif(not seeds.HAS_AS, reason="the GNU assembler is not installed")
@@ -116,7 +117,7 @@ def test_random_bytes(shard: Part, tally: Counter[str]) -> None:
     """As code, as far as the report: a verdict."""
     options = TraceOptions(max_seconds=1, max_instructions=20_000, max_paths=16)
     asked = VerifyOptions(cpus=("skylake",))
-    caches = judge._caches(asked)
+    caches = caches_of(asked)
     widths: tuple[Literal[32, 64], ...] = (32, 64)
     for seed in range(shard.seed, shard.seed + shard.inputs):
         dice = random.Random(seed)

@@ -7,17 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from l1dflush import __version__
-from l1dflush.cache.cpus import Catalogue, Cpu
-from l1dflush.cache.geometry import Geometry
-from l1dflush.cache.policies import Policy, is_defined, policy_unknown
-from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.proof.prover import resolved
 from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine
-from l1dflush.trace.model import Need, Trace
+from l1dflush.trace.model import Trace
+from l1dflush.verdict.caches import Cache, caches_of, overall, rows_of
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
     buffer_info,
@@ -30,7 +26,7 @@ from l1dflush.verdict.described import (
 )
 from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk
 from l1dflush.verdict.findings import find, finding
-from l1dflush.verdict.instructions import granted, lacking, not_there
+from l1dflush.verdict.instructions import granted
 from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.left_out import (
     MOST_TRIED,
@@ -49,11 +45,10 @@ from l1dflush.verdict.left_out import (
     ways_to_give,
     with_branches,
 )
-from l1dflush.verdict.model import ExitStatus, Finding, GeometryInfo, Row, TraceResult, Verdict, VerifyResult
+from l1dflush.verdict.model import ExitStatus, Finding, Row, TraceResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.prepares import told
-from l1dflush.verdict.question import Flush, Outcome, Question
-from l1dflush.verdict.rows import judge_cache
+from l1dflush.verdict.question import Flush, Question
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.unsettled import certain
 from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, placement, walk_of
@@ -62,8 +57,6 @@ from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, placem
 _LEAST_SECONDS = 0.1
 NO_WALK_ANSWER = "nothing walks"
 _OUT_OF_TIME = frozenset({"budget", "out-of-time"})
-# One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
-_Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 
 
 def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
@@ -73,9 +66,9 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     """
     if options.then and not options.conditions.start.steady:
         raise InputError("routines in turn need a start that is about flushes again and again", hint="--start steady")
-    _caches(options)  # what is wrong with it comes first
+    caches_of(options)  # what is wrong with it comes first
     routines = load(source, options.load_options())
-    caches = _caches(options.on_what_it_is_for(written_for(routines[0])))
+    caches = caches_of(options.on_what_it_is_for(written_for(routines[0])))
     # From here on; what was read and compiled has limits of its own.
     deadline = time.monotonic() + options.max_seconds
     try:
@@ -130,23 +123,6 @@ def trace_of(source: str | Sequence[str], options: VerifyOptions) -> TraceResult
     )
 
 
-def _caches(options: VerifyOptions) -> list[_Cache]:
-    if options.policy is not None and options.geometry is None:
-        raise InputError(
-            "--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64"
-        )
-    if options.geometry is not None:
-        if options.cpus:
-            raise InputError("--cpu and --policy exclude each other", hint="a CPU has a policy already")
-        policy = None if options.policy is None else resolved(options.policy, options.geometry.ways)
-        return [(None, options.geometry, policy, True)]
-    catalogue: Catalogue = load_catalogue(options.cpu_folders)
-    if options.cpus:
-        named = {cpu.name: cpu for cpu in (catalogue.get(name) for name in options.cpus)}
-        return [(cpu, cpu.geometry, cpu.policy, True) for cpu in named.values()]
-    return [(cpu, cpu.geometry, cpu.policy, options.every_cpu or cpu.l1tf_affected) for cpu in catalogue.x86()]
-
-
 def _flush(trace: Trace, buffer: Buffer | None) -> Flush | None:
     """What of a trace walks the buffer; None if nothing does."""
     walking = tuple(path for path in trace.paths if buffer is not None and walk_of(path, buffer))
@@ -154,7 +130,7 @@ def _flush(trace: Trace, buffer: Buffer | None) -> Flush | None:
 
 
 def _judge(
-    trace: Trace, others: Sequence[Trace], caches: Sequence[_Cache], options: VerifyOptions, deadline: float
+    trace: Trace, others: Sequence[Trace], caches: Sequence[Cache], options: VerifyOptions, deadline: float
 ) -> VerifyResult:
     buffer = find_buffer(trace, options.bind.items())
     size = options.buffer_size
@@ -188,8 +164,10 @@ def _judge(
             conditions=options.conditions,
             others=tuple(one for one in in_turn if one is not None),
         )
-        rows = certain(_rows(question, caches, needs), question, (trace, *others), lambda q: _rows(q, caches, needs))
-        verdict, reason = _overall(rows)
+        rows = certain(
+            rows_of(question, caches, needs), question, (trace, *others), lambda q: rows_of(q, caches, needs)
+        )
+        verdict, reason = overall(rows)
         doubtful = doubt([trace, *others], options.every_path, places)
         if verdict is Verdict.PROVED and doubtful is not None:
             verdict, cause, reason = Verdict.UNDECIDED, doubtful.cause, str(doubtful)
@@ -216,66 +194,6 @@ def _judge(
     )
 
 
-def _rows(question: Question, caches: Sequence[_Cache], needs: Sequence[Need]) -> list[Row]:
-    """One row per group of CPUs with the same cache and the same instructions; those that decide first."""
-    groups: dict[tuple[bool, bool, Geometry, str | Policy | None, Need | None], list[Cpu]] = {}
-    for cpu, geometry, policy, decides in caches:
-        affected = cpu is not None and cpu.l1tf_affected
-        key = not decides, not affected, geometry, policy, lacking(cpu, needs)
-        groups.setdefault(key, []).extend([cpu] if cpu is not None else [])
-    outcomes: dict[tuple[Geometry, str | Policy | None, Need | None], Outcome] = {}
-    rows = []
-    for (informs, unaffected, geometry, policy, lacks), cpus in sorted(groups.items(), key=lambda item: item[0][:2]):
-        case = geometry, policy, lacks
-        if case not in outcomes:
-            places = question.flush.places
-            outcomes[case] = _outcome(question, geometry, policy) if lacks is None else not_there(lacks, places)
-        outcome = outcomes[case]
-        rows.append(
-            Row(
-                cpus=tuple(cpu.name for cpu in cpus),
-                titles=tuple(cpu.title for cpu in cpus),
-                l1tf_affected=not unaffected,
-                decides=not informs,
-                geometry=GeometryInfo(size=geometry.size, ways=geometry.ways, sets=geometry.sets, line=geometry.line),
-                policy=policy if isinstance(policy, str) else policy.name if policy else "unknown",
-                policy_certainty=", ".join(dict.fromkeys(str(cpu.policy_certainty) for cpu in cpus)) or "given",
-                needs=outcome.needs,
-                has=outcome.has,
-                margin=outcome.margin,
-                verdict=outcome.verdict,
-                cause=outcome.cause,
-                reason=outcome.reason,
-                leftovers=outcome.leftovers,
-                sets_without_walk=outcome.sets_without_walk,
-                curve=outcome.curve,
-                chance=outcome.chance,
-                candidates=outcome.candidates,
-                counterexample=outcome.counterexample,
-            )
-        )
-    return rows
-
-
-def _outcome(question: Question, geometry: Geometry, policy: str | Policy | None) -> Outcome:
-    if isinstance(policy, str) and not is_defined(policy, geometry.ways):
-        reason = policy_unknown("this cache", policy)
-        return Outcome(Verdict.UNDECIDED, None, None, None, 0, "policy-not-supported", reason)
-    return judge_cache(question, geometry, policy)
-
-
-def _overall(rows: Iterable[Row]) -> tuple[Verdict, str]:
-    """The worst verdict of the rows that decide."""
-    deciding = [row for row in rows if row.decides]
-    for verdict in (Verdict.REFUTED, Verdict.UNDECIDED):
-        worst = [row for row in deciding if row.verdict is verdict]
-        if worst:
-            return verdict, worst[0].reason
-    if not deciding:
-        return Verdict.UNDECIDED, "no CPU was named that could decide"
-    return Verdict.PROVED, ""
-
-
 def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyOptions) -> int:
     failing = options.fail_on is not None and any(f.severity.rank >= options.fail_on.rank for f in findings)
     if verdict is Verdict.REFUTED or failing:
@@ -286,7 +204,7 @@ def _exit_status(verdict: Verdict, findings: Iterable[Finding], options: VerifyO
 def _compare_unoptimised(
     source: str | Sequence[str],
     others: Sequence[Trace],
-    caches: Sequence[_Cache],
+    caches: Sequence[Cache],
     options: VerifyOptions,
     deadline: float,
     result: VerifyResult,
@@ -334,7 +252,7 @@ def _answer(result: VerifyResult) -> str | None:
 def _compare_given(
     source: str | Sequence[str],
     traces: Sequence[Trace],
-    caches: Sequence[_Cache],
+    caches: Sequence[Cache],
     options: VerifyOptions,
     deadline: float,
     result: VerifyResult,
