@@ -110,7 +110,8 @@ def _best(kinds: list[int], offsets: list[int], at: int) -> tuple[int, int]:
         return best
     kind = kinds[at]
     for period in range(2, min(LONGEST_PERIOD, (len(kinds) - at) // 3) + 1):
-        if kinds[at + period] != kind:
+        moved = offsets[at + period] - offsets[at]
+        if kinds[at + period] != kind or offsets[at + 2 * period] - offsets[at + period] != moved:
             continue
         count = _repetitions(kinds, offsets, at, period)
         # A plain run is easier to read: a longer period has to explain much more.

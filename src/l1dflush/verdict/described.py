@@ -20,7 +20,7 @@ from l1dflush.verdict.model import (
     TracePath,
 )
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, all_events, is_in, placement, storage, walk_start
+from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, all_events, is_in, placement, storage
 
 BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
 APART = "different inputs point to different memory"
@@ -132,8 +132,7 @@ def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> 
     if buffer is None:
         return None
     name, size = buffer.primary.name, options.buffer_size
-    start = walk_start(all_events(trace.paths), buffer)
-    symbol = storage(trace.routine.image, start) if start is not None else None
+    symbol = storage(trace.routine.image, buffer.start) if buffer.start is not None else None
     if symbol is not None:
         name, size = f"the storage of `{symbol.name}`", size or symbol.size
     elif buffer.primary.kind is ArenaKind.ABSOLUTE:

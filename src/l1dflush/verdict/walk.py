@@ -33,7 +33,8 @@ class Buffer:
     ``declared`` says that the user named it, so that it need not look like a walk. Offsets in bytes: ``first``
     and ``last`` of an access, ``end`` behind the last byte, each from the buffer's beginning on, which is ``begins``
     bytes behind that of ``primary``: not 0 where the buffer is a variable with others before it in its section.
-    ``reach`` is what of ``primary`` is the buffer's, from and to. ``walked_by``: reads, or stores too where no path
+    ``reach`` is what of ``primary`` is the buffer's, from and to; ``start`` is where the walk begins, as
+    :func:`walk_start` has it for all paths. ``walked_by``: reads, or stores too where no path
     walks by reads."""
 
     arenas: frozenset[str]
@@ -45,6 +46,7 @@ class Buffer:
     walked_by: frozenset[Kind] = READS
     begins: int = 0
     reach: tuple[float, float] = (-inf, inf)
+    start: Event | None = None
 
     def holds(self, arena: Arena, offset: int) -> bool:
         """Whether what lies at ``offset`` of ``arena`` is the buffer's, and no variable beside it."""
@@ -105,8 +107,10 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
     primary = arenas[max(arenas, key=lambda key: len(touching[key].units(LINE, whole=False)))]
     if declared and not any(event.kind in READS and is_in(event, arenas) for event in touches.shapes()):
         by = TOUCHES
-    begins, reach = _within(trace, primary, by)
-    buffer = Buffer(frozenset(arenas), primary, 0, 0, 0, bool(declared), by, begins, reach)
+    longest = _longest_run(every, primary, by)
+    begins, reach = _within(trace.routine.image, primary, longest)
+    start = _start_of(longest, reach)
+    buffer = Buffer(frozenset(arenas), primary, 0, 0, 0, bool(declared), by, begins, reach, start)
     first, last, end = (at - begins for at in held(touching[primary.key], buffer).bounds())
     return replace(buffer, first=first, last=last, end=end)
 
@@ -115,16 +119,15 @@ def _walked(paths: Iterable[Path], by: frozenset[Kind]) -> dict[str, Arena]:
     return {arena.key: arena for path in paths for arena in walked_arenas(path, by)}
 
 
-def _within(trace: Trace, arena: Arena, by: frozenset[Kind]) -> tuple[int, tuple[float, float]]:
-    """Where in ``arena`` the walked variable begins, and what of the arena is walked or that variable's."""
-    longest = _longest_run(all_events(trace.paths), arena, by)
+def _within(image: Image, arena: Arena, longest: FoldedRun | None) -> tuple[int, tuple[float, float]]:
+    """Where in ``arena`` the variable begins that the longest run walks, and what of the arena is walked or the
+    variable's."""
     if arena.kind not in (ArenaKind.SECTION, ArenaKind.ABSOLUTE) or longest is None:
         return 0, (-inf, inf)
     low, high = sorted((longest.event.offset, longest.last))
     if arena.kind is ArenaKind.ABSOLUTE:
         # A fixed address is nobody's distance: counted is from where the walk begins.
         return low, (low - LINE + 1, high + LINE)
-    image = trace.routine.image
     symbol = storage(image, longest.event._replace(offset=low))
     if symbol is None:
         return 0, (-inf, inf)
@@ -240,7 +243,7 @@ class Placement:
 
 def placement(trace: Trace, buffer: Buffer) -> Placement | None:
     """Where the buffer lies, if the input says so; ``None`` for memory that a pointer leads to."""
-    start = walk_start(all_events(trace.paths), buffer)
+    start = buffer.start
     if start is None or buffer.primary.kind not in PLACED:
         return None
     symbol = storage(trace.routine.image, start)
@@ -268,11 +271,14 @@ def walk_of(path: Path, buffer: Buffer) -> Events:
 def walk_start(events: Sequence[Event], buffer: Buffer) -> Event | None:
     """The read with the lowest offset among those of the longest run in the largest buffer: where the walk
     begins. Other reads of the same section, of a variable that lies beside the buffer, are no part of it."""
-    longest = _longest_run(events, buffer.primary, buffer.walked_by)
+    return _start_of(_longest_run(events, buffer.primary, buffer.walked_by), buffer.reach)
+
+
+def _start_of(longest: FoldedRun | None, reach: tuple[float, float]) -> Event | None:
     if longest is None:
         return None
     low = min(longest.event.offset, longest.last)
-    return longest.event._replace(offset=low if low >= buffer.reach[0] else low + abs(longest.step))
+    return longest.event._replace(offset=low if low >= reach[0] else low + abs(longest.step))
 
 
 def _longest_run(events: Sequence[Event], arena: Arena, by: frozenset[Kind]) -> FoldedRun | None:
