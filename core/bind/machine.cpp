@@ -244,6 +244,9 @@ void bind_machine(nb::module_ &m) {
                 return std::make_tuple(static_cast<int>(o.kind), o.base, o.offset, o.bytes, o.at.base, o.at.offset, o.slot);
             },
             nb::arg("symbol"))
+        .def(
+            "is_wild", [](Machine &self, Word symbol) { return self.world().origins.at(symbol).wild; },
+            nb::arg("symbol"))
         .def_prop_ro("held", [](Machine &self) {
             std::vector<std::pair<std::uint32_t, std::int64_t>> out;
             for (const auto &[place, _] : self.world().held) out.push_back(place);

@@ -86,10 +86,12 @@ void Machine::put_behind(State &s) {
 
 // Whether the condition holds on this path; where both can be, the other goes to `forks`, from where the decision is
 // made anew.
-bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds) {
+std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds) {
     Terms &t = world_.terms;
     for (;;) {
         if (condition.known()) return condition.constant != 0;
+        // Often it is the very one that was decided last.
+        if (const auto known = s.facts.decided(t, condition)) return *known;
         condition = s.facts.simplified(t, condition);
         if (const auto known = s.facts.decided(t, condition)) return *known;
         Value question{condition.term, 1, 0};
@@ -99,8 +101,15 @@ bool Machine::decide(State &s, Value condition, std::vector<State> &forks, const
                 s.facts.decide(t, *inner, *known);
                 continue;
             }
-            question = *inner;
+            // Where both ways meet again it does not matter what a condition is made of.
+            if (!joins(s.at->at)) question = *inner;
         }
+        if (joins(s.at->at)) {
+            if (join(s, question, bounds)) return std::nullopt;
+            continue;
+        }
+        // On the way to where they meet no others part.
+        if (!joining_.empty()) throw Stopped("ways-part", s.at->at, question);
         if (bounds.poll) bounds.poll();
         if (std::chrono::steady_clock::now() > bounds.deadline) throw OutOfTime(s.at->at);
         if (forks.size() + waiting_ + finished_ >= bounds.paths) {
@@ -226,10 +235,14 @@ void Machine::run_path(State &s, std::vector<State> &forks, const Bounds &bounds
 std::vector<Path> Machine::run(Place entry, const Bounds &bounds, Lift lift, const Possible &possible) {
     lift_ = std::move(lift);
     std::vector<Path> paths;
-    std::vector<State> todo(1);
-    todo.back().slots = entry_;
-    todo.back().memory = memory_;
-    todo.back().at = &instruction(entry);
+    const auto begin = [&] {
+        std::vector<State> first(1);
+        first.back().slots = entry_;
+        first.back().memory = memory_;
+        first.back().at = &instruction(entry);
+        return first;
+    };
+    std::vector<State> todo = begin();
     while (!todo.empty()) {
         State s = std::move(todo.back());
         todo.pop_back();
@@ -247,9 +260,18 @@ std::vector<Path> Machine::run(Place entry, const Bounds &bounds, Lift lift, con
             taken = answer();
         } catch (const OutOfTime &) {
             throw;
-        } catch (const Stopped &) {
+        } catch (const Stopped &stopped) {
             // Whatever it came to, if nothing goes that way.
-            if ((taken = answer()).value_or(true)) throw;
+            if ((taken = answer()).value_or(true)) {
+                if (stopped.cause != "too-many-paths") throw;
+                todo.insert(todo.end(), std::make_move_iterator(forks.begin()), std::make_move_iterator(forks.end()));
+                todo.push_back(std::move(s));
+                if (!learn_joins(todo)) throw;
+                paths.clear();
+                asides_.clear();
+                todo = begin();
+                continue;
+            }
         } catch (const Unlifted &) {
             if ((taken = answer()).value_or(true)) throw;
         }

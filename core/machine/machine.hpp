@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -178,14 +179,24 @@ private:
     Value computed(State &s, const Operation &o);
     Value flag(Do what, Value a, Value b);
     void emit(State &s, const Operation &o);
+    void check_reach(const State &s, Value at, unsigned bytes) const;
     bool is_misaligned(Value at, unsigned alignment) const;
-    bool decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds);
+    // None: the state has gone on, behind where both ways meet again.
+    std::optional<bool> decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds);
     Place target(State &s, Value value) const;
     bool run_instruction(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     static void put_behind(State &s);
     bool comes_again(const State &s, const Before &before) const;
     void run_aside(const State &s, Place place, const Bounds &bounds);
     void prune(Instruction &i, const Instruction &behind) const;
+    // --- where both ways of a branch meet (join.cpp)
+    bool joins(Place at) const {
+        return joins_.contains(at) || (!joining_.empty() && !never_joins_.contains(at));
+    }
+    bool learn_joins(const std::vector<State> &all);
+    bool join(State &s, Value question, const Bounds &bounds);
+    bool go_on(State &s, const Bounds &bounds);
+    bool put_together(const State &before, State &a, State &b, Value question);
     void run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }
     Value address(State &s, const Operand &o);
@@ -218,6 +229,11 @@ private:
     std::vector<std::pair<Value, Value>> notes_;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> noted_;  // the last one, by operation
     std::uint64_t aside_ = 0;
+    // Branches whose ways are run up to where they meet; those at which that is going on, where all others are; and those
+    // whose ways do not meet.
+    std::set<Place> joins_;
+    std::set<Place> joining_;
+    std::set<Place> never_joins_;
     std::vector<Aside> asides_;
     std::size_t waiting_ = 0;
     std::size_t finished_ = 0;

@@ -6,10 +6,10 @@ namespace l1dflush::machine {
 
 namespace {
 
-// A store whose distance from another region is bounded by less than this forgets only what it may reach.
+// A store that may reach fewer bytes of another region than this forgets only those.
 constexpr Word most_reach = Word{1} << 32;
 // Before all offsets that there are.
-constexpr std::int64_t lowest = -(std::int64_t{1} << 62);
+constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
 // The first symbol that the machine makes is the stack pointer at entry.
 constexpr Word stack_symbol = 1;
 
@@ -283,19 +283,28 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments, Val
 // Something is stored to `by`, anywhere from `from` to `to`: forgets what that may have hit in `region`.
 void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to) {
     Terms &t = world.terms;
-    const auto bits = static_cast<std::uint8_t>(t.node(region != 0 ? region : by).bits);
+    const std::uint8_t bits = world.bases.front().symbol.bits;
     const Known above = t.known(t.subtract(Value{by, bits, 0}, Value{region, bits, 0}));
     const Known below = t.known(t.subtract(Value{region, bits, 0}, Value{by, bits, 0}));
-    if (above.most < most_reach) {
-        from += static_cast<std::int64_t>(above.least);
-        to += static_cast<std::int64_t>(above.most);
-    } else if (below.most < most_reach) {
-        from -= static_cast<std::int64_t>(below.most);
-        to -= static_cast<std::int64_t>(below.least);
-    } else {
+    const bool is_above = above.most - above.least <= below.most - below.least;
+    const WideSigned first = is_above ? WideSigned{from} + above.least : WideSigned{from} - below.most;
+    const WideSigned size = (is_above ? WideSigned{to} + above.most : WideSigned{to} - below.least) - first;
+    if (size >= WideSigned{most_reach}) {
         forget_all(held, region, {});
         return;
     }
+    // Offsets are numbers modulo 2^bits: behind the last one comes the first.
+    const WideSigned around = WideSigned{1} << bits;
+    const WideSigned least = region == 0 && bits < most_bits ? WideSigned{0} : -(around / 2);
+    const WideSigned start = least + ((first - least) % around + around) % around;
+    const WideSigned end = start + size;
+    const WideSigned last = std::min<WideSigned>(least + around, std::numeric_limits<std::int64_t>::max());
+    cut_and_lose(world, held, static_cast<std::int64_t>(start), static_cast<std::int64_t>(std::min(end, last)));
+    if (end > last)
+        cut_and_lose(world, held, static_cast<std::int64_t>(least), static_cast<std::int64_t>(end - around));
+}
+
+void Memory::cut_and_lose(World &world, Region &held, std::int64_t from, std::int64_t to) {
     cut(world, held, from, to);
     std::int64_t &end = held.lost.try_emplace(from, to).first->second;
     end = std::max(end, to);

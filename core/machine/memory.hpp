@@ -73,7 +73,7 @@ private:
     std::map<TermId, std::vector<Word>> symbols_;
 };
 
-// The offset that an address has in its region: behind a base it may be negative.
+// The offset that an address has in its region: behind a base it is signed, so that each byte has one offset only.
 inline std::int64_t offset_of(Value address) {
     if (address.term == 0 || address.bits == 64) return static_cast<std::int64_t>(address.constant);
     const Word sign = sign_of(address.bits);
@@ -98,6 +98,9 @@ public:
     // Code that is not here ran, and was given `arguments` and the stack from `top` on: it may have written everything but
     // the stack, and of that what is below; all but what was saved if it has a pointer into it.
     void outside_call(World &world, const std::vector<Value> &arguments, Value top);
+    // This and the other one were `before` once. If `condition` it is this one from now on, else the other; false if
+    // that cannot be said.
+    bool join(World &world, const Memory &before, Memory &other, Value condition);
 
 private:
     struct Piece {
@@ -117,7 +120,9 @@ private:
 
     Region &changed(World &world, TermId region, bool in_file = false);
     static void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
+    static void cut_and_lose(World &world, Region &held, std::int64_t from, std::int64_t to);
     std::optional<Value> initial(World &world, const Region &held, TermId region, std::int64_t offset, unsigned bytes);
+    bool has(TermId region, std::int64_t offset, unsigned bytes) const;
     static bool is_forgotten(const Region &held, std::int64_t offset, unsigned bytes);
     bool may_overlap(World &world, TermId region, TermId other) const;
     // Whether an access at the offset of the region is one of the memory of a file that was linked to numbers: an index

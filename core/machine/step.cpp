@@ -129,6 +129,20 @@ bool Machine::is_misaligned(Value at, unsigned alignment) const {
     return pointer && (at.constant & low) != 0;
 }
 
+// An access has all its bytes on one side of where offsets begin anew. If the address is a number that is the end of the
+// address space, and where addresses are canonical the end of these: whether such an access faults is left to the
+// processor (SDM volume 3, section 6.3). Else it lies half of all memory away from its base.
+void Machine::check_reach(const State &s, Value at, unsigned bytes) const {
+    const Value behind{at.term, at.bits, (at.constant + bytes - (at.bits < most_bits ? 1 : 0)) & mask_of(at.bits)};
+    if (at.known()) {
+        const Word last = at.constant + (bytes - 1);
+        const bool is_place = bits_ == 64 ? is_canonical(at.constant) && is_canonical(last) : last <= mask_of(bits_);
+        if (!is_place || last < at.constant) throw Stopped("not-canonical", s.at->at, at);
+    } else if (offset_of(behind) < offset_of(at)) {
+        throw Stopped("half-around", s.at->at, at);
+    }
+}
+
 void Machine::emit(State &s, const Operation &o) {
     Event e;
     e.kind = static_cast<std::uint16_t>(o.detail);
@@ -137,7 +151,7 @@ void Machine::emit(State &s, const Operation &o) {
     if (o.what == Do::access) {
         const Value at = address(s, o.a);
         if (o.alignment != 0 && is_misaligned(at, o.alignment)) throw Stopped("faults", s.at->at, at);
-        if (bits_ == 64 && at.known() && !is_canonical(at.constant)) throw Stopped("not-canonical", s.at->at, at);
+        check_reach(s, at, o.size);
         e.region = at.term;
         e.offset = offset_of(at);
     } else {
@@ -210,10 +224,15 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             s.operation = o.detail;
             continue;
         case Do::skip_if:
-            s.operation = decide(s, truth(read(s, o.a)), forks, bounds) ? o.detail : s.operation + 1;
-            continue;
-        case Do::jump_if:
-            if (!decide(s, truth(read(s, o.a)), forks, bounds)) {
+            if (const auto skips = decide(s, truth(read(s, o.a)), forks, bounds)) {
+                s.operation = *skips ? o.detail : s.operation + 1;
+                continue;
+            }
+            return true;
+        case Do::jump_if: {
+            const auto jumps = decide(s, truth(read(s, o.a)), forks, bounds);
+            if (!jumps) return true;
+            if (!*jumps) {
                 if (aside_ != 0) run_aside(s, {o.b.index, static_cast<std::int64_t>(o.b.number)}, bounds);
                 break;
             }
@@ -221,6 +240,7 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             s.at = &gone_to(links.other, {o.b.index, static_cast<std::int64_t>(o.b.number)});
             s.operation = 0;
             return true;
+        }
         case Do::jump:
         case Do::call:
         case Do::jump_to:

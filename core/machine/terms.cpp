@@ -233,13 +233,16 @@ bool Terms::join_slices(std::vector<Addend> &addends, unsigned bits, Word &const
 std::optional<Terms::Rounded> Terms::rounded(Value v) {
     if (v.term == 0 || nodes_[v.term].op != Op::sum) return std::nullopt;
     const Node n = nodes_[v.term];
+    Value bottom;
     for (std::uint32_t i = 0; i < n.count; ++i) {
         const Addend a = addends_[n.first + i];
         const Node part = nodes_[a.atom];
         if (part.op != Op::widen || a.factor != mask_of(n.bits)) continue;
+        // Then the lower bits of v are known. Only then x is made: each sum that is made is looked at like this.
+        if (bottom.bits != part.a.bits) bottom = slice_low(Value{v.term, v.bits, 0}, part.a.bits);
+        if (!bottom.known()) continue;
         const Value x = add(Value{v.term, v.bits, 0}, Value{a.atom, n.bits, 0});
-        const Value more = subtract(part.a, slice(x, 0, part.a.bits));
-        if (!more.known()) continue;
+        const Value more = negate(bottom);
         return Rounded{part.a.bits, add(x, number(n.bits, more.constant)), (v.constant - more.constant) & mask_of(n.bits)};
     }
     return std::nullopt;

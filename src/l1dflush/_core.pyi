@@ -612,6 +612,9 @@ class Machine:
         """Where a symbol comes from: 0 was given, 1 is memory (region, offset, bytes), 2 is a result (base and offset
         of the instruction, slot): kind, region, offset, bytes, base, offset, slot."""
 
+    def is_wild(self, symbol: int) -> bool:
+        """Whether what a symbol stands for may be anything that was ever stored."""
+
     @property
     def held(self) -> list[tuple[int, int]]:
         """Writable places whose initial content was taken to be there still: base and offset."""

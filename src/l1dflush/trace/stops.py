@@ -80,6 +80,9 @@ def undecided(
             return UndecidedError(stop.cause, what, where=where)
         case "not-canonical":
             return UndecidedError("faults", f"{text} faults: {sources} is no canonical address", where=where)
+        case "half-around":
+            what = f"{text} accesses memory that lies half an address space away from {sources}"
+            return UndecidedError("address-too-far", what, where=where)
         case "returns-to-itself":
             what = f"{text} returns to an address that the routine itself put there"
             return UndecidedError(stop.cause, what, where=where)
