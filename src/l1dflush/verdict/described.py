@@ -33,7 +33,8 @@ TAKEN_FOR_GRANTED = (
     "all memory is cached, write-back, and ordinary accesses to it do not fault",
     "memory that the routine did not write is not changed by others between two reads",
     "segments but fs and gs begin at 0 and have no end",
-    "what is called and not here keeps to the calling convention, and leaves memory types and page tables as they are",
+    "what is called and not here keeps to the calling convention, and leaves its arguments in the stack, memory types "
+    "and page tables as they are",
 )
 AT_ENTRY = "the direction flag is clear where the function is entered, and the stack pointer is aligned"
 """Not inside of one: nobody knows there what came before."""
