@@ -123,6 +123,27 @@ void own(void) { for (int i = 0; i < 65536; i += 64) (void)((volatile char *)buf
 """
 
 
+HALVES = """
+#define HIDE(v) ({ char *t = (v); __asm__("" : "+r"(t)); t; })
+char x[65536] __attribute__((aligned(4096))), y[65536] __attribute__((aligned(4096)));
+extern char x_here[65536] __attribute__((alias("x"), visibility("hidden")));
+static volatile char other[65536] __attribute__((aligned(4096)));
+static void half(volatile char *q) { for (int i = 0; i < 32768; i += 64) (void)q[i]; }
+void same(void) { half(x); half(HIDE(x_here)); __asm__("lfence"); }
+void two(void) { half(x); half(y); __asm__("lfence"); }
+void beside(void) { for (int i = 0; i < 65536; i += 64) { (void)((volatile char *)x)[i]; (void)other[0]; } }
+"""
+
+
+@pytest.mark.parametrize("made", [SHARED, ["-c"]])
+def test_two_names_of_one_variable_may_be_the_same_memory(made: list[str], tmp_path: Path) -> None:
+    data = linked(tmp_path, "-O2", *made, text=HALVES)
+    same = judged(tmp_path, data, "same")
+    assert same.verdict is Verdict.UNDECIDED and "may be the same memory" in str(same.rows)
+    assert judged(tmp_path, data, "two").verdict is Verdict.PROVED
+    assert judged(tmp_path, data, "beside").verdict is not Verdict.UNDECIDED
+
+
 @pytest.mark.parametrize("bits", ["-m64", "-m32"])
 @pytest.mark.parametrize(("name", "exported"), [("handed", "fill"), ("own", "buffer")])
 def test_what_may_be_another_files_is_told(name: str, exported: str, bits: str, tmp_path: Path) -> None:

@@ -70,8 +70,12 @@ class Bases:
         self._beginning: _core.Value | None = None
         self.section_of: dict[int, Section] = {}
         self.external_of: dict[int, str] = {}
+        # Symbols that are how far something is from where it would be, by their numbers, and that thing's name.
+        self.distance_to: dict[int, str] = {}
         # Of those that are known.
         self.alignment_of: dict[int, int] = {}
+        # The variables of which a program may have a copy: where they are if it has none, and their alignment.
+        self.exported: dict[str, tuple[range, int]] = {}
         self._narrow = self._fit_in_32_bits()
         # Whatever is added to what leads to any of a linked file's.
         for section in self._sections if image.linked else ():
@@ -127,7 +131,7 @@ class Bases:
         if not self._image.linked:
             if section.entry and section.writable:
                 # Several may be one place.
-                return self._moved(section.alignment)
+                return self._moved(section.name, section.alignment)
             return self._symbol(section.alignment, section.size, section.address in self._narrow)
         terms = self._machine.terms
         if not self._image.movable:
@@ -137,15 +141,17 @@ class Bases:
             self._beginning = self._symbol(PAGE, last.address + last.size - first.address, narrow=False)
         return terms.combine("add", self._beginning, terms.number(self._image.bits, section.address - first.address))
 
-    def _moved(self, alignment: int, section: Section | None = None) -> _core.Value:
-        """The place of something that may be the same as one in ``section``, or in a file that is moved as a whole, or
-        as another of this kind: so far behind one symbol as nobody knows."""
+    def _moved(self, name: str, alignment: int, section: Section | None = None) -> _core.Value:
+        """The place of something called ``name`` that may be the same as one in ``section``, or in a file that is moved
+        as a whole, or as another of this kind: so far behind one symbol as nobody knows."""
         bits, terms = self._image.bits, self._machine.terms
         if section is not None and not self._image.linked:
             near = self._machine.base(self.of_section(section))
         else:
             near = self._beginning = self._beginning or self._machine.new_symbol(bits, PAGE)
-        return terms.combine("add", near, self._machine.new_symbol(bits, max(alignment, 1)))
+        distance = self._machine.new_symbol(bits, max(alignment, 1))
+        self.distance_to[self._machine.described(distance)[5]] = name
+        return terms.combine("add", near, distance)
 
     def in_linked(self, region: int, offset: int) -> tuple[Section, int] | None:
         """The section of a linked file that lies ``offset`` behind a region's beginning, and how far in it that is;
@@ -183,10 +189,11 @@ class Bases:
             start = target - section.address if section is not None else 0
             data = section.data[start : start + size] if section is not None else b""
             writable = section is None or section.writable
-            number = self._machine.add_base(self._moved(of.exported, section), size, data, writable)
+            number = self._machine.add_base(self._moved(of.symbol, of.exported, section), size, data, writable)
             self._externals[of.symbol] = number
             self.external_of[number] = of.symbol
             self.alignment_of[number] = of.exported
+            self.exported[of.symbol] = range(target, target + size), of.exported
             self._add_pointers(number, Section(of.symbol, target, data, size, of.exported, writable, executable=False))
         return self._externals[of.symbol]
 

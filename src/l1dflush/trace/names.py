@@ -60,13 +60,24 @@ class Names:
         """The arena and the offset in it of an address: ``offset`` behind the term ``region`` (0: a number)."""
         linked = self._lifter.bases.in_linked(region, offset)
         if linked is not None:
-            return self._section_arena(linked[0]), linked[1]
+            return self._apart(self._section_arena(linked[0]), linked[1])
         if region == 0:
             return Arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", 4096), offset
         if region not in self._arenas:
             self._arenas[region] = self._arena(region, offset)
         arena, distance = self._arenas[region]
-        return arena, offset + distance
+        return self._apart(arena, offset + distance)
+
+    def _apart(self, arena: Arena, offset: int) -> tuple[Arena, int]:
+        """The same for a place in a section: one that is another name's of an exported variable is the variable's, if
+        no program has a copy of it."""
+        if arena.kind is ArenaKind.SECTION and self._lifter.bases.exported:
+            address = int(arena.key.removeprefix("section:"), 16) + offset
+            for name, (there, alignment) in self._lifter.bases.exported.items():
+                if address in there:
+                    key, inside = f"section:{there.start:x}", address - there.start
+                    return Arena(key, ArenaKind.SECTION, arena.name, alignment, sources=(f"&{name}",)), inside
+        return arena, offset
 
     @staticmethod
     def _section_arena(section: Section) -> Arena:
@@ -260,6 +271,8 @@ class Names:
             return self._memory_name(region, offset)
         if kind == _RESULT:
             return self._result_name(self._lifter.instructions[at_base, at_offset], slot)
+        if symbol in self._lifter.bases.distance_to:
+            return f"&{self._lifter.bases.distance_to[symbol]}"
         for number, section in self._lifter.bases.section_of.items():
             if self._is(number, symbol):
                 return section.name
