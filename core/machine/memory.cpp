@@ -129,9 +129,10 @@ std::optional<Value> Memory::initial(World &world, const Region &held, TermId re
         if (base.writable) world.held[{found->first, start}] = true;
         return pointer->second.value;
     }
-    const auto near = base.pointers.lower_bound(start - 7);
-    if (near != base.pointers.end() && near->first < start + bytes && near->first + near->second.bytes > start)
-        return std::nullopt;  // a part of a pointer
+    for (auto near = base.pointers.lower_bound(start - 7); near != base.pointers.end(); ++near) {
+        if (near->first >= start + bytes) break;
+        if (near->first + near->second.bytes > start) return std::nullopt;  // a part of a pointer
+    }
     Word content = 0;
     for (unsigned i = 0; i < bytes; ++i) {
         const auto at = static_cast<std::uint64_t>(start) + i;

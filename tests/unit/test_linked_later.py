@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 from flush_programs import WALK, function, judged
-from trace_programs import elf
+from trace_programs import elf, number_of_paths
 
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.object_file import load_image
@@ -324,3 +324,16 @@ def test_a_thread_s_own_address_is_in_its_memory(tmp_path: Path) -> None:
     )
     subprocess.run(["gcc", "-no-pie", "-o", "x", "x.c"], cwd=tmp_path, check=True, capture_output=True)
     assert subprocess.run([tmp_path / "x"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_any_part_of_an_address_in_data_is_unknown(bits: Literal[32, 64]) -> None:
+    """Also of one that lies beside another: two parts of them are no number of ours."""
+    word = ".long" if bits == 32 else ".quad"
+    size = bits // 8
+    at = "table+{}(%rip)" if bits == 64 else "table+{}"
+    tail = f".section .rodata\n.balign 8\ntable: {word} data, data, data\n.data\n.balign 8\ndata: .long 1\n.text"
+    for offset in range(3 * size - 3):
+        if size > 4 or offset % size:
+            text = f"cmpl $0,{at.format(offset)}; je 1f; nop; 1: ret\n{tail}"
+            assert number_of_paths(text, bits) == 2, offset
