@@ -177,4 +177,4 @@ def _repeated(done: Sequence[tuple[Word, int]]) -> list[tuple[int, int]]:
 
 def items_of(turn: Iterable[tuple[int, int, ItemKind]]) -> Word:
     """The touches of a turn as items of a word."""
-    return tuple((line, kind) for _, line, kind in turn)
+    return tuple([(line, kind) for _, line, kind in turn])

@@ -134,8 +134,8 @@ def _alternatives(
     found: dict[_Where, dict[object, _Alternative]] = {}
     words = placed_words(events, buffers, geometry, buffer_size, run=run, deadline=deadline)
     for placed in chain.from_iterable(words):
-        for index, lines in placed.lines.items():
-            one = _named(placed, lines, turn, alone)
+        for index in placed.sets:
+            one = _named(placed, placed.lines_of(index), turn, alone)
             found.setdefault((placed.phase, index), {}).setdefault((one.word, one.names), one)
     return {where: list(named.values()) for where, named in found.items()}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from operator import gt, itemgetter
 from time import monotonic
 from typing import NamedTuple
 
@@ -133,8 +134,8 @@ class Touches:
         for mine in self._of[arena]:
             piece, first = self._pieces[mine.piece], self._firsts[mine.piece]
             if mine.still is None:
-                for number, beats in self._moving(piece, mine.indices, base).items():
-                    found.setdefault(number, []).extend(cut(beats, first))
+                for number, beats in self._moving(piece, first, mine.indices, base).items():
+                    found.setdefault(number, []).extend(cut(beats))
                 continue
             self._clock.passed()
             if mine.still not in still:
@@ -159,9 +160,10 @@ class Touches:
                 found.setdefault(line % sets, []).append(touch)
         return {number: tuple(touches) for number, touches in found.items()}
 
-    def _moving(self, piece: Piece, indices: Iterable[int], base: int) -> dict[int, list[Stretch]]:
-        """For each set which turns touch which line, each with one touch."""
+    def _moving(self, piece: Piece, before: int, indices: Iterable[int], base: int) -> dict[int, list[Stretch]]:
+        """For each set which turns touch which line, each with one touch; ``before`` are the turns before the piece."""
         found: dict[int, list[Stretch]] = {}
+        sets = self._geometry.sets
         limit = self._run if self._in_a_row(piece) else None
         for index in indices:
             event, place = piece.events[index], piece.places[index] * self._lines_each
@@ -177,7 +179,7 @@ class Touches:
                         continue
                     told[line] = told.get(line, 0) + end - begin
                 touch = Touch(place + part, line, kind)
-                found.setdefault(line % self._geometry.sets, []).append(Stretch(begin, end, (touch,)))
+                found.setdefault(line % sets, []).append(Stretch(before + begin, before + end, (touch,)))
         if len(found) > 1:
             # In the order in which the sets are come to, not by event.
             firsts = {number: min((b.begin, b.turn[0].place) for b in beats) for number, beats in found.items()}
@@ -199,8 +201,11 @@ def _lines_of_turns(start: int, length: int, step: int, turns: int, size: int) -
     """From which turn up to which one each line is touched, and as which of an access's lines."""
     if abs(step) >= size:
         for turn in range(turns):
-            first, last = _lines(start + turn * step, length, size)
-            for line in range(first, last + 1):
+            first = start // size
+            last = (start + length - 1) // size
+            start += step
+            yield turn, turn + 1, first, 0
+            for line in range(first + 1, last + 1):
                 yield turn, turn + 1, line, line - first
         return
     if step == 0:
@@ -223,22 +228,24 @@ def _lines_of_turns(start: int, length: int, step: int, turns: int, size: int) -
                 yield begin, end, line, line - first
 
 
-def cut(stretches: Sequence[Stretch], first: int = 0) -> Iterator[Stretch]:
-    """The same touches as stretches that do not overlap; turns count from ``first`` on."""
+def cut(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """The same touches as stretches that do not overlap."""
     coming = sorted(stretches)
-    if all(one.end <= other.begin for one, other in pairwise(coming)):
-        yield from (Stretch(begin + first, end + first, turn) for begin, end, turn in coming)
-        return
+    ends = map(itemgetter(1), coming)
+    return list(_cut(coming)) if any(map(gt, ends, map(itemgetter(0), coming[1:]))) else coming
+
+
+def _cut(coming: Sequence[Stretch]) -> Iterator[Stretch]:
     active: list[Stretch] = []
     at = 0
-    for low, high in pairwise(sorted({edge for begin, end, _ in stretches for edge in (begin, end)})):
+    for low, high in pairwise(sorted({edge for begin, end, _ in coming for edge in (begin, end)})):
         active = [one for one in active if one.end > low]
         while at < len(coming) and coming[at].begin == low:
             active.append(coming[at])
             at += 1
         if active:
             turn = active[0].turn if len(active) == 1 else tuple(sorted(t for one in active for t in one.turn))
-            yield Stretch(low + first, high + first, turn)
+            yield Stretch(low, high, turn)
 
 
 def renamed(stretches: Iterable[Stretch], names: Mapping[int, int]) -> tuple[Stretch, ...]:
@@ -246,6 +253,10 @@ def renamed(stretches: Iterable[Stretch], names: Mapping[int, int]) -> tuple[Str
     turns: dict[Turn, Turn] = {}
     found = []
     for begin, end, turn in stretches:
+        if len(turn) == 1:
+            ((place, line, kind),) = turn
+            found.append(Stretch(begin, end, (Touch(place, names.get(line, line), kind),)))
+            continue
         if turn not in turns:
             turns[turn] = tuple(Touch(place, names.get(line, line), kind) for place, line, kind in turn)
         found.append(Stretch(begin, end, turns[turn]))

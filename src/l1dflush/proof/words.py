@@ -11,7 +11,7 @@ a loop makes again and again is looked at once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise, product
 from math import inf, prod
@@ -55,17 +55,20 @@ class SetWord:
 
 @dataclass(frozen=True, slots=True)
 class PlacedWord:
-    """What a trace does in some sets if its memory lies at one of the places where it may. ``word``'s lines are 0, 1,
-    2, ... in the order in which they come; ``lines`` names them for each of the sets; ``phase`` is where in a line the
-    buffer begins; ``own`` and ``has`` are a :class:`SetWord`'s. ``rank`` grows from one placement of own lines to the
-    next."""
+    """What a trace does in some sets if its memory lies at one of the places where it may.
+
+    ``word``'s lines are 0, 1, 2, ... in the order in which they come; ``lines_of`` names them for one of the ``sets``.
+    ``phase`` is where in a line the buffer begins; ``own`` and ``has`` are a :class:`SetWord`'s. ``rank`` grows from
+    one placement of own lines to the next.
+    """
 
     folded: FoldedWord
-    lines: Mapping[int, tuple[Line, ...]]
+    sets: tuple[int, ...]
     own: frozenset[int]
     phase: int
     has: int
     rank: int
+    lines_of: Callable[[int], tuple[Line, ...]]
 
     @property
     def word(self) -> Word:
@@ -73,6 +76,8 @@ class PlacedWord:
         return expanded(self.folded)
 
 
+# What is done in each set.
+_PerSet = dict[int, list[Stretch]]
 # What a proof is about: the word, by number, and which of its lines are not the buffer's (they may be cached at a cold
 # start).
 _Key = tuple[int, frozenset[int]]
@@ -112,11 +117,11 @@ def set_words(
                 clock.passed(len(word))
                 known = folded[placed.folded] = words.setdefault(word, len(words))
             key = known, placed.own
-            having.setdefault(key, set()).update(placed.lines)
-            index = min(placed.lines)
+            having.setdefault(key, set()).update(placed.sets)
+            index = min(placed.sets)
             rank = number, index, placed.rank
             if key not in found or rank < first[key]:
-                found[key] = SetWord(placed.word, placed.lines[index], index, 1, placed.own, placed.has)
+                found[key] = SetWord(placed.word, placed.lines_of(index), index, 1, placed.own, placed.has)
                 first[key] = rank
         for key, indices in having.items():
             found[key] = replace(found[key], sets=max(found[key].sets, len(indices)))
@@ -143,8 +148,7 @@ def placed_words(
     mine = [arena for arena in arenas if arena.key in buffers]
     if not mine:
         # No access at all, in every set.
-        nothing: dict[int, tuple[Line, ...]] = dict.fromkeys(range(geometry.sets), ())
-        yield iter([PlacedWord((), nothing, frozenset(), 0, 0, 0)])
+        yield iter([PlacedWord((), tuple(range(geometry.sets)), frozenset(), 0, 0, 0, lambda _: ())])
         return
     of_buffers = accesses.where(lambda event: event.arena is not None and event.arena.key in buffers)
     between = accesses.within(of_buffers.position(0), of_buffers.position(-1) + 1)
@@ -181,7 +185,7 @@ class _Alike:
 
     accesses: list[_Access]
     has: int
-    lines: dict[int, tuple[Line, ...]]
+    lines: dict[int, list[int]]
 
 
 class _Builder:
@@ -207,24 +211,24 @@ class _Builder:
 
     def placed(self, phases: Mapping[Arena, int]) -> Iterator[PlacedWord]:
         """The words of all sets and all placements of own lines, for one placement of the buffers."""
-        per_set: dict[int, list[Stretch]] = {}
-        named: list[Line] = []
+        per_set: _PerSet = {}
         beyond = []
-        for arena, phase in phases.items():
-            inside, outside = self._of_buffer(arena, phase, named)
+        buffers = list(phases.items())
+        for which in range(len(buffers)):
+            inside, outside = self._of_buffer(buffers, which)
             for index, stretches in inside.items():
-                per_set.setdefault(index, []).extend(stretches)
+                per_set[index] = [*per_set[index], *stretches] if index in per_set else stretches
             beyond += [in_any_set(outside.values(), self._geometry)] if outside else []
         options = [*beyond, *self._own]
         if (count := self._geometry.sets * prod(len(option) for option in options)) > MAX_WORDS:
             raise UndecidedError(
                 "own-lines-everywhere", f"the routine's own lines can lie in {count} ways among the sets"
             )
-        phase = next(iter(phases.values()))
-        untouched: dict[int, tuple[Line, ...]] = {i: () for i in range(self._geometry.sets) if i not in per_set}
+        phase = buffers[0][1]
+        untouched = tuple(index for index in range(self._geometry.sets) if index not in per_set)
         if untouched:
-            yield PlacedWord((), untouched, frozenset(), phase, 0, 0)
-        alike = self._alike(per_set, named, positions=bool(options), exactly=self._moving or bool(beyond))
+            yield PlacedWord((), untouched, frozenset(), phase, 0, 0, lambda _: ())
+        alike = self._alike(per_set, positions=bool(options), exactly=self._moving or bool(beyond))
         rank = 0
         for choice in product(*options):
             together = _together([placement.stretches for placement in choice if placement.stretches])
@@ -233,46 +237,46 @@ class _Builder:
                 stream = Stream(renamed(together, same) if same else together)
                 self._clock.passed(len(together))
                 for sets in alike:
-                    yield self._word(sets, stream, phase, rank)
+                    yield self._word(sets, stream, buffers, rank)
 
-    def _of_buffer(
-        self, arena: Arena, phase: int, named: list[Line]
-    ) -> tuple[dict[int, list[Stretch]], dict[int, list[Stretch]]]:
-        """What is done in each set to a buffer's lines, and to those that lie beyond its size."""
-        size = self._geometry.line
-        inside: dict[int, list[Stretch]] = {}
-        outside: dict[int, list[Stretch]] = {}
-        for index, stretches in self._touches.by_set(arena, phase).items():
-            numbers = lines_in_order(stretches)
-            names: dict[int, int] = {}
-            for number in numbers:
+    def _of_buffer(self, phases: Sequence[tuple[Arena, int]], which: int) -> tuple[_PerSet, _PerSet]:
+        """What is done in each set to a buffer's lines, and to those that lie beyond its size.
+
+        Lines of the buffer have numbers that :meth:`_line` understands; the others are own ones.
+        """
+        arena, phase = phases[which]
+        size, count = self._geometry.line, len(phases)
+        per_set = self._touches.by_set(arena, phase)
+        if self._buffer_size is None and count == 1:
+            return per_set, {}
+        inside: _PerSet = {}
+        outside: _PerSet = {}
+        for index, stretches in per_set.items():
+            mine: dict[int, int] = {}
+            others: dict[int, int] = {}
+            for number in lines_in_order(stretches):
                 line = Line(arena, number * size - phase)
-                if self._inside(line):
-                    names[number] = len(named)
-                    named.append(line)
+                if self._buffer_size is None or -size < line.offset < self._buffer_size:
+                    mine[number] = number * count + which
                 else:
-                    names[number] = self._own_lines.add(line)
-            mine = renamed(stretches, names)
-            if all(number >= 0 for number in names.values()):
-                inside[index] = list(mine)
-                continue
-            for found, kept in ((inside, True), (outside, False)):
-                if some := list(_only(mine, buffer=kept)):
-                    found[index] = some
+                    others[number] = self._own_lines.add(line)
+            for found, names in ((inside, mine), (outside, others)):
+                if names:
+                    found[index] = list(renamed(_only(stretches, names), names))
         return inside, outside
 
-    def _inside(self, line: Line) -> bool:
-        """Whether a line holds some of the buffer's bytes."""
-        return self._buffer_size is None or -self._geometry.line < line.offset < self._buffer_size
+    def _line(self, phases: Sequence[tuple[Arena, int]], number: int) -> Line:
+        """A line of the buffer."""
+        line, which = divmod(number, len(phases))
+        arena, phase = phases[which]
+        return Line(arena, line * self._geometry.line - phase)
 
-    def _alike(
-        self, per_set: Mapping[int, list[Stretch]], lines: Sequence[Line], *, positions: bool, exactly: bool
-    ) -> list[_Alike]:
+    def _alike(self, per_set: _PerSet, *, positions: bool, exactly: bool) -> list[_Alike]:
         """The sets that are accessed, those in which the same happens together. ``positions``: it also matters when,
         seen from the accesses before; ``exactly``: seen from the beginning."""
         found: dict[object, _Alike] = {}
         for index in sorted(per_set):
-            stretches = list(cut(per_set[index]))
+            stretches = cut(per_set[index])
             order = lines_in_order(stretches)
             stretches = list(renamed(stretches, {line: number for number, line in enumerate(order)}))
             self._clock.passed(len(stretches))
@@ -285,7 +289,7 @@ class _Builder:
             if key not in found:
                 has = {touch.line for one in stretches for touch in one.turn if touch.kind is ItemKind.ACCESS}
                 found[key] = _Alike(list(_trimmed(stretches)), len(has), {})
-            found[key].lines[index] = tuple(lines[line] for line in order)
+            found[key].lines[index] = order
         return list(found.values())
 
     def _distances(self, stretches: Sequence[Stretch]) -> Iterator[tuple[int, ...] | Turn]:
@@ -304,7 +308,7 @@ class _Builder:
             yield turn
             piece, before = after, end
 
-    def _word(self, sets: _Alike, stream: Stream, phase: int, rank: int) -> PlacedWord:
+    def _word(self, sets: _Alike, stream: Stream, buffers: Sequence[tuple[Arena, int]], rank: int) -> PlacedWord:
         folding = Folding(self._run)
         before = sets.accesses[0].begin
         for begin, end, turn, low, high in sets.accesses:
@@ -316,22 +320,23 @@ class _Builder:
             before = end
         folded, names = named_in_order(folding.word())
         own = frozenset(number for number, line in enumerate(names) if line < 0)
-        lines = {
-            index: tuple(of_set[line] if line >= 0 else self._own_lines[line] for line in names)
-            for index, of_set in sets.lines.items()
-        }
-        return PlacedWord(folded, lines, own, phase, sets.has, rank)
+
+        def lines_of(index: int) -> tuple[Line, ...]:
+            mine = sets.lines[index]
+            return tuple(self._line(buffers, mine[line]) if line >= 0 else self._own_lines[line] for line in names)
+
+        return PlacedWord(folded, tuple(sets.lines), own, buffers[0][1], sets.has, rank, lines_of)
 
 
-def _only(stretches: Iterable[Stretch], *, buffer: bool) -> Iterator[Stretch]:
-    """What of these is done to the buffer's lines, or to the others."""
+def _only(stretches: Iterable[Stretch], lines: Container[int]) -> Iterator[Stretch]:
+    """What of these is done to some lines."""
     for begin, end, turn in stretches:
-        if some := tuple(touch for touch in turn if (touch.line >= 0) is buffer):
+        if some := tuple(touch for touch in turn if touch.line in lines):
             yield Stretch(begin, end, some)
 
 
 def _together(streams: Sequence[Sequence[Stretch]]) -> Sequence[Stretch]:
-    return streams[0] if len(streams) == 1 else list(cut(list(chain.from_iterable(streams))))
+    return streams[0] if len(streams) == 1 else cut(chain.from_iterable(streams))
 
 
 def _trimmed(stretches: Sequence[Stretch]) -> Iterator[_Access]:
