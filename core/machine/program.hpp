@@ -62,6 +62,7 @@ enum class Do : std::uint8_t {
     result,
     access,   // an access to the cache at a, of `size` bytes; `detail` says which kind, `alignment` what it needs
     note,     // an event without an address; a and b are what it is about
+    reveal,   // a goes where nobody follows it: what anything unknown is may be made of it from now on
     skip,     // on in this instruction, at operation `detail`
     skip_if,  // the same if a
     jump,     // to the place a

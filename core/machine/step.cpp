@@ -220,6 +220,9 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
         case Do::note:
             emit(s, o);
             break;
+        case Do::reveal:
+            if (const Value v = read(s, o.a); Memory::is_on_stack(world_, v.term)) s.memory.escape();
+            break;
         case Do::skip:
             s.operation = o.detail;
             continue;

@@ -214,6 +214,7 @@ class _Lift:
             return o.operations
         addresses = self._accesses()
         self._note()
+        self._reveal(addresses)
         values = values_of(o)
         if form in (Form.END, Form.TRAP):
             self._leave()
@@ -329,6 +330,30 @@ class _Lift:
         elif insn.effect.form is Form.RETURN:
             o.access(Kind.LOAD, o.register("rsp"), self._width)
         return addresses
+
+    def _reveal(self, addresses: Mapping[int, Operand]) -> None:
+        """What an instruction reads may come back in anything that nobody knows, if what it does with that is not
+        followed: it computes in floating point, or keeps it where no register here is."""
+        insn, o = self._insn, self._operands
+        keeps = insn.effect.event in (Does.MSR_WRITE, Does.SYSTEM_WRITE)
+        keeps |= insn.effect.form in (Form.SKIP, Form.RESULTS_UNKNOWN)
+        if not (keeps or is_floating(insn) or value_unknown(insn)):
+            return
+        parts: list[Operand] = [o.register(name) for name in sorted(insn.effect.reads)]
+        if insn.effect.event is Does.MSR_WRITE:
+            parts += [o.register("rax"), o.register("rdx")]
+        for index, operand in enumerate(insn.operands):
+            if insn.effect.role(index) not in (Role.READ, Role.UPDATE):
+                continue
+            if isinstance(operand, Memory) and index in addresses:
+                for at in range(0, operand.size, WORD):
+                    parts.append(o.load(o.at(addresses[index], at), min(WORD, operand.size - at)))
+            elif isinstance(operand, Register) and operand.general:
+                parts.append(o.part(operand))
+            elif isinstance(operand, Register) and operand.vector:
+                parts += o.vector(operand)
+        for part in parts:
+            o.emit(Do.REVEAL, None, part)
 
     def _leave(self) -> None:
         """The path ends here, or the kernel goes on behind a trap."""

@@ -291,11 +291,14 @@ class Lowering:
             self._emit(Do.COPY, part, value)
 
     def _unknown(self, name: str, out: Varnode) -> None:
-        """A result that nobody knows. One of floating-point numbers depends on MXCSR, and is no pointer."""
+        """A result that nobody knows. One of floating-point numbers depends on MXCSR; a comparison of them is no
+        pointer, and a number may be one that was converted."""
         values: list[Operand] = []
         for at in range(0, out.size, WORD):
             part = self.fresh(min(WORD, out.size - at))
-            origin = Origin.NO_POINTER if name.startswith("FLOAT_") else Origin.COMPUTED
+            origin = Origin.POINTER if name.startswith("FLOAT_") else Origin.COMPUTED
+            if name in _CONDITIONS:
+                origin = Origin.NO_POINTER
             self._operations.append(Operation(Do.UNKNOWN, part, detail=origin))
             if name in _CONDITIONS:
                 self._emit(Do.BIT_AND, part, part, Number(1, 1))

@@ -148,6 +148,10 @@ class Operands:
             elif not kept_above:
                 self.emit(Do.COPY, part, Number(0, part.size))
 
+    def vector(self, register: Register) -> list[Part]:
+        """Where a vector register's operand is."""
+        return [*self._register_parts(f"{_WHOLE_VECTOR}{register.full[1:]}")][: -(-register.size // WORD)]
+
     # --- memory
 
     def address(self, index: int, moved: Operand = None) -> Operand:

@@ -57,6 +57,7 @@ class Do(IntEnum):
     RESULT = auto()
     ACCESS = auto()
     NOTE = auto()
+    REVEAL = auto()
     SKIP = auto()
     SKIP_IF = auto()
     JUMP = auto()

@@ -137,7 +137,7 @@ def origin_of(insn: Instruction) -> Origin:
     if insn.mnemonic in _NO_POINTERS:
         return Origin.NO_POINTER
     if insn.mnemonic.startswith(("min", "max")):
-        return Origin.NO_POINTER
+        return Origin.POINTER
     return Origin.COMPUTED if insn.effect.form in (Form.VECTOR, Form.VECTOR_SKIP) else Origin.POINTER
 
 
