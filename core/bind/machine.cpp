@@ -64,9 +64,26 @@ std::pair<nb::bytes, Runs> packed(const std::vector<std::shared_ptr<const Events
     return {nb::bytes(events.data(), events.size()), std::move(runs)};
 }
 
+// Whom to ask for the pointers of bases, as long as this is there.
+class ReadsPointers {
+public:
+    ReadsPointers(World &world, const std::optional<nb::callable> &from) : world_(world) {
+        world.read_pointers = [&from](std::uint32_t base) {
+            if (!from) throw nb::value_error("a base has pointers, and there is nobody to ask for them");
+            (*from)(base);
+        };
+    }
+    ~ReadsPointers() { world_.read_pointers = nullptr; }
+    ReadsPointers(const ReadsPointers &) = delete;
+    ReadsPointers &operator=(const ReadsPointers &) = delete;
+
+private:
+    World &world_;
+};
+
 auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable &lift, std::uint64_t max_paths,
          std::uint64_t max_instructions, std::uint64_t max_events, double max_seconds,
-         const std::optional<nb::callable> &possible) {
+         const std::optional<nb::callable> &possible, const std::optional<nb::callable> &pointers) {
     Bounds bounds;
     bounds.paths = max_paths;
     bounds.instructions = max_instructions;
@@ -97,6 +114,7 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
             for (const Decided &d : decisions) told.emplace_back(d.condition, d.holds);
             return nb::cast<std::optional<bool>>((*possible)(told));
         };
+    const ReadsPointers reading(m.world(), pointers);
     std::vector<Path> paths;
     try {
         paths = m.run({base, offset}, bounds, lifted, asked);
@@ -151,13 +169,14 @@ void bind_machine(nb::module_ &m) {
         .def(
             "add_base",
             [](Machine &self, Value symbol, std::uint64_t size, std::optional<nb::bytes> content, bool writable,
-               bool outside) {
+               bool outside, bool unread) {
                 World &w = self.world();
                 Base base;
                 base.symbol = symbol;
                 base.size = size;
                 base.writable = writable;
                 base.outside = outside;
+                base.unread = unread;
                 if (content) {
                     base.known = true;
                     const auto *data = reinterpret_cast<const std::uint8_t *>(content->c_str());
@@ -166,7 +185,7 @@ void bind_machine(nb::module_ &m) {
                 return w.add(std::move(base));
             },
             nb::arg("symbol"), nb::arg("size"), nb::arg("content").none() = nb::none(), nb::arg("writable") = true,
-            nb::arg("outside") = false)
+            nb::arg("outside") = false, nb::arg("unread") = false)
         .def("set_convention", &Machine::set_convention, nb::arg("changed"), nb::arg("arguments"), nb::arg("call"),
              nb::arg("load"))
         .def("set_flags", &Machine::set_flags, nb::arg("carry"), nb::arg("zero"))
@@ -216,7 +235,7 @@ void bind_machine(nb::module_ &m) {
             nb::arg("at"), nb::arg("value"))
         .def("run", &run, nb::arg("base"), nb::arg("offset"), nb::arg("lift"), nb::kw_only(), nb::arg("max_paths") = 64,
              nb::arg("max_instructions") = 10'000'000, nb::arg("max_events") = 10'000'000,
-             nb::arg("max_seconds") = INFINITY, nb::arg("possible") = nb::none())
+             nb::arg("max_seconds") = INFINITY, nb::arg("possible") = nb::none(), nb::arg("pointers") = nb::none())
         .def("set_aside", &Machine::set_aside, nb::arg("instructions"))
         .def_prop_ro("asides",
                      [](const Machine &self) {

@@ -1,6 +1,7 @@
 #include "machine/memory.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace l1dflush::machine {
 
@@ -70,6 +71,37 @@ bool World::is_wild(TermId term) {
     return std::ranges::any_of(symbols_in(term), [&](Word symbol) { return origins[symbol].wild; });
 }
 
+World::Pair &World::pair(TermId one, TermId other) {
+    Pair &both = pairs_[(one * 31U + other) % pairs_.size()];
+    if (both.looked_at && both.one == one && both.other == other) return both;
+    both = {};
+    both.one = one;
+    both.other = other;
+    both.looked_at = true;
+    static const std::vector<Word> none;
+    const std::vector<Word> &mine = one == 0 ? none : symbols_in(one);
+    const std::vector<Word> &theirs = other == 0 ? none : symbols_in(other);
+    const auto has = [](const std::vector<Word> &symbols, Word s) { return std::ranges::binary_search(symbols, s); };
+    both.share = std::ranges::any_of(mine, [&](Word s) { return has(theirs, s); });
+    both.wild = (one != 0 && is_wild(one)) || (other != 0 && is_wild(other));
+    both.on_stack = has(mine, stack_symbol) || has(theirs, stack_symbol);
+    return both;
+}
+
+const World::Pair::Apart &World::apart(TermId one, TermId other) {
+    std::optional<Pair::Apart> &distance = pair(one, other).apart;
+    if (!distance) {
+        const std::uint8_t bits = bases.front().symbol.bits;
+        const Known above = terms.known(terms.subtract(Value{one, bits, 0}, Value{other, bits, 0}));
+        const Known below = terms.known(terms.subtract(Value{other, bits, 0}, Value{one, bits, 0}));
+        if (above.most - above.least <= below.most - below.least)
+            distance = Pair::Apart{WideSigned{above.least}, WideSigned{above.most - above.least}};
+        else
+            distance = Pair::Apart{-WideSigned{below.most}, WideSigned{below.most - below.least}};
+    }
+    return *distance;
+}
+
 Memory::Region &Memory::changed(World &world, TermId region, bool in_file) {
     std::shared_ptr<Region> &place = regions_[region];
     if (place && place.use_count() > 1) place = std::make_shared<Region>(*place);
@@ -110,9 +142,8 @@ void Memory::cut(World &world, Region &region, std::int64_t from, std::int64_t t
 
 bool Memory::is_forgotten(const Region &held, std::int64_t offset, unsigned bytes) {
     if (held.forgotten) return true;
-    for (const auto &[from, to] : held.lost)
-        if (from < offset + static_cast<std::int64_t>(bytes) && to > offset) return true;
-    return false;
+    const auto behind = held.lost.lower_bound(offset + static_cast<std::int64_t>(bytes));
+    return behind != held.lost.begin() && std::prev(behind)->second > offset;
 }
 
 // What the file has there: read-only memory, or writable memory that was given something else than zeros.
@@ -120,11 +151,16 @@ std::optional<Value> Memory::initial(World &world, const Region &held, TermId re
                                      unsigned bytes) {
     const auto found = world.base_at(region, offset);
     if (!found) return std::nullopt;
-    Base &base = world.bases[found->first];
-    // A store to what is read-only would fault.
-    if (base.writable && is_forgotten(held, offset, bytes)) return std::nullopt;
     const std::int64_t start = found->second;
-    if (!base.known || start < 0 || static_cast<std::uint64_t>(start) + bytes > base.size) return std::nullopt;
+    {
+        Base &asked = world.bases[found->first];
+        // A store to what is read-only would fault.
+        if (asked.writable && is_forgotten(held, offset, bytes)) return std::nullopt;
+        if (!asked.known || start < 0 || static_cast<std::uint64_t>(start) + bytes > asked.size) return std::nullopt;
+        // Further bases come to lie where this one is.
+        if (std::exchange(asked.unread, false)) world.read_pointers(found->first);
+    }
+    const Base &base = world.bases[found->first];
     if (const auto pointer = base.pointers.find(start); pointer != base.pointers.end() && pointer->second.bytes == bytes) {
         if (base.writable) world.held[{found->first, start}] = true;
         return pointer->second.value;
@@ -268,7 +304,7 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments, Val
             if (stack_escaped_) forget_all(*held, region, guards);
             if (region == top.term) {
                 cut(world, *held, lowest, below);
-                held->lost[lowest] = below;
+                add_lost(*held, lowest, below);
             }
             continue;
         }
@@ -283,13 +319,10 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments, Val
 
 // Something is stored to `by`, anywhere from `from` to `to`: forgets what that may have hit in `region`.
 void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to) {
-    Terms &t = world.terms;
     const std::uint8_t bits = world.bases.front().symbol.bits;
-    const Known above = t.known(t.subtract(Value{by, bits, 0}, Value{region, bits, 0}));
-    const Known below = t.known(t.subtract(Value{region, bits, 0}, Value{by, bits, 0}));
-    const bool is_above = above.most - above.least <= below.most - below.least;
-    const WideSigned first = is_above ? WideSigned{from} + above.least : WideSigned{from} - below.most;
-    const WideSigned size = (is_above ? WideSigned{to} + above.most : WideSigned{to} - below.least) - first;
+    const World::Pair::Apart &apart = world.apart(by, region);
+    const WideSigned first = WideSigned{from} + apart.least;
+    const WideSigned size = WideSigned{to} - from + apart.more;
     if (size >= WideSigned{most_reach}) {
         forget_all(held, region, {});
         return;
@@ -305,32 +338,38 @@ void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int
         cut_and_lose(world, held, static_cast<std::int64_t>(least), static_cast<std::int64_t>(end - around));
 }
 
+void Memory::add_lost(Region &held, std::int64_t from, std::int64_t to) {
+    auto at = held.lost.upper_bound(from);
+    if (at != held.lost.begin() && std::prev(at)->second >= from) --at;
+    // Those that it meets become one with it: a run of stores forgets byte after byte.
+    while (at != held.lost.end() && at->first <= to) {
+        from = std::min(from, at->first);
+        to = std::max(to, at->second);
+        at = held.lost.erase(at);
+    }
+    held.lost.emplace_hint(at, from, to);
+}
+
 void Memory::cut_and_lose(World &world, Region &held, std::int64_t from, std::int64_t to) {
     cut(world, held, from, to);
-    std::int64_t &end = held.lost.try_emplace(from, to).first->second;
-    end = std::max(end, to);
+    add_lost(held, from, to);
 }
 
 bool Memory::may_overlap(World &world, TermId region, TermId other) const {
-    static const std::vector<Word> none;
-    const std::vector<Word> mine = region == 0 ? none : world.symbols_in(region);
-    const std::vector<Word> theirs = other == 0 ? none : world.symbols_in(other);
-    if (std::ranges::any_of(mine, [&](Word s) { return std::ranges::binary_search(theirs, s); })) return true;
-    if (regions_.at(region)->in_file && regions_.at(other)->in_file) return true;
-    const auto on_stack = [&](const std::vector<Word> &symbols) {
-        return std::ranges::binary_search(symbols, stack_symbol);
-    };
-    const bool wild = (region != 0 && world.is_wild(region)) || (other != 0 && world.is_wild(other));
-    return wild && (stack_escaped_ || (!on_stack(mine) && !on_stack(theirs)));
+    const World::Pair &both = world.pair(region, other);
+    if (both.share) return true;
+    if (both.wild && (stack_escaped_ || !both.on_stack)) return true;
+    return regions_.at(region)->in_file && regions_.at(other)->in_file;
 }
 
 // A store to `region` may hit other regions.
 void Memory::forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes) {
-    std::vector<TermId> others;
-    for (const auto &[other, held] : regions_)
-        if (other != region && may_overlap(world, region, other)) others.push_back(other);
-    for (const TermId other : others)
-        lose(world, changed(world, other), other, region, offset, offset + static_cast<std::int64_t>(bytes));
+    for (const auto &[other, held] : regions_) {
+        // There is nothing to forget where another store of the run has been.
+        if (other == region || (held->forgotten && held->pieces.empty())) continue;
+        if (may_overlap(world, region, other))
+            lose(world, changed(world, other), other, region, offset, offset + static_cast<std::int64_t>(bytes));
+    }
 }
 
 }  // namespace l1dflush::machine

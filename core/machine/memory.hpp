@@ -9,11 +9,13 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "machine/program.hpp"
@@ -35,6 +37,7 @@ struct Base {
         Value value;
     };
     std::map<std::int64_t, Pointer> pointers;
+    bool unread = false;  // World::read_pointers says which, if anybody asks
 };
 
 // Where a symbol comes from.
@@ -59,6 +62,8 @@ struct World {
     std::vector<Origin> origins{1};           // by the symbol's number
     std::map<std::array<Word, 8>, Value> results;  // what instructions made of what, if of nothing else
     std::map<std::pair<std::uint32_t, std::int64_t>, bool> held;  // initial content of writable memory that was read
+    // Adds the pointers of a base, by its number, and with them further bases.
+    std::function<void(std::uint32_t)> read_pointers;
 
     Value fresh(unsigned bits, const Origin &origin);
     std::uint32_t add(Base base);
@@ -69,8 +74,29 @@ struct World {
     // Whether one of them may point to anything.
     bool is_wild(TermId term);
 
+    // Two regions, whatever is in them.
+    struct Pair {
+        bool share = false;     // a symbol
+        bool wild = false;      // one of them may be anywhere
+        bool on_stack = false;  // one of them is
+        // An offset in the first one is so far from the same byte's in the second: from `least` on, so many distances.
+        struct Apart {
+            WideSigned least;
+            WideSigned more;
+        };
+        std::optional<Apart> apart;  // if anybody asked
+        TermId one = 0;
+        TermId other = 0;
+        bool looked_at = false;
+    };
+    // Until the next one is asked for.
+    Pair &pair(TermId one, TermId other);
+    const Pair::Apart &apart(TermId one, TermId other);
+
 private:
-    std::map<TermId, std::vector<Word>> symbols_;
+    std::unordered_map<TermId, std::vector<Word>> symbols_;
+    // The last ones, by their terms' numbers: of all pairs that a long list has there are too many.
+    std::vector<Pair> pairs_ = std::vector<Pair>(1 << 10);
 };
 
 // The offset that an address has in its region: behind a base it is signed, so that each byte has one offset only.
@@ -110,7 +136,7 @@ private:
     struct Region {
         std::map<std::int64_t, Piece> pieces;
         bool forgotten = false;  // as a whole: its initial content is no longer there
-        std::map<std::int64_t, std::int64_t> lost;  // forgotten pieces of it, from and to
+        std::map<std::int64_t, std::int64_t> lost;  // forgotten pieces of it, from and to; there is something between two
         // Something was accessed in it that lies so far behind a number of a linked file's memory as nobody knows.
         bool in_file = false;
         // Where something was stored to it, from and to.
@@ -120,6 +146,7 @@ private:
 
     Region &changed(World &world, TermId region, bool in_file = false);
     static void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
+    static void add_lost(Region &held, std::int64_t from, std::int64_t to);
     static void cut_and_lose(World &world, Region &held, std::int64_t from, std::int64_t to);
     std::optional<Value> initial(World &world, const Region &held, TermId region, std::int64_t offset, unsigned bytes);
     bool has(TermId region, std::int64_t offset, unsigned bytes) const;

@@ -521,10 +521,17 @@ class Machine:
         """As :meth:`Terms.symbol`; all that this machine uses have to be made here."""
 
     def add_base(
-        self, symbol: Value, size: int, content: bytes | None = None, writable: bool = True, outside: bool = False
+        self,
+        symbol: Value,
+        size: int,
+        content: bytes | None = None,
+        writable: bool = True,
+        outside: bool = False,
+        unread: bool = False,
     ) -> int:
         """A further base, which begins at ``symbol``; ``content`` is its initialised beginning, with zeros behind it.
-        Zeros of what is writable are not known. ``outside`` is code that is not here, if it is code."""
+        Zeros of what is writable are not known. ``outside`` is code that is not here, if it is code. ``unread`` tells
+        that it may have pointers, for which the run asks once something is loaded from it."""
 
     def set_convention(self, changed: Sequence[int], arguments: Sequence[int], call: int, load: int) -> None:
         """Slots that outside code may change, those that hold what it is given, and the kinds of the events that it
@@ -573,20 +580,22 @@ class Machine:
         max_events: int = 10_000_000,
         max_seconds: float = ...,
         possible: Callable[[list[tuple[Value, bool]]], bool | None] | None = None,
+        pointers: Callable[[int], None] | None = None,
     ) -> list[
         tuple[list[tuple[int, int, Value, bool, bool, bool, int, int]], bytes, list[tuple[int, int]], int, int, bool]
     ]:
         """All paths from a place on. ``lift`` is asked once for each instruction, by base and offset, for its length
         and its operations (:func:`l1dflush.trace.operations.packed`). ``possible`` is asked whether anything decides as
         a path did (conditions, and whether they hold) where intervals do not settle it; if not, the path is none.
+        ``pointers`` is asked for those of an ``unread`` base, once, and adds them (:meth:`add_pointer`).
 
         Of each path: its decisions (base and offset of the instruction, condition, whether that holds, whether it
         branched, whether the condition is only a part of what it asks for, and the numbers plus 1 of the instructions
         that made the carry and the other flags), its events of 32 bytes (kind, size, number of the instruction, region,
         0, offset, step), their runs (turns, and how many events a turn has, each its step further every time), how many
         instructions were run, the number of the instruction that left plus 1, END_UNTIL, END_NO_RETURN, or 0 if it came
-        back, and whether it is settled that something takes it. Raises StoppedError, and what ``lift`` and ``possible``
-        raise.
+        back, and whether it is settled that something takes it. Raises StoppedError, what ``lift``, ``possible``
+        and ``pointers`` raise, and ValueError if there is nobody to ask for pointers.
         """
 
     def set_aside(self, instructions: int) -> None:

@@ -231,3 +231,40 @@ def test_what_the_lifter_raises_comes_through() -> None:
         machine.run(base, 0, lift)
     with pytest.raises(ValueError, match="72 bytes"):
         machine.run(base, 0, lambda _base, _offset: (1, b"x"))
+
+
+@pytest.mark.parametrize("size", [8, 4])
+def test_pointers_are_asked_for_once_and_where_something_is_loaded(size: int) -> None:
+    """Of two bases with pointers; what is asked for makes a further base, as an address of another file is."""
+    program = Program()
+    machine = program.machine
+    one, other = (machine.add_base(machine.new_symbol(64), 64, bytes(range(64)), unread=True) for _ in range(2))
+    asked = []
+
+    def pointers(base: int) -> None:
+        asked.append(base)
+        made = machine.add_base(machine.new_symbol(64), 8)
+        value = machine.base(made)
+        machine.add_pointer(base, 16, machine.terms.slice(value, 0, 8 * size))
+
+    for at in (16, 16 + size, 16):
+        loaded = program.slot(size)
+        program.do(Do.LOAD, loaded, Place(one, at, 8))
+        program.note(loaded)
+    program.do(Do.STORE, None, Place(other, 16, 8), Number(1, 8))
+    with pytest.raises(ValueError, match="nobody to ask"):
+        program.run()
+    program.operations.pop()
+    # A failed question is one that is not asked again; so anew.
+    machine = program.machine = _core.Machine(64)
+    program.base = machine.add_base(machine.new_symbol(64), 1 << 20, b"")
+    for _ in range(3):
+        program.slot(size)
+    again = [machine.add_base(machine.new_symbol(64), 64, bytes(range(64)), unread=True) for _ in range(2)]
+    assert again == [one, other]
+    program.do(Do.LEAVE)
+    machine.run(program.base, 0, lambda _base, _offset: (1, packed(program.operations)), pointers=pointers)
+    assert asked == [one]
+    first, second, third = (machine.note(number)[0] for number in range(3))
+    assert first == third and first.term != 0
+    assert second.term == 0 and second.constant == int.from_bytes(bytes(range(16 + size, 16 + 2 * size)), "little")

@@ -79,8 +79,13 @@ def compare(bits: Bits, source: random.Random) -> None:
             at += amount
         places = [(at + i) % around for i in range(part.size)]
         if source.random() < 0.5:
-            operations.append(Operation(Do.STORE, None, address, part))
-            memory |= {place: value >> 8 * i & 0xFF for i, place in enumerate(places)}
+            # One store, or a run of them side by side, as far as it does not lie on both sides.
+            for turn in range(1 if half - 16 <= distance < half else source.choice([1, 1, 6])):
+                if turn:
+                    operations.append(Operation(Do.ADD, address, address, Number(part.size, width)))
+                    places = [(place + part.size) % around for place in places]
+                operations.append(Operation(Do.STORE, None, address, part))
+                memory |= {place: value >> 8 * i & 0xFF for i, place in enumerate(places)}
         else:
             loaded = Part(machine.add_slot(8 * part.size), 0, part.size)
             operations += [Operation(Do.LOAD, loaded, address), Operation(Do.NOTE, None, loaded)]

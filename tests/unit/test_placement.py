@@ -17,6 +17,7 @@ from l1dflush.report.json_report import json_text
 from l1dflush.routine import layout
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.trace.abstract import trace
+from l1dflush.trace.bases import Bases
 from l1dflush.trace.lift import Lifter
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import Verdict
@@ -210,6 +211,41 @@ def test_no_base_of_an_object_is_a_number(objects: dict[str, Path]) -> None:
             assert lifter.machine.base(lifter.bases.of_section(section)).term != 0
         for symbol in routine.image.symbols.values():
             assert lifter.machine.base(lifter.bases.place_of(symbol).base).term != 0
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("code, read", [
+    ("mov table(%rip), %rax; mov (%rax), %rax; mov %rax, (%rdi)", {".data.table", ".data.near"}),
+    ("lea table(%rip), %rax; mov %rax, near(%rip)", set()),
+    ("mov far+8(%rip), %rax; mov %rax, (%rdi)", {".data.far"}),
+])  # fmt: skip
+def test_pointers_are_made_of_the_sections_that_something_is_loaded_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, read: set[str], linked: bool
+) -> None:
+    sections = {"table": ["near"], "near": ["far", "outside"], "far": ["table"] * 3}
+    text = f".globl f\nf: {code}\nret\n" + "".join(
+        f'.section .data.{name}, "aw"\n.globl {name}\n{name}: .quad {", ".join(to)}\n' for name, to in sections.items()
+    )
+    (tmp_path / "x.o").write_bytes(elf(text + ".weak outside\n"))
+    file = tmp_path / "x.o"
+    if linked:
+        command = ["ld", "-shared", "--unique", "-Bsymbolic", "-o", tmp_path / "x", file]
+        subprocess.run(command, check=True, capture_output=True)
+        file = tmp_path / "x"
+    (routine,) = load_bytes(file.read_bytes(), file.name, LoadOptions(function="f"))
+    asked = []
+    add = Bases.add_pointers
+
+    def watched(self: Bases, number: int) -> None:
+        asked.append(self.section_of[number].name)
+        add(self, number)
+
+    monkeypatch.setattr(Bases, "add_pointers", watched)
+    trace(routine)
+    # A linked file's sections are what a loader maps as one.
+    table = routine.image.symbols["table"].address
+    whole = {one.name for one in routine.image.sections if one.address <= table < one.address + one.size}
+    assert sorted(asked) == sorted(whole if linked and read else read)
 
 
 def test_no_address_is_written_down_where_routines_are_run() -> None:

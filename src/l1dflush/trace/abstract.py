@@ -115,6 +115,7 @@ class _Run:
                 max_instructions=self._options.max_instructions,
                 max_seconds=self._options.max_seconds,
                 possible=asked,
+                pointers=bases.add_pointers,
             )
         except _core.StoppedError as stopped:
             raise self._undecided(*stopped.args) from None

@@ -68,6 +68,8 @@ class Bases:
         self._nowhere: int | None = None
         # Where a file that is moved as a whole begins.
         self._beginning: _core.Value | None = None
+        # Whose pointers the machine has not been told.
+        self._unread: dict[int, Section] = {}
         self.section_of: dict[int, Section] = {}
         self.external_of: dict[int, str] = {}
         # Symbols that are how far something is from where it would be, by their numbers, and that thing's name.
@@ -120,10 +122,9 @@ class Bases:
         """The number of the section's base."""
         number = self._numbers.get(section.address)
         if number is None:
-            number = self._machine.add_base(self._start(section), section.size, section.data, section.writable)
+            number = self._with_content(self._start(section), section)
             self._numbers[section.address] = number
             self.section_of[number] = section
-            self._add_pointers(number, section)
         return number
 
     def _start(self, section: Section) -> _core.Value:
@@ -189,17 +190,24 @@ class Bases:
             start = target - section.address if section is not None else 0
             data = section.data[start : start + size] if section is not None else b""
             writable = section is None or section.writable
-            number = self._machine.add_base(self._moved(of.symbol, of.exported, section), size, data, writable)
+            held = Section(of.symbol, target, data, size, of.exported, writable, executable=False)
+            number = self._with_content(self._moved(of.symbol, of.exported, section), held)
             self._externals[of.symbol] = number
             self.external_of[number] = of.symbol
             self.alignment_of[number] = of.exported
             self.exported[of.symbol] = range(target, target + size), of.exported
-            self._add_pointers(number, Section(of.symbol, target, data, size, of.exported, writable, executable=False))
         return self._externals[of.symbol]
 
-    def _add_pointers(self, number: int, section: Section) -> None:
-        """Tells the machine what relocations put into a section: addresses, or what nobody knows."""
-        terms = self._machine.terms
+    def _with_content(self, start: _core.Value, section: Section) -> int:
+        """A new base that holds what the section holds."""
+        number = self._machine.add_base(start, section.size, section.data, section.writable, unread=True)
+        self._unread[number] = section
+        return number
+
+    def add_pointers(self, number: int) -> None:
+        """Tells the machine what relocations put into a base, once something is loaded from it: addresses, or what
+        nobody knows."""
+        section, terms = self._unread.pop(number), self._machine.terms
         for relocation in self._image.relocations.within(section.address, section.address + section.size):
             of = relocation.of
             size = of.size or self._image.bits // 8
