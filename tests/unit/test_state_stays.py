@@ -24,7 +24,12 @@ KEPT = {
     "vmread into memory": ("mov $0x6802,%ecx; vmread %rcx,-8(%rsp); testb $8,-8(%rsp)", True, "vmptrld (%rsi)"),
     "gs": ("rdgsbase %rax; test $8,%al", False, "wrgsbase %rsi"),
     "fs": ("rdfsbase %eax; test $8,%al", False, "mov $0xc0000100,%ecx; mov %esi,%eax; mov %esi,%edx; wrmsr"),
-    "cpuid": ("mov $7,%eax; xor %ecx,%ecx; cpuid; test $8,%dh", False, None),
+    "cpuid": ("mov $7,%eax; xor %ecx,%ecx; cpuid; test $8,%dh", False, "mov $0x122,%ecx; xor %edx,%edx; wrmsr"),
+    "size of what is saved": (
+        "mov $13,%eax; mov $1,%ecx; cpuid; test $64,%ebx",
+        False,
+        "mov $0xda0,%ecx; xor %edx,%edx; wrmsr",
+    ),
     "checksum": ("mov %edi,%eax; crc32q %r8,%rax; test $8,%al", False, "inc %r8"),
     "comparison": ("ucomisd %xmm1,%xmm0; setp %al; test %al,%al", True, "ldmxcsr (%rsi)"),
 }

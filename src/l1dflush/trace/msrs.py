@@ -15,6 +15,9 @@ from l1dflush.trace.model import Event, Kind
 
 FLUSH_COMMAND = 0x10B
 FS_BASE, GS_BASE, KERNEL_GS_BASE = 0xC0000100, 0xC0000101, 0xC0000102
+# IA32_TSX_CTRL hides RTM and HLE, and by IA32_XSS the size of what xsaves writes follows (SDM volume 2, cpuid, leaves 7
+# and 13). What else cpuid shows is changed by MSRs and registers that leave nothing known.
+SHOWN_BY_CPUID = (0x122, 0xDA0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from l1dflush.trace.decode import SEGMENTS, Memory, Register
 from l1dflush.trace.effects import MOV_FROM_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT, MOV_TO_SYSTEM, Effect, Form
-from l1dflush.trace.msrs import FS_BASE, GS_BASE, KERNEL_GS_BASE
+from l1dflush.trace.msrs import FS_BASE, GS_BASE, KERNEL_GS_BASE, SHOWN_BY_CPUID
 from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Do, Number, Operand
 from l1dflush.trace.undefined import ALL_FLAGS, Origin
@@ -29,6 +29,7 @@ _SET_FLAGS = {"cli": ("IF", 0), "sti": ("IF", 1), "clac": ("AC", 0), "stac": ("A
 SETS_INTERRUPTS = "cli, sti and popf change the interrupt flag, as they do in a kernel"
 KERNEL_GS = "kernel_gs"
 CPUID_STAYS = "cpuid answers the same each time"
+_IDENTITY = "identity"
 
 
 def _read_system(o: Operands, addresses: Addresses) -> None:
@@ -84,7 +85,8 @@ def _identify(o: Operands, _: Addresses) -> None:
     """cpuid"""
     asked = [o.register(name)._replace(size=4) for name in ("rax", "rcx")]
     names = ("rax", "rbx", "rcx", "rdx")
-    found = [o.result(f"cpuid {name}", 4, *asked, origin=Origin.NO_POINTER) for name in names]
+    given = o.kept(_IDENTITY)
+    found = [o.result(f"cpuid {name}", 4, *asked, given, origin=Origin.NO_POINTER) for name in names]
     for name, value in zip(names, found, strict=True):
         o.set_register(name, value)
 
@@ -144,10 +146,14 @@ def _load_selector(o: Operands, _: Addresses) -> None:
 
 
 def _write_msr(o: Operands, _: Addresses) -> None:
-    """wrmsr may move fs and gs in 64-bit mode (SDM volume 4)."""
+    """wrmsr may change what cpuid answers, and move fs and gs in 64-bit mode (SDM volume 4)."""
+    number, low, high = (o.register(name)._replace(size=4) for name in ("rcx", "rax", "rdx"))
+    identity = o.kept(_IDENTITY)
+    for msr in SHOWN_BY_CPUID:
+        other = o.unknown(identity.size, Origin.NO_POINTER)
+        o.emit(Do.CHOOSE, identity, o.made(Do.EQUAL, 1, number, Number(msr, 4)), other, identity)
     if o.bits != 64:
         return
-    number, low, high = (o.register(name)._replace(size=4) for name in ("rcx", "rax", "rdx"))
     value = o.made(Do.JOIN, 8, high, low)
     bases = ((FS_BASE, o.whole("FS_OFFSET")), (GS_BASE, o.whole("GS_OFFSET")), (KERNEL_GS_BASE, o.kept(KERNEL_GS)))
     for msr, base in bases:
