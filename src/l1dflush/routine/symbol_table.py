@@ -9,7 +9,13 @@ from l1dflush.routine.model import Section, Symbol
 
 # STT_GNU_IFUNC, the kind of symbols whose address a resolver says, as pyelftools calls it.
 INDIRECT = "STT_LOOS"
-_FLUSH_WORDS = ("l1d", "l1tf", "flush")
+_CACHE_WORDS = ("l1d", "l1tf")
+_FLUSH_WORDS = (*_CACHE_WORDS, "flush")
+
+
+def speaks_of_cache(name: str) -> bool:
+    """Whether a function of that name is probably about the L1D, and not about a TLB or a queue."""
+    return any(word in name.lower() for word in _CACHE_WORDS)
 
 
 def speaks_of_flush(name: str) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
-from l1dflush.routine.symbol_table import speaks_of_flush
+from l1dflush.routine.symbol_table import speaks_of_cache, speaks_of_flush
 from l1dflush.trace.abstract import trace as run_trace
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import READS, STORES, UNTIL, Arena, Event, Path, Trace
@@ -107,9 +107,11 @@ def _doubted(
             notes.append(SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or ""))
         else:
             names.append(f"{routine.name}: {error.what}")
-    if names:
-        note = f"{found.routine.name} is the flush (could not be followed: {_list(names)})"
-        found = replace(found, assumptions=(*found.assumptions, note))
+    unseen = [r.name for r in named if code is not None and code.may_flush(r.entry) and not tried.knows(r)]
+    for why, which in (("could not be followed", names), ("not run", unseen)):
+        if which:
+            note = f"{found.routine.name} is the flush ({why}: {_list(which)})"
+            found = replace(found, assumptions=(*found.assumptions, note))
     return replace(found, routine=replace(found.routine, notes=(*found.routine.notes, *notes)))
 
 
@@ -129,7 +131,10 @@ def _groups(routines: Sequence[Routine], named: Sequence[Routine], code: CodeMap
     if code is None:
         yield from (named, others)
         return
-    yield [routine for routine in named if code.may_flush(routine.entry)]
+    # Whoever sets a flush up, or is asked about it, has such a name, too.
+    surely = [r for r in named if speaks_of_cache(r.name) and r.entry in code.likely & code.reading]
+    yield surely
+    yield [routine for routine in named if code.may_flush(routine.entry) and routine not in surely]
     yield [routine for routine in others if routine.entry in code.likely]
     nameless = [
         replace(routines[0], name=f"code at {entry:#x}", entry=entry, end=None, parameters=())
