@@ -77,7 +77,10 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     except UndecidedError as error:
         routine = error.routine if isinstance(error, NotFollowedError) else routines[0]
         return _undecided(routine, told(error, source, routine, options), options)
-    result = _judge(trace, others, caches, options, deadline)
+    try:
+        result = _judge(trace, others, caches, options, deadline)
+    except UndecidedError as error:
+        return _undecided(trace.routine, error, options)
     if trace.routine.origin.compiled and options.optimize != "0":
         result = _compare_unoptimised(source, others, caches, options, deadline, result)
     return _compare_given(source, (trace, *others), caches, options, deadline, result)
@@ -129,10 +132,18 @@ def _flush(trace: Trace, buffer: Buffer | None) -> Flush | None:
     return Flush(walking, buffer, Places(trace.routine.image, buffer)) if buffer is not None and walking else None
 
 
+def _check_clock(deadline: float) -> None:
+    """What is read in no regular order takes its time before it is asked about."""
+    if time.monotonic() > deadline:
+        raise UndecidedError("out-of-time", "looking for the walk takes longer than allowed", hint="--max-seconds N")
+
+
 def _judge(
     trace: Trace, others: Sequence[Trace], caches: Sequence[Cache], options: VerifyOptions, deadline: float
 ) -> VerifyResult:
+    """Raises UndecidedError where the time is up before anything is asked."""
     buffer = find_buffer(trace, options.bind.items())
+    _check_clock(deadline)
     size = options.buffer_size
     places = Places(trace.routine.image, buffer)
     flush = _flush(trace, buffer)
@@ -140,9 +151,11 @@ def _judge(
     line = min((geometry.line for _, geometry, _, decides in caches if decides), default=64)
     named = undecided_names([trace.routine, *(other.routine for other in others)])
     findings = sorted((*find(trace, buffer, size, line), *named), key=lambda f: -f.severity.rank)
+    _check_clock(deadline)
     walking = flush.paths if flush is not None else ()
     walks = {id(path) for path in walking}
     paths = tuple(path_info(path, places, mechanism(path, id(path) in walks)) for path in trace.paths)
+    _check_clock(deadline)
     needs = [need for one in (trace, *others) for need in one.needs]
     rows: list[Row] = []
     verdict, cause, reason = Verdict.UNDECIDED, None, ""
