@@ -249,7 +249,7 @@ class _Run:
                 whole = machine.terms.combine("add", machine.slot(base.slot), whole)
             if one.register is not None:
                 (part,) = self._lifter.register(register_name(one.register, bits))
-                machine.set_slot(part.slot, whole)
+                machine.set_slot(part.slot, self._put(machine.slot(part.slot), whole, one.start, one.size))
             elif one.symbol is not None:
                 size = min(one.symbol.size or self._width, self._width)
                 at = self._lifter.bases.place_of(one.symbol)
@@ -260,6 +260,18 @@ class _Run:
                         what = f"{one.symbol.name} has {size} bytes, and an address has {self._width}"
                         raise InputError(what, where=f"--bind {one.symbol.name}", hint="a number, or another variable")
                 machine.bind(self._lifter.bases.value(at), value)
+
+    def _put(self, old: _core.Value, new: _core.Value, start: int, size: int) -> _core.Value:
+        """``old`` with its bytes from ``start`` on replaced by the lowest ``size`` of ``new``."""
+        terms, bits = self._machine.terms, old.bits
+        first, end = 8 * start, 8 * (start + size)
+        total = terms.number(bits, 0)
+        for value, low, high, to in ((old, 0, first, 0), (new, 0, end - first, first), (old, end, bits, end)):
+            if low < high:
+                part = terms.widen(terms.slice(value, low, high - low), bits)
+                moved = terms.combine("shift_left", part, terms.number(bits, to))
+                total = terms.combine("add", total, moved)
+        return total
 
     def _undecided(self, cause: str, base: int, offset: int, value: _core.Value, regions: list[int]) -> UndecidedError:
         """What the machine stopped at, in words."""

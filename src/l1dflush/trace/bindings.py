@@ -22,12 +22,14 @@ BUFFER = "buffer"
 
 class Binding(NamedTuple):
     """A register (64-bit name) or a variable that holds ``value``, or, with ``base``, so much more than that register
-    holds at entry."""
+    holds at entry. Of a register that may be ``size`` bytes from byte ``start`` on: those that were named."""
 
     register: str | None
     symbol: Symbol | None
     value: int
     base: str | None = None
+    start: int = 0
+    size: int = 8
 
 
 _RELATIVE = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\s*([+-])\s*(\w+))?")
@@ -54,7 +56,8 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
         bits = 8 * names.size(name, symbol)
         if not -(1 << bits - 1) <= value < 1 << bits:
             raise InputError(f"'{text}' does not fit into {bits} bits", where=f"--bind {name}")
-        found.append(Binding(register, symbol, value, base))
+        start = 0 if name in names.by_name or register is None else REGISTERS[name][2]
+        found.append(Binding(register, symbol, value, base, start, bits // 8))
     return _in_order(found)
 
 
