@@ -20,13 +20,13 @@ std::uint64_t hash_of(const Value &v, std::uint64_t h) {
 std::uint64_t hash_of(const Node &n, std::span<const Addend> addends) {
     std::uint64_t h = (std::uint64_t{static_cast<std::uint8_t>(n.op)} << 16) | (std::uint64_t{n.bits} << 8) | n.from;
     h = hash_of(n.c, hash_of(n.b, hash_of(n.a, mixed(h, n.number))));
-    for (const Addend &a : addends) h = mixed(mixed(h, a.atom), a.factor);
+    for (const Addend &a : addends) h = mixed(h, (std::uint64_t{a.atom} << 32) + a.factor * 0x9E3779B97F4A7C15U);
     return h;
 }
 
 }  // namespace
 
-Terms::Terms() : nodes_(1), table_(1024) {}
+Terms::Terms() : table_(1024) { nodes_.push_back({}); }
 
 Value Terms::symbol(unsigned bits, Word alignment, Word least, Word most) {
     Node node;
@@ -54,9 +54,11 @@ bool Terms::same(const Node &x, const Node &y, std::span<const Addend> addends) 
 }
 
 TermId Terms::kept(Node node, std::span<const Addend> addends) {
-    std::size_t place = hash_of(node, addends) & (table_.size() - 1);
-    while (table_[place] != 0) {
-        if (same(nodes_[table_[place]], node, addends)) return table_[place];
+    const auto hash = static_cast<std::uint32_t>(hash_of(node, addends));
+    std::size_t place = hash & (table_.size() - 1);
+    while (table_[place].id != 0) {
+        const Entry &one = table_[place];
+        if (one.hash == hash && same(nodes_[one.id], node, addends)) return one.id;
         place = (place + 1) & (table_.size() - 1);
     }
     if (nodes_.size() > most_terms) throw TooManyTerms();
@@ -76,18 +78,18 @@ TermId Terms::kept(Node node, std::span<const Addend> addends) {
     node.count = static_cast<std::uint32_t>(addends.size());
     addends_.insert(addends_.end(), addends.begin(), addends.end());
     nodes_.push_back(node);
-    table_[place] = id;
+    table_[place] = {id, hash};
     if (nodes_.size() * 2 > table_.size()) grow();
     return id;
 }
 
 void Terms::grow() {
-    std::vector<TermId> larger(table_.size() * 4);
-    for (const TermId id : table_) {
-        if (id == 0) continue;
-        std::size_t place = hash_of(nodes_[id], addends(nodes_[id])) & (larger.size() - 1);
-        while (larger[place] != 0) place = (place + 1) & (larger.size() - 1);
-        larger[place] = id;
+    std::vector<Entry> larger(table_.size() * 4);
+    for (const Entry &one : table_) {
+        if (one.id == 0) continue;
+        std::size_t place = one.hash & (larger.size() - 1);
+        while (larger[place].id != 0) place = (place + 1) & (larger.size() - 1);
+        larger[place] = one;
     }
     table_ = std::move(larger);
 }

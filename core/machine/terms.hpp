@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -79,6 +80,27 @@ struct Node {
     Value a, b, c;
     Word number = 0;  // symbol: which one
     Known known;
+};
+
+// Nodes by their numbers. A node stays where it is, and more of them are made without moving those that there are.
+class Nodes {
+public:
+    Nodes() = default;
+    Nodes(const Nodes &) = delete;
+    Nodes &operator=(const Nodes &) = delete;
+    Node &operator[](TermId id) { return pieces_[id / each][id % each]; }
+    const Node &operator[](TermId id) const { return pieces_[id / each][id % each]; }
+    std::size_t size() const { return size_; }
+    void push_back(const Node &node) {
+        if (size_ % each == 0) pieces_.push_back(std::make_unique_for_overwrite<Node[]>(each));
+        pieces_[size_ / each][size_ % each] = node;
+        ++size_;
+    }
+
+private:
+    static constexpr std::size_t each = 256;
+    std::vector<std::unique_ptr<Node[]>> pieces_;
+    std::size_t size_ = 0;
 };
 
 // The result of one of the operations `divide` ... `multiply_high_signed`; none where a processor would fault.
@@ -164,9 +186,15 @@ private:
     Value rebuilt(const Node &node, Value a, Value b, Value c);
     std::optional<Value> at_most(Value less, Value same);
 
-    std::vector<Node> nodes_;
+    // A term with the lower half of its hash, which tells most others from it.
+    struct Entry {
+        TermId id = 0;
+        std::uint32_t hash = 0;
+    };
+
+    Nodes nodes_;
     std::vector<Addend> addends_;
-    std::vector<TermId> table_;  // open addressing; a power of two
+    std::vector<Entry> table_;  // open addressing; a power of two
     Word symbols_ = 0;
 };
 
