@@ -107,6 +107,10 @@ class Lifter:
         self.assumptions: dict[str, None] = {}
         self._kept: dict[str, Part] = {}
         self._told = 0, 0
+        # Slots that an outside function changes, is given, and leaves alone.
+        self._changed: list[int] = []
+        self._given: list[int] = []
+        self._lasting: set[int] = set()
 
     def register(self, name: str) -> tuple[Part, ...]:
         """Where a register is, by P-code's name for it (in capitals)."""
@@ -149,15 +153,18 @@ class Lifter:
         """What an outside function may change, with the registers that have come up by now."""
         if self._told == (len(self.slots), len(self._kept)):
             return
-        bits = self.image.bits
-        names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
-        changed = [part.slot for name in sorted(names) for part in self.register(name)] + self.slots.within(_VECTORS)
-        lasting = {*self.slots.within(BASES_OF_SEGMENTS), self.register("DF")[0].slot}
+        if not self._lasting:
+            bits = self.image.bits
+            names = {register_name(name, bits) for name in CALLER_SAVED[bits]} | ALL_FLAGS
+            self._changed = [part.slot for name in sorted(names) for part in self.register(name)]
+            # Assembly may hand over in any of them, and compilers use no others for arguments.
+            self._given = [self.register(register_name(name, bits))[0].slot for name in CALLER_SAVED[bits]]
+            self._lasting = {self.register("DF")[0].slot}
+        changed = self._changed + self.slots.within(_VECTORS)
+        lasting = self._lasting.union(self.slots.within(BASES_OF_SEGMENTS))
         changed += [slot for slot in self.slots.within(STATE) if slot not in (*changed, *lasting)]
         changed += [part.slot for name, part in self._kept.items() if name in CHANGED_BY_CALLS]
-        # Assembly may hand over in any of them, and compilers use no others for arguments.
-        given = [self.register(register_name(name, bits))[0].slot for name in CALLER_SAVED[bits]]
-        self.machine.set_convention(changed, given, KIND[Kind.CALL], KIND[Kind.LOAD])
+        self.machine.set_convention(changed, self._given, KIND[Kind.CALL], KIND[Kind.LOAD])
         self._told = len(self.slots), len(self._kept)
 
     def kept(self, name: str) -> Part:

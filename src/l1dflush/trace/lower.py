@@ -248,16 +248,17 @@ class Lowering:
     def _plain(self, op: PcodeOp, out: Varnode) -> None:
         what = _PLAIN[op.name]
         operands = [self._single(v) for v in op.inputs]
-        target = self._target(out)
+        target, whole = self._target(out)
         self._emit(what, target, *operands)
-        self._put(out, target)
+        if not whole:
+            self._put(out, target)
 
-    def _target(self, out: Varnode) -> Operand:
-        """Where a result of at most 8 bytes goes at first."""
+    def _target(self, out: Varnode) -> tuple[Operand, bool]:
+        """Where a result of at most 8 bytes goes at first, and whether it stays there."""
         if out.space == "ram":
-            return self.fresh(out.size)
+            return self.fresh(out.size), False
         parts = self.parts(out)
-        return parts[0] if len(parts) == 1 else self.fresh(out.size)
+        return (parts[0], True) if len(parts) == 1 else (self.fresh(out.size), False)
 
     def _put(self, out: Varnode, target: Operand) -> None:
         """Moves a result on from where it went at first."""
@@ -280,9 +281,10 @@ class Lowering:
                 self._emit(Do.STORE, None, self._at(address, number * WORD), value)
             return
         if len(values) == 1:
-            target = self._target(out)
+            target, whole = self._target(out)
             self._emit(Do.COPY, target, values[0])
-            self._put(out, target)
+            if not whole:
+                self._put(out, target)
             return
         parts = self.parts(out)
         if [p and p.size for p in parts] != [v and v.size for v in values]:

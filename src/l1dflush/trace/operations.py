@@ -108,9 +108,7 @@ class Operation(NamedTuple):
     alignment: int = 0
 
 
-def _packed(operand: Operand) -> bytes:
-    if operand is None:
-        return _NONE
+def _packed(operand: Part | Number | Place) -> bytes:
     if isinstance(operand, Part):
         return _OPERAND.pack(_SLOT, operand.size, operand.start, 0, operand.slot, 0)
     if isinstance(operand, Number):
@@ -123,5 +121,6 @@ def packed(operations: list[Operation]) -> bytes:
     parts = []
     for one in operations:
         parts.append(_HEAD.pack(one.what, one.size, one.alignment, one.detail))
-        parts += [_packed(operand) for operand in (one.out, one.a, one.b, one.c)]
+        # Few have all four.
+        parts += [_NONE if operand is None else _packed(operand) for operand in one[1:5]]
     return b"".join(parts)

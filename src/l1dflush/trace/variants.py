@@ -154,8 +154,12 @@ class Variants:
     @cached_property
     def operations(self) -> list[PcodeOp]:
         """The P-code of the instruction, with places for what is an address. Raises UnliftedError."""
+        # Most have nothing that moves, and stay as they are.
         return [
-            PcodeOp(op.name, op.out and self._placed(op.out), tuple(map(self._placed, op.inputs))) for op in self._pcode
+            PcodeOp(op.name, op.out and self._placed(op.out), tuple(map(self._placed, op.inputs)))
+            if (op.out is not None and op.out.others) or any(node.others for node in op.inputs)
+            else op
+            for op in self._pcode
         ]
 
     def _placed(self, node: Varnode) -> Varnode:

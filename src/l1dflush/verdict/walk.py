@@ -61,13 +61,19 @@ def walked_arenas(path: Path, by: frozenset[Kind] = READS) -> list[Arena]:
     found: dict[str, Arena] = {}
     reads = Events.of(path.events).where(lambda event: event.kind in by and event.arena is not None)
     keys = _far_apart(reads)
-    lines = {key: len(reads.where(partial(is_in, keys=(key,))).units(LINE, whole=False)) for key in keys}
+    lines: dict[str, int] = {}
     for run in fold(reads) if keys else ():
         arena = run.event.arena
         assert arena is not None
-        whole = run.step and run.span >= PAGE and run.count >= FEWEST
-        if arena.key in keys and (whole or lines[arena.key] >= PAGE // LINE):
-            found.setdefault(arena.key, arena)
+        if arena.key not in keys or arena.key in found:
+            continue
+        if not (run.step and run.span >= PAGE and run.count >= FEWEST):
+            # Its lines are counted only where that decides.
+            if arena.key not in lines:
+                lines[arena.key] = len(reads.where(partial(is_in, keys=(arena.key,))).units(LINE, whole=False))
+            if lines[arena.key] < PAGE // LINE:
+                continue
+        found[arena.key] = arena
     return list(found.values())
 
 
