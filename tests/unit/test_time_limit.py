@@ -6,12 +6,14 @@ import random
 import time
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import set_words
+from l1dflush.routine.intervals import Intervals
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 from l1dflush.verdict import judge
@@ -71,6 +73,19 @@ def test_words_are_made_in_time() -> None:
     with pytest.raises(UndecidedError, match="takes too long") as error:
         set_words(events, frozenset({ARENA.key}), Geometry(32768, 8, 64), None, deadline=time.monotonic() - 1)
     assert error.value.cause == "out-of-time"
+
+
+@pytest.mark.parametrize("step", [128, -4096])
+@pytest.mark.parametrize("moves_by", [0, 320, 8256])
+def test_units_of_many_short_loops_are_put_together_once(step: int, moves_by: int) -> None:
+    """As of a loop in a loop: else it would take the square of their number."""
+    events = Events.folded(
+        [((load(at),), (step,), 3) for outer in range(200) for at in (outer * moves_by, outer * moves_by + 37)]
+    )
+    touched = {(event.offset + byte) // 64 for event in events for byte in range(event.size)}
+    with mock.patch.object(Intervals, "united", autospec=True, side_effect=Intervals.united) as united:
+        found = {unit for low, high in events.units(64) for unit in range(low, high)}
+    assert found == touched and united.call_count == 1
 
 
 @pytest.mark.parametrize("seed", range(60))

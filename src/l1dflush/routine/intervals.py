@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from l1dflush.routine.model import Symbol
 
@@ -50,15 +51,9 @@ class Intervals:
                 made._ends.append(end)
         return made
 
-    def united(self, other: Intervals) -> Intervals:
-        """What is in this or in the other, or in both."""
-        if not self._starts:
-            return other.united(Intervals()) if other._starts else Intervals()
-        if not other._starts:
-            made = Intervals()
-            made._starts, made._ends = self._starts[:], self._ends[:]
-            return made
-        every = sorted([*self, *other])
+    def united(self, *others: Intervals) -> Intervals:
+        """What is in this or in one of the others, or in several."""
+        every = sorted(chain(self, *others))
         return Intervals.of([start for start, _ in every], [end for _, end in every])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

@@ -195,16 +195,17 @@ class Events(Sequence[Event]):
         """The units of ``size`` bytes that they touch, by number, with offset 0 at ``base`` in one; if not ``whole``,
         those that they begin in."""
         found = Intervals()
+        # Those that are apart: each kind once, and all of them together, since there may be as many as turns.
+        apart: set[tuple[int, int, int, int]] = set()
         for piece in self.pieces:
             for index, (event, step) in enumerate(zip(piece.events, piece.steps, strict=True)):
                 more = max(event.size, 1) - 1 if whole else 0
+                low, high = sorted((event.offset, piece.last(index)))
                 if step == 0 or abs(step) <= size:
-                    low, high = sorted((event.offset, piece.last(index)))
                     found.add((low + base) // size, (high + base + more) // size + 1)
-                    continue
-                lowest = base + min(event.offset, piece.last(index))
-                found = found.united(_apart(lowest, more, abs(step), piece.turns, size))
-        return found
+                else:
+                    apart.add((base + low, more, abs(step), piece.turns))
+        return found.united(*(_apart(*each, size) for each in apart)) if apart else found
 
 
 # Several ask for the same, and a long walk has many.
