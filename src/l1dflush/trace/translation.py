@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from l1dflush.cache_files import keep, read_kept
-from l1dflush.trace.lower import PcodeOp, UnliftedError, Varnode, shortened
+from l1dflush.trace.lower import UnliftedError
+from l1dflush.trace.pcode import PcodeOp, Varnode, shortened
 
 # Of the language's processor specification: in which mode instructions are read.
 _LANGUAGES = {

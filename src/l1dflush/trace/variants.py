@@ -15,8 +15,9 @@ from l1dflush.routine.model import Image, Section
 from l1dflush.routine.relocations import Relocation
 from l1dflush.trace.bases import Bases
 from l1dflush.trace.decode import Instruction, Memory, decoder_of
-from l1dflush.trace.lower import PcodeOp, UnliftedError, Varnode
+from l1dflush.trace.lower import UnliftedError
 from l1dflush.trace.operations import Number, Operand, Place
+from l1dflush.trace.pcode import PcodeOp, Varnode
 from l1dflush.trace.translation import translator
 
 # Where an instruction is translated, and what that and a relocated number are moved by to see what depends on them.
