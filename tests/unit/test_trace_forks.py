@@ -148,3 +148,8 @@ def check(text: str) -> None:
 @given(texts())
 def test_every_concrete_run_is_a_path(text: str) -> None:
     check(text)
+
+
+@pytest.mark.parametrize("most", [1 << 64, 10**30])
+def test_any_number_of_paths_may_be_allowed(most: int) -> None:
+    assert len(programs.traced("test %rdi, %rdi; je 1f; nop; 1: ret", max_paths=most).paths) == 2

@@ -58,6 +58,8 @@ _NAMED_GUARDS = {
 _SELF = {64: (("fs", 0), ("fs", 0x10)), 32: (("gs", 0), ("gs", 8))}
 _NAMED_SELF = {64: (("gs", "this_cpu_off"),), 32: (("fs", "this_cpu_off"),)}
 _VM_ENTRIES = ("vmlaunch", "vmresume")
+# The machine counts them in 64 bits; as many have room nowhere.
+_MOST_PATHS = 1 << 48
 
 
 def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
@@ -111,7 +113,7 @@ class _Run:
             found = machine.run(
                 *((caller.base, 0) if caller is not None else start[:2]),
                 self._lifter.lift if caller is None else caller.lift,
-                max_paths=self._options.max_paths,
+                max_paths=min(self._options.max_paths, _MOST_PATHS),
                 max_instructions=self._options.max_instructions,
                 max_seconds=self._options.max_seconds,
                 possible=asked,
