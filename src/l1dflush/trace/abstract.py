@@ -89,8 +89,9 @@ class _Run:
         # What was run, by number, and which branches ask for a CPU feature.
         self._instructions: list[Instruction] = []
         self._features: dict[int, int] = {}
-        # Events by what the machine keeps of them.
+        # Events by what the machine keeps of them, and decisions: paths have most of theirs in common.
         self._made: dict[tuple[int, ...], Event] = {}
+        self._decided: dict[tuple[int, ...], Decision] = {}
 
     def trace(self) -> Trace:
         machine, bases, image = self._machine, self._lifter.bases, self._routine.image
@@ -129,7 +130,7 @@ class _Run:
         paths = []
         for decisions, events, runs, count, end, settled in possible:
             made = self._events(addresses, mnemonics, events, runs)
-            decided = tuple(self._decision(*decision) for decision in decisions)
+            decided = tuple(map(self._decision_once, decisions))
             ending = _ending(end, mnemonics, made)
             # The instruction that leaves is no part of the path.
             ran_on = count - (ending not in ("", UNTIL, NO_RETURN, STACK_CHECK))
@@ -292,6 +293,13 @@ class _Run:
         section = self._lifter.bases.section_of.get(base)
         return offset + (section.address if section is not None else 0)
 
+    def _decision_once(self, told: tuple[int, int, _core.Value, bool, bool, bool, int, int]) -> Decision:
+        base, offset, condition, *rest = told
+        key = base, offset, condition.term, condition.constant, *rest
+        if (one := self._decided.get(key)) is None:
+            one = self._decided[key] = self._decision(*told)
+        return one
+
     def _decision(
         self,
         base: int,
@@ -319,7 +327,6 @@ class _Run:
     def _events(self, addresses: list[int], mnemonics: list[str], kept: bytes, runs: list[tuple[int, int]]) -> Events:
         made = []
         for event in EVENT.iter_unpack(kept):
-            # Paths have most of theirs in common.
             if (one := self._made.get(event)) is None:
                 one = self._made[event] = self._event(addresses, mnemonics, *event)
             made.append((one, event[-1]))

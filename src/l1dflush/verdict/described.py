@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from l1dflush.proof.conditions import Conditions
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
@@ -183,9 +185,16 @@ def trace_path(path: Path, places: Places) -> TracePath:
     )
 
 
+# The runs of a report, of which paths have most in common.
+_told: WeakKeyDictionary[Places, dict[FoldedRun, Run]] = WeakKeyDictionary()
+
+
 def _run(run: FoldedRun, places: Places) -> Run:
+    told = _told.setdefault(places, {})
+    if (known := told.get(run)) is not None:
+        return known
     name, offset = places.of(run.event)
-    return Run(
+    known = told[run] = Run(
         kind=run.event.kind.value,
         instruction=run.event.detail,
         place=name,
@@ -197,3 +206,4 @@ def _run(run: FoldedRun, places: Places) -> Run:
         where=places.where(run.event.pc),
         together=run.together,
     )
+    return known
