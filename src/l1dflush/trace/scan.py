@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -73,8 +73,9 @@ class CodeMap:
         return False
 
 
-def scan(image: Image, entries: Iterable[int]) -> CodeMap:
-    """Disassembles every executable section of ``image``, from each of ``entries`` to the next."""
+def scan(image: Image, entries: Iterable[int], only: Container[int] | None = None) -> CodeMap:
+    """Disassembles every executable section of ``image``, from each of ``entries`` to the next; with ``only`` nothing
+    but what begins there."""
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32)
     known = sorted(set(entries))
     looping: set[int] = set()
@@ -89,6 +90,8 @@ def scan(image: Image, entries: Iterable[int]) -> CodeMap:
         inside = known[bisect_right(known, section.address - 1) : bisect_right(known, end - 1)]
         starts = sorted({section.address, *inside})
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
+            if only is not None and start not in only:
+                continue
             loops, promises, by_lines, reads, calls = _look(decoder, section, start, stop)
             if loops:
                 looping.add(start)

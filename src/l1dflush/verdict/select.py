@@ -21,6 +21,8 @@ from l1dflush.verdict.walk import BY_COMMAND, LINE, PAGE, all_events, is_in, mec
 FEW = 8
 # So many are traced although their loops do not step by lines.
 MOST_TRIED = 40
+# Behind the first one of a large input.
+LATER_GROUPS = 4
 # Names that an error lists.
 MOST_LISTED = 12
 _PICK = "pick one with --function NAME"
@@ -36,11 +38,20 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     if len(routines) == 1:
         return _come_to_end(run_trace(routines[0], options.trace_options()))
     named = [r for r in routines if speaks_of_flush(r.name)]
-    code = scan(routines[0].image, (r.entry for r in routines)) if len(routines) > FEW else None
     tried = _Tried(options, time.monotonic() + options.max_seconds)
+    entries = [routine.entry for routine in routines]
+    code = None
+    if len(routines) > FEW:
+        # Whoever sets a flush up, or is asked about it, has such a name, too.
+        cache = {r.entry: r for r in named if speaks_of_cache(r.name)}
+        few = scan(routines[0].image, entries, cache)
+        tried.run((r for r in cache.values() if r.entry in few.likely & few.reading), later=LATER_GROUPS)
+        if (found := tried.found()) is not None:
+            return _come_to_end(_doubted(tried, found, routines, named, few))
+        code = scan(routines[0].image, entries)
     groups = list(_groups(routines, named, code))
     for number, group in enumerate(groups, 1):
-        tried.run(group, later=len(groups) - number)
+        tried.run([routine for routine in group if not tried.knows(routine)], later=len(groups) - number)
         found = tried.found()
         if found is not None:
             return _come_to_end(_doubted(tried, found, routines, named, code))
@@ -107,7 +118,7 @@ def _doubted(
             notes.append(SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or ""))
         else:
             names.append(f"{routine.name}: {error.what}")
-    unseen = [r.name for r in named if code is not None and code.may_flush(r.entry) and not tried.knows(r)]
+    unseen = [routine.name for routine in named if code is not None and not tried.knows(routine)]
     for why, which in (("could not be followed", names), ("not run", unseen)):
         if which:
             note = f"{found.routine.name} is the flush ({why}: {_list(which)})"
@@ -131,10 +142,7 @@ def _groups(routines: Sequence[Routine], named: Sequence[Routine], code: CodeMap
     if code is None:
         yield from (named, others)
         return
-    # Whoever sets a flush up, or is asked about it, has such a name, too.
-    surely = [r for r in named if speaks_of_cache(r.name) and r.entry in code.likely & code.reading]
-    yield surely
-    yield [routine for routine in named if code.may_flush(routine.entry) and routine not in surely]
+    yield [routine for routine in named if code.may_flush(routine.entry)]
     yield [routine for routine in others if routine.entry in code.likely]
     nameless = [
         replace(routines[0], name=f"code at {entry:#x}", entry=entry, end=None, parameters=())
