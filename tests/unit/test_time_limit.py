@@ -13,6 +13,7 @@ import pytest
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import set_words
+from l1dflush.routine import identity
 from l1dflush.routine.intervals import Intervals
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
@@ -65,6 +66,16 @@ def test_reads_in_no_order_are_looked_through_in_time(tmp_path: Path) -> None:
     # Where it ends depends on the machine.
     assert result.verdict == "UNDECIDED" and result.cause in ("budget", "out-of-time")
     assert time.process_time() - began < MOST_SECONDS
+
+
+@pytest.mark.parametrize("more", ["", "call other"])
+def test_a_routine_is_hashed_once_where_no_name_decides_anything(tmp_path: Path, more: str) -> None:
+    """What a routine leads to may be much, and hashing it takes longer than all the rest."""
+    file = tmp_path / "loop.S"
+    file.write_text(LOOP.replace("SECOND", more).replace("STEP", "64").replace("END", "65536"))
+    with mock.patch.object(identity, "described", side_effect=identity.described) as described:
+        judge.verify(str(file), VerifyOptions(cpus=("skylake",)))
+    assert described.call_count == 1
 
 
 def test_words_are_made_in_time() -> None:

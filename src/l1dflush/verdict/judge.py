@@ -272,8 +272,11 @@ def _compare_given(
 ) -> VerifyResult:
     """UNDECIDED where a name that nobody gave decides what is compiled, and the verdict with it."""
     routines = [trace.routine for trace in traces]
-    known = {tuple(digest(routine) for routine in routines)}
     ways = ways_to_give(routines)
+    if not ways:
+        # Of what leads to much code the hash takes longer than all the rest.
+        return result
+    known = {tuple(digest(routine) for routine in routines)}
     # Of a name that is compared no value may lead to another branch.
     unreached = dict.fromkeys(name for way in ways for name, value in way.items() if value != "1")
     judged: list[dict[str, str]] = []
