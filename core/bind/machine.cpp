@@ -190,6 +190,11 @@ void bind_machine(nb::module_ &m) {
              nb::arg("load"))
         .def("set_flags", &Machine::set_flags, nb::arg("carry"), nb::arg("zero"))
         .def(
+            "set_accesses",
+            [](Machine &self, const std::vector<std::uint16_t> &kinds) { self.set_accesses({kinds.begin(), kinds.end()}); },
+            nb::arg("kinds"))
+        .def_prop_ro("kept_off_ends", &Machine::kept_off_ends)
+        .def(
             "set_ends",
             [](Machine &self, const std::vector<std::pair<std::uint32_t, std::int64_t>> &until, bool inside) {
                 std::set<Place> places;
@@ -214,10 +219,13 @@ void bind_machine(nb::module_ &m) {
             nb::arg("number"))
         .def(
             "add_pointer",
-            [](Machine &self, std::uint32_t base, std::int64_t offset, Value value) {
-                self.world().bases.at(base).pointers[offset] = {static_cast<std::uint8_t>(value.bits / 8), value};
+            [](Machine &self, std::uint32_t base, std::int64_t offset, Value value, unsigned bytes) {
+                Base::Pointer made{static_cast<std::uint8_t>(value.bits / 8), value};
+                if (bytes * 8 < value.bits)
+                    made = {static_cast<std::uint8_t>(bytes), self.world().terms.slice(value, 0, bytes * 8), value};
+                self.world().bases.at(base).pointers[offset] = made;
             },
-            nb::arg("base"), nb::arg("offset"), nb::arg("value"))
+            nb::arg("base"), nb::arg("offset"), nb::arg("value"), nb::arg("size") = 8)
         .def(
             "slot", [](Machine &self, std::uint32_t number) { return self.slot(number); }, nb::arg("number"))
         .def(

@@ -28,6 +28,8 @@ public:
     std::optional<bool> decided(Terms &terms, Value condition);
     // The condition holds, or does not.
     void decide(Terms &terms, Value condition, bool holds);
+    // The numbers that a value may be, if they are not all.
+    std::optional<Interval> limits(const Terms &terms, Value x) const;
     // A condition that is in another place of the condition: it has to be decided first.
     static std::optional<Value> inner(const Terms &terms, Value condition);
     // Whether something surely decides like this: each condition is about a symbol, or a part of one, that nothing else
@@ -44,7 +46,6 @@ private:
         Word excluded;
     };
     Part *part_of(const Terms &terms, TermId term);
-    std::optional<Interval> limits(const Terms &terms, Value x) const;
     std::optional<bool> by_limits(const Terms &terms, const Node &node) const;
     Word narrow(const Terms &terms, Value x, Interval to);
 

@@ -88,12 +88,22 @@ void Machine::put_behind(State &s) {
 // made anew.
 std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State> &forks, const Bounds &bounds) {
     Terms &t = world_.terms;
+    Value of_tables;
+    const auto answer = [&](bool holds) {
+        if (of_tables.term != 0) settle_tables(s, of_tables);
+        return holds;
+    };
     for (;;) {
-        if (condition.known()) return condition.constant != 0;
+        if (condition.known()) return answer(condition.constant != 0);
         // Often it is the very one that was decided last.
-        if (const auto known = s.facts.decided(t, condition)) return *known;
+        if (const auto known = s.facts.decided(t, condition)) return answer(*known);
         condition = s.facts.simplified(t, condition);
-        if (const auto known = s.facts.decided(t, condition)) return *known;
+        if (const auto known = s.facts.decided(t, condition)) return answer(*known);
+        if (const auto table = spelled_out(s, condition)) {
+            of_tables = condition;
+            condition = *table;
+            continue;
+        }
         Value question{condition.term, 1, 0};
         // A sum of conditions, or one in the other: the parts first.
         if (const auto inner = Facts::inner(t, question)) {
@@ -103,6 +113,11 @@ std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State
             }
             // Where both ways meet again it does not matter what a condition is made of.
             if (!joins(s.at->at)) question = *inner;
+        }
+        if (const auto known = at_an_end(s, question)) {
+            kept_off_ends_ = true;
+            s.facts.decide(t, question, *known);
+            continue;
         }
         if (joins(s.at->at)) {
             if (join(s, question, bounds)) return std::nullopt;
@@ -120,6 +135,7 @@ std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State
         put_behind(s);
         // First the way on which the branch is not taken, if it is this question that decides it.
         const bool inner = question.term != condition.term;
+        s.has_numbers |= t.node(question.term).op == Op::equal_zero;
         const bool holds = !inner && condition.constant != 0;
         State other = s;
         // It begins with this operation again, and so perhaps with the instruction.

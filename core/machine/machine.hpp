@@ -111,6 +111,10 @@ public:
         carry_slot_ = carry;
         zero_slot_ = zero;
     }
+    // The kinds of events that show that memory is there.
+    void set_accesses(std::set<std::uint16_t> kinds) { accesses_ = std::move(kinds); }
+    // Whether something was decided because no memory lies in the first or last page of the address space.
+    bool kept_off_ends() const { return kept_off_ends_; }
     // Where a path ends once something has been run; and whether it begins inside a function, whose caller's return
     // address is somewhere above the stack pointer.
     void set_ends(std::set<Place> until, bool inside) {
@@ -156,6 +160,7 @@ private:
         std::uint64_t earlier = 0;  // events that are kept in `before`
         std::uint64_t instructions = 0;
         std::uint64_t changes = 0;  // of memory
+        bool has_numbers = false;   // facts say what something in an address is
         const Instruction *at = nullptr;
         std::uint32_t operation = 0;
         std::uint32_t carry_by = 0;
@@ -197,6 +202,14 @@ private:
     bool join(State &s, Value question, const Bounds &bounds);
     bool go_on(State &s, const Bounds &bounds);
     bool put_together(const State &before, State &a, State &b, Value question);
+    // --- which question a branch comes to (questions.cpp)
+    static constexpr std::size_t most_entries = 64;
+    std::optional<bool> at_an_end(State &s, Value question);
+    bool lies_at_an_end(const Events &events, Value base, Interval where) const;
+    std::optional<Value> spelled_out(const State &s, Value v);
+    void settle_tables(State &s, Value v);
+    std::vector<std::pair<Value, Base::Pointer>> entries_of(const State &s, const Origin &origin);
+    std::optional<Value> by_table(State &s, Value to, std::vector<State> &forks, const Bounds &bounds);
     void run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }
     Value address(State &s, const Operand &o);
@@ -234,6 +247,8 @@ private:
     std::set<Place> joins_;
     std::set<Place> joining_;
     std::set<Place> never_joins_;
+    std::set<std::uint16_t> accesses_;
+    bool kept_off_ends_ = false;
     std::vector<Aside> asides_;
     std::size_t waiting_ = 0;
     std::size_t finished_ = 0;

@@ -35,6 +35,7 @@ struct Base {
     struct Pointer {
         std::uint8_t bytes;
         Value value;
+        Value whole{};  // a distance that fits into the bytes as a signed number: as wide as an address
     };
     std::map<std::int64_t, Pointer> pointers;
     bool unread = false;  // World::read_pointers says which, if anybody asks
@@ -69,6 +70,8 @@ struct World {
     std::uint32_t add(Base base);
     // The base that the absolute address lies in, or that of the region, with the offset in it.
     std::optional<std::pair<std::uint32_t, std::int64_t>> base_at(TermId region, std::int64_t offset) const;
+    // What is in memory that nobody writes, where that is known.
+    std::optional<Base::Pointer> constant_at(Value at, unsigned bytes);
     // Numbers of the symbols in a term, sorted.
     const std::vector<Word> &symbols_in(TermId term);
     // Whether one of them may point to anything.

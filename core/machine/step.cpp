@@ -36,7 +36,9 @@ Op division(Do what) {
 
 Value Machine::address(State &s, const Operand &o) {
     Value v = read(s, o);
-    if (v.term != 0 && world_.terms.node(v.term).conditional) v = s.facts.simplified(world_.terms, v);
+    if (v.term == 0) return v;
+    const Node &n = world_.terms.node(v.term);
+    if (n.conditional || (s.has_numbers && n.op == Op::sum)) v = s.facts.simplified(world_.terms, v);
     return v;
 }
 
@@ -250,6 +252,11 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
         case Do::call_to:
         case Do::come_back: {
             Value to = address(s, o.a);
+            if (o.what == Do::jump_to) {
+                const auto where = by_table(s, to, forks, bounds);
+                if (!where) return true;
+                to = *where;
+            }
             const bool calls = o.what == Do::call || o.what == Do::call_to;
             // What is called by an address that nobody knows is outside, too.
             const bool may_leave = o.what == Do::call_to || (o.what == Do::jump_to && o.detail != 0 && !is_from_table(to));

@@ -32,13 +32,14 @@ Value Terms::symbol(unsigned bits, Word alignment, Word least, Word most) {
     Node node;
     node.op = Op::symbol;
     node.bits = static_cast<std::uint8_t>(bits);
-    node.number = ++symbols_;
+    node.number = terms_of_symbols_.size() + 1;
     node.known = Known::nothing(bits);
     node.known.zeros = (alignment - 1) & mask_of(bits);
     node.known.least = least;
     node.known.most = std::min(most, mask_of(bits));
     node.known = node.known.sharpened(bits);
-    return Value{kept(node, {}), node.bits, 0};
+    terms_of_symbols_.push_back(kept(node, {}));
+    return Value{terms_of_symbols_.back(), node.bits, 0};
 }
 
 Known Terms::known(Value v) const {

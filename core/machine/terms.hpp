@@ -116,6 +116,7 @@ public:
     // A new symbol. Its lowest bits are 0 up to `alignment` (a power of two), and it is from `least` to `most`.
     Value symbol(unsigned bits, Word alignment = 1, Word least = 0, Word most = ~Word{0});
 
+    TermId term_of(Word symbol) const { return terms_of_symbols_[symbol - 1]; }
     const Node &node(TermId term) const { return nodes_[term]; }
     std::span<const Addend> addends(const Node &node) const { return {addends_.data() + node.first, node.count}; }
     std::size_t size() const { return nodes_.size() - 1; }
@@ -195,7 +196,7 @@ private:
     Nodes nodes_;
     std::vector<Addend> addends_;
     std::vector<Entry> table_;  // open addressing; a power of two
-    Word symbols_ = 0;
+    std::vector<TermId> terms_of_symbols_;
 };
 
 }  // namespace l1dflush::machine

@@ -542,6 +542,13 @@ class Machine:
     def set_flags(self, carry: int, zero: int) -> None:
         """Slots of the carry flag and of the zero flag: decisions say which instructions made them and the others."""
 
+    def set_accesses(self, kinds: Sequence[int]) -> None:
+        """The kinds of events that show that memory is there."""
+
+    @property
+    def kept_off_ends(self) -> bool:
+        """Whether something was decided because no memory lies in the first or last page of the address space."""
+
     def set_ends(self, until: Sequence[tuple[int, int]], inside: bool) -> None:
         """Base and offset of the places where a path ends once something was run. ``inside``: it begins inside a
         function, and returns by what is above the stack pointer."""
@@ -552,8 +559,9 @@ class Machine:
     def base(self, number: int) -> Value:
         """Where a base begins."""
 
-    def add_pointer(self, base: int, offset: int, value: Value) -> None:
-        """Puts an address into the content of a base."""
+    def add_pointer(self, base: int, offset: int, value: Value, size: int = 8) -> None:
+        """Puts an address, or a distance that fits into so many bytes as a signed number, into the content of a
+        base."""
 
     def add_slot(self, bits: int, temporary: bool = False, wild: bool = False) -> int:
         """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next, and

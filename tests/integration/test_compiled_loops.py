@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from thorough import THOROUGH
 
+from l1dflush.errors import UndecidedError
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.options import LoadOptions
 from l1dflush.trace.abstract import trace
@@ -99,6 +100,41 @@ LOOPS = {
         f"{READ}(p + i + 192); }}",
         (ALL_LINES,),
     ),
+    "back, at or above": Loop(
+        f"char *e = p + 65536; for (char *q = e - 64; q >= p; q -= 64) {READ}q;", (ALL_LINES[::-1],)
+    ),
+    "back, above": Loop(f"for (char *q = p + 65536; q > p; ) {{ q -= 64; {READ}q; }}", (ALL_LINES[::-1],)),
+    "back, tested last": Loop(f"char *q = p + 65472; do {READ}q; while ((q -= 64) >= p);", (ALL_LINES[::-1],)),
+    "back, one line too short": Loop(f"for (char *q = p + 65408; q >= p; q -= 64) {READ}q;", (ALL_LINES[-2::-1],)),
+    "back, one page too short": Loop(
+        f"char *e = p + 65536; for (char *q = e - 64; q >= p + 4096; q -= 64) {READ}q;", (ALL_LINES[:63:-1],)
+    ),
+    "up to the last": Loop(f"char *e = p + 65472; for (char *q = p; q <= e; q += 64) {READ}q;", (ALL_LINES,)),
+    "long down": Loop(f"for (long i = 1023; i >= 0; i--) {READ}(p + i * 64);", (ALL_LINES[::-1],)),
+    "short down": Loop(f"for (short i = 1023; i >= 0; i--) {READ}(p + i * 64);", (ALL_LINES[::-1],)),
+    "one of five": Loop(
+        f"switch (m) {{ case 0: for (int i = 0; i < 65536; i += 64) {READ}(p + i); break; "
+        f"case 1: {READ}(p + 1); break; "
+        f"case 2: {READ}(p + 2); {READ}(p + 3); break; case 3: {READ}(p + 3); {READ}(p + 4); {READ}(p + 5); break; "
+        f"case 4: for (int i = 0; i < 32768; i += 64) {READ}(p + i); break; case 5: for (int i = 0; i < 4; i++) "
+        f"{READ}(p + 9); break; }}",
+        ((), (1,), (2, 3), (3, 4, 5), (9,) * 4, ALL_LINES[:512], ALL_LINES),
+    ),
+    "one of eight": Loop(
+        "switch (m & 7) { "
+        + " ".join(f"case {k}: " + f"{READ}(p + {k}); " * (k + 1) + "break;" for k in range(8))
+        + f" }} {EACH} {READ}(p + i);",
+        tuple((k,) * (k + 1) + ALL_LINES for k in range(8)),
+    ),
+    "triangle": Loop(
+        f"for (int i = 0; i < 16; i++) for (int j = 0; j <= i; j++) {READ}(p + i * 4096 + j * 64);",
+        (tuple(i * PAGE + j * LINE for i in range(16) for j in range(i + 1)),),
+    ),
+    "goto": Loop(f"int i = 0; again: if (i >= 65536) return; {READ}(p + i); i += 64; goto again;", (ALL_LINES,)),
+    "a step that is checked": Loop(
+        f"if (m != 64) return; for (int i = 0; i < 65536; i += m) {READ}(p + i);", ((), ALL_LINES)
+    ),
+    "volatile counter": Loop(f"for (volatile int i = 0; i < 65536; i += 64) {READ}(p + i);", (ALL_LINES,)),
     "three deep": Loop(
         f"for (int k = 0; k < 4; k++) for (int i = 0; i < 4; i++) for (int j = 63; j >= 0; j--) "
         f"{READ}(p + k * 16384 + i * 4096 + j * 64);",
@@ -121,7 +157,16 @@ def reads(data: bytes) -> list[tuple[int, ...]]:
     found = []
     for path in trace(routine, TraceOptions(max_seconds=60)).paths:
         events = [e for e in path.events if e.kind is Kind.LOAD and e.arena is not None]
-        found.append(tuple(e.offset for e in events if e.arena is not None and e.arena.kind is ArenaKind.INPUT))
+        found.append(
+            tuple(
+                e.offset
+                for e in events
+                # What is behind an index in a table is called after the table.
+                if e.arena is not None
+                and e.arena.kind is ArenaKind.INPUT
+                and not any(table in e.arena.name for table in ("rodata", "sizes"))
+            )
+        )
     return sorted(found, key=len)
 
 
@@ -137,6 +182,27 @@ def test_what_is_read(name: str, compiler: str, mode: str, tmp_path: Path) -> No
             continue
         data = compiled(compiler, mode, level, loop.body, tmp_path)
         assert reads(data) == sorted(loop.reads, key=len), level
+
+
+@pytest.mark.parametrize("mode", ["-m64", "-m32"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("more", [[], ["-fPIC"], ["-fno-pie"]], ids=" ".join)
+def test_tables_that_nobody_writes(more: list[str], compiler: str, mode: str, tmp_path: Path) -> None:
+    """An entry that is one of a few is known on each path; one of a table that may be written is not."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    sizes = "unsigned sizes[4] = {65536, 16384, 32768, 49152};"
+    walk = f"for (unsigned i = 0; i < n; i += 64) {READ}(p + i);"
+    masked = f"static const {sizes} unsigned n = sizes[m & 3]; {walk}"
+    checked = f"static const {sizes} if ((unsigned)m > 3) return; unsigned n = sizes[m]; {walk}"
+    each = (ALL_LINES[:256], ALL_LINES[:512], ALL_LINES[:768], ALL_LINES)
+    for body, wanted in ((masked, each), (checked, ((), *each))):
+        for level in ("-O0", "-O2"):
+            data = compiled(compiler, mode, level, body, tmp_path, more)
+            assert sorted(set(reads(data)), key=len) == list(wanted), level
+    written = compiled(compiler, mode, "-O2", f"extern {sizes[:17]}; unsigned n = sizes[m & 3]; {walk}", tmp_path, more)
+    with pytest.raises(UndecidedError, match="more than 64 paths"):
+        reads(written)
 
 
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])

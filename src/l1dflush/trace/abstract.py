@@ -42,7 +42,7 @@ from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
 from l1dflush.trace.system_rows import CPUID_STAYS, SETS_INTERRUPTS
-from l1dflush.trace.wrapping import GRANTED, without_wrapping
+from l1dflush.trace.wrapping import GRANTED, OFF_ENDS, without_wrapping
 
 # Kinds of events that show that memory is there.
 _ACCESSES = {KINDS.index(kind) for kind in TOUCHES - {Kind.PREFETCH}}
@@ -104,6 +104,7 @@ class _Run:
             (direction,) = self._lifter.register("DF")
             machine.set_slot(direction.slot, machine.terms.number(8, 0))
         self._bind()
+        machine.set_accesses(sorted(_ACCESSES))
         machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
         self._keep_guards()
         self._lead_to_themselves()
@@ -147,6 +148,8 @@ class _Run:
         granted = dict.fromkeys([*self._granted(paths), *self._lifter.assumptions, *self._kernel.granted(ran)])
         if len(possible) < len(found):
             granted[GRANTED] = None
+        if machine.kept_off_ends:
+            granted[OFF_ENDS] = None
         return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs, tuple(self._needs()))
 
     def _needs(self) -> Iterator[Need]:

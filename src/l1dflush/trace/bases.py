@@ -213,6 +213,11 @@ class Bases:
             size = of.size or self._image.bits // 8
             if section.executable and size not in (4, 8):
                 continue  # no instruction may have one there
+            at = relocation.address - section.address
+            distance = self._far_from(relocation, number, at)
+            if distance is not None:
+                self._machine.add_pointer(number, at, distance, size)
+                continue
             place = self._pointed_to(relocation)
             if place is None:
                 value = self._machine.new_symbol(8 * size)
@@ -220,7 +225,19 @@ class Bases:
             else:
                 value = self.value(place)
                 value = terms.slice(value, 0, 8 * size) if size * 8 < self._image.bits else value
-            self._machine.add_pointer(number, relocation.address - section.address, value)
+            self._machine.add_pointer(number, at, value)
+
+    def _far_from(self, relocation: Relocation, number: int, at: int) -> _core.Value | None:
+        """How far what a relocation names is from the relocation's own place, or behind the global offset table, as
+        tables of places in the code have it; a linker sees to it that it fits. None for others."""
+        of, width = relocation.of, self._image.bits // 8
+        if self._image.linked or of.size not in (4, 8) or (of.type not in _RELATIVE and of.type != _BEHIND_TABLE):
+            return None
+        to = self.target(of, relocation.addend, width)
+        if to is None:
+            return None
+        begin = Place(self._table(), 0, width) if of.type == _BEHIND_TABLE else Place(number, at, width)
+        return self._machine.terms.combine("subtract", self.value(to), self.value(begin))
 
     def _pointed_to(self, relocation: Relocation) -> Place | None:
         """The address that a relocation puts into data; None for what is none, or is not understood."""

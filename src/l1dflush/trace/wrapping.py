@@ -17,6 +17,8 @@ from l1dflush.trace.operations import EVENT
 from l1dflush.trace.possible import Possibility
 
 GRANTED = "no object that is accessed goes on at the other end of the address space, or lies in its last page"
+# What the machine itself decides: a loop that goes down asks the same behind its last turn.
+OFF_ENDS = "no object that is accessed lies in the first or the last page of the address space"
 PAGE = 4096
 
 # A path as the core has it: decisions, events and their runs, and more.
@@ -47,7 +49,9 @@ def without_wrapping(
         if number not in left or not there or len(surely) < len(there):
             continue
         low, high = max(low for low, _ in surely), min(high for _, high in surely)
-        wraps, exactly = (_wraps(machine, region, low, high, beyond) for beyond in (PAGE, 0))
+        # The last access may be what is compared, or what lies a bit before it.
+        within = -PAGE if high - low > 3 * PAGE else 0
+        wraps, exactly = (_wraps(machine, region, low, high, beyond) for beyond in (PAGE, within))
         in_last_page = _carries(machine, region, low, PAGE)
         decided = [(condition, holds) for _, _, condition, holds, *_ in paths[number][0]]
         condition, holds = decided[at]

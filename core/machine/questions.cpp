@@ -1,0 +1,195 @@
+// Which question a branch comes to, and what need not be asked.
+#include <algorithm>
+#include <utility>
+
+#include "machine/machine.hpp"
+
+namespace l1dflush::machine {
+
+namespace {
+
+constexpr std::int64_t page = 4096;
+
+}  // namespace
+
+// Loops that go down ask whether they are still above the beginning, those that go up to the last line whether they are
+// below it: behind the last turn the pointer would have to go on at the other end of the address space. It does so only
+// if memory that this path has accessed lies in the first page there is, or in the last one, and nobody's does.
+std::optional<bool> Machine::at_an_end(State &s, Value question) {
+    const Node n = world_.terms.node(question.term);
+    if (n.op != Op::below || !n.b.known() || n.a.bits != bits_) return std::nullopt;
+    std::optional<bool> answer;
+    for (const bool holds : {false, true}) {
+        Facts facts = s.facts;
+        facts.decide(world_.terms, question, holds);
+        const auto where = facts.limits(world_.terms, Value{n.a.term, n.a.bits, 0});
+        if (!where || where->size == 0 || where->size > 2 * Word{page}) continue;
+        put_behind(s);
+        if (std::ranges::any_of(s.before, [&](const auto &events) { return lies_at_an_end(*events, n.a, *where); })) {
+            if (answer) return std::nullopt;
+            answer = !holds;
+        }
+    }
+    return answer;
+}
+
+// Whether an access behind `base`, which is in the interval, is surely one in the first or last page.
+bool Machine::lies_at_an_end(const Events &events, Value base, Interval where) const {
+    // How far from the beginning of the last page; none may be further than this.
+    const auto most = static_cast<WideSigned>(2 * Word{page} - where.size);
+    const WideSigned around = WideSigned{1} << bits_;
+    auto first = events.events().begin();
+    for (const Events::Run &run : events.runs()) {
+        const auto end = first + static_cast<std::ptrdiff_t>(run.period);
+        for (; first != end; ++first) {
+            if (first->bytes == 0 || first->region != base.term || !accesses_.contains(first->kind)) continue;
+            const WideSigned from = static_cast<WideSigned>(where.from) + first->offset + page;
+            const WideSigned last = static_cast<WideSigned>(run.count - 1) * first->step;
+            const WideSigned lowest = from + std::min<WideSigned>(last, 0);
+            // The first of its numbers that lies at or behind the beginning of a last page, for each that it reaches.
+            const WideSigned step = first->step < 0 ? -WideSigned{first->step} : WideSigned{first->step};
+            const WideSigned highest = from + std::max<WideSigned>(last, 0);
+            WideSigned begin = (lowest / around) * around;
+            while (begin > lowest - most) begin -= around;
+            for (; begin <= highest; begin += around) {
+                if (begin + most < lowest) continue;
+                const WideSigned behind = std::max<WideSigned>(begin - lowest, 0);
+                const WideSigned turns = step == 0 ? 0 : (behind + step - 1) / step;
+                const WideSigned at = lowest + turns * step;
+                if (at <= highest && at >= begin && at - begin <= most) return true;
+            }
+        }
+    }
+    return false;
+}
+
+// With what was loaded from tables that nobody writes, by an index of which few numbers are left, as a choice of their
+// entries.
+std::optional<Value> Machine::spelled_out(const State &s, Value v) {
+    if (v.term == 0) return std::nullopt;
+    Terms &t = world_.terms;
+    std::unordered_map<TermId, Value> known;
+    for (const Word symbol : world_.symbols_in(v.term)) {
+        const Origin origin = world_.origins[symbol];
+        if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
+        const auto entries = entries_of(s, origin);
+        if (entries.empty()) continue;
+        const auto chosen = [&](auto &&of) {
+            Value value = of(entries.front().second);
+            for (auto entry = entries.rbegin(); entry + 1 != entries.rend(); ++entry)
+                value = t.choose(entry->first, of(entry->second), value);
+            return value;
+        };
+        const TermId loaded = t.term_of(symbol);
+        known[loaded] = chosen([](const Base::Pointer &p) { return p.value; });
+        // A distance that a linker has put there fits, so it is the whole of it.
+        if (std::ranges::any_of(entries, [](const auto &entry) { return entry.second.whole.bits == 0; })) continue;
+        const Value narrow{loaded, static_cast<std::uint8_t>(origin.bytes * 8), 0};
+        const Value wide = t.widen_signed(narrow, bits_);
+        if (wide.constant == 0) known[wide.term] = chosen([](const Base::Pointer &p) { return p.whole; });
+    }
+    return known.empty() ? std::nullopt : std::optional(t.replaced(v, known));
+}
+
+// Where one entry of a table is left, that is what was loaded.
+void Machine::settle_tables(State &s, Value v) {
+    for (const Word symbol : world_.symbols_in(v.term)) {
+        const Origin origin = world_.origins[symbol];
+        if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
+        const auto entries = entries_of(s, origin);
+        if (entries.size() != 1 || !entries.front().second.value.known()) continue;
+        const Value loaded{world_.terms.term_of(symbol), static_cast<std::uint8_t>(origin.bytes * 8), 0};
+        s.facts.decide(world_.terms, world_.terms.equal(loaded, entries.front().second.value), true);
+        s.has_numbers = true;
+    }
+}
+
+// The entries of a table that may have been loaded, and when each was; none if that is not known.
+std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(const State &s, const Origin &origin) {
+    Terms &t = world_.terms;
+    const Node region = t.node(origin.base);
+    std::vector<TermId> atoms{origin.base};
+    if (region.op == Op::sum) {
+        atoms.clear();
+        for (const Addend &a : t.addends(region)) atoms.push_back(a.atom);
+    }
+    // What the place depends on: the narrowest that says it, with its numbers.
+    std::vector<std::pair<Value, Interval>> free;
+    std::size_t count = 1;
+    for (const TermId atom : atoms) {
+        if (world_.bases_of.contains(atom)) continue;
+        std::optional<std::pair<Value, Interval>> best;
+        for (TermId term = atom; term != 0;) {
+            const Node &n = t.node(term);
+            const Value whole{term, n.bits, 0};
+            const auto limits = s.facts.limits(t, whole);
+            if (limits && limits->size != 0 && (!best || limits->size <= best->second.size)) best = {whole, *limits};
+            term = n.op == Op::widen || n.op == Op::widen_signed ? n.a.term : 0;
+        }
+        if (!best || best->second.size > most_entries) return {};
+        count *= best->second.size;
+        if (count > most_entries) return {};
+        free.push_back(*best);
+    }
+    if (free.empty()) return {};
+    std::vector<std::pair<Value, Base::Pointer>> entries;
+    for (std::size_t which = 0; which < count; ++which) {
+        std::unordered_map<TermId, Value> numbers;
+        Value is_this = number(1, 1);
+        std::size_t rest = which;
+        for (const auto &[what, limits] : free) {
+            const Value one = number(what.bits, limits.from + rest % limits.size);
+            rest /= limits.size;
+            numbers[what.term] = one;
+            is_this = t.bit_and(is_this, t.equal(what, one));
+        }
+        const Value at = t.replaced(Value{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)}, numbers);
+        const auto entry = world_.constant_at(at, origin.bytes);
+        if (!entry) return {};
+        entries.emplace_back(is_this, *entry);
+    }
+    return entries;
+}
+
+std::optional<Base::Pointer> World::constant_at(Value at, unsigned bytes) {
+    const auto found = base_at(at.term, offset_of(at));
+    if (!found) return std::nullopt;
+    const auto [which, start] = *found;
+    const std::int64_t end = start + bytes;
+    {
+        Base &asked = bases[which];
+        if (asked.writable || !asked.known || start < 0 || static_cast<std::uint64_t>(end) > asked.size)
+            return std::nullopt;
+        if (std::exchange(asked.unread, false)) read_pointers(which);
+    }
+    const Base &base = bases[which];
+    for (auto near = base.pointers.lower_bound(start - 7); near != base.pointers.end() && near->first < end; ++near) {
+        if (near->first == start && near->second.bytes == bytes) return near->second;
+        if (near->first + near->second.bytes > start) return std::nullopt;  // a part of a pointer
+    }
+    if (bytes > 8) return std::nullopt;
+    Word content = 0;
+    for (unsigned i = 0; i < bytes; ++i)
+        if (const auto place = static_cast<std::uint64_t>(start) + i; place < base.content.size())
+            content |= Word{base.content[place]} << (8 * i);
+    return Base::Pointer{static_cast<std::uint8_t>(bytes), number(bytes * 8, content)};
+}
+
+// Where a jump by a table goes: asks for the index, one number after the other. None if the state has gone on.
+std::optional<Value> Machine::by_table(State &s, Value to, std::vector<State> &forks, const Bounds &bounds) {
+    Terms &t = world_.terms;
+    if (to.term == 0 || world_.base_at(to.term, static_cast<std::int64_t>(to.constant))) return to;
+    const auto table = spelled_out(s, to);
+    if (!table) return to;
+    Value where = *table;
+    while (const auto inner = Facts::inner(t, where)) {
+        const auto holds = decide(s, *inner, forks, bounds);
+        if (!holds) return std::nullopt;
+        s.facts.decide(t, *inner, *holds);
+        const Value before = std::exchange(where, s.facts.simplified(t, where));
+        if (where == before) return to;
+    }
+    return where;
+}
+
+}  // namespace l1dflush::machine
