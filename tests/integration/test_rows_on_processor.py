@@ -67,6 +67,7 @@ UNDEFINED_FLAGS = {name: set(flags.split()) for flags, names in _WHICH_FLAGS.ite
 # product of 64 bits overflows is not computed, either: its carry and overflow flags are above.)
 _WHICH_REGISTERS = {
     "rbx rcx": "bsf bsr", "rax rdx": "div idiv", "rax rcx r8": "cmpxchg", "rcx": "crc32", "rdx memory": "shld shrd",
+    "rcx rdx": "pdep pext",
     "rcx rsi rdi": " ".join(f"{kind}{size}" for kind in ("lods", "stos", "movs") for size in "bwdq"),
     "memory": "pushfq",
 }  # fmt: skip

@@ -133,3 +133,12 @@ def test_the_links_of_a_list_that_nobody_made(tmp_path: Path) -> None:
     other = function("mov head(%rip),%rax; 1: mov 8(%rax),%rax; test %rax,%rax; jne 1b") + "        .comm head,8,8\n"
     again = judged(tmp_path, other)
     assert again.cause == "links-unknown" and "[[" not in again.reason
+
+
+def test_a_skip_that_depends_on_what_is_read_follows_no_links(tmp_path: Path) -> None:
+    """What is read next depends on what was read, but nothing leads anywhere."""
+    text = "xor %eax,%eax; 1: movzbl (%rdi,%rax),%ecx; test $1,%cl; jz 2f; add $64,%eax; 2: add $64,%eax;"
+    text += "cmp $65536,%eax; jb 1b"
+    result = judged(tmp_path, function(text))
+    assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "too-many-paths")
+    assert "links" not in result.reason and "[[" not in result.reason

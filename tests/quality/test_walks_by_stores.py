@@ -137,6 +137,17 @@ def test_a_whole_walk_behind_such_stores_is_enough(first: str, tmp_path: Path) -
     assert judged(tmp_path, function(FIRST[first], short)).verdict is not Verdict.PROVED
 
 
+def test_a_whole_walk_before_such_stores_is_enough(tmp_path: Path) -> None:
+    """Into the buffer, too; what is gone does not come back."""
+    for last in ("movnti %eax,(%rdi)", "add $8192,%rdi; mov $512,%ecx; rep stosq", NON_TEMPORAL[1]):
+        assert judged(tmp_path, function(WALK, last)).verdict is Verdict.PROVED
+    for start in ("any", "cold"):
+        result = judged(tmp_path, function(WALK, "movnti %eax,(%rdi)"), conditions=Conditions(start=Start.parse(start)))
+        assert result.verdict is Verdict.PROVED
+    short = WALK.replace("65536", "16384")
+    assert judged(tmp_path, function(short, "movnti %eax,(%rdi)")).verdict is not Verdict.PROVED
+
+
 def test_from_a_full_set_on_a_line_that_was_pushed_out_counts(tmp_path: Path) -> None:
     """Behind a non-temporal store a way may be invalid, which no set that is full at first has."""
     body = function(FIRST["movnti"], WALK)

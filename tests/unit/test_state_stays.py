@@ -20,6 +20,7 @@ KEPT = {
     "selector": ("mov %ds,%eax; test $3,%al", True, "mov %esi,%ds"),
     "pushed selector": ("push %gs; pop %rax; test $3,%al", True, "mov %esi,%gs"),
     "debug register": ("mov %dr2,%rax; test %rax,%rax", True, "mov %rsi,%dr2"),
+    "control of debugging": ("mov %dr7,%rax; test $8,%al", True, "mov %rsi,%dr7"),
     "vmread": ("mov $0x4000,%ecx; vmread %rcx,%rax; test $8,%al", True, "vmwrite %rsi,%rcx"),
     "vmread into memory": ("mov $0x6802,%ecx; vmread %rcx,-8(%rsp); testb $8,-8(%rsp)", True, "vmptrld (%rsi)"),
     "gs": ("rdgsbase %rax; test $8,%al", False, "wrgsbase %rsi"),
@@ -89,6 +90,11 @@ def test_what_was_set_is_known() -> None:
         assert any(event.detail == "mov" for event in path.events) is not jumps, change
     (path,) = traced("clts; mov %cr0,%rax; test $8,%al; je 1f; mov (%rdi),%al; 1: ret").paths
     assert not any(event.detail == "mov" for event in path.events)
+
+
+def test_bits_that_are_gathered_do_not_fork() -> None:
+    for text in ("pext %rsi,%rdx,%rax", "pdep %rsi,%rdx,%rax", "pext (%rsi),%rdx,%rax", "pdep %esi,%edx,%eax"):
+        assert number_of_paths(f"{text}; test $8,%al; je 1f; nop; 1: ret") == 2
 
 
 def test_swapgs_twice_is_nothing() -> None:

@@ -283,9 +283,8 @@ class _Run:
         """What the machine stopped at, in words."""
         insn = self._lifter.instructions.get((base, offset))
         pointers = {name for region in regions if region for name in self._names.sources(self._value(region))}
-        stop = Stop(
-            cause, insn, self._names.sources(value) if value.term else (f"{value.constant:#x}",), bool(value.term)
-        )
+        sources = self._names.sources(value) if value.term else (f"{value.constant:#x}",)
+        stop = Stop(cause, insn, sources, bool(value.term), self._names.follows_links(value))
         where = f"{self._address(base, offset):#x}"
         return undecided(stop, self._options, where, pointers, partial(may_be_base, self._routine))
 

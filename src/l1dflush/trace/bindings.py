@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from l1dflush.errors import InputError
 from l1dflush.routine.model import Routine, Symbol
-from l1dflush.trace.decode import REGISTERS
+from l1dflush.trace.decode import NAMES_OF_PARTS, REGISTERS
 
 # Arguments in the order of the ABI, by the 64-bit names of their registers.
 ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("rax", "rdx", "rcx")}
@@ -76,7 +76,8 @@ class _Names:
             register = None  # r8 in 32-bit code
         symbol = self.routine.image.symbols.get(name)
         if register is None and symbol is None:
-            arguments = () if self.by_name else ARGUMENTS[self.routine.image.bits]
+            bits = self.routine.image.bits
+            arguments = [] if self.by_name else [NAMES_OF_PARTS[name, bits // 8, 0] for name in ARGUMENTS[bits]]
             known = [*self.by_name, *arguments, *self.routine.image.symbols]
             raise InputError(
                 f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",

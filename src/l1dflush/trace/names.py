@@ -253,6 +253,17 @@ class Names:
                 yield number
             todo += [*operands, *(atom for atom, _ in addends)]
 
+    def follows_links(self, value: _core.Value) -> bool:
+        """Whether something of a value was loaded from where something leads that was loaded itself, as it was."""
+        return any(self._is_loaded(symbol, through_loaded=True) for symbol in self._symbols(value))
+
+    def _is_loaded(self, symbol: int, *, through_loaded: bool = False) -> bool:
+        kind, region, *_ = self._machine.origin(symbol)
+        if kind != _MEMORY or not through_loaded:
+            return kind == _MEMORY
+        what, *_, number = self._machine.described(self._machine.terms.value(region)) if region else ("", 0)
+        return what == "symbol" and self._is_loaded(number)
+
     def symbol(self, symbol: int) -> str:
         """What a symbol is called."""
         known = self._symbol_names.get(symbol)

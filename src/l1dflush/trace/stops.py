@@ -11,17 +11,19 @@ from l1dflush.trace.decode import Instruction
 from l1dflush.trace.effects import Form
 from l1dflush.trace.options import TraceOptions
 
-_BUDGET = "an endless loop, or raise the budget"
+_DEEP = "what was loaded at a place that was loaded"
+_BUDGET = "an endless loop, or --max-seconds N"
 
 
 class Stop(NamedTuple):
     """Why the machine stopped: its cause, the instruction, and the names of what is not known, or the number where that
-    is known."""
+    is known. ``linked``: it was loaded from where something leads that was loaded itself."""
 
     cause: str
     insn: Instruction | None
     sources: tuple[str, ...]
     unknown: bool
+    linked: bool = False
 
 
 def undecided(
@@ -30,7 +32,8 @@ def undecided(
     """The error for a stop. ``pointers`` are names of what was used as an address: a number for these is not what is
     missing. ``is_base``: whether another input can be given relative to that one."""
     text = f"`{stop.insn.text}`" if stop.insn is not None else "the routine"
-    sources = " and ".join(stop.sources)
+    # Of what was loaded from where something leads that was loaded, and so on, the name says nothing to anybody.
+    sources = " and ".join(dict.fromkeys(_DEEP if name.startswith("[[[") else name for name in stop.sources))
     returns = stop.insn is not None and stop.insn.effect.form is not Form.CALL and not stop.insn.operands
     match stop.cause:
         case "too-many-paths":
@@ -41,8 +44,7 @@ def undecided(
             if hint is not None and len(missing) == len(known) == 1:
                 # Where a walk ends is a distance from where it begins.
                 hint = hint.replace("VALUE", f"{known[0]}+SIZE") if is_base(known[0]) else bind_hint(stop.sources)
-            if any(name.startswith("[[") for name in stop.sources):
-                # Of what was loaded from where something loaded leads, and so on, the name says nothing to anybody.
+            if stop.linked:
                 roots = sorted(name for name in pointers if "[" not in name)
                 begin = f", from {' and '.join(f'`{name}`' for name in roots)} on" if roots else ""
                 what = f"it follows links in memory that nobody has filled in{begin}, and each may be the last one"

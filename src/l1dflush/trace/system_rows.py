@@ -21,7 +21,7 @@ STATE = range(0x100, 0x600)
 BASES_OF_SEGMENTS = range(0x110, 0x120)
 """What of it is not a processor's but a thread's or a CPU's own, and stays over calls."""
 # What other names a selector, a control or a debug register have changes by itself, or not as it is written.
-_KEPT = frozenset({"cr0", "cr3", "cr4", "cr8", "dr0", "dr1", "dr2", "dr3", *SEGMENTS})
+_KEPT = frozenset({"cr0", "cr3", "cr4", "cr8", "dr0", "dr1", "dr2", "dr3", "dr7", *SEGMENTS})
 _KEPT_AS_WRITTEN = frozenset({"dr0", "dr1", "dr2", "dr3", "ds", "es", "ss"})
 _TASK_SWITCHED = 1 << 3
 # Of kernels; elsewhere the first two fault, or change another flag.

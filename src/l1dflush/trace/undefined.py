@@ -99,6 +99,8 @@ _ADDED_UP = frozenset({
     *(f"p{kind}{size}" for kind in ("add", "sub") for size in "bwdq"), "pmullw", "pmuludq",
     *(f"punpck{part}{size}" for part in "lh" for size in ("bw", "wd", "dq")),
 })  # fmt: skip
+# Right, but with a branch for each bit of the mask.
+_BIT_BY_BIT = frozenset({"pdep", "pext"})
 # VEX-encoded instructions whose values P-code has, and has right.
 _RIGHT_VEX = frozenset({
     "vmovaps", "vmovups", "vmovapd", "vmovupd", "vmovdqa", "vmovdqu", "vmovd", "vmovq", "vpxor", "vpor", "vpand",
@@ -110,6 +112,8 @@ def value_unknown(insn: Instruction) -> bool:
     """Whether nobody knows the results: P-code has them wrong or not at all, or they are not worth knowing."""
     if insn.effect.form is Form.VECTOR_SKIP:
         return insn.mnemonic not in _RIGHT_VEX or insn.evex
+    if insn.mnemonic in _BIT_BY_BIT:
+        return True
     by_register = insn.mnemonic in _WRONG_BY_REGISTER and not isinstance(insn.operands[-1], int)
     return by_register or insn.mnemonic in _WRONG or insn.mnemonic in _ADDED_UP
 

@@ -27,22 +27,24 @@ class JudgedPart:
 
     ``doubt``: why the words can prove that nothing is left, but not that something is. ``unknown``: why they can do
     neither. ``instead``: of stores that need not bring their lines in, the events if all do, if none does, and if all
-    push them out, where they may: what is left in each of these is left on any CPU. ``behind``: those behind the last
-    such store, if some are the buffer's; what they leave nothing of from any state on, the whole leaves nothing of.
+    push them out, where they may: what is left in each of these is left on any CPU. ``ahead`` and
+    ``behind``: those before the first and behind the last such store, if some are the buffer's. What they leave nothing
+    of, the whole leaves nothing of: those behind it from any state on.
     """
 
     events: Events
     doubt: UndecidedError | None = None
     unknown: UndecidedError | None = None
     instead: tuple[Events, ...] = ()
+    ahead: Events | None = None
     behind: Events | None = None
 
-    def end(self) -> JudgedPart:
-        """The same of what is behind the last store that need not bring its line in, if there is more of the walk."""
-        if self.behind is None:
+    def only(self, events: Events | None) -> JudgedPart:
+        """The same of what is ahead of these stores, or behind; all of it where there is nothing."""
+        if events is None:
             return self
         unknown = self.unknown if self.unknown is not None and self.unknown.cause != NON_TEMPORAL else None
-        return JudgedPart(self.behind, self.doubt, unknown)
+        return JudgedPart(events, self.doubt, unknown)
 
     @property
     def more(self) -> UndecidedError | None:
@@ -86,8 +88,9 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
     )
     doubt = doubt or UndecidedError(FILLS_BY_REP_STOS, what, where=places.where(optional.pc))
     stores = events.where(lambda event: event.kind in OPTIONAL_STORES)
-    behind = events.within(stores.position(-1) + 1, last + 1)
-    return JudgedPart(events, doubt, unknown, instead, behind if held(behind, buffer) else None)
+    ahead, behind = events.within(first, stores.position(0)), events.within(stores.position(-1) + 1, last + 1)
+    pieces = [piece if held(piece, buffer) else None for piece in (ahead, behind)]
+    return JudgedPart(events, doubt, unknown, instead, *pieces)
 
 
 def _instead(events: Events) -> Iterator[Events]:

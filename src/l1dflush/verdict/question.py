@@ -48,7 +48,8 @@ class Reach(Enum):
 
     WHOLE = auto()
     BEGINNING = auto()  # where there are very many, the first ones
-    END = auto()  # where some are stores that need not bring their lines in, those behind the last of them
+    AHEAD = auto()  # where some are stores that need not bring their lines in, those before the first of them
+    BEHIND = auto()  # and those behind the last
 
 
 @dataclass(frozen=True, slots=True)

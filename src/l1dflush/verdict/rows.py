@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -64,12 +64,12 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
         found = protocols_of(question, geometry, run)
         return lambda policy, examples: judge_protocols(question, found, geometry, policy, examples=examples)
     first = _words(question, geometry, run, reach=Reach.BEGINNING)
-    last = _last_words(question, geometry, run)
+    pieces = [_words(question, geometry, run, reach=reach) for reach in _apart(question)]
 
     def judge(policy: str | Policy, examples: bool) -> Outcome:
         words = first if all(path.whole for path in first) else None
         # Once nothing is left there never will be; and behind anything the state is one of those that may be at first.
-        for part in ([last] if last else []) + ([] if words else [first]):
+        for part in (*pieces, *([] if words else [first])):
             outcome = _judge(question, part, geometry, policy, examples=False)
             if outcome.verdict is Verdict.PROVED:
                 return replace(outcome, has=_has(question, geometry))
@@ -81,14 +81,15 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
     return judge
 
 
-def _last_words(question: Question, geometry: Geometry, run: int | None) -> list[PathWords] | None:
-    """Those of what is behind the last store that need not bring its line in; None where there is no such thing, or
-    where the state there may be one that no start has."""
+def _apart(question: Question) -> Iterator[Reach]:
+    """The pieces on both sides of stores that need not bring their lines in, where they are questions of their own. The
+    state behind such a store may be one that no start has."""
     flush, start = question.flush, question.conditions.start
-    parts = (judged_part(path, flush.buffer, flush.places) for path in flush.paths)
-    if start.cold or start.all_ways_valid or not any(part.behind for part in parts):
-        return None
-    return _words(question, geometry, run, reach=Reach.END)
+    parts = [judged_part(path, flush.buffer, flush.places) for path in flush.paths]
+    if any(part.ahead for part in parts):
+        yield Reach.AHEAD
+    if any(part.behind for part in parts) and not (start.cold or start.all_ways_valid):
+        yield Reach.BEHIND
 
 
 def _useful_run(policies: Sequence[str | Policy], ways: int, touches: int) -> int | None:
@@ -149,7 +150,7 @@ def _words(
         found: dict[tuple[Events, bool, str], PathWords] = {}
         for path in question.flush.paths:
             whole = judged_part(path, question.flush.buffer, question.flush.places)
-            part = whole.end() if reach is Reach.END else whole
+            part = whole.only({Reach.AHEAD: whole.ahead, Reach.BEHIND: whole.behind}.get(reach))
             ways = [part.events, *part.instead]
             if reach is Reach.BEGINNING:
                 ways = [beginning(events, geometry, run, FIRST_EVENTS * geometry.sets) for events in ways]

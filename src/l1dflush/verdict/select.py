@@ -159,7 +159,9 @@ def _groups(routines: Sequence[Routine], named: Sequence[Routine], code: CodeMap
 def _come_to_end(trace: Trace) -> Trace:
     """The trace, if some path ends where the user wants it to."""
     if trace.routine.until and not any(path.end == UNTIL for path in trace.paths):
-        raise InputError("no path of the routine comes there", where="--until")
+        raise InputError(
+            "no path of the routine comes there", where="--until", hint="what ends with a return needs --from only"
+        )
     return trace
 
 
@@ -207,8 +209,9 @@ class _Tried:
 
     def knows(self, routine: Routine) -> bool:
         """Whether it was tried."""
-        tried = [trace.routine for trace in (*self.walking, *self.storing, *self.others)]
-        return routine in tried or any(routine is one for one, _ in self.failed)
+        traces = (*self.walking, *self.storing, *self.others)
+        tried = [*(trace.routine for trace in traces), *(one for one, _ in self.failed)]
+        return any(routine.image is one.image and routine.entry == one.entry for one in tried)
 
     def found(self) -> Trace | None:
         """The only one that walks a buffer, or the only one that flushes at all; None if nobody does.
