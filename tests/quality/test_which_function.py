@@ -65,3 +65,17 @@ def test_what_does_not_end_leaves_time_for_the_others(names: tuple[str, ...], tm
     walk = function(WALK, name="touch_lines")
     for text in ("".join(endless) + walk, walk + "".join(endless)):
         assert judged(tmp_path, text, max_seconds=2.0).routine.name == "touch_lines"
+
+
+def test_where_nobody_could_be_followed_each_says_why(tmp_path: Path) -> None:
+    loop = "1: mov (%rdi),%al; add $64,%rdi; dec %rsi; jnz 1b"
+    text = function(loop, name="f0") + function(loop.replace("1", "2"), name="f1")
+    with pytest.raises(InputError, match=r"none of these functions could be followed: f0: more than .*; f1: more than"):
+        judged(tmp_path, text, max_seconds=4.0)
+
+
+def test_who_only_calls_what_is_not_here_is_told_what_is_missing(tmp_path: Path) -> None:
+    calls = function("mov $1024,%ebx; 1: call touch_line; dec %ebx; jnz 1b", name="flush")
+    assert "give the file that has touch_line, too" in judged(tmp_path, calls).reason
+    once = function("call touch_line; lfence", name="flush")
+    assert "give the file" not in judged(tmp_path, once).reason

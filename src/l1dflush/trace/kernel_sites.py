@@ -9,8 +9,9 @@ bit, outside the function.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from l1dflush.errors import InputError, UndecidedError
@@ -33,8 +34,18 @@ _CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18:
 # Where a kernel puts the jumps that it changes by static_call_update().
 STATIC_CALLS = ".static_call.text"
 FLUSH_L1D = 18 * 32 + 28
+# Keys that an error lists.
+MOST_LISTED = 12
 # What is put between functions: int3, nop and its longer forms.
 _PADDING = (b"\xcc", b"\x90", b"\x66\x90", b"\x0f\x1f", b"\x66\x0f", b"\x66\x66", b"\x66\x2e", b"\x8d", b"\x00")
+
+
+def _keys_like(name: str, keys: Collection[str]) -> str:
+    """Which keys may be meant."""
+    if near := difflib.get_close_matches(name, keys, n=3):
+        return f"like {', '.join(near)}"
+    more = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
+    return f"its keys: {', '.join(sorted(keys)[:MOST_LISTED])}{more}"
 
 
 class KernelSites:
@@ -57,7 +68,7 @@ class KernelSites:
         known = {site.key for site in self.sites.jumps.values()}
         for name in static_keys:
             if name not in known:
-                hint = f"its keys: {', '.join(sorted(known)[:12])}" if known else "it has no jump labels"
+                hint = _keys_like(name, known) if known else "it has no jump labels"
                 raise InputError(f"there is no static key '{name}'", where="--static-key", hint=hint)
 
     def is_return(self, address: int, symbol: Symbol) -> bool:

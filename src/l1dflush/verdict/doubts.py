@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.model import Path, Trace
+from l1dflush.trace.model import Kind, Path, Trace
 from l1dflush.trace.msrs import may_flush_by_msr, msr_write
 from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.walk import Places, all_events, mechanism
+from l1dflush.verdict.walk import FEWEST, Places, all_events, mechanism
 
 NO_WALK = "no-software-walk"
 
@@ -26,7 +27,12 @@ def no_walk(trace: Trace, places: Places) -> UndecidedError:
         what = "no path reads a buffer; what an MSR write does cannot be proved from outside"
     elif "cache instruction" in used:
         what = "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
-    return UndecidedError(NO_WALK, what)
+    calls: Counter[str] = Counter()
+    for piece in all_events(trace.paths).where(lambda event: event.kind is Kind.CALL).pieces:
+        calls.update({event.detail: piece.turns for event in piece.events})
+    often = [name for name, count in calls.items() if count >= FEWEST]
+    # What is called again and again may read the buffer.
+    return UndecidedError(NO_WALK, what, hint=f"give the file that has {often[0]}, too" if often else None)
 
 
 def doubt(traces: Iterable[Trace], every_path: bool, places: Places) -> UndecidedError | None:

@@ -23,6 +23,8 @@ FEW = 8
 MOST_TRIED = 40
 # Behind the first one of a large input.
 LATER_GROUPS = 4
+# So many are told with the reason why they could not be followed.
+MOST_TOLD = 3
 # Names that an error lists.
 MOST_LISTED = 12
 _PICK = "pick one with --function NAME"
@@ -66,12 +68,16 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     failed = [(routine, error) for routine, error in tried.failed if routine.entry in likely]
     if len(failed) == 1:
         raise NotFollowedError(*failed[0])
-    still = [t for t in (*tried.storing, *tried.others) if t.routine in named and t.routine.entry in likely]
+    meant = likely & {routine.entry for routine in named}
+    still = [trace for trace in (*tried.storing, *tried.others) if trace.routine.entry in meant]
     if code is not None and len(still) == 1 and not failed:
         return _come_to_end(still[0])
     listed = named or routines
-    first = (failed or tried.failed)[:1]
+    first = (failed or tried.failed)[:MOST_TOLD]
     reason = "".join(f"; {routine.name} could not be followed: {error.what}" for routine, error in first)
+    if not tried.storing and not tried.others and len(first) == len(listed):
+        what = "; ".join(f"{routine.name}: {error.what}" for routine, error in first)
+        raise NoWalkError(f"none of these functions could be followed: {what}", (), hint=_PICK)
     names = _list(routine.name for routine in listed)
     followed = tuple(t.routine.name for t in (*tried.storing, *tried.others) if not any(_flushes(p) for p in t.paths))
     if any(symbol.function for symbol in routines[0].image.symbols.values()):
