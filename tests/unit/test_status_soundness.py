@@ -225,6 +225,24 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(
     may_be(judged_of(host), verdict)
 
 
+@pytest.mark.parametrize("hidden", [{"signature", "text"}, {"machine", "signature", "text"}])
+@pytest.mark.parametrize("end", [1 << 36, 1 << 40])
+def test_how_wide_the_l1d_is_depends_on_a_cpu_that_nobody_names(hidden: set[str], end: int) -> None:
+    """Of 36 bits half is 32 GiB, but an L1D of a Haswell uses 44, and a kernel that took the fix knows: whether all RAM
+    is protected is no question of what CPUID says alone."""
+    kernel = replace(Kernel.parse("4.14.66"), limits=Limits.CACHE_BITS)
+    facts = Facts(kernel, Cpu(model=0x3C, address_bits=36), "", end)
+    truth = decide(replace(facts, cpu=identified(facts.cpu, facts.kernel, LISTS)), ())
+    host = made(
+        release="4.14.66", machine="x86_64", version="#1", command_line="", levels=4, memory_end=end,
+        signature=Signature("GenuineIntel", 6, 0x3C, 0, "a CPU"), bugs=frozenset({"l1tf"}), flush_command=False,
+        arch_capabilities=8, ept=True, address_bits=36, threads=1, hypervisor="", text=truth.sysfs,
+        smt_control="notsupported", smt_active=False, loaded=True, parameter="not required", has_parameter=True,
+        kvm_ept=True, options=(),
+    )  # fmt: skip
+    assert judged_of(hide(host, frozenset(hidden))).verdict is not L1tfVerdict.VULNERABLE
+
+
 @pytest.mark.parametrize(
     "word", ["Not affected", P, f"{P}; VMX: EPT disabled", f"{P}; VMX: cache flushes, SMT disabled"]
 )

@@ -183,7 +183,9 @@ def _unsaid(host: HostFacts, explained: Explained, follows: Sequence[Judged]) ->
     together = _together(explained, follows)
     if together.verdict is L1tfVerdict.NOT_AFFECTED:
         return together
-    if together.verdict is L1tfVerdict.VULNERABLE:
+    # How wide the L1D is, is the CPU's: more than CPUID says, on some.
+    unnamed = together.grounds[0].cause in (Cause.NO_INVERSION, Cause.MEMORY) and not host.cpu.signature.known
+    if together.verdict is L1tfVerdict.VULNERABLE and not unnamed:
         if any(ground.cause is Cause.TOO_OLD for ground in together.grounds):
             return worst([_too_old(host, explained), *together.grounds])
         if together.grounds[0].cause in _WITHOUT_A_WORD or host.mitigation.parameter.known:
@@ -285,7 +287,13 @@ def _on_host(host: HostFacts, judged: Judged, possible: Sequence[Explanation]) -
     if without_bug(host):
         what = "the CPU has no L1TF: Xen read RDCL_NO in it, whatever its control domain is shown"
         return worst([Ground(Cause.NO_BUG, L1tfVerdict.NOT_AFFECTED, what)])
-    return worst([*judged.grounds, *_others(host), *xen_grounds(host), *_uneven(host, judged)])
+    of_xen = list(xen_grounds(host))
+    said = read(host.mitigation.text.value or "")
+    denied = bool((host.cpu.arch_capabilities.value or 0) & RDCL_NO) or said.kind is Kind.NOT_AFFECTED
+    if of_xen and denied and not host.cpu.signature.known:
+        what = "CPU or kernel say that there is no L1TF, Xen's log is of one that has it, and the model is unknown"
+        of_xen = [Ground(Cause.DISAGREE, L1tfVerdict.UNKNOWN, what)]
+    return worst([*judged.grounds, *_others(host), *of_xen, *_uneven(host, judged)])
 
 
 def _in_xen(host: HostFacts, judged: Judged, possible: Sequence[Explanation]) -> Judged:
