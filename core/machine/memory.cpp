@@ -36,6 +36,27 @@ Value World::fresh(unsigned bits, const Origin &origin) {
     return v;
 }
 
+std::optional<Base::Pointer> World::content_at(std::uint32_t which, std::int64_t start, unsigned bytes) {
+    const std::int64_t end = start + bytes;
+    {
+        Base &asked = bases[which];
+        if (!asked.known || start < 0 || static_cast<std::uint64_t>(end) > asked.size) return std::nullopt;
+        // Further bases come to lie where this one is.
+        if (std::exchange(asked.unread, false)) read_pointers(which);
+    }
+    const Base &base = bases[which];
+    for (auto near = base.pointers.lower_bound(start - 7); near != base.pointers.end() && near->first < end; ++near) {
+        if (near->first == start && near->second.bytes == bytes) return near->second;
+        if (near->first + near->second.bytes > start) return std::nullopt;  // a part of a pointer
+    }
+    if (bytes > 8) return std::nullopt;
+    Word content = 0;
+    for (unsigned i = 0; i < bytes; ++i)
+        if (const auto place = static_cast<std::uint64_t>(start) + i; place < base.content.size())
+            content |= Word{base.content[place]} << (8 * i);
+    return Base::Pointer{static_cast<std::uint8_t>(bytes), number(bytes * 8, content)};
+}
+
 std::uint32_t World::add(Base base) {
     const auto number = static_cast<std::uint32_t>(bases.size());
     bases_of[base.symbol.term].push_back(number);
@@ -151,32 +172,16 @@ std::optional<Value> Memory::initial(World &world, const Region &held, TermId re
                                      unsigned bytes) {
     const auto found = world.base_at(region, offset);
     if (!found) return std::nullopt;
-    const std::int64_t start = found->second;
-    {
-        Base &asked = world.bases[found->first];
-        // A store to what is read-only would fault.
-        if (asked.writable && is_forgotten(held, offset, bytes)) return std::nullopt;
-        if (!asked.known || start < 0 || static_cast<std::uint64_t>(start) + bytes > asked.size) return std::nullopt;
-        // Further bases come to lie where this one is.
-        if (std::exchange(asked.unread, false)) world.read_pointers(found->first);
-    }
-    const Base &base = world.bases[found->first];
-    if (const auto pointer = base.pointers.find(start); pointer != base.pointers.end() && pointer->second.bytes == bytes) {
-        if (base.writable) world.held[{found->first, start}] = true;
-        return pointer->second.value;
-    }
-    for (auto near = base.pointers.lower_bound(start - 7); near != base.pointers.end(); ++near) {
-        if (near->first >= start + bytes) break;
-        if (near->first + near->second.bytes > start) return std::nullopt;  // a part of a pointer
-    }
-    Word content = 0;
-    for (unsigned i = 0; i < bytes; ++i) {
-        const auto at = static_cast<std::uint64_t>(start) + i;
-        if (at < base.content.size()) content |= Word{base.content[at]} << (8 * i);
-    }
-    if (base.writable && content == 0) return std::nullopt;
-    if (base.writable) world.held[{found->first, start}] = true;
-    return number(bytes * 8, content);
+    const auto [which, start] = *found;
+    const bool writable = world.bases[which].writable;
+    // A store to what is read-only would fault.
+    if (writable && is_forgotten(held, offset, bytes)) return std::nullopt;
+    const auto content = world.content_at(which, start, bytes);
+    if (!content || !writable) return content ? std::optional(content->value) : std::nullopt;
+    const bool is_pointer = world.bases[which].pointers.contains(start);
+    if (!is_pointer && content->value == number(bytes * 8, 0)) return std::nullopt;
+    world.held[{which, start}] = true;
+    return content->value;
 }
 
 Value Memory::load(World &world, Value address, unsigned bytes) {

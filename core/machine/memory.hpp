@@ -70,6 +70,8 @@ struct World {
     std::uint32_t add(Base base);
     // The base that the absolute address lies in, or that of the region, with the offset in it.
     std::optional<std::pair<std::uint32_t, std::int64_t>> base_at(TermId region, std::int64_t offset) const;
+    // What is at first in a base, `start` behind its beginning, where that is known.
+    std::optional<Base::Pointer> content_at(std::uint32_t which, std::int64_t start, unsigned bytes);
     // What is in memory that nobody writes, where that is known.
     std::optional<Base::Pointer> constant_at(Value at, unsigned bytes);
     // Numbers of the symbols in a term, sorted.

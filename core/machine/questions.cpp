@@ -154,25 +154,7 @@ std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(const State &s,
 std::optional<Base::Pointer> World::constant_at(Value at, unsigned bytes) {
     const auto found = base_at(at.term, offset_of(at));
     if (!found) return std::nullopt;
-    const auto [which, start] = *found;
-    const std::int64_t end = start + bytes;
-    {
-        Base &asked = bases[which];
-        if (asked.writable || !asked.known || start < 0 || static_cast<std::uint64_t>(end) > asked.size)
-            return std::nullopt;
-        if (std::exchange(asked.unread, false)) read_pointers(which);
-    }
-    const Base &base = bases[which];
-    for (auto near = base.pointers.lower_bound(start - 7); near != base.pointers.end() && near->first < end; ++near) {
-        if (near->first == start && near->second.bytes == bytes) return near->second;
-        if (near->first + near->second.bytes > start) return std::nullopt;  // a part of a pointer
-    }
-    if (bytes > 8) return std::nullopt;
-    Word content = 0;
-    for (unsigned i = 0; i < bytes; ++i)
-        if (const auto place = static_cast<std::uint64_t>(start) + i; place < base.content.size())
-            content |= Word{base.content[place]} << (8 * i);
-    return Base::Pointer{static_cast<std::uint8_t>(bytes), number(bytes * 8, content)};
+    return bases[found->first].writable ? std::nullopt : content_at(found->first, found->second, bytes);
 }
 
 // Where a jump by a table goes: asks for the index, one number after the other. None if the state has gone on.
