@@ -166,7 +166,7 @@ def _step(mnemonic: str, operands: str) -> tuple[str, int]:
 
 def _walks(before: Sequence[_Insn], loop: Sequence[_Insn]) -> bool:
     """Whether a loop may be a walk, or of one: it reads memory at an address that is made of what moves on by a line or
-    a page in it, and is not changed in it otherwise, nor counted no further than a small table is long."""
+    a page in it, and is not changed in it otherwise, nor only counted as far as a small table is long."""
     steps = {_full(to) for _, mnemonic, operands in loop for to, size in [_step(mnemonic, operands)] if _by_lines(size)}
     changed: set[str] = set()
     for _, mnemonic, operands in loop:

@@ -20,8 +20,9 @@ STATE = range(0x100, 0x600)
 """Where P-code keeps it: segments, flags, control and debug registers."""
 BASES_OF_SEGMENTS = range(0x110, 0x120)
 """What of it is not a processor's but a thread's or a CPU's own, and stays over calls."""
-# What other names a selector, a control or a debug register have changes by itself, or not as it is written.
+# The others change by themselves (cr2 and dr6 by exceptions), or are not followed.
 _KEPT = frozenset({"cr0", "cr3", "cr4", "cr8", "dr0", "dr1", "dr2", "dr3", "dr7", *SEGMENTS})
+# Of the others some bits are fixed, so that what is read is not what was written.
 _KEPT_AS_WRITTEN = frozenset({"dr0", "dr1", "dr2", "dr3", "ds", "es", "ss"})
 _TASK_SWITCHED = 1 << 3
 # Of kernels; elsewhere the first two fault, or change another flag.

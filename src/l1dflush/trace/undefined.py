@@ -131,8 +131,8 @@ def is_floating(insn: Instruction) -> bool:
 
 # Results that are no pointers: the others may hold what memory or a register held before.
 _NO_POINTERS = frozenset({
-    "cpuid", "rdtsc", "rdtscp", "rdpmc", "xgetbv", "rdrand", "rdseed", "rdpid", "rdpkru", "str", "sldt", "smsw",
-    "stmxcsr", "fnstcw", "fnstsw",
+    "rdtsc", "rdtscp", "rdpmc", "xgetbv", "rdrand", "rdseed", "rdpid", "rdpkru", "str", "sldt", "stmxcsr", "fnstcw",
+    "fnstsw",
 })  # fmt: skip
 
 

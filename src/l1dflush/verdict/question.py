@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -12,6 +13,7 @@ from l1dflush.proof.limits import Limits
 from l1dflush.proof.words import SetWord
 from l1dflush.trace.model import Path
 from l1dflush.verdict.model import Candidate, ChanceInfo, CounterexampleInfo, Verdict
+from l1dflush.verdict.part import JudgedPart, judged_part
 from l1dflush.verdict.walk import Buffer, Placement, Places
 
 # So long after the deadline the prover still gets some time.
@@ -71,6 +73,13 @@ class Flush:
     paths: tuple[Path, ...]
     buffer: Buffer
     places: Places
+    _parts: list[JudgedPart] = field(default_factory=list, repr=False, compare=False)
+
+    def parts(self) -> Sequence[JudgedPart]:
+        """What of each path is judged, which is found out once."""
+        if not self._parts:
+            self._parts.extend(judged_part(path, self.buffer, self.places) for path in self.paths)
+        return self._parts
 
 
 @dataclass(frozen=True, slots=True)

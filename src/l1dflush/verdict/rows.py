@@ -18,7 +18,6 @@ from l1dflush.trace.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.model import Candidate, Verdict
-from l1dflush.verdict.part import judged_part
 from l1dflush.verdict.question import Outcome, PathWords, Question, Reach
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
 
@@ -84,8 +83,7 @@ def _judge_of(question: Question, geometry: Geometry, policies: Sequence[str | P
 def _apart(question: Question) -> Iterator[Reach]:
     """The pieces on both sides of stores that need not bring their lines in, where they are questions of their own. The
     state behind such a store may be one that no start has."""
-    flush, start = question.flush, question.conditions.start
-    parts = [judged_part(path, flush.buffer, flush.places) for path in flush.paths]
+    parts, start = question.flush.parts(), question.conditions.start
     if any(part.ahead for part in parts):
         yield Reach.AHEAD
     if any(part.behind for part in parts) and not (start.cold or start.all_ways_valid):
@@ -131,8 +129,8 @@ def _with_alignment(outcome: Outcome, question: Question, geometry: Geometry, po
 def _has(question: Question, geometry: Geometry) -> int:
     """The fewest different buffer lines that a path surely reads in any set."""
     buffer = question.flush.buffer
-    parts = (judged_part(path, buffer, question.flush.places).events for path in question.flush.paths)
-    return min(fewest_lines(events, buffer.arenas, geometry, question.buffer_size) for events in parts)
+    parts = question.flush.parts()
+    return min(fewest_lines(part.events, buffer.arenas, geometry, question.buffer_size) for part in parts)
 
 
 def _words(
@@ -148,8 +146,7 @@ def _words(
     if key not in question.words:
         # Paths that differ only in what they do before or after the walk are one.
         found: dict[tuple[Events, bool, str], PathWords] = {}
-        for path in question.flush.paths:
-            whole = judged_part(path, question.flush.buffer, question.flush.places)
+        for whole in question.flush.parts():
             part = whole.only({Reach.AHEAD: whole.ahead, Reach.BEHIND: whole.behind}.get(reach))
             ways = [part.events, *part.instead]
             if reach is Reach.BEGINNING:

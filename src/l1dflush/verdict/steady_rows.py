@@ -12,7 +12,6 @@ from l1dflush.proof.protocols import Flushes, Protocol, protocols
 from l1dflush.proof.steady import decide_protocol, least_lines
 from l1dflush.verdict.examples import protocol_example
 from l1dflush.verdict.model import Verdict
-from l1dflush.verdict.part import judged_part
 from l1dflush.verdict.question import Flush, Outcome, Question
 
 # The verdict does not wait longer than that for a number that it can do without.
@@ -27,8 +26,7 @@ def protocols_of(question: Question, geometry: Geometry, run: int | None) -> lis
 
 def _flushes(flush: Flush) -> Flushes:
     paths = []
-    for path in flush.paths:
-        part = judged_part(path, flush.buffer, flush.places)
+    for part in flush.parts():
         if part.more is not None:
             raise part.more
         paths.append(tuple(part.events))
