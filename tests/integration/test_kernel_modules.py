@@ -134,6 +134,5 @@ def test_a_module_without_its_symbol_table(tmp_path: Path, capsys: pytest.Captur
     file = tmp_path / "stripped.ko"
     file.write_bytes(kernel_modules.build(Module()))
     subprocess.run(["strip", "-s", file], check=True)
-    assert main(["verify", str(file)]) in (1, 3)
-    captured = capsys.readouterr()
-    assert "symbol table" in captured.err or "damaged-table" in captured.out
+    assert main(["verify", str(file)]) == 1
+    assert "has no symbol table" in capsys.readouterr().err

@@ -73,7 +73,8 @@ class Flush:
     paths: tuple[Path, ...]
     buffer: Buffer
     places: Places
-    _parts: list[JudgedPart] = field(default_factory=list, repr=False, compare=False)
+    # Not an argument: what is made of other paths with replace() must not have the parts of these.
+    _parts: list[JudgedPart] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def parts(self) -> Sequence[JudgedPart]:
         """What of each path is judged, which is found out once."""
