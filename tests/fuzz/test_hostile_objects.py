@@ -316,7 +316,8 @@ def test_files_made_to_take_long(data: object) -> None:
     content = data()  # type: ignore[operator]
     start = time.process_time()
     survives(content, alone=True)
-    assert time.process_time() - start < 20  # under two where nothing else runs; what grows faster than the file takes minutes
+    # Under two where nothing else runs; what grows faster than the file takes minutes.
+    assert time.process_time() - start < 20
 
 
 def overlapping(count: int, size: int) -> bytes:
