@@ -52,12 +52,6 @@ class ArenaKind(StrEnum):
     SEGMENT = "segment"  # relative to fs or gs: per-CPU or per-thread memory
 
 
-# Alignment in bytes of an object that an unknown pointer points to: what every allocator grants.
-POINTER_ALIGNMENT = 8
-# Stands for the names of sources of which there are too many to keep.
-MANY = "many other values"
-
-
 @dataclass(frozen=True, slots=True)
 class Arena:
     """A piece of memory whose place among the cache's sets is independent of all others'.

@@ -20,16 +20,13 @@ MOST_SOURCES = 32
 MOST_NAMES = 6
 LONGEST_NAME = 60
 # Memory is named through so many pointers, and then so.
-MOST_NESTED, UNNAMED = 8, "…"
+MOST_NESTED, UNNAMED = 4, "…"
 
 # The machine's own bases, and where a symbol can come from.
 STACK, RETURN = 0, 1
 _MEMORY, _RESULT = 1, 2
 _STACK_NAME = "the stack pointer"
 AFTER = " after "
-# Beyond so many sources those that are left are summed up; memory is named through so many pointers, and then so.
-MOST_SOURCES, MOST_NESTED, UNNAMED = 32, 4, "…"
-
 
 # Flags of the system, by P-code's names.
 _FLAG_NAMES = {"IF": "the interrupt flag", "AC": "the alignment check flag", "TF": "the trap flag"}
