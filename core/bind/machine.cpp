@@ -159,11 +159,11 @@ void bind_machine(nb::module_ &m) {
             nb::arg("bits"))
         .def(
             "add_slot",
-            [](Machine &self, unsigned bits, bool temporary, bool wild) {
+            [](Machine &self, unsigned bits, bool temporary, bool wild, bool apart) {
                 if (bits == 0 || bits > most_bits || bits % 8 != 0) throw nb::value_error("whole bytes, up to 8");
-                return self.add_slot(bits, temporary, wild);
+                return self.add_slot(bits, temporary, wild, apart);
             },
-            nb::arg("bits"), nb::arg("temporary") = false, nb::arg("wild") = false)
+            nb::arg("bits"), nb::arg("temporary") = false, nb::arg("wild") = false, nb::arg("apart") = false)
         .def_prop_ro(
             "terms", [](Machine &self) -> Terms & { return self.world().terms; }, nb::rv_policy::reference_internal)
         .def(

@@ -31,9 +31,10 @@ Machine::Machine(unsigned bits) : bits_(bits) {
     temporary_.push_back(false);
 }
 
-std::uint32_t Machine::add_slot(unsigned bits, bool temporary, bool wild) {
+std::uint32_t Machine::add_slot(unsigned bits, bool temporary, bool wild, bool apart) {
     Origin origin;
     origin.wild = wild;
+    origin.apart = apart;
     origin.slot = static_cast<std::uint32_t>(entry_.size());
     slot_bits_.push_back(static_cast<std::uint8_t>(bits));
     entry_.push_back(temporary ? number(bits, 0) : world_.fresh(bits, origin));

@@ -94,8 +94,9 @@ public:
     static constexpr std::uint32_t stack_slot = 0;
 
     // A further register or temporary: at entry it holds something that nobody knows. The first one is the stack pointer.
-    // A temporary holds nothing from one instruction to the next; what a wild one holds may point to anything.
-    std::uint32_t add_slot(unsigned bits, bool temporary = false, bool wild = false);
+    // A temporary holds nothing from one instruction to the next; what a wild one holds may point to anything, and what
+    // one apart holds points to where no other pointer leads.
+    std::uint32_t add_slot(unsigned bits, bool temporary = false, bool wild = false, bool apart = false);
     // The slots that code which is not here may change, those that hold what it is given, and the kinds of the events
     // that it runs and that a return address is loaded.
     void set_convention(std::vector<std::uint32_t> changed, std::vector<std::uint32_t> arguments, std::uint16_t call,

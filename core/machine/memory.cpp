@@ -104,7 +104,9 @@ World::Pair &World::pair(TermId one, TermId other) {
     const std::vector<Word> &theirs = other == 0 ? none : symbols_in(other);
     const auto has = [](const std::vector<Word> &symbols, Word s) { return std::ranges::binary_search(symbols, s); };
     both.share = std::ranges::any_of(mine, [&](Word s) { return has(theirs, s); });
-    both.wild = (one != 0 && is_wild(one)) || (other != 0 && is_wild(other));
+    const auto is_apart = [&](Word s) { return origins[s].apart; };
+    both.wild = ((one != 0 && is_wild(one)) || (other != 0 && is_wild(other))) &&
+                std::ranges::none_of(mine, is_apart) && std::ranges::none_of(theirs, is_apart);
     both.on_stack = has(mine, stack_symbol) || has(theirs, stack_symbol);
     return both;
 }

@@ -49,6 +49,7 @@ struct Origin {
     std::int64_t offset = 0;   // memory: in the region
     std::uint32_t bytes = 0;
     bool wild = false;         // memory: something that was stored may have come to be there
+    bool apart = false;        // given: what it points to no other pointer leads to
     Place at;                  // result: of which instruction
     std::uint32_t slot = 0;    // result: in which slot
 };

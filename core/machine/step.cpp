@@ -116,6 +116,10 @@ Value Machine::computed(State &s, const Operation &o) {
         return t.count_leading_zeros(a, bits);
     case Do::choose:
         return t.choose(truth(a), b(), read(s, o.c));
+    case Do::if_known: {
+        const Value simple = s.facts.simplified(t, a);
+        return simple.known() ? simple : b();
+    }
     default:
         throw Stopped("no-such-operation", s.at->at);
     }

@@ -563,9 +563,9 @@ class Machine:
         """Puts an address, or a distance that fits into so many bytes as a signed number, into the content of a
         base."""
 
-    def add_slot(self, bits: int, temporary: bool = False, wild: bool = False) -> int:
-        """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next, and
-        what a ``wild`` one holds may point to anything."""
+    def add_slot(self, bits: int, temporary: bool = False, wild: bool = False, apart: bool = False) -> int:
+        """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next, what a
+        ``wild`` one holds may point to anything, and what one ``apart`` holds to where no other pointer leads."""
 
     def slot(self, number: int) -> Value:
         """What a slot holds at entry."""

@@ -20,13 +20,16 @@ import pytest
 import row_forms
 from row_emulator import on_emulator
 from row_machine import (
+    NAMES,
     Form,
     Rows,
+    State,
     accesses_of_pcode,
     assembled,
     differences,
     on_processor,
     random_state,
+    really,
     vague,
 )
 from thorough import examples
@@ -34,11 +37,13 @@ from thorough import examples
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.trace import rows as semantics
-from l1dflush.trace.decode import Memory, decoder_of
+from l1dflush.trace.decode import Memory, Register, decoder_of
 from l1dflush.trace.effects import EFFECTS, Effect, Role
 from l1dflush.trace.effects import Form as Kind
 from l1dflush.trace.features import needed
+from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Do
+from l1dflush.trace.slots import Part
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("as") is None, reason="needs gcc and the GNU assembler"
@@ -186,6 +191,92 @@ def test_rows_are_what_the_processor_does(number: int, runner: Path) -> None:
     assert not wrong, "\n".join(wrong[:40])
     silent = [row.name for row in shard if not agree[row.name] and row.name not in NOT_ON_EVERY]
     assert not silent, f"no state of {silent}"
+
+
+def changed(state: State, dice: random.Random) -> State:
+    """Another state that is the same in some of what an instruction may look at."""
+    other = random_state(dice)
+    pointers = {"rsp", "rbp", "rsi", "rdi", "r9", "r10", "r15"}
+    registers = tuple(
+        new if name not in pointers and dice.random() < 0.3 else old
+        for name, old, new in zip(NAMES, state.registers, other.registers, strict=True)
+    )
+    # Often no more than upper parts of vectors.
+    size = dice.choice((4, 8, 16))
+    vectors, memory = bytearray(state.vectors), bytearray(state.memory)
+    for at in range(0, len(vectors), size):
+        if (size == 16 or at % (2 * size) == size) and dice.random() < 0.4:
+            vectors[at : at + size] = other.vectors[at : at + size]
+    for at in range(0, len(memory), 8):
+        if dice.random() < 0.2:
+            memory[at : at + 8] = other.memory[at : at + 8]
+    return State(registers, state.flags, bytes(vectors), bytes(memory))
+
+
+def not_the_same(
+    forms: list[Form], code: bytes, runner: Path, pairs: int, dice: random.Random
+) -> tuple[int, list[str]]:
+    """How many values that nobody knows were the same in two states that differ, and of which the processor has two."""
+    requests = []
+    for form in forms:
+        for _ in range(pairs):
+            state = random_state(dice)
+            requests += [(form, state), (form, changed(state, dice))]
+    outcomes = on_processor(runner, code, [(form.offset, state) for form, state in requests])
+    machine = Rows(code)
+    same, wrong = 0, []
+    for number in range(0, len(requests), 2):
+        form = requests[number][0]
+        (stopped, one), (stopped_too, other) = outcomes[number : number + 2]
+        if stopped or stopped_too:
+            continue
+        try:
+            found = [machine.run(form, state) for _, state in requests[number : number + 2]]
+        except (UndecidedError, _core.StoppedError):
+            continue
+        for name, (term, constant) in found[0][0].terms.items():
+            if term == 0 or any(result.terms.get(name) != (term, constant) for of in found for result in of):
+                continue
+            same += 1
+            if really(one, name) != really(other, name):
+                wrong.append(f"{form.text}: {name} is {really(one, name):#x} and {really(other, name):#x}")
+    return same, wrong
+
+
+def functions() -> list[row_forms.Row]:
+    """The rows whose results are functions of their operands."""
+    kinds = (Kind.VECTOR, Kind.VECTOR_SKIP)
+    named = {"pdep", "pext"}.union(name for name, effect in EFFECTS.items() if effect.form in kinds)
+    return [row for row in row_forms.rows() if row.name in named]
+
+
+@needs_avx2
+def test_what_is_the_same_for_the_same_operands_is_so_on_the_processor(runner: Path) -> None:
+    code, forms = assembled([(row.name, text) for row in functions() for text in row.texts])
+    same, wrong = not_the_same(forms, code, runner, examples(2, 40), random.Random(8))
+    assert not wrong, "\n".join(wrong[:40])
+    assert same > 1000
+
+
+@needs_avx2
+@pytest.mark.parametrize("left_out", [Memory, Register])
+def test_an_operand_that_is_left_out_is_found_out(
+    left_out: type, runner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in functions() if row.name in ("vpaddd", "pshufb", "addsd", "cvtsi2ss", "pext", "vfmadd213sd")]
+    code, forms = assembled([(row.name, text) for row in rows for text in row.texts])
+    plain = Operands.stands_for
+
+    def fewer(o: Operands, name: str, values: list[object]) -> Part:
+        found = [
+            i
+            for i, one in enumerate(o.insn.operands)
+            if isinstance(one, left_out) and o.insn.effect.role(i) is Role.READ
+        ]
+        return plain(o, name, () if found else values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Operands, "stands_for", fewer)
+    assert not_the_same(forms, code, runner, 6, random.Random(9))[1]
 
 
 # Rows of which a processor may have no form at all: AVX-512.

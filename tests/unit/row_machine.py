@@ -160,6 +160,8 @@ class Result(NamedTuple):
     places: dict[str, tuple[Known, int]]
     loads: frozenset[int]
     stores: frozenset[int]
+    terms: dict[str, tuple[int, int]]
+    """By name the term and the constant that each place is: where nobody knows it, the same ones are the same value."""
 
 
 class Rows:
@@ -265,20 +267,22 @@ class Rows:
         return Known(ones, zeros | ones)
 
     def _result(self, events: bytes, runs: list[tuple[int, int]]) -> Result:
-        notes = []
+        notes, terms = [], []
         touched: dict[Kind, set[int]] = {Kind.LOAD: set(), Kind.STORE: set()}
         stores = (Kind.STORE, Kind.STRING_STORE, Kind.NON_TEMPORAL_STORE)
         for kind, size, region, offset in _unfolded(events, runs):
             if kind == len(KINDS):
                 value = self._machine.note(region)[0]
                 notes.append((self._known(value), value.bits))
+                terms.append((value.term, value.constant))
             elif (what := KINDS[kind]) is Kind.LOAD or what in stores:
                 assert region == 0, "an access somewhere"
                 touched[Kind.STORE if what in stores else what] |= {offset + i for i in range(size)}
         names = list(self._slots)[: None if self._vectors else self._plain]
         names += [f"m{at}" for at in range(0, SIZE, 8)] if self._stores else []
         places = dict(zip(names, notes, strict=True))
-        return Result(places, frozenset(touched[Kind.LOAD]), frozenset(touched[Kind.STORE]))
+        loads, stored = (frozenset(touched[kind]) for kind in (Kind.LOAD, Kind.STORE))
+        return Result(places, loads, stored, dict(zip(names, terms, strict=True)))
 
 
 def _unfolded(events: bytes, runs: list[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:

@@ -32,8 +32,43 @@ KEPT = {
         "mov $0xda0,%ecx; xor %edx,%edx; wrmsr",
     ),
     "checksum": ("mov %edi,%eax; crc32q %r8,%rax; test $8,%al", False, "inc %r8"),
+    "MSR": ("mov $0x1a0,%ecx; rdmsr; test $8,%al", True, "mov $0x1a0,%ecx; mov %esi,%eax; mov %esi,%edx; wrmsr"),
+    "upper half of an MSR": ("mov $0x10a,%ecx; rdmsr; test $8,%dl", True, "mov %esi,%ecx; wrmsr"),
+    "base in an MSR": ("mov $0xc0000101,%ecx; rdmsr; test $8,%dl", False, "wrgsbase %rsi"),
+    "other base in an MSR": ("mov $0xc0000102,%ecx; rdmsr; test $8,%al", False, "swapgs"),
+    "number of the CPU": ("rdtscp; test $8,%cl", True, "mov $0xc0000103,%ecx; mov %esi,%eax; xor %edx,%edx; wrmsr"),
+    "number of the CPU, alone": ("rdpid %rax; test $8,%al", True, "mov %esi,%eax; mov $0xc0000103,%ecx; wrmsr"),
+    "address of a fault": ("mov %cr2,%rax; test $8,%al", True, "mov %rsi,%cr2"),
+    "status of debugging": ("mov %dr6,%rax; test $8,%al", True, "mov %rsi,%dr6"),
+    "saved states": ("xor %ecx,%ecx; xgetbv; test $4,%al", True, "xor %ecx,%ecx; mov %esi,%eax; xsetbv"),
+    "keys": ("xor %ecx,%ecx; rdpkru; test $8,%al", True, "xor %ecx,%ecx; xor %edx,%edx; mov %esi,%eax; wrpkru"),
+    "task": ("str %eax; test $8,%eax", True, "ltr %si"),
+    "local descriptors": ("sldt -2(%rsp); testb $8,-2(%rsp)", True, "lldt %si"),
+    "size of a table": ("sgdt -16(%rsp); testb $8,-16(%rsp)", True, "lgdt (%rsi)"),
+    "place of a table": ("sidt -16(%rsp); testb $8,-14(%rsp)", True, "lidt (%rsi)"),
+    "rounding": ("stmxcsr -8(%rsp); testb $0x20,-7(%rsp)", False, "ldmxcsr (%rsi)"),
+    "raised exceptions": ("stmxcsr -8(%rsp); testb $1,-8(%rsp)", True, "divsd (%rsi),%xmm3"),
+    "all of MXCSR": ("stmxcsr -8(%rsp); cmpl $0x1f80,-8(%rsp)", True, "vaddps (%rsi),%ymm3,%ymm4"),
+    "control of x87": ("fnstcw -8(%rsp); testb $8,-7(%rsp)", False, "fldcw (%rsi)"),
+    "status of x87": ("fnstsw %ax; test $8,%ah", True, "fld1"),
+    "bits that are gathered": ("pext %rsi,%rdi,%rax; test $8,%al", False, "inc %rdi"),
+    "conversion": ("cvttsd2si %xmm1,%eax; test $8,%al", True, "ldmxcsr (%rsi)"),
+    "conversion over something": ("cvtsi2sd %edi,%xmm0; movq %xmm0,%rax; test $8,%al", False, "inc %edi"),
+    "conversion of memory": ("cvtss2sd (%rdi),%xmm0; movq %xmm0,%rax; test $8,%al", True, "movl $0,(%rdi)"),
+    "sum": ("movsd (%rdi),%xmm0; addsd 8(%rdi),%xmm0; movq %xmm0,%rax; test $8,%al", True, "incl 12(%rdi)"),
+    "sum by three": ("vaddsd %xmm1,%xmm2,%xmm0; vmovq %xmm0,%rax; test $8,%al", True, "ldmxcsr (%rsi)"),
+    "smaller one": ("movaps %xmm2,%xmm0; minsd %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", True, "movd %esi,%xmm1"),
+    "shuffle": ("movdqa %xmm2,%xmm0; pshufb %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", True, "movd %esi,%xmm1"),
+    "shuffle by three": ("vpshufb (%rdi),%ymm2,%ymm0; vmovd %xmm0,%eax; test $8,%al", True, "incb 31(%rdi)"),
+    "sums": ("movaps %xmm2,%xmm0; paddd %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", True, "pinsrd $0,%esi,%xmm2"),
+    "mask": ("pmovmskb %xmm0,%eax; test $8,%al", True, "pinsrb $3,%esi,%xmm0"),
+    "test": ("vptest %ymm0,%ymm1; setc %al; test %al,%al", True, "vbroadcastss (%rsi),%ymm0"),
     "comparison": ("ucomisd %xmm1,%xmm0; setp %al; test %al,%al", True, "ldmxcsr (%rsi)"),
 }
+
+
+OPERANDS = {"checksum", "bits that are gathered", "conversion over something"}
+"""Whose operands a call changes."""
 
 
 def asked(name: str, between: str = "nop") -> int:
@@ -52,7 +87,7 @@ def test_a_call_may_have_changed_it(name: str) -> None:
     assert asked(name, "push %rdi; call outside; pop %rdi") == 3
 
 
-@pytest.mark.parametrize("name", [name for name, (_, called, _) in KEPT.items() if not called and name != "checksum"])
+@pytest.mark.parametrize("name", [name for name, (_, called, _) in KEPT.items() if not called and name not in OPERANDS])
 def test_a_call_does_not_change_it(name: str) -> None:
     assert asked(name, "call outside") == 2
 
@@ -76,11 +111,36 @@ def test_the_routine_may_have_changed_it(name: str) -> None:
         ("ucomisd %xmm1,%xmm0; setp %al; test %al,%al", "ucomisd %xmm0,%xmm1; setp %al; test %al,%al"),
         ("ucomisd %xmm1,%xmm0; setp %al; test %al,%al", "ucomiss %xmm1,%xmm0; setp %al; test %al,%al"),
         ("mov %cr0,%rax; test $8,%al", "mov %cr4,%rax; test $8,%al"),
+        ("mov $0x1a0,%ecx; rdmsr; test $8,%al", "mov $0x10a,%ecx; rdmsr; test $8,%al"),
+        ("mov $0x1a0,%ecx; rdmsr; test $8,%al", "mov $0x1a0,%ecx; rdmsr; test $8,%dl"),
+        # Nobody knows which, or it changes by itself: the clock, a counter, a state, and what is loaded by cpuid.
+        ("mov %edi,%ecx; rdmsr; test $8,%al", "mov %edi,%ecx; rdmsr; test $8,%al"),
+        *((f"mov ${n},%ecx; rdmsr; test $8,%al",) * 2 for n in (0x10, 0xC1, 0xE8, 0x19C, 0x1D9, 0x38F, 0x8B, 0x6E0)),
+        ("rdtscp; test $8,%al", "rdtscp; test $8,%al"),
+        ("mov $1,%ecx; xgetbv; test $4,%al", "mov $1,%ecx; xgetbv; test $4,%al"),
+        ("str %eax; test $8,%al", "sldt %eax; test $8,%al"),
+        ("stmxcsr -8(%rsp); testb $1,-8(%rsp)", "stmxcsr -8(%rsp); testb $2,-8(%rsp)"),
+        ("cvttsd2si %xmm1,%eax; test $8,%al", "cvtsd2si %xmm1,%eax; test $8,%al"),
+        ("cvttsd2si %xmm1,%eax; test $8,%al", "cvttsd2si %xmm2,%eax; test $8,%al"),
+        ("cvttss2si %xmm1,%eax; test $8,%al", "cvttss2si %xmm1,%rax; test $8,%al"),
+        ("vpshufd $1,%xmm1,%xmm0; vmovd %xmm0,%eax; test $8,%al",
+         "vpshufd $2,%xmm1,%xmm0; vmovd %xmm0,%eax; test $8,%al"),
+        ("vpaddd %xmm1,%xmm2,%xmm0; vmovd %xmm0,%eax; test $8,%al",
+         "vpaddd %xmm1,%xmm2,%xmm0; vpextrq $1,%xmm0,%rax; test $8,%al"),
+        ("pmovmskb %xmm0,%eax; test $8,%al", "pmovmskb %xmm0,%eax; test $4,%al"),
         ("mov %ds,%eax; test $3,%al", "mov %es,%eax; test $3,%al"),
     ],
 )  # fmt: skip
 def test_another_question_has_another_answer(one: str, other: str) -> None:
     assert number_of_paths(f"{one}; je 1f; {other}; je 1f; nop; 1: ret") == 3
+
+
+def test_another_msr_that_is_written_changes_nothing() -> None:
+    ask = "mov $0x1a0,%ecx; rdmsr; test $8,%al"
+    flush = "mov $0x10b,%ecx; mov $1,%eax; xor %edx,%edx; wrmsr; movq $0,(%rsi)"
+    assert number_of_paths(f"{ask}; je 1f; {flush}; {ask}; je 1f; nop; 1: ret") == 2
+    ask = "push $0x122; pop %rcx; rdmsr; test $2,%al"
+    assert number_of_paths(f"{ask}; je 1f; mov $0x123,%ecx; wrmsr; {ask}; je 1f; nop; 1: ret") == 2
 
 
 def test_what_was_set_is_known() -> None:
@@ -118,5 +178,14 @@ def test_what_is_taken_for_granted_is_told() -> None:
         "cpuid answers the same each time" in traced("xor %eax,%eax; cpuid; test %ebx,%ebx; je 1f; 1: ret").assumptions
     )
     assert "cpuid answers the same each time" not in traced("xor %eax,%eax; cpuid; ret").assumptions
+    told = {
+        "MSRs that configure": "mov $0x1a0,%ecx; rdmsr; test $8,%al",
+        "IA32_TSC_AUX": "rdtscp; test $8,%cl",
+        "reads of cr2": "mov %cr2,%rax; test $8,%al",
+        "reads of dr6": "mov %dr6,%rax; test $8,%al",
+    }
+    for what, text in told.items():
+        assert any(what in one for one in traced(f"{text}; je 1f; 1: ret").assumptions), what
+        assert not any(what in one for one in traced(f"{text}; 1: ret").assumptions), what
     assert any("interrupt flag" in text for text in traced("pushf; cli; popf; ret").assumptions)
     assert not any("interrupt flag" in text for text in traced("cli; sti; ret").assumptions)

@@ -41,7 +41,7 @@ from l1dflush.trace.operations import EVENT
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
-from l1dflush.trace.system_rows import CPUID_STAYS, SETS_INTERRUPTS
+from l1dflush.trace.system_rows import SETS_INTERRUPTS, STAYS
 from l1dflush.trace.wrapping import GRANTED, OFF_ENDS, without_wrapping
 
 # Kinds of events that show that memory is there.
@@ -205,8 +205,8 @@ class _Run:
         guards |= {(f"{segment}:external:{name}", 0): f"{segment}:{name}" for segment, name in _NAMED_GUARDS[bits]}
         for one in self._routine.first:
             yield f"what {one.name} leaves in memory is there when {self._routine.name} runs"
-        if any("cpuid result" in decision.sources for path in paths for decision in path.decisions):
-            yield CPUID_STAYS
+        sources = {source for path in paths for decision in path.decisions for source in decision.sources}
+        yield from (text for source, text in STAYS.items() if source in sources)
         forms = {insn.effect.form for insn in self._instructions}
         ran = {insn.mnemonic for insn in self._instructions}
         if Form.PUSH_FLAGS in forms and (Form.POP_FLAGS in forms or not ran.isdisjoint({"cli", "sti"})):

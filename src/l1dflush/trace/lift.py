@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -14,16 +14,27 @@ from l1dflush.trace.bindings import CALLER_SAVED
 from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
+from l1dflush.trace.functions import inputs_of, is_function
 from l1dflush.trace.kernel_sites import KernelSites
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operands import KIND, Operands, register_name
 from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
 from l1dflush.trace.patched import Patched
+from l1dflush.trace.pcode import PcodeOp
 from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
 from l1dflush.trace.slots import WORD, Part, Slots, Spans
 from l1dflush.trace.stack_rows import STACK_ROWS
-from l1dflush.trace.system_rows import BASES_OF_SEGMENTS, CHANGED_BY_CALLS, KERNEL_GS, STATE
+from l1dflush.trace.system_rows import (
+    APART,
+    BASES_OF_SEGMENTS,
+    CHANGED_BY_CALLS,
+    RAISED,
+    STATE,
+    WILD,
+    X87,
+    goes_on,
+)
 from l1dflush.trace.translation import translator
 from l1dflush.trace.undefined import (
     ALL_FLAGS,
@@ -172,7 +183,7 @@ class Lifter:
         processor's own, that no other address leads to; ``kernel_gs`` may lead anywhere."""
         if name not in self._kept:
             width = self.image.bits // 8
-            self._kept[name] = Part(self.machine.add_slot(8 * width, wild=name == KERNEL_GS), 0, width)
+            self._kept[name] = Part(self.machine.add_slot(8 * width, wild=name in WILD, apart=name in APART), 0, width)
         return self._kept[name]
 
     def kept_name(self, slot: int) -> str | None:
@@ -228,9 +239,16 @@ class _Lift:
         elif values is not None:
             values(o, addresses)
         elif form is Form.FLOAT or value_unknown(insn):
+            if is_function(insn):
+                o.made_of = inputs_of(o, addresses, None)
             forget_results(o, addresses)
         elif form is not Form.SKIP:
             self._from_pcode(addresses)
+        # What works on MMX registers puts the top of x87's stack to 0.
+        if form is Form.FLOAT or any(isinstance(one, Register) and one.full.startswith("mm") for one in insn.operands):
+            goes_on(o, X87)
+        elif is_floating(insn):
+            goes_on(o, RAISED)
         return o.operations
 
     def _assume(self) -> None:
@@ -256,7 +274,7 @@ class _Lift:
             memory = insn.operands[narrow[0]]
             assert isinstance(memory, Memory)
             self._lowering.moved = addresses[narrow[0]], memory.size
-        made, _ = self._lowering.lower(ops)
+        made = self._lowered(ops, addresses)
         if insn.effect.form is Form.CALL:
             # An outside function that has a pointer into the stack leaves alone what is saved there.
             made = [one._replace(detail=1) if one.what is Do.STORE else one for one in made]
@@ -281,6 +299,23 @@ class _Lift:
         o.unknown_flags(undefined)
         for exceeds, limit in limits:
             self._blur(exceeds, limit, addresses)
+
+    def _lowered(self, ops: Sequence[PcodeOp], addresses: Mapping[int, Operand]) -> list[Operation]:
+        """P-code's operations as ours; before them what stands for all that they are given, if they make something of
+        that which nobody knows."""
+        o, low = self._operands, self._lowering
+        # What is made in a loop would be the same in each turn.
+        if not is_function(self._insn) or any(op.name in ("BRANCH", "CBRANCH") for op in ops):
+            return low.lower(ops)[0]
+        low.made_of = o.fresh(WORD)
+        made, _ = low.lower(ops)
+        if low.parts_made:
+            inputs = inputs_of(o, addresses, low.widest_made)
+            if inputs is None:
+                o.forget(low.made_of, Origin.NO_POINTER)
+            else:
+                o.emit(Do.COPY, low.made_of, inputs)
+        return made
 
     def _exceeds(self, limit: Limit) -> Operand:
         """Whether a shift is by more bits than that."""

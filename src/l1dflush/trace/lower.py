@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from l1dflush.trace.operations import Do, Number, Operand, Operation, Place
+from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, part_made
 from l1dflush.trace.pcode import NOTHING, PcodeOp, Varnode
 from l1dflush.trace.slots import WORD, Part, Slots
 from l1dflush.trace.undefined import Origin
@@ -83,6 +83,11 @@ class Lowering:
         self._count = 0
         # Where the operand in memory is, and how many bytes it has, if P-code has the address wrong.
         self.moved: tuple[Operand, int] | None = None
+        # What stands for all that the results are made of which nobody knows, if they are the same for the same; how
+        # many parts there are of such, and of how many bytes the widest result is.
+        self.made_of: Part | None = None
+        self.parts_made = 0
+        self.widest_made = 0
 
     def is_temporary(self, part: Part) -> bool:
         """Whether it is one that :meth:`fresh` made."""
@@ -276,7 +281,12 @@ class Lowering:
             origin = Origin.POINTER if name.startswith("FLOAT_") else Origin.COMPUTED
             if name in _CONDITIONS:
                 origin = Origin.NO_POINTER
-            self._operations.append(Operation(Do.UNKNOWN, part, detail=origin))
+            if self.made_of is None:
+                self._operations.append(Operation(Do.UNKNOWN, part, detail=origin))
+            else:
+                self._operations.append(part_made(part, self.made_of, self.parts_made, origin))
+                self.parts_made += 1
+                self.widest_made = max(self.widest_made, out.size)
             if name in _CONDITIONS:
                 self._emit(Do.BIT_AND, part, part, Number(1, 1))
             values.append(part)

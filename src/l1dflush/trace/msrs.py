@@ -20,6 +20,44 @@ FS_BASE, GS_BASE, KERNEL_GS_BASE = 0xC0000100, 0xC0000101, 0xC0000102
 SHOWN_BY_CPUID = (0x122, 0xDA0)
 
 
+TSC_AUX = 0xC0000103
+CONFIGURING = (
+    (0x1B, 0x1B),  # IA32_APIC_BASE
+    (0x3A, 0x3A),  # IA32_FEATURE_CONTROL
+    (0x48, 0x48),  # IA32_SPEC_CTRL
+    (0xCE, 0xCF),  # MSR_PLATFORM_INFO, IA32_CORE_CAPABILITIES
+    (0xE1, 0xE1),  # IA32_UMWAIT_CONTROL
+    (0xFE, 0xFE),  # IA32_MTRRCAP
+    (0x10A, 0x10A),  # IA32_ARCH_CAPABILITIES
+    (0x122, 0x123),  # IA32_TSX_CTRL, IA32_MCU_OPT_CTRL
+    (0x174, 0x176),  # IA32_SYSENTER_CS, _ESP, _EIP
+    (0x179, 0x179),  # IA32_MCG_CAP
+    (0x186, 0x18D),  # IA32_PERFEVTSEL0-7
+    (0x1A0, 0x1A0),  # IA32_MISC_ENABLE
+    (0x1A4, 0x1A4),  # MSR_MISC_FEATURE_CONTROL
+    (0x1B0, 0x1B0),  # IA32_ENERGY_PERF_BIAS
+    (0x1C4, 0x1C4),  # IA32_XFD
+    (0x1F2, 0x1F3),  # IA32_SMRR_PHYSBASE, _PHYSMASK
+    (0x200, 0x213),  # IA32_MTRR_PHYSBASE0-9, _PHYSMASK0-9
+    (0x250, 0x250), (0x258, 0x259), (0x268, 0x26F),  # IA32_MTRR_FIX*
+    (0x277, 0x277),  # IA32_PAT
+    (0x2FF, 0x2FF),  # IA32_MTRR_DEF_TYPE
+    (0x345, 0x345),  # IA32_PERF_CAPABILITIES
+    (0x38D, 0x38D),  # IA32_FIXED_CTR_CTRL
+    (0x480, 0x493),  # IA32_VMX_*
+    (0x600, 0x600),  # IA32_DS_AREA
+    (0xDA0, 0xDA0),  # IA32_XSS
+    (0xC0000080, 0xC0000084),  # IA32_EFER, _STAR, _LSTAR, _CSTAR, _FMASK
+    (0xC0010015, 0xC0010015),  # AMD HWCR
+    (0xC0010114, 0xC0010114), (0xC0010117, 0xC0010117),  # AMD VM_CR, VM_HSAVE_PA
+    (0xC001011F, 0xC001011F),  # AMD VIRT_SPEC_CTL
+    (0xC0011029, 0xC0011029),  # AMD DE_CFG
+)  # fmt: skip
+"""MSRs, from and to, that configure something or say what there is: they change when they are written, and not by
+themselves. Not so IA32_DEBUGCTL and IA32_PERF_GLOBAL_CTRL, of which exceptions and interrupts clear bits, nor counters,
+clocks and states (SDM volume 4; APM volume 2, appendix A)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Harmless:
     """The MSRs from ``first`` to ``last``, what the manual calls them, and why writing one changes nothing here."""
@@ -67,7 +105,7 @@ _LIST = (
     Harmless(0xC0000081, 0xC0000084, "IA32_STAR, _LSTAR, _CSTAR, _FMASK", _ENTRY),
     Harmless(FS_BASE, GS_BASE, "IA32_FS_BASE, IA32_GS_BASE", "where fs: and gs: lead, which the trace follows"),
     Harmless(KERNEL_GS_BASE, KERNEL_GS_BASE, "IA32_KERNEL_GS_BASE", "what swapgs takes"),
-    Harmless(0xC0000103, 0xC0000103, "IA32_TSC_AUX", "what rdtscp and rdpid give, which nobody knows anyway"),
+    Harmless(TSC_AUX, TSC_AUX, "IA32_TSC_AUX", "what rdtscp and rdpid give, which the trace follows"),
     Harmless(0xC0010000, 0xC0010007, "AMD PERF_LEGACY_CTL0-3, PERF_LEGACY_CTR0-3", _COUNTS),
     Harmless(0xC001011F, 0xC001011F, "AMD VIRT_SPEC_CTL", _SPECULATES),
     Harmless(0xC0010200, 0xC001020B, "AMD PERF_CTL0-5, PERF_CTR0-5", _COUNTS),

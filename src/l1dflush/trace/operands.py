@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from typing import Literal
 
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
-from l1dflush.trace.operations import RESULTS, Do, Number, Operand, Operation
+from l1dflush.trace.operations import RESULTS, Do, Number, Operand, Operation, part_made
 from l1dflush.trace.slots import WORD, Part
 from l1dflush.trace.undefined import ALL_FLAGS, Origin, alignment_of
 from l1dflush.trace.variants import Variants
@@ -49,6 +50,9 @@ class Operands:
         self._variants = variants
         # What the processor keeps, by a name of ours.
         self.kept = kept
+        # What stands for all that the results are made of which nobody knows; None: not the same again for the same.
+        self.made_of: Part | None = None
+        self._parts_made = 0
 
     # --- operations
 
@@ -80,9 +84,25 @@ class Operands:
         self.operations.append(Operation(Do.RESULT, out, a, b, c, size=RESULTS.index(name), detail=origin))
         return out
 
+    def stands_for(self, name: str, values: Iterable[Operand]) -> Part:
+        """One value that is the same again for the same name and the same values, and else another one."""
+        number = int.from_bytes(blake2b(name.encode(), digest_size=WORD).digest(), "little")
+        total: Operand = Number(number, WORD)
+        left = [*values]
+        while True:
+            made = self.result("inputs", WORD, total, *left[:2], origin=Origin.NO_POINTER)
+            left = left[2:]
+            if not left:
+                return made
+            total = made
+
     def forget(self, part: Part, origin: Origin) -> None:
         """Nobody knows what is there from now on."""
-        self.operations.append(Operation(Do.UNKNOWN, part, detail=origin))
+        if self.made_of is None:
+            self.operations.append(Operation(Do.UNKNOWN, part, detail=origin))
+            return
+        self.operations.append(part_made(part, self.made_of, self._parts_made, origin))
+        self._parts_made += 1
 
     def skip_if(self, condition: Operand) -> int:
         """Goes on elsewhere if the condition holds (None: always); where is said by :meth:`land`, given the result."""

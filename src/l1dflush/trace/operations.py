@@ -53,6 +53,7 @@ class Do(IntEnum):
     COUNT_LEADING_ZEROS = auto()
     EVEN_ONES = auto()
     CHOOSE = auto()
+    IF_KNOWN = auto()
     UNKNOWN = auto()
     RESULT = auto()
     ACCESS = auto()
@@ -86,7 +87,10 @@ class Place(NamedTuple):
 
 Operand = Number | Part | Place | None
 # What instructions make of their operands alone, in the core by number.
-RESULTS = ("cpuid rax", "cpuid rbx", "cpuid rcx", "cpuid rdx", "crc32", "vmread", "CF", "PF", "ZF")
+RESULTS = (
+    "cpuid rax", "cpuid rbx", "cpuid rcx", "cpuid rdx", "crc32", "vmread", "CF", "PF", "ZF", "rdmsr rax", "rdmsr rdx",
+    "kept", "inputs", "part",
+)  # fmt: skip
 # An event as the core has it: kind, size, number of the instruction, region, 0, offset, what that moves on by.
 EVENT = struct.Struct("<HHIIIqq")
 _OPERAND = struct.Struct("<BBBBIQ")
@@ -106,6 +110,11 @@ class Operation(NamedTuple):
     size: int = 0
     detail: int = 0
     alignment: int = 0
+
+
+def part_made(out: Part, of: Part, number: int, origin: int) -> Operation:
+    """Part ``number`` of what an instruction makes of all that ``of`` stands for."""
+    return Operation(Do.RESULT, out, of, Number(number, 4), size=RESULTS.index("part"), detail=origin)
 
 
 def _packed(operand: Part | Number | Place) -> bytes:

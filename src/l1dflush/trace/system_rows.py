@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 
 from l1dflush.trace.decode import SEGMENTS, Memory, Register
 from l1dflush.trace.effects import MOV_FROM_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT, MOV_TO_SYSTEM, Effect, Form
-from l1dflush.trace.msrs import FS_BASE, GS_BASE, KERNEL_GS_BASE, SHOWN_BY_CPUID
+from l1dflush.trace.msrs import CONFIGURING, FS_BASE, GS_BASE, KERNEL_GS_BASE, SHOWN_BY_CPUID, TSC_AUX
 from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Do, Number, Operand
+from l1dflush.trace.slots import Part
 from l1dflush.trace.undefined import ALL_FLAGS, Origin
 
 Addresses = Mapping[int, Operand]
@@ -20,17 +21,30 @@ STATE = range(0x100, 0x600)
 """Where P-code keeps it: segments, flags, control and debug registers."""
 BASES_OF_SEGMENTS = range(0x110, 0x120)
 """What of it is not a processor's but a thread's or a CPU's own, and stays over calls."""
-# The others change by themselves (cr2 and dr6 by exceptions), or are not followed.
-_KEPT = frozenset({"cr0", "cr3", "cr4", "cr8", "dr0", "dr1", "dr2", "dr3", "dr7", *SEGMENTS})
+_KEPT = frozenset({"cr0", "cr2", "cr3", "cr4", "cr8", *(f"dr{n}" for n in (0, 1, 2, 3, 6, 7)), *SEGMENTS})
 # Of the others some bits are fixed, so that what is read is not what was written.
-_KEPT_AS_WRITTEN = frozenset({"dr0", "dr1", "dr2", "dr3", "ds", "es", "ss"})
+_KEPT_AS_WRITTEN = frozenset({"cr2", "dr0", "dr1", "dr2", "dr3", "ds", "es", "ss"})
 _TASK_SWITCHED = 1 << 3
 # Of kernels; elsewhere the first two fault, or change another flag.
 _SET_FLAGS = {"cli": ("IF", 0), "sti": ("IF", 1), "clac": ("AC", 0), "stac": ("AC", 1)}
 SETS_INTERRUPTS = "cli, sti and popf change the interrupt flag, as they do in a kernel"
 KERNEL_GS = "kernel_gs"
+# No processor has it.
+_NO_MSR = 0xFFFF_FFFF
 CPUID_STAYS = "cpuid answers the same each time"
+# By what a decision on it is made of: what is granted of state that changes by itself or for other reasons.
+STAYS = {
+    "cpuid result": CPUID_STAYS,
+    "cr2": "nothing faults between two reads of cr2",
+    "dr6": "no debug exception comes between two reads of dr6",
+    "rdmsr result": "MSRs that configure something keep their value until they are written",
+    "tsc_aux": "IA32_TSC_AUX stays: the routine is not moved to another CPU",
+}
 _IDENTITY = "identity"
+_MSRS, _TSC_AUX = "msrs", "tsc_aux"
+RAISED, X87 = "raised exceptions", "x87 status"
+# What loads and stores the registers that lead to tables of the system.
+_TABLES = {"sgdt": "gdtr", "sidt": "idtr", "sldt": "ldtr", "str": "tr"}
 
 
 def _read_system(o: Operands, addresses: Addresses) -> None:
@@ -114,6 +128,115 @@ def _compare(o: Operands, addresses: Addresses) -> None:
 def _load_control(o: Operands, addresses: Addresses) -> None:
     """ldmxcsr"""
     o.emit(Do.COPY, o.whole("MXCSR"), o.read(0, addresses.get(0)))
+    o.forget(o.kept(RAISED), Origin.NO_POINTER)
+
+
+# --- what a name of ours stands for
+
+
+def _kept_as(o: Operands, name: str, size: int, origin: Origin = Origin.NO_POINTER) -> Part:
+    """Something of at most 8 bytes that stays until what is kept by this name is another."""
+    return o.result("kept", size, o.stands_for(name, [o.kept(name)]), origin=origin)
+
+
+def _selector(o: Operands, addresses: Addresses) -> None:
+    """str, sldt: 16 bits, and in a wider register nothing above them."""
+    to = o.insn.operands[0]
+    assert isinstance(to, Register | Memory)
+    value = _kept_as(o, _TABLES[o.insn.mnemonic], 2)
+    wide = isinstance(to, Register) and to.size > 2
+    o.write(0, o.made(Do.WIDEN, to.size, value) if wide else value, addresses.get(0))
+
+
+def _store_table(o: Operands, addresses: Addresses) -> None:
+    """sgdt, sidt: the limit and the address, which may be any."""
+    name = _TABLES[o.insn.mnemonic]
+    o.store(addresses[0], _kept_as(o, name, 2))
+    o.store(o.at(addresses[0], 2), _kept_as(o, f"{name} address", o.width, Origin.POINTER))
+
+
+def _load_table(o: Operands, _: Addresses) -> None:
+    """lgdt, lidt, lldt, ltr"""
+    name = _TABLES[f"s{o.insn.mnemonic[1:]}"]
+    for one in (name, f"{name} address"):
+        o.forget(o.kept(one), Origin.NO_POINTER)
+
+
+def _read_extended(o: Operands, _: Addresses) -> None:
+    """xgetbv: of the others than XCR0 there is one that changes by itself."""
+    asked = o.made(Do.IF_KNOWN, 4, o.register("rcx")._replace(size=4), Number(1, 4))
+    first = o.made(Do.EQUAL, 1, asked, Number(0, 4))
+    for name in ("rax", "rdx"):
+        stays = o.result("kept", 4, o.stands_for(f"xgetbv {name}", [o.kept("xcr0")]), origin=Origin.NO_POINTER)
+        o.set_register(name, o.made(Do.CHOOSE, 4, first, stays, o.unknown(4, Origin.NO_POINTER)))
+
+
+def _write_extended(o: Operands, _: Addresses) -> None:
+    """xsetbv"""
+    o.forget(o.kept("xcr0"), Origin.NO_POINTER)
+
+
+def _read_keys(o: Operands, _: Addresses) -> None:
+    """rdpkru"""
+    o.set_register("rax", o.kept("pkru")._replace(size=4))
+    o.set_register("rdx", Number(0, 4))
+
+
+def _write_keys(o: Operands, _: Addresses) -> None:
+    """wrpkru"""
+    o.emit(Do.COPY, o.kept("pkru")._replace(size=4), o.register("rax")._replace(size=4))
+
+
+def _number_of_cpu(o: Operands, addresses: Addresses) -> None:
+    """rdtscp, rdpid: what IA32_TSC_AUX holds; its upper half is reserved."""
+    number = o.kept(_TSC_AUX)._replace(size=4)
+    if o.insn.mnemonic == "rdpid":
+        to = o.insn.operands[0]
+        assert isinstance(to, Register)
+        o.write(0, o.made(Do.WIDEN, to.size, number) if to.size > 4 else number)
+        return
+    for name in ("rax", "rdx"):
+        o.set_register(name, o.unknown(4, Origin.NO_POINTER))
+    o.set_register("rcx", number)
+
+
+# --- floating point
+
+
+def _store_control(o: Operands, addresses: Addresses) -> None:
+    """stmxcsr: control bits, and in the lowest six what was raised since, which each operation may add to."""
+    raised = o.made(Do.BIT_AND, 4, _kept_as(o, RAISED, 4), Number(0x3F, 4))
+    control = o.made(Do.BIT_AND, 4, o.whole("MXCSR"), Number(0xFFFF_FFC0, 4))
+    o.store(addresses[0], o.made(Do.BIT_OR, 4, control, raised))
+
+
+def _store_status(o: Operands, addresses: Addresses) -> None:
+    """fnstsw: what the last instruction of x87 left."""
+    o.write(0, _kept_as(o, X87, 2), addresses.get(0))
+
+
+def _store_x87_control(o: Operands, addresses: Addresses) -> None:
+    """fnstcw"""
+    o.store(addresses[0], o.whole("FPUControlWord"))
+
+
+def _load_x87_control(o: Operands, addresses: Addresses) -> None:
+    """fldcw: of what is loaded some bits are fixed. It may have exceptions come that wait, and so change the status."""
+    o.forget(o.whole("FPUControlWord"), Origin.NO_POINTER)
+    goes_on(o, X87)
+
+
+def _reset_x87(o: Operands, _: Addresses) -> None:
+    """fninit, fnclex, emms: the first one sets the control word to what the manual says."""
+    if o.insn.mnemonic == "fninit":
+        o.emit(Do.COPY, o.whole("FPUControlWord"), Number(0x37F, 2))
+    goes_on(o, X87)
+
+
+def goes_on(o: Operands, name: str) -> None:
+    """What is kept by this name may be another from now on. It is counted up, which needs no further unknown value."""
+    part = o.kept(name)
+    o.emit(Do.ADD, part, part, Number(1, part.size))
 
 
 # --- fs and gs
@@ -146,9 +269,41 @@ def _load_selector(o: Operands, _: Addresses) -> None:
     o.forget(o.whole(register.full.upper()), Origin.NO_POINTER)
 
 
+def _read_msr(o: Operands, _: Addresses) -> None:
+    """rdmsr: one that configures something is the same until it is written."""
+    number = o.made(Do.IF_KNOWN, 4, o.register("rcx")._replace(size=4), Number(_NO_MSR, 4))
+    stays: Operand = Number(0, 1)
+    for first, last in CONFIGURING:
+        distance = o.made(Do.SUBTRACT, 4, number, Number(first, 4))
+        inside = o.made(Do.BELOW_OR_EQUAL, 1, distance, Number(last - first, 4))
+        stays = o.made(Do.BIT_OR, 1, stays, inside)
+    version = o.load(o.made(Do.ADD, o.width, o.kept(_MSRS), o.extended(number)), 1)
+    for name in ("rax", "rdx"):
+        value = o.result(f"rdmsr {name}", 4, number, version, origin=Origin.POINTER)
+        value = o.made(Do.CHOOSE, 4, stays, value, o.unknown(4, Origin.POINTER))
+        for msr, base in _followed(o):
+            half = base._replace(start=4 if name == "rdx" else 0, size=4)
+            value = o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, number, Number(msr, 4)), half, value)
+        if name == "rax":
+            followed = o.made(Do.EQUAL, 1, number, Number(TSC_AUX, 4))
+            value = o.made(Do.CHOOSE, 4, followed, o.kept(_TSC_AUX)._replace(size=4), value)
+        o.set_register(name, value)
+
+
+def _followed(o: Operands) -> tuple[tuple[int, Part], ...]:
+    """The MSRs that are registers here, too: the bases of segments in 64-bit mode."""
+    if o.bits != 64:
+        return ()
+    return (FS_BASE, o.whole("FS_OFFSET")), (GS_BASE, o.whole("GS_OFFSET")), (KERNEL_GS_BASE, o.kept(KERNEL_GS))
+
+
 def _write_msr(o: Operands, _: Addresses) -> None:
     """wrmsr may change what cpuid answers, and move fs and gs in 64-bit mode (SDM volume 4)."""
     number, low, high = (o.register(name)._replace(size=4) for name in ("rcx", "rax", "rdx"))
+    # Some bits are fixed, or read as 0: what is read is not what was written.
+    o.store(o.made(Do.ADD, o.width, o.kept(_MSRS), o.extended(number)), o.unknown(1, Origin.NO_POINTER))
+    aux = o.kept(_TSC_AUX)._replace(size=4)
+    o.emit(Do.CHOOSE, aux, o.made(Do.EQUAL, 1, number, Number(TSC_AUX, 4)), low, aux)
     identity = o.kept(_IDENTITY)
     for msr in SHOWN_BY_CPUID:
         other = o.unknown(identity.size, Origin.NO_POINTER)
@@ -156,8 +311,7 @@ def _write_msr(o: Operands, _: Addresses) -> None:
     if o.bits != 64:
         return
     value = o.made(Do.JOIN, 8, high, low)
-    bases = ((FS_BASE, o.whole("FS_OFFSET")), (GS_BASE, o.whole("GS_OFFSET")), (KERNEL_GS_BASE, o.kept(KERNEL_GS)))
-    for msr, base in bases:
+    for msr, base in _followed(o):
         o.emit(Do.CHOOSE, base, o.made(Do.EQUAL, 1, number, Number(msr, 4)), value, base)
 
 
@@ -200,6 +354,20 @@ BY_MNEMONIC: dict[str, Callable[[Operands, Addresses], None]] = {
     **dict.fromkeys((f"{v}{u}comis{kind}" for v in ("", "v") for u in ("", "u") for kind in "sd"), _compare),
     "swapgs": _swap_bases,
     "wrmsr": _write_msr,
+    "rdmsr": _read_msr,
+    "xgetbv": _read_extended,
+    "xsetbv": _write_extended,
+    "rdpkru": _read_keys,
+    "wrpkru": _write_keys,
+    "stmxcsr": _store_control,
+    "fnstsw": _store_status,
+    "fnstcw": _store_x87_control,
+    "fldcw": _load_x87_control,
+    **dict.fromkeys(("fninit", "fnclex", "emms"), _reset_x87),
+    **dict.fromkeys(("rdtscp", "rdpid"), _number_of_cpu),
+    **dict.fromkeys(("str", "sldt"), _selector),
+    **dict.fromkeys(("sgdt", "sidt"), _store_table),
+    **dict.fromkeys(("lgdt", "lidt", "lldt", "ltr"), _load_table),
     **dict.fromkeys(("rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase"), _base_of_segment),
     **dict.fromkeys(_SET_FLAGS, _set_flag),
 }
@@ -210,5 +378,10 @@ MOVES: dict[Effect, Callable[[Operands, Addresses], None]] = {
     MOV_TO_CONTROL: _write_system,
     MOV_TO_SEGMENT: _load_selector,
 }
-CHANGED_BY_CALLS = frozenset({"vmcs"})
+WILD = frozenset({KERNEL_GS})
+APART = frozenset({_MSRS})
+"""What is kept by a name of ours and may be a pointer to anything; and to where nothing else leads."""
+CHANGED_BY_CALLS = frozenset(
+    {"vmcs", "xcr0", "pkru", _TSC_AUX, RAISED, X87, *_TABLES.values(), "gdtr address", "idtr address"}
+)
 """What is kept by a name of ours that outside code may change."""
