@@ -13,6 +13,8 @@ from elftools.elf.elffile import ELFFile
 
 from l1dflush.errors import InputError
 from l1dflush.routine import elf_reader, layout, object_file
+from l1dflush.routine.combine import load_together
+from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, EXTERNAL_STRIDES, Origin, OriginKind, Routine, Section
 from l1dflush.routine.object_file import ObjectImage, load_image, routines_from_image
 from l1dflush.routine.toolchain import assemble, compile_c
@@ -426,3 +428,15 @@ def test_nothing_but_a_header() -> None:
     image = load_image(header, where="x.o")
     with pytest.raises(InputError, match=r"x\.o: there is no machine code in it"):
         routines_from_image(image, origin=ORIGIN, function=None)
+
+
+def test_an_object_without_symbols_that_was_found_may_have_been_stripped() -> None:
+    """One that was just made has none because it needs none."""
+    data = assemble(b"1: jmp 1b\n", where="x.s", bits=64)
+    assert load_image(data, where="x.s").sections
+    with pytest.raises(InputError, match="no symbol table, and what removes that"):
+        load_bytes(data, "x.o", LoadOptions())
+    with pytest.raises(InputError, match="no symbol table, and what removes that"):
+        load_together([(data, "x.o"), (assemble(b"ret", where="y.s", bits=64), "y.o")], LoadOptions())
+    # Nothing is lost of what has no code.
+    assert load_image(assemble(b".data\n.long 1\n", where="x.s", bits=64), where="x.o", found=True).sections

@@ -33,7 +33,9 @@ def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> 
     if len(inputs) > MAX_INPUTS:
         raise InputError(f"{len(inputs)} inputs; at most {MAX_INPUTS} are taken together")
     objects = [part for parts in _compiled(inputs, options) for part in parts]
-    image = link_images([ObjectData(part.data, part.where, part.own) for part in objects])
+    image = link_images(
+        [ObjectData(one.data, one.where, one.own, one.origin.kind is OriginKind.OBJECT) for one in objects]
+    )
     _check_pointers(objects, image)
     where = " + ".join(name for _, name in inputs)
     mentioned: dict[int, frozenset[str]] = {}

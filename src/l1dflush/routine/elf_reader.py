@@ -198,10 +198,6 @@ def read_elf(data: bytes, *, where: str) -> ElfFile:
     sections = _sections(elf, data, where)
     tables = (i for kind in _SYMBOL_TABLES for i, s in enumerate(sections) if s["sh_type"] == kind)
     table = next(tables, None)
-    if table is None and elf["e_type"] == "ET_REL" and sections:
-        # Relocations refer to symbols, so they went with them, and nothing is left of what this code refers to.
-        what = "this object file has no symbol table, and what removes that (strip -s) removes relocations with it"
-        raise InputError(what, where=where, hint="give the file as it was before, or the one it was linked into")
     segments = () if elf["e_type"] == "ET_REL" else tuple(_segments(elf, data, where))
     dynamic = ((s["p_offset"], s["p_filesz"]) for s in segments if s["p_type"] == "PT_DYNAMIC")
     return ElfFile(

@@ -143,7 +143,7 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
         case Format.ELF:
             from l1dflush.routine.object_file import load_image, routines_from_image  # noqa: PLC0415
 
-            image = load_image(data, where=source)
+            image = load_image(data, where=source, found=True)
             if image.linked and options.start is None and not any(s.function for s in image.symbols.values()):
                 what = "it is stripped: nothing in it says where its functions begin"
                 raise InputError(what, where=source, hint="--range A:B takes what lies between two addresses")

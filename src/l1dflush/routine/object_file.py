@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
 
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_reader import ElfFile, read_elf
@@ -42,19 +43,20 @@ class ObjectImage(Image):
 @dataclass(frozen=True, slots=True)
 class ObjectData:
     """The bytes of an ELF file, its name in messages, and names that are nobody else's business although they are
-    global in it: what the source calls static."""
+    global in it: what the source calls static. ``found`` as a file: nobody knows what was done to it."""
 
     data: bytes
     where: str
     own: frozenset[str] = frozenset()
+    found: bool = False
 
 
-def load_image(data: bytes, *, where: str) -> ObjectImage:
-    """The memory image of the x86 ELF file ``data``; ``where`` names the file in messages.
+def load_image(data: bytes, *, where: str, found: bool = False) -> ObjectImage:
+    """The memory image of the x86 ELF file ``data``; ``where`` and ``found`` as in :class:`ObjectData`.
 
     Raises InputError when it is for another architecture, damaged, or beyond the limits.
     """
-    return link_images([ObjectData(data, where)])
+    return link_images([ObjectData(data, where, found=found)])
 
 
 def link_images(objects: Sequence[ObjectData]) -> ObjectImage:
@@ -70,6 +72,8 @@ def link_images(objects: Sequence[ObjectData]) -> ObjectImage:
         for one in objects:
             where = one.where
             files.append(LinkInput(read_elf(one.data, where=where), one.own))
+            if one.found:
+                _check_symbols(files[-1].elf)
         linked = next((file.elf for file in files if file.elf.type != "ET_REL"), None)
         if linked is not None:
             if len(files) > 1:
@@ -96,6 +100,15 @@ def link_images(objects: Sequence[ObjectData]) -> ObjectImage:
         # The checks above are meant to be complete. Should one be missing, a hostile file still must not
         # end in a traceback; the type is named so that the hole can be found.
         raise InputError(f"damaged ELF file ({type(error).__name__})", where=where) from error
+
+
+def _check_symbols(elf: ElfFile) -> None:
+    """Raises InputError for code of which nobody knows whether it had relocations: they refer to symbols, and go with
+    them. An assembler, too, makes no table of symbols where it needs none."""
+    has_code = any(s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR and s["sh_size"] for s in elf.sections)
+    if elf.type == "ET_REL" and elf.symbol_table is None and has_code:
+        what = "this object file has no symbol table, and what removes that (strip -s) removes relocations with it"
+        raise InputError(what, where=elf.where, hint="give the file as it was before, or the one it was linked into")
 
 
 def _linked_image(elf: ElfFile) -> ObjectImage:
