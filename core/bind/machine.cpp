@@ -233,11 +233,15 @@ void bind_machine(nb::module_ &m) {
             nb::arg("value"))
         .def(
             "store",
-            [](Machine &self, Value at, Value value) {
+            [](Machine &self, Value at, Value value, bool kept) {
                 self.memory().store(self.world(), at, value);
-                if (at.term == self.world().bases[Machine::stack_base].symbol.term) self.memory().save(at.term, offset_of(at));
+                const bool on_stack = at.term == self.world().bases[Machine::stack_base].symbol.term;
+                if (kept && on_stack) self.memory().save(at.term, offset_of(at));
             },
-            nb::arg("at"), nb::arg("value"))
+            nb::arg("at"), nb::arg("value"), nb::arg("kept") = true)
+        .def(
+            "load", [](Machine &self, Value at, unsigned bytes) { return self.memory().load(self.world(), at, bytes); },
+            nb::arg("at"), nb::arg("size"))
         .def(
             "bind", [](Machine &self, Value at, Value value) { self.memory().bind(self.world(), at, value); },
             nb::arg("at"), nb::arg("value"))

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+# As `typing` has it, which takes so long to load that an interrupt comes meanwhile.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from l1dflush.host.flusher import Flusher
 

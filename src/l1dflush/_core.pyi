@@ -571,8 +571,12 @@ class Machine:
         """What a slot holds at entry."""
 
     def set_slot(self, number: int, value: Value) -> None: ...
-    def store(self, at: Value, value: Value) -> None:
-        """Puts a value into memory at entry. On the stack it is the caller's: outside code leaves it alone."""
+    def store(self, at: Value, value: Value, kept: bool = True) -> None:
+        """Puts a value into memory at entry. On the stack it is the caller's: outside code leaves it alone, unless it
+        is not ``kept``: then it may be changed by whoever is given a pointer to it."""
+
+    def load(self, at: Value, size: int) -> Value:
+        """What is in so many bytes of memory at entry."""
 
     def bind(self, at: Value, value: Value) -> None:
         """Puts a value into memory at entry that no outside code changes."""

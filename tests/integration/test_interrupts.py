@@ -166,3 +166,47 @@ def test_other_lost_errors_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> 
     what = SimpleNamespace(exc_type=ValueError)
     interrupts._lost(what)
     assert told == [what]
+
+
+LOADED = """
+import sys
+before = set(sys.modules)
+import l1dflush.__main__
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_next_to_nothing_is_loaded_before_an_interrupt_is_answered() -> None:
+    """What the interpreter has not loaded before takes time, in which an interrupt is a traceback."""
+    environment = {"PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"]}
+    run = subprocess.run([sys.executable, "-S", "-c", LOADED], env=environment, capture_output=True, check=True)
+    slow = {"typing", "enum", "signal", "re", "functools", "collections"}
+    assert {b"l1dflush", b"l1dflush.__main__"} <= set(run.stdout.split())
+    assert not {name.decode() for name in run.stdout.split()} & slow
+
+
+# What every import waits for: an interrupt at each of them in turn, from the entry point on.
+AT_EACH_IMPORT = r"""
+import os, signal, sys
+from l1dflush.__main__ import run
+number = int(sys.argv.pop(1))
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        global number
+        number -= 1
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+sys.meta_path.insert(0, Interrupting())
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 13, 40, 100, 300])
+def test_an_interrupt_while_modules_are_loaded(number: int) -> None:
+    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
+    command = [sys.executable, "-c", AT_EACH_IMPORT, str(number), "verify", "linux-4.9.120", "--cpu", "skylake"]
+    run = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=120)
+    assert (run.returncode, run.stdout, run.stderr) == (130, b"", INTERRUPTED)

@@ -104,3 +104,23 @@ def test_a_value_has_to_fit(text: str, bind: dict[str, str], size: int, tmp_path
     with pytest.raises(InputError, match=f"does not fit into {8 * size} bits") as error:
         judged(tmp_path, text, bind=bind)
     assert "\n" not in str(error.value) and f"--bind {next(iter(bind))}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("bind", "verdict"),
+    [
+        ({"end": "start+64K"}, Verdict.PROVED), ({"end": "buffer+64KiB"}, Verdict.PROVED),
+        ({"rsi": "rdi+ 16k"}, Verdict.REFUTED),
+        ({"start": "1M", "end": "start+64K"}, Verdict.PROVED), ({"start": "end-64K"}, Verdict.PROVED),
+        ({"start": "-24K", "end": "-4K"}, Verdict.REFUTED),
+    ],
+)  # fmt: skip
+def test_sizes_have_units(bind: dict[str, str], verdict: Verdict, tmp_path: Path) -> None:
+    assert judged(tmp_path, RANGE, bind=bind).verdict is verdict
+
+
+@pytest.mark.parametrize("value", ["64Q", "K", "64 K B", "rdi+64Q", "0x10K", "1.5K", "--1K"])
+def test_what_is_no_size_is_one_line(value: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no number|neither a number") as error:
+        judged(tmp_path, RANGE, bind={"end": value})
+    assert "\n" not in str(error.value) and "64K" in str(error.value)

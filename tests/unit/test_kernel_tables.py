@@ -39,6 +39,11 @@ def test_a_jump_label_has_to_be_a_nop_or_a_jump_to_where_its_record_says(site: s
         traced(text, static_keys={"other": True})
 
 
+def test_where_there_are_no_jump_labels_it_says_what_to_use() -> None:
+    with pytest.raises(InputError, match=r"--bind NAME=1 .*--define NAME=VALUE"):
+        traced("cmpl $0,key(%rip); jne 1f; nop; 1: ret; .comm key,16,16", static_keys={"key": True})
+
+
 def test_a_trap_that_is_in_no_table_of_the_kernel() -> None:
     table = '.pushsection __bug_table,"aw"; 2: .long 1b - 2b, 0; .word 7, 0x901; .popsection'
     with pytest.raises(UndecidedError) as caught:

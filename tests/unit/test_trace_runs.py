@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -68,3 +70,28 @@ def test_by_hand() -> None:
     turns = [event for i in range(3) for event in (load(0), load(64 * i, None))]
     assert folded(*turns) == [(0, 3, 0), (0, 3, 64)]
     assert len(folded(*turns[:4])) == 4
+
+
+def by(pc: int, *offsets: int) -> list[Event]:
+    return [load(offset)._replace(pc=pc) for offset in offsets]
+
+
+def test_where_two_runs_meet_the_instruction_says_whose_it_is() -> None:
+    # The head of a list, and its links; two heads; a loop behind a loop of another step.
+    walk = by(2, *range(0, 640, 64))
+    assert folded(*by(1, -32), *walk) == [(-32, 1, 0), (0, 10, 64)]
+    assert folded(*by(1, -64, -32), *walk) == [(-64, 2, 32), (0, 10, 64)]
+    assert folded(*by(1, 0, 8, 16), *by(2, 24, 88, 152)) == [(0, 3, 8), (24, 3, 64)]
+    # One instruction, or an unrolled loop, is one run as before; and without a sign of whose it is it stays so.
+    assert folded(*by(2, -32), *walk) == [(-32, 2, 32), (64, 9, 64)]
+    assert folded(*(load(64 * i)._replace(pc=i % 4) for i in range(16))) == [(0, 16, 64)]
+    assert folded(*by(1, 0, 64), *by(2, 128, 192)) == [(0, 4, 64)]
+    assert folded(*by(1, 0), *by(2, 64), *by(3, 200)) == [(0, 2, 64), (200, 1, 0)]
+
+
+def test_nothing_is_lost_where_instructions_differ() -> None:
+    """As :func:`test_nothing_is_lost`, but for the instruction, of which a run has one."""
+    for seed in range(300):
+        chosen = random.Random(seed)
+        trace = [load(chosen.choice([0, 8, 16, 64]) * i)._replace(pc=chosen.randrange(3)) for i in range(seed % 17)]
+        assert [one.offset for one in unfolded(fold(trace))] == [one.offset for one in trace]

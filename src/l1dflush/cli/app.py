@@ -16,15 +16,14 @@ _HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the 
 _EXAMPLES = """\b
 Examples:
   l1dflush verify linux-4.9.120           the flush of Linux, on all CPUs
-  l1dflush verify fix.patch               a flush from a patch, a mail, C, assembly
+  l1dflush verify fix.patch               from a patch, a mail, C, assembly
   l1dflush verify entry.o --json          or from an object file
   l1dflush size --cpu skylake             how many accesses are enough
   l1dflush plan --cpu skylake --emit c    the cheapest flush that is enough
-  l1dflush trace openbsd                  what a flush does to memory, in order
+  l1dflush trace openbsd                  what a flush does, in order
   l1dflush explain no-fence               what a finding means
   l1dflush help verify                    a page of the manual
 
-\b
 Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 """
 

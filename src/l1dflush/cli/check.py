@@ -23,9 +23,9 @@ Examples:
   l1dflush verify linux-4.9.120 --certificate linux.l1d
                                                    write one
   l1dflush check linux.l1d                         check it
-  l1dflush check linux.l1d --routine linux-4.9.120 and that it is about this routine
+  l1dflush check linux.l1d --routine linux-4.9.120
+                                                   is it about this one?
 
-\b
 Exit status: 0 accepted, 1 error, 2 rejected, 3 too large to be checked, 130 interrupted.
 """
 

@@ -28,7 +28,6 @@ Examples:
   l1dflush cost exits.txt.xz --flush-cost seed=4200ns,planned=490ns
   l1dflush cost exits.csv --costs measured.json --plot cost.svg
 
-\b
 Exit status: 0 answered, 1 error, 3 the costs cannot be measured here, 130 interrupted.
 """
 

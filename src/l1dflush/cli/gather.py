@@ -16,16 +16,14 @@ _STANDARD_OUTPUT = "-"
 _NAME = "l1dflush-facts.tar.gz"
 _EXAMPLES = f"""\b
 Examples:
-  sudo l1dflush gather                      writes {_NAME} into this folder
+  sudo l1dflush gather                      writes {_NAME} here
   l1dflush gather --output host7.tar.gz     what an ordinary user may read
   ssh host7 l1dflush gather --output - > host7.tar.gz
 
-\b
-What goes in: the kernel's release, version and command line; of its configuration and of
-modprobe's only the lines that matter here; /proc/cpuinfo, where RAM is, and what sysfs says
-about vulnerabilities, SMT, kvm_intel and the L1D; some CPUID leaves and up to three MSRs; in
-Xen's control domain what Xen says about L1TF; and what could not be read, with why. No host
-name, no serial number, no address.
+What goes in: the kernel's release, version and command line; of its configuration and of modprobe's only the
+lines that matter here; /proc/cpuinfo, where RAM is, and what sysfs says about vulnerabilities, SMT, kvm_intel
+and the L1D; some CPUID leaves and up to three MSRs; in Xen's control domain what Xen says about L1TF; and
+what could not be read, with why. No host name, no serial number, no address.
 """
 
 

@@ -14,7 +14,6 @@ Examples:
   l1dflush identify
   l1dflush identify --on-cpu 1 --json
 
-\b
 Exit status: 0 one policy explains it, 1 error, 3 none does, or it cannot be measured here, 130 interrupted.
 """
 

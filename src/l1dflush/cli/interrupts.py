@@ -12,8 +12,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # without `typing`, which takes long
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any, NoReturn
 
 STATUS = 130
 MESSAGE = "interrupted"
@@ -27,11 +31,11 @@ _phase = _WORKING
 _seen = False
 
 
-def install() -> None:
-    """From here on an interrupt ends the program at once, until :func:`working`. Interrupts that whoever started the
-    program has switched off stay so."""
+def install(so_far: Callable[..., object] = signal.default_int_handler) -> None:
+    """From here on an interrupt ends the program at once, until :func:`working`. ``so_far`` is the handler that there
+    is: interrupts that whoever started the program has switched off stay so."""
     global _phase  # noqa: PLW0603 (there is one process, and signals are its own)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is so_far:
         _phase = _LOADING
         signal.signal(signal.SIGINT, _interrupted)
         signal.signal(signal.SIGALRM, _interrupted)

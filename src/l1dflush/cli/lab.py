@@ -13,12 +13,11 @@ from l1dflush.errors import InputError
 
 _EXAMPLES = """\b
 Examples:
-  l1dflush lab                                    the scenarios that are shipped
+  l1dflush lab                                the scenarios that are shipped
   l1dflush lab seed-story
   l1dflush lab twelve-ways --cpu "Ice Lake"
   l1dflush lab my.toml --routine flush.s --json
 
-\b
 Exit status: 0 played, 1 error, 3 a routine could not be followed, 130 interrupted.
 """
 

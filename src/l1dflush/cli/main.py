@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ def run() -> int:
     gc.set_threshold(200_000)
     # Looking for plugins of pydantic among all installed packages takes as long as a small proof.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if "--no-color" in itertools.takewhile(lambda one: one != "--", sys.argv[1:]):
+        # What is said while a verb works knows no options.
+        os.environ["NO_COLOR"] = "1"
     status = write(answer(sys.argv[1:]))
     interrupts.written()
     if status == failure.INTERRUPTED.status:

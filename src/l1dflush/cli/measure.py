@@ -34,7 +34,6 @@ Examples:
   l1dflush measure --what costs --json
   l1dflush measure --policy tree-PLRU --plot survivors.svg
 
-\b
 Exit status: 0 measured, 1 error, 3 it cannot be measured here, 130 interrupted.
 """
 

@@ -222,8 +222,14 @@ def about_a_routine(verb: Callable[..., _T]) -> Callable[..., _T]:
 
     @functools.wraps(verb)
     def with_options(**given: Any) -> _T:
+        extent = given["extent"]
         asked = input_options(**{name: given.pop(name) for name in common})
-        return verb(asked=asked, **given)
+        try:
+            return verb(asked=asked, **given)
+        except InputError as error:
+            if extent is None or error.where not in ("--from", "--until"):
+                raise
+            raise InputError(error.what, where="--range", hint=error.hint) from None
 
     own = inspect.signature(verb).parameters
     before, after = list(own)[: list(own).index("asked")], list(own)[list(own).index("asked") + 1 :]

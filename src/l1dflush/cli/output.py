@@ -171,9 +171,13 @@ def _rendered(page: Page) -> str:
 
 def wants_color(no_color: bool) -> bool:
     """Colour is for terminals, and for people who have not said no (https://no-color.org)."""
-    if no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
-        return False
-    return _is_terminal(sys.stdout)
+    return not (no_color or no_escapes()) and _is_terminal(sys.stdout)
+
+
+def no_escapes() -> bool:
+    """Whether the surroundings say that nothing but text is wanted: :func:`l1dflush.cli.main.run` makes --no-color one
+    of them."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
 
 
 def output_width() -> int:

@@ -30,13 +30,12 @@ _NAME = "l1d_flush"
 _LEVELS = ("0", "2")
 _EXAMPLES = """\b
 Examples:
-  l1dflush plan --cpu skylake                      how many loads are enough, and why
-  l1dflush plan --cpu "Ice Lake" --emit c          a function for GCC and Clang
+  l1dflush plan --cpu skylake                      how many loads are enough
+  l1dflush plan --cpu "Ice Lake" --emit c          a function in C
   l1dflush plan --cpu skylake --start steady --emit asm
-  l1dflush plan --cpu skylake --emit kernel        C for Linux, with setup and teardown
+  l1dflush plan --cpu skylake --emit kernel        C for Linux
   l1dflush plan --policy FIFO --geometry 32K,8,64 --goal buffer
 
-\b
 Exit status: 0 a plan, 1 error, 2 no number of accesses is enough, 3 undecided, 130 interrupted.
 """
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from l1dflush.cli.output import stderr_is_terminal
+from l1dflush.cli.output import no_escapes, stderr_is_terminal
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -18,13 +19,19 @@ DELAY_SECONDS = 1.0
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Shows ``what`` and a spinner after a second, if standard error is a terminal; removes it in the end."""
+    """Shows ``what`` and a spinner after a second, if standard error is a terminal; removes it in the end. Without
+    colour it is a plain line, which stays."""
     if not stderr_is_terminal():
         yield
         return
     lock = threading.Lock()
     shown: list[Status] = []
     over = False
+
+    def say() -> None:
+        with lock:
+            if not over:
+                _say(what)
 
     def show() -> None:
         from rich.console import Console  # noqa: PLC0415 (only when it takes long anyway)
@@ -36,7 +43,7 @@ def progress(what: str) -> Iterator[None]:
                 status.start()
                 shown.append(status)
 
-    timer = threading.Timer(DELAY_SECONDS, show)
+    timer = threading.Timer(DELAY_SECONDS, say if no_escapes() else show)
     timer.daemon = True
     timer.start()
     try:
@@ -60,8 +67,11 @@ def while_working(what: str, module: str | None) -> Iterator[None]:
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; the function it gives hears how much of ``total`` is done."""
-    if not stderr_is_terminal():
+    """A bar on standard error, if that is a terminal; the function it gives hears how much of ``total`` is done.
+    Without colour it is a plain line."""
+    if not stderr_is_terminal() or no_escapes():
+        if stderr_is_terminal():
+            _say(f"{what} ...")
         yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415
@@ -71,3 +81,8 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done: shown.update(task, completed=done)
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"{what}\n")
+    sys.stderr.flush()

@@ -22,12 +22,11 @@ Examples:
   l1dflush verify one-pass --cpu skylake --json > one-pass.json
   l1dflush replay one-pass.json
   l1dflush verify 52k --cpu ice-lake --json | l1dflush replay -
-  l1dflush replay --silicon one-pass.json                 on this CPU, by timing
-  l1dflush replay --silicon --policy LRU3PLRU4            one access too few
+  l1dflush replay --silicon one-pass.json       on this CPU, by timing
+  l1dflush replay --silicon --policy LRU3PLRU4  one access too few
 
-\b
-Exit status: 0 it happens as the file says (with --silicon: as the model says),
-1 error, 2 it does not, 3 it cannot be measured or driven, 130 interrupted.
+Exit status: 0 it happens as the file says (with --silicon: as the model says), 1 error, 2 it does not, 3 it
+cannot be measured or driven, 130 interrupted.
 """
 
 

@@ -14,10 +14,9 @@ from l1dflush.errors import InputError, NoTaskFlushError, one_line
 
 _EXAMPLES = """\b
 Examples:
-  l1dflush run -- ssh-agent -D             flush the L1D whenever it is switched out
+  l1dflush run -- ssh-agent -D             flush when it is switched out
   l1dflush run --on-context-switch -- CMD  the same
 
-\b
 Exit status: that of CMD; 3 the kernel has no such flush here, and CMD was not run; 126 CMD cannot be run,
 127 there is no CMD, 1 error.
 """

@@ -23,9 +23,9 @@ _SECONDS_EACH = 2.0
 
 _EXAMPLES = """\b
 Examples:
-  l1dflush size                                  all policies at 4, 8, 12 and 16 ways
+  l1dflush size                                  all policies, 4 to 16 ways
   l1dflush size --policy tree-PLRU --ways 8      one of them, with its curve
-  l1dflush size --cpu skylake --cpu "Ice Lake"   accesses, lines and KiB for a CPU
+  l1dflush size --cpu skylake --cpu "Ice Lake"   the same for CPUs
   l1dflush size --host --touches 1               for this machine
   l1dflush size --policy random --geometry 32K,8,64 --chance 2^-20
   l1dflush size --policy LRU --policy FIFO --ways 8 --plot curves.svg

@@ -20,11 +20,10 @@ _EXAMPLES = """\b
 Examples:
   l1dflush status                          this host
   l1dflush status --explain                with every fact and every rule
-  l1dflush status --from facts.tar.gz      another, from what 'l1dflush gather' wrote there
+  l1dflush status --from facts.tar.gz      another: see 'l1dflush gather'
   l1dflush status --prometheus --output /var/lib/node_exporter/l1tf.prom
   l1dflush status --expect partially-mitigated
 
-\b
 Exit status: 0 not affected or mitigated, 1 error, 2 partially mitigated or vulnerable, 3 unknown, 130 interrupted.
 """
 

@@ -28,21 +28,20 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  l1dflush verify linux-4.9.120                    the flush of Linux, built in
+  l1dflush verify linux-4.9.120                    Linux's flush, built in
   l1dflush verify two-passes --cpu "Ice Lake"      another flush, one CPU
   l1dflush verify flush.c -D SIZE=65536            C with a name to supply
   l1dflush verify entry.o --function vmx_l1d_flush
   l1dflush verify entry.S setup.c                  both, as a linker would
   l1dflush verify one-pass --policy FIFO --geometry 32K,8,64
-  l1dflush verify openbsd --touches 1 --start cold what others may do, and where it starts
+  l1dflush verify openbsd --touches 1 --start cold others, and the start
   l1dflush verify one-pass --start steady --then two-passes
                                                    again and again, in turn
   l1dflush verify broken.S --expect refuted        a regression test
   l1dflush verify new.patch --against old.c        what a change changes
-  l1dflush verify entry.o --certificate entry.l1d  a proof that others can check
-  git diff main | l1dflush verify --if-any -       in CI: most changes have no flush
+  l1dflush verify entry.o --certificate entry.l1d  a proof for others
+  git diff main | l1dflush verify --if-any -       in CI: if it has a flush
 
-\b
 Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 """
 

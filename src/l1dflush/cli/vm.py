@@ -21,14 +21,12 @@ _MEMORY = 1 << 20
 _PORTS = 1 << 16
 _EXAMPLES = """\b
 Examples:
-  l1dflush vm --demo                           never, cond and always, and what each costs
-  l1dflush vm GUEST.s --mode cond              a guest of your own, in real mode
-  l1dflush vm GUEST.s --long-mode --entries 20000 --variant planned --policy tree-PLRU
+  l1dflush vm --demo               never, cond and always, and what each costs
+  l1dflush vm GUEST.s --mode cond  a guest of your own, in real mode
+  l1dflush vm GUEST.s --long-mode --variant planned --policy tree-PLRU
 
-\b
 A guest in assembly is loaded at 0x8000 and starts at _start or its first instruction; hlt ends it.
 
-\b
 Exit status: 0 it ran to its end, 1 it did not, or error, 3 there is no KVM here, 130 interrupted.
 """
 

@@ -136,4 +136,6 @@ def candidates(found: Sequence[Candidate]) -> str:
 
 
 def _candidate(one: Candidate) -> str:
-    return f"{one.policy} ({one.leftovers} left)" if one.verdict is Verdict.REFUTED and one.leftovers else one.policy
+    if one.verdict is not Verdict.REFUTED or not one.leftovers:
+        return one.policy
+    return f"{one.policy} ({'at least ' if one.at_least else ''}{one.leftovers} left)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from l1dflush.errors import InputError
@@ -16,13 +16,25 @@ from l1dflush.routine.c_flags import compiler_flags
 from l1dflush.routine.c_text import Item
 from l1dflush.routine.c_unit import CIndex, CUnit, UndefinedNamesError, build_unit, unresolved_error
 from l1dflush.routine.foreign import foreign_assembly
-from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, Parameter, Routine, SourceNote
+from l1dflush.routine.model import (
+    STACK_ARGUMENT,
+    LeftOut,
+    LeftOutKind,
+    NoteKind,
+    Origin,
+    Parameter,
+    Routine,
+    SourceNote,
+)
 from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, compile_c
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+# Arguments in vector registers; what comes behind them is on the stack (psABI).
+_VECTOR_ARGUMENTS = 8
 _MAX_ATTEMPTS = 8
+_PAGE = 4096
 
 _RETURNS_STRUCTURE = re.compile(r"\b(?:struct|union)\s+\w+\s*$")
 _IN_VECTOR_REGISTER = re.compile(r"\b(?:float|double|__m\d+\w*)\b")
@@ -77,8 +89,22 @@ def compile_function(index: CIndex, function: Item, options: LoadOptions, origin
     notes = notes_of_unit(index, unit, options, compiled.declared_only, compiled.unknown)
     functions = frozenset(item.name for item in (function, *unit.called))
     notes += buffer_notes(context, unit.words, functions, places(index))
+    large = [one.name for one in image.symbols.values() if not one.function and (one.size or 0) > _PAGE]
+    elsewhere = _used_elsewhere(index, large, (function, *unit.called))
+    notes += (SourceNote(NoteKind.USED_ELSEWHERE, name) for name in elsewhere)
     left_out = (*not_compiled(index, compiled.failed), *branches, *supposed(unit))
     return replace(found[0], parameters=parameters_of(index, function), notes=tuple(notes), left_out=left_out)
+
+
+def _used_elsewhere(index: CIndex, variables: Iterable[str], compiled: Sequence[Item]) -> Iterator[str]:
+    """Those of the ``variables`` of which the text speaks beyond what was ``compiled`` and their own declarations."""
+    code = index.text.code
+    for name in variables:
+        word = re.compile(rf"\b{re.escape(name)}\b")
+        known = {(item.start, item.end) for item in (*compiled, *index.definitions(name))}
+        mentioned = sum(len(word.findall(code[start:end])) for start, end in known)
+        if len(word.findall(code)) > mentioned:
+            yield name
 
 
 def with_branches(error: InputError, function: str, branches: Sequence[LeftOut]) -> InputError:
@@ -266,20 +292,24 @@ def places(index: CIndex) -> Callable[[int], str]:
 
 
 def parameters_of(index: CIndex, function: Item) -> tuple[Parameter, ...]:
-    """The parameters that are passed in general registers, in the order of the ABI."""
+    """The parameters that are passed in general registers, and behind these on the stack, in the order of the ABI."""
     facts = index.facts(function)
     head = index.text.code[function.start : function.body].partition(function.name)[0]
     if _RETURNS_STRUCTURE.search(head):
         # Whether it comes back through a hidden first argument depends on its size.
         return ()
     result: list[Parameter] = []
+    in_vectors = 0
     for number, (kind, name) in enumerate(facts.parameters, start=1):
         if "*" not in kind:
             if _IN_VECTOR_REGISTER.search(kind) and "long" not in kind:
+                in_vectors += 1
+                if in_vectors > _VECTOR_ARGUMENTS:
+                    break
                 continue
             if _IN_SEVERAL_PLACES.search(kind):
                 break
-        if len(result) == len(_ARGUMENTS):
-            break
-        result.append(Parameter(_ARGUMENTS[len(result)], name or f"argument {number}"))
+        on_stack = len(result) - len(_ARGUMENTS)
+        place = _ARGUMENTS[on_stack] if on_stack < 0 else f"{STACK_ARGUMENT}{on_stack + 1}"
+        result.append(Parameter(place, name or f"argument {number}"))
     return tuple(result)

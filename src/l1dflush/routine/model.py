@@ -209,9 +209,15 @@ class Origin:
         return not kinds.isdisjoint({OriginKind.C, OriginKind.PATCH})
 
 
+STACK_ARGUMENT = "stack_arg"
+"""With a number behind it: the argument of that number among those that are passed on the stack, from 1 on. In which
+registers others are passed before them is the convention's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """An argument of the function: the register (64-bit name, or 32-bit one on i386) and its C name."""
+    """An argument of the function: the register (64-bit name, or 32-bit one on i386) or its place on the stack
+    (:data:`STACK_ARGUMENT`), and its C name."""
 
     register: str
     name: str
@@ -225,6 +231,8 @@ class NoteKind(StrEnum):
     NAMED_LABEL = "named-label"
     BUFFER_NOT_INITIALISED = "buffer-not-initialised"
     BUFFER_INITIALISED = "buffer-initialised"
+    # The text is the name of a variable that other code of the source uses than what was compiled.
+    USED_ELSEWHERE = "used-elsewhere"
     # Not of the source alone: something else that was given may be the flush, and could not be looked at.
     ANOTHER_WALK_UNDECIDED = "another-walk-undecided"
 

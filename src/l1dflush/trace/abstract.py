@@ -9,7 +9,7 @@ from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Routine
-from l1dflush.trace.bindings import bound, may_be_base
+from l1dflush.trace.bindings import bound, may_be_base, stack_argument
 from l1dflush.trace.decided import Conditions, shown
 from l1dflush.trace.decode import Instruction, general_registers
 from l1dflush.trace.effects import CARRY, Form
@@ -251,9 +251,10 @@ class _Run:
         for one in bound(self._routine, self._options.bind, general_registers(bits)):
             whole = machine.terms.number(bits, one.value & ((1 << bits) - 1))
             if one.base is not None:
-                (base,) = self._lifter.register(register_name(one.base, bits))
-                whole = machine.terms.combine("add", machine.slot(base.slot), whole)
-            if one.register is not None:
+                whole = machine.terms.combine("add", self._at_entry(one.base), whole)
+            if one.register is not None and (place := self._on_stack(one.register)) is not None:
+                machine.store(place, whole, kept=False)
+            elif one.register is not None:
                 (part,) = self._lifter.register(register_name(one.register, bits))
                 machine.set_slot(part.slot, self._put(machine.slot(part.slot), whole, one.start, one.size))
             elif one.symbol is not None:
@@ -266,6 +267,21 @@ class _Run:
                         what = f"{one.symbol.name} has {size} bytes, and an address has {self._width}"
                         raise InputError(what, where=f"--bind {one.symbol.name}", hint="a number, or another variable")
                 machine.bind(self._lifter.bases.value(at), value)
+
+    def _on_stack(self, name: str) -> _core.Value | None:
+        """Where an argument on the stack is; None for a register."""
+        terms, distance = self._machine.terms, stack_argument(name, self._width)
+        if distance is None:
+            return None
+        return terms.combine("add", self._machine.base(STACK), terms.number(8 * self._width, distance))
+
+    def _at_entry(self, name: str) -> _core.Value:
+        """What a register or an argument on the stack holds at entry."""
+        place = self._on_stack(name)
+        if place is not None:
+            return self._machine.load(place, self._width)
+        (part,) = self._lifter.register(register_name(name, 8 * self._width))
+        return self._machine.slot(part.slot)
 
     def _put(self, old: _core.Value, new: _core.Value, start: int, size: int) -> _core.Value:
         """``old`` with its bytes from ``start`` on replaced by the lowest ``size`` of ``new``."""

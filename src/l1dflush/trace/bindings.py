@@ -6,8 +6,9 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from l1dflush.cache.geometry import parse_size
 from l1dflush.errors import InputError
-from l1dflush.routine.model import Routine, Symbol
+from l1dflush.routine.model import STACK_ARGUMENT, Routine, Symbol
 from l1dflush.trace.decode import NAMES_OF_PARTS, REGISTERS
 
 # Arguments in the order of the ABI, by the 64-bit names of their registers.
@@ -22,7 +23,8 @@ BUFFER = "buffer"
 
 class Binding(NamedTuple):
     """A register (64-bit name) or a variable that holds ``value``, or, with ``base``, so much more than that register
-    holds at entry. Of a register that may be ``size`` bytes from byte ``start`` on: those that were named."""
+    holds at entry. Of a register that may be ``size`` bytes from byte ``start`` on: those that were named. An argument
+    on the stack stands for a register (:data:`STACK_ARGUMENT`)."""
 
     register: str | None
     symbol: Symbol | None
@@ -33,7 +35,15 @@ class Binding(NamedTuple):
 
 
 _RELATIVE = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\s*([+-])\s*(\w+))?")
-_VALUES = "a number, buffer, or another input and a distance, like rdi+65536"
+_ON_STACK = re.compile(rf"{STACK_ARGUMENT}([1-9]\d{{0,2}})")
+_VALUES = "a number, like 65536, 0x10000 or 64K, buffer, or another input and a distance, like rdi+64K"
+
+
+def stack_argument(name: str, width: int) -> int | None:
+    """How many bytes above the return address an argument on the stack is; None for what is none. Each takes ``width``
+    bytes (psABI, both modes)."""
+    match = _ON_STACK.fullmatch(name)
+    return (int(match[1]) - 1) * width if match is not None else None
 
 
 def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[str]) -> list[Binding]:
@@ -50,15 +60,26 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
             continue
         base = None
         try:
-            value = int(text, 0)
+            value = _number(text)
         except ValueError:
             base, value = _relative(names, name, text, bindings)
         bits = 8 * names.size(name, symbol)
         if not -(1 << bits - 1) <= value < 1 << bits:
             raise InputError(f"'{text}' does not fit into {bits} bits", where=f"--bind {name}")
-        start = 0 if name in names.by_name or register is None else REGISTERS[name][2]
+        start = 0 if name in names.by_name or name not in REGISTERS or register is None else REGISTERS[name][2]
         found.append(Binding(register, symbol, value, base, start, bits // 8))
     return _in_order(found)
+
+
+def _number(text: str) -> int:
+    """A number, or one with a unit as sizes have it: ``64K``. Raises ValueError."""
+    unit = text[-1:].isalpha() and not text.lower().removeprefix("-").startswith(("0x", "0o", "0b"))
+    if not unit:
+        return int(text, 0)
+    try:
+        return -parse_size(text[1:]) if text.startswith("-") else parse_size(text)
+    except InputError:
+        raise ValueError(text) from None
 
 
 class _Names:
@@ -72,12 +93,16 @@ class _Names:
     def of(self, name: str, where: str) -> tuple[str | None, Symbol | None]:
         """The register or else the symbol of that name. Raises InputError."""
         register = self.by_name.get(name) or REGISTERS.get(name, (None,))[0]
-        if register is not None and register not in self._registers:
+        if register is None and not self.routine.partial and _ON_STACK.fullmatch(name):
+            register = name
+        elif register in REGISTERS and register not in self._registers:
             register = None  # r8 in 32-bit code
         symbol = self.routine.image.symbols.get(name)
         if register is None and symbol is None:
             bits = self.routine.image.bits
             arguments = [] if self.by_name else [NAMES_OF_PARTS[name, bits // 8, 0] for name in ARGUMENTS[bits]]
+            if arguments and not self.routine.partial:
+                arguments += [f"{STACK_ARGUMENT}1", f"{STACK_ARGUMENT}2"]
             known = [*self.by_name, *arguments, *self.routine.image.symbols]
             raise InputError(
                 f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",
@@ -91,7 +116,7 @@ class _Names:
         width = self.routine.image.bits // 8
         if symbol is not None:
             return min(symbol.size or width, width)
-        return width if name in self.by_name else min(REGISTERS[name][1], width)
+        return width if name in self.by_name or name not in REGISTERS else min(REGISTERS[name][1], width)
 
 
 def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str, int]:
@@ -105,7 +130,7 @@ def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) 
         of = _the_buffer(names, name, bindings)
     try:
         register, symbol = names.of(of, where)
-        distance = int(number or "0", 0)
+        distance = _number(number or "0")
     except (InputError, ValueError):
         raise InputError(f"'{text}' is neither a number nor relative to an input", where=where, hint=_VALUES) from None
     if register is None:
@@ -142,8 +167,9 @@ def _in_order(found: Sequence[Binding]) -> list[Binding]:
 
 
 def may_be_base(routine: Routine, name: str) -> bool:
-    """Whether other inputs can be given relative to that one: a register or a parameter, and no variable."""
-    return name in REGISTERS or name in (parameter.name for parameter in routine.parameters)
+    """Whether other inputs can be given relative to that one: a register, an argument, and no variable."""
+    known = name in REGISTERS or _ON_STACK.fullmatch(name) is not None
+    return known or name in (parameter.name for parameter in routine.parameters)
 
 
 def bind_hint(names: Iterable[str]) -> str | None:

@@ -11,6 +11,8 @@ from l1dflush.trace.facts import Fact, Relation, named
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.names import Names
 
+# What C's kernel prelude (data/prelude.h) makes of `static_cpu_has(X86_FEATURE_...)`: a variable of this name.
+_CPU_HAS, _OF_KERNEL = "cpu_has_", "X86_"
 # A formula that is longer says nothing to anybody.
 LONGEST = 80
 _SIGNS = {
@@ -73,6 +75,9 @@ class Conditions:
             if inner.constant or number != (low | mask & -(1 << inner.bits) if negative else low):
                 return None
             number, atom = low, inner
+        feature = (self._source(atom) or "").removeprefix(_CPU_HAS)
+        if number == 0 and feature.startswith(_OF_KERNEL) and feature != self._source(atom):
+            return Fact(Relation.FEATURE, (f"`{feature}`",), not holds)
         subject = self._subject(atom)
         return Fact(Relation.IS, (subject,), holds, number) if subject else None
 

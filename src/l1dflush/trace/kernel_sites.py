@@ -48,6 +48,12 @@ def _keys_like(name: str, keys: Collection[str]) -> str:
     return f"its keys: {', '.join(sorted(keys)[:MOST_LISTED])}{more}"
 
 
+_NO_KEYS = (
+    "it has no jump labels: in C a key is a variable, --bind NAME=1 says that it is on, and --define NAME=VALUE what a"
+    " name is for the compiler"
+)
+
+
 class KernelSites:
     """The patch sites of an image, and which of them a path came by."""
 
@@ -68,7 +74,7 @@ class KernelSites:
         known = {site.key for site in self.sites.jumps.values()}
         for name in static_keys:
             if name not in known:
-                hint = _keys_like(name, known) if known else "it has no jump labels"
+                hint = _keys_like(name, known) if known else _NO_KEYS
                 raise InputError(f"there is no static key '{name}'", where="--static-key", hint=hint)
 
     def is_return(self, address: int, symbol: Symbol) -> bool:

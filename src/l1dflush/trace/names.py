@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from l1dflush import _core
-from l1dflush.routine.model import Routine, Section
+from l1dflush.routine.model import STACK_ARGUMENT, Routine, Section
 from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
@@ -321,7 +321,7 @@ class Names:
         return f"what {name} returned" if register in ("RAX", "EAX") else f"{register.lower()}{AFTER}{name}"
 
     def _memory_name(self, region: int, offset: int) -> str:
-        """``flush_pages``, ``[rdi+0x1c]``, ``[stack-0x18]``, ``gs:0x28``: what was in memory there at first."""
+        """``flush_pages``, ``[rdi+0x1c]``, ``stack_arg1``, ``gs:0x28``: what was in memory there at first."""
         bases = self._lifter.bases
         linked = bases.in_linked(region, offset)
         if linked is not None:
@@ -337,6 +337,11 @@ class Names:
             if base is None:
                 return f"{segment}:{offset:#x}"
             return f"{segment}:{self._place_name(base, offset)}"
+        if region == self._machine.base(STACK).term and offset >= 0 and not self._routine.partial:
+            number, inside = divmod(offset, self._width)
+            argument = f"{STACK_ARGUMENT}{number + 1}"
+            argument = self._parameters.get(argument.upper(), argument)
+            return f"{argument}+{inside:#x}" if inside else argument
         names = ["stack" if name == _STACK_NAME else name for name in self.sources(self._machine.terms.value(region))]
         inner = "+".join(names)
         if len(inner) > LONGEST_NAME:

@@ -72,16 +72,25 @@ def _plain_step(piece: Piece) -> int | None:
 
 def _folded(events: Events) -> list[FoldedRun]:
     kinds = _kinds(events.pieces)
+    codes = [event.pc for piece in events.pieces for _ in range(piece.turns) for event in piece.events]
     offsets = [offset for piece in events.pieces for offset in piece.offsets()]
     runs: list[FoldedRun] = []
     at = 0
     while at < len(offsets):
         period, count = _best(kinds, offsets, at)
+        last = at + count - 1
+        if period == 1 and count > 1 and kinds[last : last + 2] == [kinds[last]] * 2 and _begins(codes, last):
+            count -= 1
         for index in range(at, at + period):
             step = offsets[index + period] - offsets[index] if count > 1 else 0
             runs.append(FoldedRun(events[index], count, step, at))
         at += period * count
     return runs
+
+
+def _begins(codes: list[int], at: int) -> bool:
+    """Whether the event at which two runs meet, which could be of either, is one more of what comes behind it."""
+    return codes[at] == codes[at + 1] != codes[at - 1]
 
 
 def _kinds(pieces: Iterable[Piece]) -> list[int]:

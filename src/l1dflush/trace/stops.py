@@ -12,6 +12,8 @@ from l1dflush.trace.effects import Form
 from l1dflush.trace.options import TraceOptions
 
 _DEEP = "what was loaded at a place that was loaded"
+# What no option names decides: a field, what a call returns.
+_MORE_PATHS = "--max-paths N, if there are not many more"
 _BUDGET = "an endless loop, or --max-seconds N"
 
 
@@ -49,7 +51,7 @@ def undecided(
                 begin = f", from {' and '.join(f'`{name}`' for name in roots)} on" if roots else ""
                 what = f"it follows links in memory that nobody has filled in{begin}, and each may be the last one"
                 return UndecidedError("links-unknown", what, where=where, names=tuple(roots))
-            return UndecidedError(stop.cause, what, where=where, hint=hint, names=stop.sources)
+            return UndecidedError(stop.cause, what, where=where, hint=hint or _MORE_PATHS, names=stop.sources)
         case "too-many-instructions":
             what = f"the routine has not returned after {options.max_instructions} instructions"
             return UndecidedError("budget", what, where=where, hint=_BUDGET)

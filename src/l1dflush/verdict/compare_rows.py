@@ -101,6 +101,8 @@ def _changes(old: Row, new: Row, decides: bool) -> Iterator[Change]:
             continue
         effect = _of_verdicts(before.verdict, after.verdict)
         yield from change(f"if it is {after.policy}", before.verdict.value, after.verdict.value, effect)
+        if before.at_least or after.at_least:
+            continue  # what was found in the time says nothing about the worst
         left = _more_is_better(after.leftovers, before.leftovers)
         yield from change(f"old lines left if it is {after.policy}", before.leftovers, after.leftovers, left)
 

@@ -10,6 +10,7 @@ from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
 from l1dflush.trace.runs import FoldedRun, fold
+from l1dflush.verdict.content import never_written
 from l1dflush.verdict.findings import decision_texts
 from l1dflush.verdict.model import (
     BufferInfo,
@@ -46,7 +47,8 @@ OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
 
 def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: tuple[str, ...] = ()) -> Scope:
     kinds = {note.kind for note in trace.routine.notes}
-    content_seen = kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED}
+    content_seen = bool(kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED})
+    content_seen = content_seen or never_written(trace, buffer) is not None
     unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
     granted = (
         *_granted(trace, buffer),

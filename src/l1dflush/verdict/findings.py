@@ -10,6 +10,7 @@ from l1dflush.routine.model import NoteKind
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
+from l1dflush.verdict.content import never_written
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
@@ -62,6 +63,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
         outcomes.append(mechanism(path, bool(walk)))
     if buffer is not None:
         found.extend(_of_own_lines(trace.paths, buffer, places))
+        found.extend(_of_memory(trace, buffer, places))
     ways = _of_outcomes(trace.paths, outcomes)
     found.extend(one for one in ways if one.id != "flush-skipped" or buffer is not None)
     unique = {(f.id, f.message, f.where): f for f in found}
@@ -72,6 +74,22 @@ def _of_source(trace: Trace) -> Iterator[Finding]:
     for note in trace.routine.notes:
         if note.kind in _NOTES:
             yield finding(_NOTES[note.kind], note.text, note.where)
+
+
+def _of_memory(trace: Trace, buffer: Buffer, places: Places) -> Iterator[Finding]:
+    """What the walked memory is, if it is none that a buffer should be."""
+    start = buffer.start
+    where = places.where(start.pc) if start is not None else ""
+    name = never_written(trace, buffer)
+    if name is not None:
+        text = (
+            f"buffer '{name}': it is zero at first and nothing here stores into it, so its pages may be one: those that"
+            " a process never wrote are the same page of zeros, and equal ones can be merged"
+        )
+        yield finding("buffer-not-initialised", text, where)
+    absolute = start is not None and start.arena is not None and start.arena.kind is ArenaKind.ABSOLUTE
+    if start is not None and absolute and 0 <= start.offset < PAGE:
+        yield finding("null-buffer", f"the walk begins at address {start.offset:#x}", where)
 
 
 def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterator[Finding]:

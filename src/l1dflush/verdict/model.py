@@ -205,6 +205,10 @@ class Candidate(Document):
     verdict: Verdict
     needs: int | None
     leftovers: int | None = Field(description="most old lines left in a set; null if undecided")
+    at_least: bool = Field(
+        default=False,
+        description="more may be left: the search for the worst needs more of --max-seconds",
+    )
 
 
 class ChanceInfo(Document):

@@ -22,7 +22,8 @@ _GRACE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The verdict for one cache. ``leftovers`` is the most old lines left in any set (None if undecided)."""
+    """The verdict for one cache. ``leftovers`` is the most old lines left in any set (None if undecided), or, with
+    ``at_least``, as many as were found in the time."""
 
     verdict: Verdict
     needs: int | None
@@ -35,6 +36,7 @@ class Outcome:
     candidates: tuple[Candidate, ...] = ()
     counterexample: CounterexampleInfo | None = None
     chance: ChanceInfo | None = None
+    at_least: bool = False
 
     @property
     def margin(self) -> int | None:

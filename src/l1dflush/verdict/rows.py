@@ -38,7 +38,7 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | N
         return judge(policy, True)
     outcomes = [judge(name, False) for name in names]
     candidates = tuple(
-        Candidate(policy=name, verdict=o.verdict, needs=o.needs, leftovers=o.leftovers)
+        Candidate(policy=name, verdict=o.verdict, needs=o.needs, leftovers=o.leftovers, at_least=o.at_least)
         for name, o in zip(names, outcomes, strict=True)
     )
     first = outcomes[0]
@@ -221,7 +221,9 @@ def _judge(
                 example = word_example(question, policy, ways, refuted)
             except UndecidedError as error:
                 reason = f"no counterexample is shown: {error}"
-        return Outcome(Verdict.REFUTED, needs, has, leftovers, empty, None, reason, curve, (), example)
+        return Outcome(
+            Verdict.REFUTED, needs, has, leftovers, empty, None, reason, curve, (), example, at_least=at_least
+        )
     if undecided is not None:
         return Outcome(Verdict.UNDECIDED, needs, has, None, empty, undecided.cause, str(undecided), curve)
     return Outcome(Verdict.PROVED, needs, has, 0, empty, curve=curve)

@@ -47,6 +47,17 @@ Found only where the size is known: from --buffer-size, from the built-in descri
 symbol whose storage is read.""",
     ),
     Rule(
+        "null-buffer",
+        Severity.ERROR,
+        "the buffer's address is 0",
+        "allocate the buffer, and see that its address is set before the flush runs",
+        """The walk begins in the first page of the address space: a pointer that is NULL, or a base of 0. Kernels and
+systems leave that page unmapped, so that the first access faults. The verdict takes for granted that accesses do not
+fault, and says what the walk does where something is mapped there.
+
+Found from the trace: the walk's addresses are numbers, and the first is below 4096.""",
+    ),
+    Rule(
         "own-storage",
         Severity.ERROR,
         "the symbol's own storage is walked instead of the memory it points to",
@@ -150,7 +161,9 @@ buffer then lose their copy at an arbitrary moment.""",
 that is all zero, with one page: then the walk reads the same 64 lines again and again, whatever the size. Linux
 fills page i with the byte i+1 since August 2018 (Nicolai Stange, "Initialize the vmx_l1d_flush_pages' content").
 
-Found only where the source shows the allocation and no store; elsewhere it is not checked.""",
+Found where the source shows the allocation and no store, and where the buffer is a variable that is zero at first and
+that nothing in the input stores into: pages that a process has never written are all the same page of zeros. Elsewhere
+it is not checked: in linked files and patches, and where an outside function is called.""",
     ),
     Rule(
         "flush-skipped",
