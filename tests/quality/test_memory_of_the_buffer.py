@@ -50,11 +50,11 @@ def of_object(folder: Path, text: str, **options: Any) -> VerifyResult:
 @pytest.mark.parametrize("text", [IN_ASM, IN_DATA, IN_C])
 def test_zeros_that_nobody_wrote(text: str, tmp_path: Path) -> None:
     found = judged(tmp_path, text)
-    assert "buffer 'pages'" in rules(found)["buffer-not-initialised"] and not unchecked(found)
+    assert "`pages`" in rules(found)["zero-buffer"] and not unchecked(found)
 
 
 def test_in_an_object_file_too(tmp_path: Path) -> None:
-    assert "buffer-not-initialised" in rules(of_object(tmp_path, IN_C))
+    assert "zero-buffer" in rules(of_object(tmp_path, IN_C))
 
 
 STORE = "        .globl init\n        .type init, @function\ninit:  movb $1, pages+4096(%rip)\n        ret\n        .size init, .-init\n"  # noqa: E501
@@ -77,17 +77,17 @@ FAR = "char *where(void) { return pages; }\n"
 )  # fmt: skip
 def test_what_may_be_written_is_no_finding(text: str, options: dict[str, str], tmp_path: Path) -> None:
     found = judged(tmp_path, text, **options)
-    assert "buffer-not-initialised" not in rules(found) and unchecked(found)
+    assert "zero-buffer" not in rules(found) and unchecked(found)
 
 
 @pytest.mark.parametrize("more", [FILL, FAR, "char *somewhere = pages;\n"])
 def test_nor_is_it_in_an_object_file(more: str, tmp_path: Path) -> None:
-    assert "buffer-not-initialised" not in rules(of_object(tmp_path, IN_C + more))
+    assert "zero-buffer" not in rules(of_object(tmp_path, IN_C + more))
 
 
 def test_what_ran_first_may_have_written_it(tmp_path: Path) -> None:
     text = IN_C + FILL.replace("i / 4096", "1")
-    assert "buffer-not-initialised" not in rules(judged(tmp_path, text, function="flush_it", run_first=("init",)))
+    assert "zero-buffer" not in rules(judged(tmp_path, text, function="flush_it", run_first=("init",)))
 
 
 @pytest.mark.parametrize(

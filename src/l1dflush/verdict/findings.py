@@ -82,11 +82,8 @@ def _of_memory(trace: Trace, buffer: Buffer, places: Places) -> Iterator[Finding
     where = places.where(start.pc) if start is not None else ""
     name = never_written(trace, buffer)
     if name is not None:
-        text = (
-            f"buffer '{name}': it is zero at first and nothing here stores into it, so its pages may be one: those that"
-            " a process never wrote are the same page of zeros, and equal ones can be merged"
-        )
-        yield finding("buffer-not-initialised", text, where)
+        text = f"nothing here stores into `{name}`, which is zero at first, so that its pages may be one and the same"
+        yield finding("zero-buffer", text, where)
     absolute = start is not None and start.arena is not None and start.arena.kind is ArenaKind.ABSOLUTE
     if start is not None and absolute and 0 <= start.offset < PAGE:
         yield finding("null-buffer", f"the walk begins at address {start.offset:#x}", where)

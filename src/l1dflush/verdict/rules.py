@@ -161,9 +161,20 @@ buffer then lose their copy at an arbitrary moment.""",
 that is all zero, with one page: then the walk reads the same 64 lines again and again, whatever the size. Linux
 fills page i with the byte i+1 since August 2018 (Nicolai Stange, "Initialize the vmx_l1d_flush_pages' content").
 
-Found where the source shows the allocation and no store, and where the buffer is a variable that is zero at first and
-that nothing in the input stores into: pages that a process has never written are all the same page of zeros. Elsewhere
-it is not checked: in linked files and patches, and where an outside function is called.""",
+Found only where the source shows the allocation and no store; elsewhere it is not checked.""",
+    ),
+    Rule(
+        "zero-buffer",
+        Severity.NOTE,
+        "the buffer is a variable of zeros that nothing here stores into",
+        "write something different into every page once, or give the code that does as well",
+        """As with buffer-not-initialised its pages may be one page: those that a process has never written are the
+same page of zeros, and a hypervisor below may merge equal ones. Then the walk reads the same 64 lines again and again.
+
+Found where the buffer is a variable that is larger than a page, is zero at first, and is not named by any other code
+of the input than the routine, which does not store into it. It is a note, because what initialises the variable may
+stand in a file that was not given. Not looked for in linked files and patches, and where an outside function is
+called.""",
     ),
     Rule(
         "flush-skipped",
