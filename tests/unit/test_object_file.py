@@ -14,6 +14,7 @@ from elftools.elf.elffile import ELFFile
 from l1dflush.errors import InputError
 from l1dflush.routine import elf_reader, layout, object_file
 from l1dflush.routine.combine import load_together
+from l1dflush.routine.elf_reader import read_elf
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, EXTERNAL_STRIDES, Origin, OriginKind, Routine, Section
 from l1dflush.routine.object_file import ObjectImage, load_image, routines_from_image
@@ -430,13 +431,19 @@ def test_nothing_but_a_header() -> None:
         routines_from_image(image, origin=ORIGIN, function=None)
 
 
-def test_an_object_without_symbols_that_was_found_may_have_been_stripped() -> None:
+def test_an_object_without_symbols_that_was_found_may_have_been_stripped(tmp_path: Path) -> None:
     """One that was just made has none because it needs none."""
-    data = assemble(b"1: jmp 1b\n", where="x.s", bits=64)
-    assert load_image(data, where="x.s").sections
+
+    def assembled(text: str) -> bytes:
+        subprocess.run(["as", "-o", "x.o", "-"], input=text.encode(), cwd=tmp_path, check=True)
+        return (tmp_path / "x.o").read_bytes()
+
+    code, data = assembled("1: jmp 1b"), assembled(".data; .long 1")
+    assert read_elf(code, where="x.o").symbol_table is None
+    assert load_image(code, where="x.s").sections
     with pytest.raises(InputError, match="no symbol table, and what removes that"):
-        load_bytes(data, "x.o", LoadOptions())
+        load_bytes(code, "x.o", LoadOptions())
     with pytest.raises(InputError, match="no symbol table, and what removes that"):
-        load_together([(data, "x.o"), (assemble(b"ret", where="y.s", bits=64), "y.o")], LoadOptions())
+        load_together([(code, "x.o"), (data, "y.o")], LoadOptions())
     # Nothing is lost of what has no code.
-    assert load_image(assemble(b".data\n.long 1\n", where="x.s", bits=64), where="x.o", found=True).sections
+    assert load_image(data, where="y.o", found=True).sections
