@@ -10,6 +10,7 @@ import pytest
 from made_results import FENCE, OWN, WALK, counterexample_with, everything, found, path, result_with, row_with
 
 from l1dflush.report.json_report import json_text, schema
+from l1dflush.report.rows import candidates
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import Change, Differences, Effect
 from l1dflush.verdict.model import Candidate, PathInfo, Run, Verdict, VerifyResult
@@ -309,3 +310,22 @@ def test_of_a_routine_that_could_not_be_followed_code_and_verdict_are_compared()
     assert effects(unknown, unknown.model_copy(update={"routine": other})) == (DIFFERENT, DIFFERENT)
     moved = unknown.model_copy(update={"reason": "more than 64 paths at 0x500000"})
     assert compare(unknown, moved).differences == Differences()
+
+
+def test_what_was_found_in_the_time_is_no_difference() -> None:
+    """How many old lines are left at least depends on how fast the machine is."""
+
+    def unknown(left: int, at_least: bool) -> VerifyResult:
+        one = Candidate(policy="FIFO", verdict=Verdict.REFUTED, needs=15, leftovers=left, at_least=at_least)
+        values = {"policy": "unknown", "verdict": Verdict.UNDECIDED, "margin": None, "candidates": (one,)}
+        return result_with(rows=(row_with(**values),), verdict=Verdict.UNDECIDED)
+
+    assert effects(unknown(1, False), unknown(2, False)) == (WORSE, BETTER)
+    for old, new in ((unknown(1, True), unknown(2, False)), (unknown(1, True), unknown(3, True))):
+        assert effects(old, new) == (NONE, NONE)
+
+
+def test_a_figure_that_is_no_more_than_a_bound_says_so() -> None:
+    one = Candidate(policy="FIFO", verdict=Verdict.REFUTED, needs=15, leftovers=2)
+    assert candidates([one]) == "REFUTED if it is FIFO (2 left)"
+    assert candidates([one.model_copy(update={"at_least": True})]) == "REFUTED if it is FIFO (at least 2 left)"

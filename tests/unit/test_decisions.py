@@ -36,6 +36,11 @@ pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU asse
             "`edi` is below 0x6 as a signed number",
         ),
         ("bt $3,%edx; jc 1f", "bit 3 of `edx` is set"),
+        # What the prelude for C makes of static_cpu_has(), and what only looks like it.
+        ("cmpb $0,cpu_has_X86_FEATURE_FLUSH_L1D(%rip); jne 1f", "`X86_FEATURE_FLUSH_L1D` is present"),
+        ("cmpb $0,cpu_has_X86_BUG_L1TF(%rip); je 1f", "`X86_BUG_L1TF` is absent"),
+        ("cmpb $2,cpu_has_X86_BUG_L1TF(%rip); je 1f", "`cpu_has_X86_BUG_L1TF` is 0x2"),
+        ("cmpb $0,cpu_has_room(%rip); jne 1f", "`cpu_has_room` is not zero"),
     ],
 )
 def test_a_decision_says_only_what_is_true_of_the_value_that_it_names(text: str, said: str) -> None:
