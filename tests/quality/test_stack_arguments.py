@@ -170,3 +170,32 @@ def test_values_have_to_fit(tmp_path: Path) -> None:
         of_object(tmp_path, BY_STACK, 32, bind={"stack_arg2": "0x100000000"})
     with pytest.raises(InputError, match="relative to itself"):
         of_object(tmp_path, BY_STACK, 32, bind={"stack_arg2": "stack_arg1", "stack_arg1": "stack_arg2"})
+
+
+FIRST = """        .globl init
+        .type init,@function
+init:   testb $1,{at}(%{stack})
+        je 1f
+        movl $1,ready
+1:      ret
+        .size init,.-init
+        .comm ready,4,4
+"""
+
+
+@pytest.mark.parametrize(
+    ("bits", "at", "name"),
+    [(32, 4, "stack_arg1"), (32, 12, "stack_arg3"), (64, 8, "stack_arg1"), (64, 28, "stack_arg3+0x4")],
+)
+def test_those_of_what_runs_first_are_its_own(bits: Literal[32, 64], at: int, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "flush.o"
+    register = "esp" if bits == 32 else "rsp"
+    walk = BY_STACK if bits == 32 else BEHIND_SIX
+    text = f".globl f\n.type f,@function\nf: {walk}\n.size f,.-f\n{FIRST.format(at=at, stack=register)}"
+    path.write_bytes(elf(text, bits))
+    options = VerifyOptions(cpus=("skylake",), function="f", run_first=("init",), bind={"stack_arg2": "64K"})
+    result = verify(str(path), options)
+    assert result.verdict is Verdict.PROVED and result.buffer is not None
+    assert result.buffer.name == "what `stack_arg1` points to"
+    said = {text for path in result.paths for text in path.decided_by}
+    assert said and all(f"`{name} of init`" in text for text in said)

@@ -21,7 +21,7 @@ from l1dflush.trace.operations import Do, Number, Operation, Place, packed
 from l1dflush.trace.slots import Part
 from l1dflush.trace.undefined import ALL_FLAGS
 
-_STACKS_APART = 1 << 22
+STACKS_APART = 1 << 22
 """Bytes: no routine's own stack is so large."""
 NOWHERE = -1
 """The address of the made-up caller's instructions."""
@@ -74,7 +74,7 @@ class Caller:
         place = self._lifter.bases.place_at(self._first[number].entry)
         given = sorted(CALLER_SAVED[self._bits])
         parts = [part for name in given for part in self._lifter.register(register_name(name, self._bits))]
-        down = [Operation(Do.SUBTRACT, stack, stack, Number(_STACKS_APART, self._width))] if number == 0 else []
+        down = [Operation(Do.SUBTRACT, stack, stack, Number(STACKS_APART, self._width))] if number == 0 else []
         return [
             *(Operation(Do.COPY, kept, part) for kept, part in self._pairs() if number == 0),
             *down,

@@ -9,6 +9,7 @@ from l1dflush.routine.model import STACK_ARGUMENT, Routine, Section
 from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
+from l1dflush.trace.first import STACKS_APART
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 from l1dflush.trace.operands import register_name
@@ -337,16 +338,30 @@ class Names:
             if base is None:
                 return f"{segment}:{offset:#x}"
             return f"{segment}:{self._place_name(base, offset)}"
-        if region == self._machine.base(STACK).term and offset >= 0 and not self._routine.partial:
-            number, inside = divmod(offset, self._width)
-            argument = f"{STACK_ARGUMENT}{number + 1}"
-            argument = self._parameters.get(argument.upper(), argument)
-            return f"{argument}+{inside:#x}" if inside else argument
+        if region == self._machine.base(STACK).term and (argument := self._argument_name(offset)):
+            return argument
         names = ["stack" if name == _STACK_NAME else name for name in self.sources(self._machine.terms.value(region))]
         inner = "+".join(names)
         if len(inner) > LONGEST_NAME:
             inner = f"{inner[: LONGEST_NAME - 3]}..."
         return f"[{inner}{offset:+#x}]" if offset else f"[{inner}]"
+
+    def _argument_name(self, offset: int) -> str:
+        """``stack_arg1``, or its name in C: what lies so far above the return address; empty below it. Of functions
+        that are run before the routine, whose stack lies below its own, ``stack_arg1 of prepare``."""
+        firsts, of = self._routine.first, ""
+        if firsts and offset < -STACKS_APART // 2:
+            # Behind the caller's return address, and each finds its arguments in the same place.
+            offset += STACKS_APART + self._width
+            of = f" of {firsts[0].name}" if len(firsts) == 1 else " of what runs first"
+        elif self._routine.partial:
+            return ""
+        if offset < 0:
+            return ""
+        number, inside = divmod(offset, self._width)
+        argument = f"{STACK_ARGUMENT}{number + 1}"
+        argument = argument if of else self._parameters.get(argument.upper(), argument)
+        return f"{argument}+{inside:#x}{of}" if inside else f"{argument}{of}"
 
     def _place_name(self, base: int, offset: int) -> str:
         """``flush_pages+0x8``: a place behind a section's or an outside symbol's beginning."""
