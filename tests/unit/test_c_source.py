@@ -207,6 +207,7 @@ def test_parameters_follow_the_calling_convention() -> None:
         ("rcx", "c"),
         ("r8", "argument 7"),
         ("r9", "e"),
+        ("stack_arg1", "g"),
     ]
 
 
