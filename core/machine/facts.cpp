@@ -89,8 +89,10 @@ Word Facts::narrow(const Terms &terms, Value x, Interval to) {
         kept = {held->from, std::min(held->size, (last & mask) + 1)};
         return 0;
     }
-    // It lies at both ends: what was there holds all of it.
-    return mask - to.size + 1;
+    // It lies at both ends: what was there holds all of it, and so does what is new. The smaller one is kept.
+    if (to.size >= held->size) return mask - to.size + 1;
+    kept = to;
+    return mask - held->size + 1;
 }
 
 // The part of a symbol that a term is; none if it is no such part, or something is said of bits of it in another way.

@@ -115,6 +115,13 @@ std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State
             // Where both ways meet again it does not matter what a condition is made of.
             if (!joins(s.at->at)) question = *inner;
         }
+        if (const auto instead = by_distance(s, question)) {
+            if (const auto known = s.facts.decided(t, *instead)) {
+                s.facts.decide(t, question, *known);
+                continue;
+            }
+            if (!joins(s.at->at)) question = Value{instead->term, 1, 0};
+        }
         if (const auto known = at_an_end(s, question)) {
             kept_off_ends_ = true;
             s.facts.decide(t, question, *known);

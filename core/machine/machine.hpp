@@ -206,6 +206,7 @@ private:
     // --- which question a branch comes to (questions.cpp)
     static constexpr std::size_t most_entries = 64;
     std::optional<bool> at_an_end(State &s, Value question);
+    std::optional<Value> by_distance(State &s, Value question);
     bool lies_at_an_end(const Events &events, Value base, Interval where) const;
     std::optional<Value> spelled_out(const State &s, Value v);
     void settle_tables(State &s, Value v);

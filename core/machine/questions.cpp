@@ -9,6 +9,8 @@ namespace l1dflush::machine {
 namespace {
 
 constexpr std::int64_t page = 4096;
+// Of two addresses that are compared by their distance.
+constexpr std::int64_t most_distance = std::int64_t{1} << 30;
 
 }  // namespace
 
@@ -31,6 +33,59 @@ std::optional<bool> Machine::at_an_end(State &s, Value question) {
         }
     }
     return answer;
+}
+
+// Which of two addresses is the lower one, where the distance between them is within narrow limits, as from a pointer that
+// was rounded to one that was not: that is whether the distance is above 0, if none of it lies around the end of the
+// address space. Gives what has to be known before that, or the answer; none if it does lie there.
+std::optional<Value> Machine::by_distance(State &s, Value question) {
+    Terms &t = world_.terms;
+    const Node n = t.node(question.term);
+    if (n.op != Op::below || n.a.bits != bits_ || n.a.known() || n.b.known()) return std::nullopt;
+    const Value distance = t.subtract(n.b, n.a);
+    if (distance.known()) return std::nullopt;
+    const auto limits = s.facts.limits(t, Value{distance.term, distance.bits, 0});
+    if (!limits || limits->size == 0 || limits->size > most_distance) return std::nullopt;
+    const std::int64_t least = offset_of({distance.term, distance.bits, (limits->from + distance.constant) & mask_of(bits_)});
+    const std::int64_t most = least + static_cast<std::int64_t>(limits->size - 1);
+    if (least < -most_distance || most > most_distance) return std::nullopt;
+    // That between the two the addresses do not begin anew is said of the lower one, or of the other.
+    const auto is_apart = [&](Value lower, Value upper, std::int64_t near, std::int64_t far) -> std::optional<Value> {
+        const Value reaches = t.complement(t.below(lower, number(bits_, negated(static_cast<Word>(far)) & mask_of(bits_))));
+        const Value under = t.below(upper, number(bits_, static_cast<Word>(far)));
+        for (const Value &wraps : {reaches, under}) {
+            const auto known = s.facts.decided(t, wraps);
+            if (known && !*known) return number(1, 1);
+            if (known || wraps.term == 0) continue;
+            if (const auto holds = at_an_end(s, Value{wraps.term, 1, 0}); holds && *holds == (wraps.constant != 0)) {
+                kept_off_ends_ = true;
+                return number(1, 1);
+            }
+        }
+        if (!s.facts.decided(t, reaches)) return t.complement(reaches);
+        // It reaches that far at most; an address that is a multiple of some number may surely reach less far, too.
+        unsigned low = 0;
+        while (low < 12 && t.slice(lower, 0, low + 1) == number(low + 1, 0)) ++low;
+        const Word from = (negated(static_cast<Word>(far)) + mask_of(low)) & ~mask_of(low) & mask_of(bits_);
+        const Word surely = negated(static_cast<Word>(near)) & mask_of(bits_);
+        if (near > 0 && from >= surely) return number(1, 0);
+        return std::nullopt;
+    };
+    if (most > 0) {
+        const auto apart = is_apart(n.a, n.b, least, most);
+        if (!apart) return std::nullopt;
+        if (!apart->known()) return apart;
+        if (apart->constant == 0) return number(1, 0);
+    }
+    if (least < 0) {
+        const auto apart = is_apart(n.b, n.a, -most, -least);
+        if (!apart) return std::nullopt;
+        if (!apart->known()) return apart;
+        if (apart->constant == 0) return number(1, 1);
+    }
+    if (least > 0 || most <= 0) return number(1, least > 0 ? 1 : 0);
+    if (least == 0) return t.complement(t.equal(distance, number(bits_, 0)));
+    return t.complement(t.below_signed(distance, number(bits_, 1)));
 }
 
 // Whether an access behind `base`, which is in the interval, is surely one in the first or last page.

@@ -135,6 +135,19 @@ LOOPS = {
         f"if (m != 64) return; for (int i = 0; i < 65536; i += m) {READ}(p + i);", ((), ALL_LINES)
     ),
     "volatile counter": Loop(f"for (volatile int i = 0; i < 65536; i += 64) {READ}(p + i);", (ALL_LINES,)),
+    "rounded up to a page": Loop(
+        f"char *q = (char *)(((unsigned long)p + 4095) & -4096L); char *e = q + 65536; for (; q < e; q += 64) {READ}q;",
+        (tuple(at + PAGE for at in ALL_LINES),),
+    ),
+    # As many lines as begin before the end: one more where the pointer was not the beginning of one.
+    "rounded down to a line": Loop(
+        f"char *e = p + 65536; for (char *q = (char *)((unsigned long)p & -64L); q < e; q += 64) {READ}q;",
+        (ALL_LINES, (*ALL_LINES, SIZE)),
+    ),
+    "rounded down to a page, end as well": Loop(
+        f"p = (char *)((unsigned long)p & -4096L); char *e = p + 65536; while (p < e) {{ {READ}p; p += 64; }}",
+        (ALL_LINES,),
+    ),
     "three deep": Loop(
         f"for (int k = 0; k < 4; k++) for (int i = 0; i < 4; i++) for (int j = 63; j >= 0; j--) "
         f"{READ}(p + k * 16384 + i * 4096 + j * 64);",
