@@ -44,10 +44,20 @@ std::optional<Value> Machine::by_distance(State &s, Value question) {
     if (n.op != Op::below || n.a.bits != bits_ || n.a.known() || n.b.known()) return std::nullopt;
     const Value distance = t.subtract(n.b, n.a);
     if (distance.known()) return std::nullopt;
-    const auto limits = s.facts.limits(t, Value{distance.term, distance.bits, 0});
-    if (!limits || limits->size == 0 || limits->size > most_distance) return std::nullopt;
-    const std::int64_t least = offset_of({distance.term, distance.bits, (limits->from + distance.constant) & mask_of(bits_)});
-    const std::int64_t most = least + static_cast<std::int64_t>(limits->size - 1);
+    const auto within = [&](Value d) -> std::optional<std::pair<std::int64_t, std::int64_t>> {
+        const auto limits = s.facts.limits(t, Value{d.term, d.bits, 0});
+        if (!limits || limits->size == 0 || limits->size > most_distance) return std::nullopt;
+        const std::int64_t from = offset_of({d.term, d.bits, (limits->from + d.constant) & mask_of(bits_)});
+        return std::pair(from, from + static_cast<std::int64_t>(limits->size - 1));
+    };
+    // Of numbers around 0 it is the other way round that says it.
+    auto limits = within(distance);
+    if (!limits) {
+        const auto back = within(t.negate(distance));
+        if (!back) return std::nullopt;
+        limits = {-back->second, -back->first};
+    }
+    const auto [least, most] = *limits;
     if (least < -most_distance || most > most_distance) return std::nullopt;
     // That between the two the addresses do not begin anew is said of the lower one, or of the other.
     const auto is_apart = [&](Value lower, Value upper, std::int64_t near, std::int64_t far) -> std::optional<Value> {
