@@ -121,6 +121,45 @@ def test_what_another_path_refutes_is_refuted(tmp_path: Path, capsys: Capture) -
     assert (status, result["verdict"]) == (2, "REFUTED")
 
 
+# What each comes to is not followed; the first condition of each pair never holds, the second does for some input.
+NOT_FOLLOWED = {
+    "bits that are picked": (
+        "mov $0x0101010101010101,%rax; pext %rax,%rdi,%rax; cmp $255,%rax; jbe 1f",
+        "mov $0x0101010101010101,%rax; pext %rax,%rdi,%rax; cmp $254,%rax; jbe 1f",
+    ),
+    "a product that fits": ("mov %edi,%edi; imul $2,%rdi,%rax; jnc 1f", "mov %edi,%edi; imul %rdi,%rdi; jnc 1f"),
+    "bytes in another order": (
+        "pxor %xmm1,%xmm1; pshufb %xmm1,%xmm0; movd %xmm0,%eax; cmp %al,%ah; je 1f",
+        "pshufb %xmm1,%xmm0; movd %xmm0,%eax; cmp %al,%ah; je 1f",
+    ),
+    "a number and itself": (
+        "cvtsi2sd %edi,%xmm0; ucomisd %xmm0,%xmm0; jnp 1f",
+        "movq %rdi,%xmm0; ucomisd %xmm0,%xmm0; jnp 1f",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", NOT_FOLLOWED)
+def test_what_nobody_follows_refutes_nothing(which: str, tmp_path: Path, capsys: Capture) -> None:
+    """Whatever it comes to, a path is taken: where all that go on from there leave something, that is known."""
+    for decide in NOT_FOLLOWED[which]:
+        status, result = judged(f"{decide}; jmp 3f", tmp_path, capsys)
+        assert (status, [row["cause"] for row in result["rows"]]) == (3, ["path-not-settled"])  # type: ignore[attr-defined]
+        assert "in time" not in result["rows"][0]["reason"]  # type: ignore[index]
+        assert judged(f"{decide}; jmp 1f", tmp_path, capsys)[0] == 0
+        assert judged(f"{decide.replace('1f', '3f')}; jmp 3f", tmp_path, capsys)[0] == 2
+
+
+def test_what_others_decide_before_refutes(tmp_path: Path, capsys: Capture) -> None:
+    decide = NOT_FOLLOWED["a product that fits"][0]
+    # Short whatever it comes to, and only for some input is that asked at all.
+    status, _ = judged(f"cmp $7,%esi; jne 1f; {decide.replace('1f', '3f')}; jmp 3f", tmp_path, capsys)
+    assert status == 2
+    # No input comes there.
+    never = "test %esi,%esi; je 1f; cmp $1,%esi; jb 4f; jmp 1f; 4:"
+    assert judged(f"{never} {decide.replace('1f', '3f')}; jmp 3f", tmp_path, capsys)[0] == 0
+
+
 def test_the_solver_is_not_loaded_where_intervals_settle_it(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

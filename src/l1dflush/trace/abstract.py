@@ -17,6 +17,7 @@ from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
 from l1dflush.trace.features import needs
 from l1dflush.trace.first import NOWHERE, Caller, parted
+from l1dflush.trace.functions import not_followed
 from l1dflush.trace.kernel_sites import KernelSites, about_feature
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import (
@@ -338,9 +339,13 @@ class _Run:
         if fact is None and inner:
             fact = self._conditions.formula(condition, holds)
         text = "; ".join([*([" and ".join(shown(one) for one in by)] if by else []), insn.mnemonic])
-        decision = Decision(insn.address, text, self._names.sources(condition), taken, fact)
+        followed = not self._names.made_of(condition, self._is_not_followed)
+        decision = Decision(insn.address, text, self._names.sources(condition), taken, fact, followed)
         feature = self._features.get(insn.address)
         return about_feature(decision, feature) if feature is not None else decision
+
+    def _is_not_followed(self, insn: Instruction, slot: int) -> bool:
+        return not_followed(insn, temporary=self._lifter.slots.is_temporary(slot))
 
     def _events(self, addresses: list[int], mnemonics: list[str], kept: bytes, runs: list[tuple[int, int]]) -> Events:
         made = []

@@ -36,6 +36,13 @@ def is_function(insn: Instruction) -> bool:
     )
 
 
+def not_followed(insn: Instruction, *, temporary: bool) -> bool:
+    """Whether a result that is not known is determined by what an instruction is given, so that it never has some
+    of the values that it could have. Others are undefined, or come from outside. ``temporary``: P-code puts it
+    elsewhere before it becomes a register or a flag (the carry flag of ``imul``: its product is too wide)."""
+    return is_function(insn) or insn.effect.form is Form.FLOAT or (temporary and insn.mnemonic == "imul")
+
+
 def inputs_of(o: Operands, addresses: Mapping[int, Operand], lowest: int | None) -> Part | None:
     """One value that stands for all that the instruction makes its results of; None if that has registers that nobody
     follows. ``lowest``: in how many of its first bytes a result is of which only these are asked for."""

@@ -99,13 +99,15 @@ TRAPS = frozenset({"ud2", STACK_CHECK})
 class Decision:
     """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome.
     ``mnemonic`` is the instruction's, behind what made the flags that it asks for (``test edi, edi; jne``). ``fact`` is
-    what was decided, if that can be said without the instruction."""
+    what was decided, if that can be said without the instruction. Not ``followed``: it depends on a result that an
+    instruction makes of what is known, but nobody here knows how, so that perhaps no input decides like this."""
 
     pc: int
     mnemonic: str
     sources: tuple[str, ...]
     taken: bool
     fact: Fact | None = None
+    followed: bool = True
 
     @property
     def meaning(self) -> str:

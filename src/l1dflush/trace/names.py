@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from l1dflush import _core
 from l1dflush.routine.model import STACK_ARGUMENT, Routine, Section
@@ -250,6 +250,14 @@ class Names:
             if kind == "symbol":
                 yield number
             todo += [*operands, *(atom for atom, _ in addends)]
+
+    def made_of(self, value: _core.Value, by: Callable[[Instruction, int], bool]) -> bool:
+        """Whether something of a value is a result of which ``by`` says so, given the instruction and the slot."""
+        for symbol in self._symbols(value):
+            kind, _, _, _, base, offset, slot = self._machine.origin(symbol)
+            if kind == _RESULT and by(self._lifter.instructions[base, offset], slot):
+                return True
+        return False
 
     def follows_links(self, value: _core.Value) -> bool:
         """Whether something of a value was loaded from where something leads that was loaded itself, as it was."""
