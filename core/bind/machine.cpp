@@ -10,6 +10,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <string_view>
+#include <utility>
 
 #include "machine/machine.hpp"
 
@@ -21,7 +23,32 @@ namespace {
 
 using namespace machine;
 
+template <Do what>
+constexpr std::string_view spelled() {
+    return __PRETTY_FUNCTION__;
+}
+
 static_assert(sizeof(Operand) == 16 && sizeof(Operation) == 72 && sizeof(Event) == 32);
+
+// The operation's name, as compilers spell it: `... = l1dflush::machine::Do::copy; ...]`. Empty if there is none.
+template <std::size_t number>
+constexpr std::string_view name_of() {
+    return [](std::string_view text) {
+        const auto at = text.rfind("Do::");
+        return at == text.npos ? std::string_view() : text.substr(at + 4, text.find_first_of(";]", at) - at - 4);
+    }(spelled<static_cast<Do>(number)>());
+}
+
+nb::tuple operations() {
+    nb::list names;
+    const auto add = [&](std::string_view name) {
+        if (!name.empty()) names.append(nb::str(name.data(), name.size()));
+    };
+    [&]<std::size_t... number>(std::index_sequence<number...>) {
+        (add(name_of<number>()), ...);
+    }(std::make_index_sequence<128>());
+    return nb::tuple(names);
+}
 
 // Turns what Python packed into an instruction: (its length, the operations as they are in memory).
 machine::Instruction unpacked(const std::tuple<std::uint32_t, nb::bytes> &lifted) {
@@ -137,6 +164,7 @@ auto run(Machine &m, std::uint32_t base, std::int64_t offset, const nb::callable
 void bind_machine(nb::module_ &m) {
     static PyObject *stopped_error = nullptr;
     stopped_error = PyErr_NewException("l1dflush._core.StoppedError", PyExc_RuntimeError, nullptr);
+    m.attr("OPERATIONS") = operations();
     m.attr("StoppedError") = nb::borrow(stopped_error);
     nb::register_exception_translator([](const std::exception_ptr &p, void *) {
         try {
@@ -186,14 +214,15 @@ void bind_machine(nb::module_ &m) {
             },
             nb::arg("symbol"), nb::arg("size"), nb::arg("content").none() = nb::none(), nb::arg("writable") = true,
             nb::arg("outside") = false, nb::arg("unread") = false)
-        .def("set_convention", &Machine::set_convention, nb::arg("changed"), nb::arg("arguments"), nb::arg("call"),
-             nb::arg("load"))
+        .def("set_convention", &Machine::set_convention, nb::arg("changed"), nb::arg("arguments"),
+             nb::arg("preserved"), nb::arg("call"), nb::arg("load"))
         .def("set_flags", &Machine::set_flags, nb::arg("carry"), nb::arg("zero"))
         .def(
             "set_accesses",
             [](Machine &self, const std::vector<std::uint16_t> &kinds) { self.set_accesses({kinds.begin(), kinds.end()}); },
             nb::arg("kinds"))
         .def_prop_ro("kept_off_ends", &Machine::kept_off_ends)
+        .def_prop_ro("kept_saved", [](Machine &self) { return self.world().kept_saved; })
         .def(
             "set_ends",
             [](Machine &self, const std::vector<std::pair<std::uint32_t, std::int64_t>> &until, bool inside) {
@@ -236,7 +265,7 @@ void bind_machine(nb::module_ &m) {
             [](Machine &self, Value at, Value value, bool kept) {
                 self.memory().store(self.world(), at, value);
                 const bool on_stack = at.term == self.world().bases[Machine::stack_base].symbol.term;
-                if (kept && on_stack) self.memory().save(at.term, offset_of(at));
+                if (kept && on_stack) self.memory().save(at.term, offset_of(at), true);
             },
             nb::arg("at"), nb::arg("value"), nb::arg("kept") = true)
         .def(

@@ -82,7 +82,40 @@ Value Machine::popped(State &s) {
     const Value top = settled(s, stack_slot);
     const Value to = s.memory.load(world_, top, bits_ / 8);
     s.slots[stack_slot] = world_.terms.add(top, number(bits_, bits_ / 8));
+    unwind(s);
     return to;
+}
+
+// The stack pointer has been moved: what was saved below is no longer, and functions whose return address was there have
+// come back.
+void Machine::unwind(State &s) {
+    const Value top = settled(s, stack_slot);
+    s.memory.unwind(top);
+    const auto is_back = [&] {
+        const Value at = s.functions.back().at;
+        if (at.term == top.term) return offset_of(at) < offset_of(top);
+        // It was called where the stack pointer had been aligned, or moved by what nobody knows.
+        return top.term == world_.bases[stack_base].symbol.term ||
+               std::ranges::any_of(s.functions, [&](const Called &one) { return one.at.term == top.term; });
+    };
+    while (!s.functions.empty() && is_back()) s.functions.pop_back();
+}
+
+// A function that is here was called: its return address is on the stack.
+void Machine::enter_function(State &s) {
+    Called called{settled(s, stack_slot), {}};
+    for (const std::uint32_t slot : preserved_) called.given.push_back(settled(s, slot));
+    s.functions.push_back(std::move(called));
+}
+
+// Whether what is pushed is what the function was given in that register, and not a value of its own.
+bool Machine::is_save(State &s, const Operand &pushed, Value value) const {
+    if (pushed.kind != Kind::slot) return true;  // a return address
+    if (pushed.start != 0) return false;
+    if (s.functions.empty()) return value == entry_[pushed.index];
+    const auto found = std::ranges::find(preserved_, pushed.index);
+    if (found == preserved_.end()) return false;
+    return value == s.functions.back().given.at(static_cast<std::size_t>(found - preserved_.begin()));
 }
 
 // Whether inside a function the return address is what was above the stack pointer at the beginning.

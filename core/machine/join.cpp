@@ -143,6 +143,7 @@ bool Machine::put_together(const State &before, State &a, State &b, Value questi
         way->deferred.resize(entry_.size());
     }
     if (!are_alike(a.events, b.events) || settled(a, stack_slot) != settled(b, stack_slot)) return false;
+    if (a.functions != b.functions) return false;
     for (std::uint32_t slot = 0; slot < a.slots.size(); ++slot) {
         if (temporary_[slot]) {
             a.deferred[slot].what = Do::copy;
@@ -172,7 +173,8 @@ bool Memory::has(TermId region, std::int64_t offset, unsigned bytes) const {
 bool Memory::join(World &world, const Memory &before, Memory &other, Value condition) {
     if (all_forgotten_ != other.all_forgotten_ || bound_ != other.bound_ || kept_ != other.kept_) return false;
     stack_escaped_ |= other.stack_escaped_;
-    std::erase_if(saved_, [&](const auto &place) { return !other.saved_.contains(place); });
+    std::erase_if(saved_, [&](const auto &place) { return !other.saved_.contains(place.first); });
+    saves_ = std::max(saves_, other.saves_);
     std::set<TermId> all;
     for (const Memory *one : {this, &other})
         for (const auto &[region, held] : one->regions_) all.insert(region);

@@ -57,6 +57,7 @@ const Instruction &Machine::instruction(Place place) {
             if (o.out.kind != Kind::slot) continue;
             kept->makes_carry |= o.out.index == carry_slot_;
             kept->makes_rest |= o.out.index == zero_slot_;
+            kept->moves_stack |= o.out.index == stack_slot;
         }
         places_.push_back(place);
     }
@@ -171,6 +172,7 @@ std::vector<TermId> Machine::regions(const State &s) {
 void Machine::run_aside(const State &s, Place place, const Bounds &bounds) {
     const std::uint64_t most = std::exchange(aside_, 0);
     const auto held = world_.held;
+    const bool kept_saved = world_.kept_saved;
     State wrong = s;
     wrong.events = {};
     wrong.before.clear();
@@ -190,6 +192,7 @@ void Machine::run_aside(const State &s, Place place, const Bounds &bounds) {
     }
     put_behind(wrong);
     world_.held = held;
+    world_.kept_saved = kept_saved;
     aside_ = most;
     asides_.push_back({s.at->at, place, std::move(wrong.before)});
 }

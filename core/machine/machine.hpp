@@ -97,12 +97,13 @@ public:
     // A temporary holds nothing from one instruction to the next; what a wild one holds may point to anything, and what
     // one apart holds points to where no other pointer leads.
     std::uint32_t add_slot(unsigned bits, bool temporary = false, bool wild = false, bool apart = false);
-    // The slots that code which is not here may change, those that hold what it is given, and the kinds of the events
-    // that it runs and that a return address is loaded.
-    void set_convention(std::vector<std::uint32_t> changed, std::vector<std::uint32_t> arguments, std::uint16_t call,
-                        std::uint16_t load) {
+    // The slots that code which is not here may change, those that hold what it is given, those that a function has to
+    // give back as they were, and the kinds of the events that it runs and that a return address is loaded.
+    void set_convention(std::vector<std::uint32_t> changed, std::vector<std::uint32_t> arguments,
+                        std::vector<std::uint32_t> preserved, std::uint16_t call, std::uint16_t load) {
         changed_ = std::move(changed);
         arguments_ = std::move(arguments);
+        preserved_ = std::move(preserved);
         call_event_ = call;
         load_event_ = load;
     }
@@ -149,8 +150,15 @@ private:
         std::uint64_t when = 0;  // the path's instruction
         Value a, b;
     };
+    // A function that was called: where its return address is, and what the preserved slots held.
+    struct Called {
+        Value at;
+        std::vector<Value> given;
+        bool operator==(const Called &) const = default;
+    };
     struct State {
         std::vector<Value> slots;
+        std::vector<Called> functions;  // those that have not come back
         std::vector<Deferred> deferred;
         std::vector<std::uint32_t> loads;  // slots with a deferred load, some of them no longer
         Memory memory;
@@ -218,6 +226,9 @@ private:
     bool is_outside(const Value &to) const;
     void outside_call(State &s, Value to);
     Value popped(State &s);
+    void unwind(State &s);
+    void enter_function(State &s);
+    bool is_save(State &s, const Operand &pushed, Value value) const;
     std::uint32_t noted(const State &s, Value a, Value b);
     bool is_callers(const Value &to);
     bool is_from_table(const Value &to);
@@ -238,6 +249,7 @@ private:
     std::vector<bool> temporary_;
     std::vector<std::uint32_t> changed_;
     std::vector<std::uint32_t> arguments_;
+    std::vector<std::uint32_t> preserved_;
     std::uint16_t call_event_ = 0;
     std::uint16_t load_event_ = 0;
     std::vector<Place> places_;

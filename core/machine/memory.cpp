@@ -232,10 +232,13 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
 
 void Memory::store(World &world, Value address, Value value) {
     const std::int64_t offset = offset_of(address);
-    stack_escaped_ |= !stack_escaped_ && is_on_stack(world, value.term) && !is_on_stack(world, address.term);
+    if (is_on_stack(world, value.term) && !is_on_stack(world, address.term)) escape(world, value);
     const unsigned bytes = value.bits / 8U;
     // What was saved there is no longer.
-    saved_.erase(saved_.lower_bound({address.term, offset - 7}), saved_.lower_bound({address.term, offset + bytes}));
+    unsave(world, address.term, offset, offset + bytes);
+    // An index is added to where something is saved.
+    if (!saved_.empty() && (saved_.begin()->first.first != address.term || saved_.rbegin()->first.first != address.term))
+        unsave_run(world, address);
     Region &held = changed(world, address.term, is_in_file(world, address.term, offset));
     forget_overlapping(world, address.term, offset, bytes);
     held.low = std::min(held.low, offset);
@@ -257,11 +260,75 @@ bool Memory::is_on_stack(World &world, TermId term) {
     return term != 0 && std::ranges::binary_search(world.symbols_in(term), stack_symbol);
 }
 
-// Nobody knows what is in the region any more; but return addresses and what is saved for the caller stay: who overwrites
-// those does not come back.
-void Memory::forget_all(Region &held, TermId region, const std::vector<Value> &but) {
+void Memory::escape(World &world, Value pointer) {
+    if (!is_on_stack(world, pointer.term)) return;
+    stack_escaped_ = true;
+    unsave_run(world, pointer);
+}
+
+void Memory::unwind(Value top) {
+    saved_.erase(saved_.lower_bound({top.term, lowest}), saved_.lower_bound({top.term, offset_of(top)}));
+    if (saved_.empty() || saved_.begin()->first.first == saved_.rbegin()->first.first) return;
+    // The stack pointer is back from where it had been aligned or moved by what nobody knows.
+    std::uint64_t last = 0;
+    for (const auto &[place, saved] : saved_)
+        if (place.first == top.term) last = std::max(last, saved.number);
+    if (last == 0) return;
+    std::erase_if(saved_, [&](const auto &one) { return one.first.first != top.term && one.second.number > last; });
+}
+
+void Memory::leave_stack(World &world, Value top) {
+    unwind(top);
+    for (auto &[region, held] : regions_) {
+        const bool on_stack = is_on_stack(world, region);
+        held = std::make_shared<Region>(*held);
+        if (on_stack && region != top.term) forget_all(world, *held, region, {});
+        std::vector<std::pair<std::int64_t, std::int64_t>> pointers;
+        for (const auto &[offset, piece] : held->pieces)
+            if (is_on_stack(world, piece.value.term)) pointers.emplace_back(offset, offset + piece.bytes());
+        stack_escaped_ |= !pointers.empty();
+        for (const auto &[from, to] : pointers) cut_and_lose(world, *held, region, from, to);
+        if (region == top.term) cut_and_lose(world, *held, region, lowest, offset_of(top));
+    }
+}
+
+// What was saved in these bytes is no longer.
+void Memory::unsave(const World &world, TermId region, std::int64_t from, std::int64_t to) {
+    const std::int64_t word = world.bases.front().symbol.bits / 8;
+    const std::int64_t first = from < lowest + word ? lowest : from - word + 1;
+    saved_.erase(saved_.lower_bound({region, first}), saved_.lower_bound({region, to}));
+}
+
+// An address that is, but for an index, that of something saved is one of a structure: so all that was saved next to it
+// may be changed by who has it, as a kernel's registers at entry are. A return address is none of the structure.
+void Memory::unsave_run(World &world, Value address) {
+    const unsigned bits = world.bases.front().symbol.bits;
+    if (saved_.empty() || address.bits != bits || !is_on_stack(world, address.term)) return;
+    const std::int64_t word = bits / 8;
+    std::vector<std::pair<TermId, std::int64_t>> gone;
+    for (const auto &[place, saved] : saved_) {
+        const Word offset = static_cast<Word>(place.second) & mask_of(address.bits);
+        const Value behind = world.terms.subtract(address, {place.first, address.bits, offset});
+        if (is_on_stack(world, behind.term) || behind.constant >= static_cast<Word>(word)) continue;
+        gone.push_back(place);
+        if (saved.returns) continue;
+        for (const std::int64_t step : {-word, word})
+            for (auto next = std::pair(place.first, place.second + step);; next.second += step) {
+                const auto found = saved_.find(next);
+                if (found == saved_.end() || found->second.returns) break;
+                gone.push_back(next);
+            }
+    }
+    for (const auto &place : gone) saved_.erase(place);
+}
+
+// Nobody knows what is in the region any more. But return addresses and what is saved for the caller stay, which is
+// granted: who overwrites those does not come back.
+void Memory::forget_all(World &world, Region &held, TermId region, const std::vector<Value> &but) {
     std::erase_if(held.pieces, [&](const auto &piece) {
-        return !saved_.contains({region, piece.first}) && std::ranges::find(but, piece.second.value) == but.end();
+        const bool is_saved = saved_.contains({region, piece.first});
+        world.kept_saved |= is_saved;
+        return !is_saved && std::ranges::find(but, piece.second.value) == but.end();
     });
     held.forgotten = true;
 }
@@ -288,13 +355,14 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments, Val
     // What the routine itself has overwritten is no longer what the user said.
     std::erase_if(bound_, [&](const auto &one) { return load(world, one.first, one.second.bits / 8U) != one.second; });
     // Who has one pointer into the stack can come to all of it: where a variable begins and ends is not known.
-    const auto leads_there = [&](const Value &v) { return is_on_stack(world, v.term); };
-    stack_escaped_ |= std::ranges::any_of(arguments, leads_there);
+    for (const Value &argument : arguments) escape(world, argument);
     // More is handed over in the stack.
-    for (const auto &[region, held] : regions_)
+    for (const auto &[region, held] : regions_) {
+        if (!is_on_stack(world, region)) continue;
         for (const auto &[offset, piece] : held->pieces)
-            stack_escaped_ |= !stack_escaped_ && is_on_stack(world, region) && leads_there(piece.value) &&
-                              (region != top.term || offset >= offset_of(top)) && !saved_.contains({region, offset});
+            if ((region != top.term || offset >= offset_of(top)) && !saved_.contains({region, offset}))
+                escape(world, piece.value);
+    }
     std::vector<std::pair<Value, Value>> stays = bound_;
     std::vector<Value> guards;
     for (const Value &address : kept_)
@@ -308,7 +376,7 @@ void Memory::outside_call(World &world, const std::vector<Value> &arguments, Val
     for (auto &[region, held] : regions_) {
         if (is_on_stack(world, region)) {
             held = std::make_shared<Region>(*held);
-            if (stack_escaped_) forget_all(*held, region, guards);
+            if (stack_escaped_) forget_all(world, *held, region, guards);
             if (region == top.term) {
                 cut(world, *held, lowest, below);
                 add_lost(*held, lowest, below);
@@ -331,7 +399,7 @@ void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int
     const WideSigned first = WideSigned{from} + apart.least;
     const WideSigned size = WideSigned{to} - from + apart.more;
     if (size >= WideSigned{most_reach}) {
-        forget_all(held, region, {});
+        forget_all(world, held, region, {});
         return;
     }
     // Offsets are numbers modulo 2^bits: behind the last one comes the first.
@@ -340,9 +408,9 @@ void Memory::lose(World &world, Region &held, TermId region, TermId by, std::int
     const WideSigned start = least + ((first - least) % around + around) % around;
     const WideSigned end = start + size;
     const WideSigned last = std::min<WideSigned>(least + around, std::numeric_limits<std::int64_t>::max());
-    cut_and_lose(world, held, static_cast<std::int64_t>(start), static_cast<std::int64_t>(std::min(end, last)));
+    cut_and_lose(world, held, region, static_cast<std::int64_t>(start), static_cast<std::int64_t>(std::min(end, last)));
     if (end > last)
-        cut_and_lose(world, held, static_cast<std::int64_t>(least), static_cast<std::int64_t>(end - around));
+        cut_and_lose(world, held, region, static_cast<std::int64_t>(least), static_cast<std::int64_t>(end - around));
 }
 
 void Memory::add_lost(Region &held, std::int64_t from, std::int64_t to) {
@@ -357,7 +425,8 @@ void Memory::add_lost(Region &held, std::int64_t from, std::int64_t to) {
     held.lost.emplace_hint(at, from, to);
 }
 
-void Memory::cut_and_lose(World &world, Region &held, std::int64_t from, std::int64_t to) {
+void Memory::cut_and_lose(World &world, Region &held, TermId region, std::int64_t from, std::int64_t to) {
+    unsave(world, region, from, to);
     cut(world, held, from, to);
     add_lost(held, from, to);
 }

@@ -64,6 +64,8 @@ struct World {
     std::vector<Origin> origins{1};           // by the symbol's number
     std::map<std::array<Word, 8>, Value> results;  // what instructions made of what, if of nothing else
     std::map<std::pair<std::uint32_t, std::int64_t>, bool> held;  // initial content of writable memory that was read
+    // Something that is saved on the stack was taken to be there still, though something may have reached it.
+    bool kept_saved = false;
     // Adds the pointers of a base, by its number, and with them further bases.
     std::function<void(std::uint32_t)> read_pointers;
 
@@ -118,17 +120,27 @@ public:
     void store(World &world, Value address, Value value);
     // Nobody knows what is in these bytes from now on.
     void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);
-    // What lies at this offset of the stack is the caller's, or a return address: nobody else writes it.
-    void save(TermId region, std::int64_t offset) { saved_.emplace(region, offset); }
+    // What lies at this offset of the stack is the caller's, or a return address: only who has its very address, or that
+    // of what was saved next to it, is taken to write it; that nobody else does is granted.
+    void save(TermId region, std::int64_t offset, bool returns) {
+        saved_.insert_or_assign({region, offset}, Saved{++saves_, returns});
+    }
     static bool is_on_stack(World &world, TermId term);
-    // A pointer into the stack may be anywhere from now on.
+    // The stack pointer is now this: what was saved below is no longer.
+    void unwind(Value top);
+    // Another one than until now runs on the stack, from `top` down: nobody knows what lies there, and what was a pointer
+    // into the stack may be one to any place in it.
+    void leave_stack(World &world, Value top);
+    // A pointer that may be anywhere from now on.
+    void escape(World &world, Value pointer);
+    // The same, but nobody knows which one into the stack.
     void escape() { stack_escaped_ = true; }
     // The user says what is there: no code that is not here changes it.
     void bind(World &world, Value address, Value value);
     // What is loaded from there as a whole no code that is not here changes.
     void keep(Value address) { kept_.push_back(address); }
     // Code that is not here ran, and was given `arguments` and the stack from `top` on: it may have written everything but
-    // the stack, and of that what is below; all but what was saved if it has a pointer into it.
+    // the stack, and of that what is below; all but what is saved if it has a pointer into it.
     void outside_call(World &world, const std::vector<Value> &arguments, Value top);
     // This and the other one were `before` once. If `condition` it is this one from now on, else the other; false if
     // that cannot be said.
@@ -153,7 +165,6 @@ private:
     Region &changed(World &world, TermId region, bool in_file = false);
     static void cut(World &world, Region &region, std::int64_t from, std::int64_t to);
     static void add_lost(Region &held, std::int64_t from, std::int64_t to);
-    static void cut_and_lose(World &world, Region &held, std::int64_t from, std::int64_t to);
     std::optional<Value> initial(World &world, const Region &held, TermId region, std::int64_t offset, unsigned bytes);
     bool has(TermId region, std::int64_t offset, unsigned bytes) const;
     static bool is_forgotten(const Region &held, std::int64_t offset, unsigned bytes);
@@ -165,7 +176,10 @@ private:
     }
     void forget_overlapping(World &world, TermId region, std::int64_t offset, unsigned bytes);
     void lose(World &world, Region &held, TermId region, TermId by, std::int64_t from, std::int64_t to);
-    void forget_all(Region &held, TermId region, const std::vector<Value> &but);
+    void forget_all(World &world, Region &held, TermId region, const std::vector<Value> &but);
+    void cut_and_lose(World &world, Region &held, TermId region, std::int64_t from, std::int64_t to);
+    void unsave(const World &world, TermId region, std::int64_t from, std::int64_t to);
+    void unsave_run(World &world, Value address);
 
     std::map<TermId, std::shared_ptr<Region>> regions_;
     std::optional<Value> whole(const World &world, Value address) const;
@@ -173,7 +187,13 @@ private:
     bool all_forgotten_ = false;
     std::vector<std::pair<Value, Value>> bound_;  // address and value
     std::vector<Value> kept_;                     // addresses
-    std::set<std::pair<TermId, std::int64_t>> saved_;
+    // What is saved on the stack: which save of all, and whether it is a return address.
+    struct Saved {
+        std::uint64_t number = 0;
+        bool returns = false;
+    };
+    std::map<std::pair<TermId, std::int64_t>, Saved> saved_;
+    std::uint64_t saves_ = 0;
     bool stack_escaped_ = false;  // a pointer into it was stored somewhere else
 };
 

@@ -16,7 +16,7 @@ namespace l1dflush::machine {
 enum class Do : std::uint8_t {
     copy,
     load,   // out = memory at a
-    store,  // memory at a = b
+    store,  // memory at a = b; if `detail` is 1, b is pushed: a register, to be restored, or a return address
     add,
     subtract,
     multiply,
@@ -64,6 +64,7 @@ enum class Do : std::uint8_t {
     access,   // an access to the cache at a, of `size` bytes; `detail` says which kind, `alignment` what it needs
     note,     // an event without an address; a and b are what it is about
     reveal,   // a goes where nobody follows it: what anything unknown is may be made of it from now on
+    leave_stack,  // another one runs on the stack from now on, of which a is the top
     skip,     // on in this instruction, at operation `detail`
     skip_if,  // the same if a
     jump,     // to the place a
@@ -116,6 +117,7 @@ struct Instruction {
     bool stops = false;        // nothing is run here: the path ends
     bool makes_carry = false;  // it writes the carry flag
     bool makes_rest = false;   // and the others
+    bool moves_stack = false;  // it writes the stack pointer
     std::vector<Operation> operations;
     // Those that were gone to from here: behind it, and where it jumps.
     const Instruction *next = nullptr;

@@ -195,7 +195,8 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             s.memory.store(world_, at, stored);
             ++s.changes;
             // A push, or the return address of a call.
-            if (o.detail != 0 && Memory::is_on_stack(world_, at.term)) s.memory.save(at.term, offset_of(at));
+            if (o.detail != 0 && Memory::is_on_stack(world_, at.term) && is_save(s, o.b, stored))
+                s.memory.save(at.term, offset_of(at), o.b.kind != Kind::slot);
             break;
         }
         case Do::unknown:
@@ -227,7 +228,12 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             emit(s, o);
             break;
         case Do::reveal:
-            if (const Value v = read(s, o.a); Memory::is_on_stack(world_, v.term)) s.memory.escape();
+            s.memory.escape(world_, read(s, o.a));
+            break;
+        case Do::leave_stack:
+            settle_loads(s);
+            s.memory.leave_stack(world_, read(s, o.a));
+            ++s.changes;
             break;
         case Do::skip:
             s.operation = o.detail;
@@ -285,6 +291,11 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
                 if (top.term != world_.bases[stack_base].symbol.term) throw Stopped("stack-moved", i.at, top);
                 return false;
             }
+            if (calls) {
+                enter_function(s);
+            } else if (i.moves_stack) {
+                unwind(s);
+            }
             s.at = &gone_to(links.other, target(s, to));
             s.operation = 0;
             return true;
@@ -303,6 +314,7 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
         }
         ++s.operation;
     }
+    if (i.moves_stack) unwind(s);
     if (i.makes_carry) s.carry_by = i.number + 1;
     if (i.makes_rest) s.rest_by = i.number + 1;
     const bool first = links.next == nullptr;

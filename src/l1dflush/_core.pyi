@@ -507,6 +507,9 @@ class StoppedError(RuntimeError):
     """The machine cannot go on: (cause, base, offset, what is not known, regions that were accessed if there are too
     many paths). Nothing may be concluded."""
 
+OPERATIONS: tuple[str, ...]
+# The names of the machine's operations, in their order.
+
 class Machine:
     """The abstract machine: runs a routine along every path (``core/machine/machine.hpp``).
 
@@ -533,9 +536,11 @@ class Machine:
         Zeros of what is writable are not known. ``outside`` is code that is not here, if it is code. ``unread`` tells
         that it may have pointers, for which the run asks once something is loaded from it."""
 
-    def set_convention(self, changed: Sequence[int], arguments: Sequence[int], call: int, load: int) -> None:
-        """Slots that outside code may change, those that hold what it is given, and the kinds of the events that it
-        runs and that a return address is loaded."""
+    def set_convention(
+        self, changed: Sequence[int], arguments: Sequence[int], preserved: Sequence[int], call: int, load: int
+    ) -> None:
+        """Slots that outside code may change, those that hold what it is given, those that a function has to give back
+        as they were, and the kinds of the events that it runs and that a return address is loaded."""
 
     END_UNTIL: int
     END_NO_RETURN: int
@@ -548,6 +553,11 @@ class Machine:
     @property
     def kept_off_ends(self) -> bool:
         """Whether something was decided because no memory lies in the first or last page of the address space."""
+
+    @property
+    def kept_saved(self) -> bool:
+        """Whether a saved register or a return address was taken to be on the stack still, though a store by an index
+        that nobody knows, or code that is not here, may have reached it."""
 
     def set_ends(self, until: Sequence[tuple[int, int]], inside: bool) -> None:
         """Base and offset of the places where a path ends once something was run. ``inside``: it begins inside a

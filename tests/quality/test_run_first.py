@@ -142,3 +142,75 @@ def test_a_skip_that_depends_on_what_is_read_follows_no_links(tmp_path: Path) ->
     result = judged(tmp_path, function(text))
     assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "too-many-paths")
     assert "links" not in result.reason and "[[" not in result.reason
+
+
+# What each keeps is where the routine finds it: a place in the stack, a state of the cache, the state of a static key.
+KEEP = "lea {0}(%rsp),%rax; mov %rax,kept(%rip)"
+KEPT = "        .comm kept,8,8\n        .comm more,8,8\n"
+FULL_UNLESS = (
+    "mov kept(%rip),%rax; {0}; jne 8f; " + SIZED.format("$65536") + "; jmp 7f; 8: " + SIZED.format("$8192") + "; 7:"
+)
+KEY = '        .section __jump_table,"aw"\n        .balign 8\n{0}        .data\n        .balign 8\nkey:    .quad 0,0\n'
+SITE = "        .long {0}-., {1}-.\n        .quad key-.\n"
+NOP = ".byte 0x0f,0x1f,0x44,0,0"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("movb $5,-8(%rsp); " + KEEP.format(-8), "cmpb $5,(%rax)"),  # what is there
+        ("movq $5,-64(%rsp); " + KEEP.format(-64), "cmpl $5,(%rax)"),
+        (KEEP.format(-8), "movl $5,(%rax); movl $6,-8(%rsp); cmpl $5,(%rax)"),  # who else has it
+        (KEEP.format(-24), "push $5; movl $6,(%rax); cmpq $5,(%rsp); lea 8(%rsp),%rsp"),
+        (KEEP.format(-8), "lea -8(%rsp),%rdx; sub %rax,%rdx; cmp $0x400000,%rdx"),  # where it is
+        ("mov %rsp,kept(%rip); mov %rsp,more(%rip)", "mov more(%rip),%rdx; cmpq %rax,%rsp"),
+    ],
+)
+def test_what_is_left_on_the_stack_is_not_known(first: str, then: str, tmp_path: Path) -> None:
+    text = prepare(first) + function(FULL_UNLESS.format(then), name="l1d_flush") + KEPT
+    assert judged(tmp_path, text, run_first=("prepare",), every_path=True).verdict is Verdict.REFUTED
+
+
+@pytest.mark.parametrize("kept", ["area(%rip)", "more(%rip)"])
+def test_pointers_to_variables_are_handed_on(kept: str, tmp_path: Path) -> None:
+    first = prepare(f"push %rbx; lea {kept},%rbx; movq $5,(%rbx); mov %rbx,kept(%rip); pop %rbx")
+    then = function(FULL_UNLESS.format("movl $6,-8(%rsp); cmpq $5,(%rax)"), name="l1d_flush")
+    text = first + then + KEPT + "        .comm area,8,8\n"
+    assert judged(tmp_path, text, run_first=("prepare",), every_path=True).verdict is Verdict.PROVED
+
+
+@pytest.mark.parametrize(
+    ("sets", "cause"),
+    [
+        ("mov $0x2ff,%ecx; xor %eax,%eax; xor %edx,%edx; wrmsr", "msr-may-change-the-cache"),
+        ("mov $0x277,%ecx; xor %eax,%eax; xor %edx,%edx; wrmsr", "msr-may-change-the-cache"),
+        ("mov %edi,%ecx; wrmsr", "msr-may-change-the-cache"),
+        ("mov %cr0,%rax; or $0x40000000,%eax; mov %rax,%cr0", "system-register-written"),
+        ("mov %rdi,%cr3", "system-register-written"),
+    ],
+)
+def test_what_memory_is_may_have_been_set(sets: str, cause: str, tmp_path: Path) -> None:
+    text = SET + prepare("push %rbx", sets, "pop %rbx", name="sets") + BY_SIZE + VARIABLE
+    result = judged(tmp_path, text, run_first=("prepare", "sets"))
+    assert (result.verdict, {row.cause for row in result.rows}) == (Verdict.UNDECIDED, {cause})
+
+
+def test_a_harmless_msr_may_have_been_written(tmp_path: Path) -> None:
+    text = SET + prepare("mov $0x48,%ecx; xor %eax,%eax; xor %edx,%edx; wrmsr", name="sets") + BY_SIZE + VARIABLE
+    assert judged(tmp_path, text, run_first=("prepare", "sets")).verdict is Verdict.PROVED
+
+
+@pytest.mark.parametrize(("off", "on"), [(8192, 65536), (65536, 8192)])
+def test_a_static_key_may_be_switched_in_between(off: int, on: int, tmp_path: Path) -> None:
+    """Both ways leave the walk whole as long as the key stays."""
+    sites = SITE.format("key_1", "key_2") + SITE.format("key_3", "key_4")
+    first = prepare(f"key_1: {NOP}; movq ${off},bytes(%rip); jmp 1f; key_2: movq ${on},bytes(%rip); 1:")
+    whole, by_size = SIZED.format("$65536"), SIZED.format("%r8")
+    ways = (whole, by_size) if off < on else (by_size, whole)
+    then = function(f"mov bytes(%rip),%r8; key_3: {NOP}; {ways[0]}; jmp 2f; key_4: {ways[1]}; 2:", name="l1d_flush")
+    text = first + then + KEY.format(sites) + VARIABLE
+    result = judged(tmp_path, text, run_first=("prepare",), every_path=True)
+    assert (result.verdict, len(result.paths)) == (Verdict.REFUTED, 4)
+    for state in (False, True):
+        settled = judged(tmp_path, text, run_first=("prepare",), every_path=True, static_keys={"key": state})
+        assert (settled.verdict, len(settled.paths)) == (Verdict.PROVED, 1)

@@ -11,6 +11,8 @@ import shutil
 import pytest
 from trace_programs import traced
 
+from l1dflush.trace.abstract import KEYS_STAY
+
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
 END = "; jne 1f; mov (%rsi),%al; 1: ret"
@@ -58,3 +60,32 @@ def test_an_error_number_is_no_object_that_wraps(size: str) -> None:
     """What is in the last page is tested, and what is pointed to is walked if it is elsewhere."""
     walk = "xor %eax,%eax; 2: mov (%rsi,%rax),%cl; add $64,%eax; cmp $65536,%eax; jb 2b; ret"
     assert len(traced(f"cmp $-{size},%rsi; jae 1f; mov (%rsi),%eax; {walk}; 1: mov (%rdi),%al; ret").paths) == 2
+
+
+NOP = ".byte 0x0f,0x1f,0x44,0,0"
+KEYS = """
+        .data
+key:    .quad 0, 0
+other:  .quad 0, 0
+        .section __jump_table,"aw"
+        .long 11b-., 12b-.
+        .quad key-.
+        .long 21b-., 22b-.
+        .quad {0}-."""
+
+
+@pytest.mark.parametrize(
+    ("between", "second", "paths", "granted"),
+    [
+        ("call f", "key", 2, True),
+        ("call *%rdx", "key", 2, True),
+        ("call f", "other", 4, True),
+        ("nop", "key", 2, False),
+    ],
+)
+def test_a_key_that_a_call_leaves_alone_is_granted(between: str, second: str, paths: int, granted: bool) -> None:
+    first = f"11: {NOP}; mov $1,%ebx; jmp 3f; 12: mov $2,%ebx; 3: {between}"
+    then = f"21: {NOP}; mov $1,%ecx; jmp 4f; 22: mov $2,%ecx; 4: nop"
+    trace = traced(f"push %rbx; {first}; {then}; pop %rbx; ret{KEYS.format(second)}")
+    assert len(trace.paths) == paths
+    assert (KEYS_STAY in trace.assumptions) == granted

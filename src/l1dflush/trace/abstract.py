@@ -15,6 +15,7 @@ from l1dflush.trace.decode import Instruction, general_registers
 from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
+from l1dflush.trace.facts import Relation
 from l1dflush.trace.features import needs
 from l1dflush.trace.first import NOWHERE, Caller, parted
 from l1dflush.trace.functions import not_followed
@@ -58,6 +59,8 @@ _NAMED_GUARDS = {
 # (``asm/percpu.h``).
 _SELF = {64: (("fs", 0), ("fs", 0x10)), 32: (("gs", 0), ("gs", 8))}
 _NAMED_SELF = {64: (("gs", "this_cpu_off"),), 32: (("fs", "this_cpu_off"),)}
+KEPT_SAVED = "registers saved on the stack, and return addresses, are not overwritten there through other variables"
+KEYS_STAY = "functions that are called and not here leave static keys as they are"
 _VM_ENTRIES = ("vmlaunch", "vmresume")
 # The machine counts them in 64 bits; as many have room nowhere.
 _MOST_PATHS = 1 << 48
@@ -151,6 +154,8 @@ class _Run:
             granted[GRANTED] = None
         if machine.kept_off_ends:
             granted[OFF_ENDS] = None
+        if machine.kept_saved:
+            granted[KEPT_SAVED] = None
         return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs, tuple(self._needs()))
 
     def _needs(self) -> Iterator[Need]:
@@ -220,6 +225,9 @@ class _Run:
                     guard = guards.get((event.arena.key, event.offset))
                     if guard is not None:
                         yield f"the stack protector's guard, {guard}, does not change"
+            asks = any(one.fact is not None and one.fact.relation is Relation.STATIC_KEY for one in path.decisions)
+            if asks and any(event.kind is Kind.CALL for event in Events.of(path.events).shapes()):
+                yield KEYS_STAY
             if path.end in (NO_RETURN, STACK_CHECK):
                 yield f"{path.events[-1].detail} does not return: its caller ends behind the call"
             if path.end in _VM_ENTRIES:

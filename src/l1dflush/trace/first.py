@@ -2,7 +2,8 @@
 
 A caller is made up that calls them one after the other and then goes to the routine; its code stands in no image. What
 the functions are given, nobody knows: it need not be what the routine is given. Registers and flags are then the
-routine's again, and the functions' stack lies far away from its own, so that memory is all that they share.
+routine's again, and so is the stack: what they left there may be anything, and who has kept a pointer into it may have
+one to any place in the routine's. So memory is all that they share. Static keys may have been switched in between.
 """
 
 from __future__ import annotations
@@ -48,10 +49,17 @@ class Caller:
         self._width = self._bits // 8
         machine = lifter.machine
         self.base: int = machine.add_base(machine.new_symbol(self._bits, 16), len(first) + 1)
+        lifter.tell_convention()
         # All that there is, before anything comes up on the way.
         self._registers = [part for name in self._names() for part in lifter.register(name)]
         self._vectors = lifter.all_vectors()
         self._kept = [Part(machine.add_slot(8 * part.size), 0, part.size) for part in self._registers]
+        # Each static key while the routine runs, and while each of the functions does.
+        self._keys = []
+        for site in {site.key_address: site for site in lifter.kernel.sites.jumps.values()}.values():
+            if site.key not in lifter.kernel.static_keys:
+                others = [lifter.key_while(site, number, one.name) for number, one in enumerate(first)]
+                self._keys.append((lifter.key(site), [*others, Part(machine.add_slot(8), 0, 1)]))
 
     def _names(self) -> Iterable[str]:
         general = (register_name(name, self._bits) for name in general_registers(self._bits))
@@ -77,6 +85,8 @@ class Caller:
         down = [Operation(Do.SUBTRACT, stack, stack, Number(STACKS_APART, self._width))] if number == 0 else []
         return [
             *(Operation(Do.COPY, kept, part) for kept, part in self._pairs() if number == 0),
+            *(Operation(Do.COPY, states[-1], key) for key, states in self._keys if number == 0),
+            *(Operation(Do.COPY, key, states[number]) for key, states in self._keys),
             *down,
             *(Operation(Do.UNKNOWN, part) for part in parts),
             Operation(Do.SUBTRACT, stack, stack, Number(self._width, self._width)),
@@ -85,8 +95,11 @@ class Caller:
         ]
 
     def _go(self) -> list[Operation]:
+        (stack,) = self._lifter.register(register_name("rsp", self._bits))
         return [
             *(Operation(Do.COPY, part, kept) for kept, part in self._pairs()),
+            *(Operation(Do.COPY, key, states[-1]) for key, states in self._keys),
+            Operation(Do.LEAVE_STACK, None, stack),
             *(Operation(Do.UNKNOWN, part) for part in self._vectors),
             Operation(Do.NOTE, detail=KIND[Kind.SERIALISE]),
             Operation(Do.JUMP, None, self._then),

@@ -11,7 +11,7 @@ from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import Image, JumpSite, Section
 from l1dflush.trace.bases import Bases
 from l1dflush.trace.bindings import CALLER_SAVED
-from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of
+from l1dflush.trace.decode import Decoder, Instruction, Memory, Register, decoder_of, general_registers
 from l1dflush.trace.effects import Event as Does
 from l1dflush.trace.effects import Form, Role
 from l1dflush.trace.functions import inputs_of, is_function
@@ -121,6 +121,7 @@ class Lifter:
         # Slots that an outside function changes, is given, and leaves alone.
         self._changed: list[int] = []
         self._given: list[int] = []
+        self._saved: list[int] = []
         self._lasting: set[int] = set()
 
     def register(self, name: str) -> tuple[Part, ...]:
@@ -157,10 +158,10 @@ class Lifter:
             operations = _Lift(self, section, base, offset, decoded).operations()
         except UnliftedError as error:
             raise UndecidedError("unclassified-instruction", f"`{decoded.text}`: {error}", where=where) from None
-        self._tell_convention()
+        self.tell_convention()
         return decoded.size, packed(operations)
 
-    def _tell_convention(self) -> None:
+    def tell_convention(self) -> None:
         """What an outside function may change, with the registers that have come up by now."""
         if self._told == (len(self.slots), len(self._kept)):
             return
@@ -170,12 +171,14 @@ class Lifter:
             self._changed = [part.slot for name in sorted(names) for part in self.register(name)]
             # Assembly may hand over in any of them, and compilers use no others for arguments.
             self._given = [self.register(register_name(name, bits))[0].slot for name in CALLER_SAVED[bits]]
+            saved = [name for name in general_registers(bits) if name not in ("rsp", *CALLER_SAVED[bits])]
+            self._saved = [self.register(register_name(name, bits))[0].slot for name in saved]
             self._lasting = {self.register("DF")[0].slot}
         changed = self._changed + self.slots.within(_VECTORS)
         lasting = self._lasting.union(self.slots.within(BASES_OF_SEGMENTS))
         changed += [slot for slot in self.slots.within(STATE) if slot not in (*changed, *lasting)]
         changed += [part.slot for name, part in self._kept.items() if name in CHANGED_BY_CALLS]
-        self.machine.set_convention(changed, self._given, KIND[Kind.CALL], KIND[Kind.LOAD])
+        self.machine.set_convention(changed, self._given, self._saved, KIND[Kind.CALL], KIND[Kind.LOAD])
         self._told = len(self.slots), len(self._kept)
 
     def kept(self, name: str) -> Part:
@@ -195,6 +198,13 @@ class Lifter:
         if site.key_address not in self.keys:
             self.keys[site.key_address] = Part(self.machine.add_slot(8), 0, 1), site.key
         return self.keys[site.key_address][0]
+
+    def key_while(self, site: JumpSite, number: int, function: str) -> Part:
+        """The state that the key has while ``function`` runs, the one with that ``number`` before the routine."""
+        part = Part(self.machine.add_slot(8), 0, 1)
+        # No key has such an address.
+        self.keys[-(site.key_address << 16 | number) - 1] = part, f"{site.key} while {function} runs"
+        return part
 
 
 class _Lift:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum, auto
 from typing import NamedTuple
 
+from l1dflush import _core
+from l1dflush.errors import InputError
 from l1dflush.trace.slots import Part
 
 
@@ -59,6 +62,7 @@ class Do(IntEnum):
     ACCESS = auto()
     NOTE = auto()
     REVEAL = auto()
+    LEAVE_STACK = auto()
     SKIP = auto()
     SKIP_IF = auto()
     JUMP = auto()
@@ -68,6 +72,17 @@ class Do(IntEnum):
     CALL_TO = auto()
     COME_BACK = auto()
     LEAVE = auto()
+
+
+def check_core(operations: Sequence[str]) -> None:
+    """Raises InputError if the core's ``operations`` are not these: a core of another version would do others."""
+    if tuple(operations) != tuple(one.name.lower() for one in Do):
+        what = "this compiled part is of another version than the Python files beside it"
+        raise InputError(what, where=_core.__file__, hint="install l1dflush again")
+
+
+# An older one does not say which it has.
+check_core(getattr(_core, "OPERATIONS", ()))
 
 
 class Number(NamedTuple):

@@ -31,7 +31,7 @@ def _size(o: Operands) -> int:
 
 
 def _pushed(o: Operands, value: Operand, saved: bool = False) -> None:
-    """Pushes a value; an outside function that has a pointer into the stack leaves alone what is ``saved`` there."""
+    """Pushes a value; ``saved``: that of a register, to be restored, if it is what the function was given in it."""
     assert value is not None
     stack = o.register("rsp")
     below = o.made(Do.ADD, o.width, stack, Number(-value.size, o.width))
@@ -95,7 +95,7 @@ def _enter(o: Operands) -> None:
     room = o.insn.operands[0]
     assert isinstance(room, int)
     stack = o.register("rsp")
-    _pushed(o, o.register("rbp"))
+    _pushed(o, o.register("rbp"), saved=True)
     o.emit(Do.COPY, o.register("rbp"), stack)
     o.emit(Do.ADD, stack, stack, Number(-(room & 0xFFFF), o.width))
 

@@ -70,7 +70,7 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
         name = calls[-1].detail
         doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
     events = every[first : last + 1]
-    unknown = _settings(every[:last].shapes(), places)
+    unknown = _settings([*Events.of(path.before).shapes(), *every[:last].shapes()], places)
     if unknown is not None:
         return JudgedPart(events, doubt, unknown)
     if doubt is None and (filler := next(_fillers(every[last:].shapes()), None)) is not None:
