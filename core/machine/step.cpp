@@ -234,6 +234,18 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
             settle_loads(s);
             s.memory.leave_stack(world_, read(s, o.a));
             ++s.changes;
+            for (std::uint32_t slot = 0; slot < s.slots.size(); ++slot) {
+                if (temporary_[slot] || slot == stack_slot) continue;
+                const Value held = settled(s, slot);
+                if (held == entry_[slot] || !Memory::is_on_stack(world_, held.term)) continue;
+                Origin origin;
+                origin.kind = Origin::Kind::result;
+                origin.at = i.at;
+                origin.slot = slot;
+                origin.wild = true;
+                s.slots[slot] = world_.fresh(slot_bits_[slot], origin);
+                s.memory.escape();
+            }
             break;
         case Do::skip:
             s.operation = o.detail;

@@ -164,11 +164,26 @@ NOP = ".byte 0x0f,0x1f,0x44,0,0"
         (KEEP.format(-24), "push $5; movl $6,(%rax); cmpq $5,(%rsp); lea 8(%rsp),%rsp"),
         (KEEP.format(-8), "lea -8(%rsp),%rdx; sub %rax,%rdx; cmp $0x400000,%rdx"),  # where it is
         ("mov %rsp,kept(%rip); mov %rsp,more(%rip)", "mov more(%rip),%rdx; cmpq %rax,%rsp"),
+        (
+            "lea -8(%rsp),%rax; wrgsbase %rax",
+            "movl $5,%gs:0; movl $6,-8(%rsp); cmpl $5,%gs:0",
+        ),  # in a register that stays
+        (
+            "lea -8(%rsp),%rax; mov %rax,%rdx; shr $32,%rdx; mov $0xc0000102,%ecx; wrmsr",
+            "swapgs; movl $5,%gs:0; movl $6,-8(%rsp); cmpl $5,%gs:0",
+        ),
+        ("lea -8(%rsp),%rax; mov %rax,%dr0", "mov %dr0,%rax; movl $5,(%rax); movl $6,-8(%rsp); cmpl $5,(%rax)"),
     ],
 )
 def test_what_is_left_on_the_stack_is_not_known(first: str, then: str, tmp_path: Path) -> None:
     text = prepare(first) + function(FULL_UNLESS.format(then), name="l1d_flush") + KEPT
     assert judged(tmp_path, text, run_first=("prepare",), every_path=True).verdict is Verdict.REFUTED
+
+
+def test_a_segment_that_leads_to_a_variable_is_handed_on(tmp_path: Path) -> None:
+    then = function(FULL_UNLESS.format("movl $5,%gs:0; movl $6,-8(%rsp); cmpl $5,%gs:0"), name="l1d_flush")
+    text = prepare("lea area(%rip),%rax; wrgsbase %rax") + then + KEPT + "        .comm area,8,8\n"
+    assert judged(tmp_path, text, run_first=("prepare",), every_path=True).verdict is Verdict.PROVED
 
 
 @pytest.mark.parametrize("kept", ["area(%rip)", "more(%rip)"])

@@ -99,6 +99,8 @@ class Caller:
         return [
             *(Operation(Do.COPY, part, kept) for kept, part in self._pairs()),
             *(Operation(Do.COPY, key, states[-1]) for key, states in self._keys),
+            # Those are nobody's pointers into the stack.
+            *(Operation(Do.COPY, kept, Number(0, kept.size)) for kept in self._kept),
             Operation(Do.LEAVE_STACK, None, stack),
             *(Operation(Do.UNKNOWN, part) for part in self._vectors),
             Operation(Do.NOTE, detail=KIND[Kind.SERIALISE]),

@@ -318,7 +318,7 @@ class Names:
         """``what alloc_pages returned``, ``rdx after alloc_pages``, ``rdtsc result``."""
         if insn.address < 0:
             # Of the caller that is made up for what runs first.
-            return f"{insn.mnemonic} in {self._lifter.register_name(slot).lower()}"
+            return f"{insn.mnemonic} in {self._lifter.kept_name(slot) or self._lifter.register_name(slot).lower()}"
         if insn.effect.form not in (Form.CALL, Form.JUMP):
             return f"{insn.mnemonic} result"
         target = insn.operands[0]
