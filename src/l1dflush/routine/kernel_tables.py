@@ -63,9 +63,11 @@ def patch_sites(sections: Sequence[Section], symbols: Mapping[str, Symbol], bits
     if any(table.size % table.word for table in tables[JUMPS]):
         damage = damage or f"{JUMPS} ends in the middle of a record"
     functions = {s.address for s in symbols.values() if s.function}
+    alternatives, replaced = _alternatives(tables[ALTERNATIVES], code)
     return PatchSites(
         jumps=jumps,
-        alternatives=_alternatives(tables[ALTERNATIVES], code),
+        alternatives=alternatives,
+        replaced=replaced,
         returns=frozenset(at for table in tables[RETURNS] for at in _places(table, code, table.near)),
         tracing=frozenset(
             at for table in tables[TRACING] for at in _tracing(table, code) if functions & {at, at - len(_ENDBR)}
@@ -190,18 +192,18 @@ def _best(forms: Sequence[Form], fits: Callable[[Form], Iterable[bool]]) -> Form
     return max(forms, key=share)
 
 
-def _alternatives(tables: Sequence[_Table], code: _Code) -> dict[int, tuple[int, ...]]:
+def _alternatives(tables: Sequence[_Table], code: _Code) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
     """A record: the instruction, its replacement, feature (16 bits, or since 6.3 32 with flags above), both
-    lengths, and until 5.12 how much of the instruction is padding."""
+    lengths, and until 5.12 how much of the instruction is padding. The features of each, and its length."""
     sites: dict[int, tuple[int, ...]] = {}
+    lengths: dict[int, int] = {}
     for table in tables:
 
         def fits(stride: int, table: _Table = table) -> Iterator[bool]:
             # The replacement may be empty, and then lie at its section's end; its length says so.
-            lengths = 12 if stride == 14 else 10
             for at in _rows(table, stride):
                 yield code.at(table.near(at)) is not None
-                if table.number(at + lengths + 1, 1):
+                if table.number(at + _length_at(stride) + 1, 1):
                     yield code.at(table.near(at + 4)) is not None
 
         stride = _best((12, 13, 14), fits)
@@ -209,7 +211,13 @@ def _alternatives(tables: Sequence[_Table], code: _Code) -> dict[int, tuple[int,
             site, feature = table.near(at), table.number(at + 8, 2)
             if code.at(site) is not None:
                 sites[site] = (*sites.get(site, ()), feature)
-    return sites
+                lengths[site] = max(lengths.get(site, 0), table.number(at + _length_at(stride), 1))
+    return sites, lengths
+
+
+def _length_at(stride: int) -> int:
+    """Where in a record of alternatives the instruction's length is."""
+    return 12 if stride == 14 else 10
 
 
 def _places(table: _Table, code: _Code, read: Reader, stride: int = 4) -> Iterator[int]:

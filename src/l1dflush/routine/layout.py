@@ -30,7 +30,7 @@ from l1dflush.routine.model import (
 )
 from l1dflush.routine.relocate import Relocator, Target, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
-from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, resolve
+from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, in_groups, resolve
 from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 IMAGE_BASE = 0x0040_0000
@@ -40,6 +40,11 @@ MAX_CONTENT = 64 << 20
 MAX_ALIGNMENT = 2 << 20
 MAX_EXTERNALS = (EXTERNAL_LIMIT - EXTERNAL_BASE) // EXTERNAL_STRIDES[0]
 GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"
+# Why another file's definition may take a symbol's place.
+WEAK = "it is weak"
+GROUPED = "it is in a group of which one file's copy is kept"
+# What GCC puts into groups has the same code in every file.
+_THUNKS = "__x86.get_pc_thunk."
 
 # What is one place: a name that all files share, or a symbol of one file.
 _Key = str | Reference
@@ -81,10 +86,12 @@ class _Layout:
         # Where a message is about all of them.
         self.where = " + ".join(file.where for file in self.files)
         self.resolution = resolve(inputs)
+        self._grouped = [in_groups(file) for file in self.files]
         self.bad: list[BadRelocation] = []
         self.relocated: dict[int, int] = {}
         self._tables_read: list[RelocationTable] = []
         self._required: set[str] | None = None
+        self._named: set[tuple[int, int]] = set()
         self._meanings: dict[Reference, Relocated | None] = {}
         self._cursor = IMAGE_BASE
         self._content = 0
@@ -166,6 +173,9 @@ class _Layout:
             kind, symbol = self.files[number].type_and_symbol(info)
             if kind:  # type 0 means that there is nothing to do
                 wanted.append((info, kind, Reference(number, symbol)))
+        # Of an empty section nothing is there but its labels.
+        places = ((at.file, self.resolution.symbol(at)) for at in (self.resolution.meant(at) for _, _, at in wanted))
+        self._named = {(file, symbol.section) for file, symbol in places if symbol is not None}
         self._externals, self.stride = self._place_externals(at for _, _, at in wanted)
         self._slots, self._got = self._place_slots((kind, at) for _, kind, at in wanted)
         targets: list[dict[int, Target]] = [{} for _ in self.files]
@@ -231,6 +241,16 @@ class _Layout:
         if symbol.section <= 0:
             return 0
         return gcd(symbol.value, max(self.files[at.file].sections[symbol.section]["sh_addralign"], 1))
+
+    def _replaceable(self, at: Reference) -> str:
+        """Why a linker may take another file's definition for ``at``, which is meant; empty if it may not."""
+        symbol = self.resolution.symbol(at)
+        if symbol is None or not at.symbol or self._is_outside(at) or not self.resolution.shared(at):
+            return ""
+        if symbol.binding == "STB_WEAK":
+            return WEAK
+        is_gccs = symbol.name.startswith(_THUNKS)
+        return GROUPED if symbol.section in self._grouped[at.file] and not is_gccs else ""
 
     def _may_be_absent(self, at: Reference) -> bool:
         """Whether a program can do without what ``at`` means: no file defines it, and none asks for more."""
@@ -311,6 +331,7 @@ class _Layout:
             not index or (defined is not None and defined.section == ABSOLUTE),
             self._may_be_absent(meant),
             self._exported(meant) if rule is not None and rule.needs_slot and isinstance(target, int) else 0,
+            self._replaceable(meant),
         )
 
     def address_of(self, at: Reference) -> int | str:
@@ -360,7 +381,7 @@ class _Layout:
     def _sections(self, number: int) -> Iterator[tuple[int, Section]]:
         relocated = {(number, index) for index, _ in self._tables(number)}
         for index, s in self._allocated(number):
-            if s["sh_size"]:
+            if s["sh_size"] or (number, index) in self._named:
                 executable = bool(s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR) and s["sh_type"] != "SHT_NOBITS"
                 # Linkers leave alone what is relocated.
                 merged = s["sh_flags"] & SH_FLAGS.SHF_MERGE and (number, index) not in relocated
@@ -402,4 +423,5 @@ class _Layout:
                 if symbol.name and not isinstance(found, str) and not self._is_outside(at):
                     size = self.resolution.common(at)[0] if symbol.section == COMMON else symbol.size
                     binding = "STB_LOCAL" if symbol.name in own else symbol.binding
-                    yield PlacedSymbol(symbol.name, found, size, symbol.kind, binding, defined=True, file=number)
+                    why = self._replaceable(at)
+                    yield PlacedSymbol(symbol.name, found, size, symbol.kind, binding, True, number, replaceable=why)

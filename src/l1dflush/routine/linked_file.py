@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, pairwise
 from math import gcd
 
 from elftools.elf.constants import P_FLAGS, SH_FLAGS, SHN_INDICES
@@ -12,6 +13,7 @@ from elftools.elf.segments import Segment
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_dynamic import Dynamic, read_dynamic
 from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfRelocation, ElfSymbol, malformed
+from l1dflush.routine.intervals import Intervals
 from l1dflush.routine.model import BadRelocation, Section
 from l1dflush.routine.relocate import Place, apply, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
@@ -67,28 +69,46 @@ def load_linked(elf: ElfFile) -> LinkedFile:
     dynamic = _dynamic(elf)
     bad = _relocate(elf, dynamic, pieces, bias)  # refuses too many, so that they are not read again
     relocations = _relocations(elf, dynamic, shipped, bias)
-    sections = []
+    sections: list[Section] = []
     for segment, address, data in pieces:
-        writable, executable = (bool(segment["p_flags"] & flag) for flag in (P_FLAGS.PF_W, P_FLAGS.PF_X))
-        rights = "r" + ("w" if writable else "-") + ("x" if executable else "-")
         lead = segment["p_vaddr"] + bias - address
-        sections.append(
-            Section(
-                name=f"segment {segment['p_vaddr']:#x} ({rights})",
-                address=address,
-                data=bytes(data),
-                size=segment["p_memsz"] + lead,
-                alignment=min(PAGE, address & -address) if address else PAGE,
-                writable=writable,
-                executable=executable,
-            )
-        )
+        sections += _parts(elf, segment, range(address, address + segment["p_memsz"] + lead), bytes(data), bias)
     symbols = [
         PlacedSymbol(s.name, s.value + bias, s.size, s.kind, s.binding, defined=True)
         for s in elf.symbols or dynamic.symbols
         if s.name and s.section > 0 and s.kind not in ("STT_SECTION", "STT_FILE", "STT_TLS")
     ]
     return LinkedFile(sections, symbols, bad, relocations, bias)
+
+
+def _parts(elf: ElfFile, segment: Segment, place: range, data: bytes, bias: int) -> Iterator[Section]:
+    """A segment as it is loaded to ``place``, in parts: a kernel has sections that it writes to in one that cannot be
+    written later."""
+    writable, executable = (bool(segment["p_flags"] & flag) for flag in (P_FLAGS.PF_W, P_FLAGS.PF_X))
+    written, code = Intervals(), Intervals()
+    for one in () if writable else elf.sections:
+        flags, first, behind = one["sh_flags"], one["sh_addr"] + bias, one["sh_addr"] + bias + one["sh_size"]
+        first, behind = max(first, place.start), min(behind, place.stop)
+        # Thread-local variables lie elsewhere, and their section tells where the first ones begin.
+        kept = flags & SH_FLAGS.SHF_ALLOC and flags & SH_FLAGS.SHF_WRITE and not flags & SH_FLAGS.SHF_TLS
+        if kept and first < behind:
+            written.add(first, behind)
+            if flags & SH_FLAGS.SHF_EXECINSTR:
+                code.add(first, behind)
+    borders = sorted({place.start, place.stop, *(at for piece in chain(written, code) for at in piece)})
+    for first, behind in pairwise(borders):
+        by_section = not written.gaps(first, behind)
+        may_write, may_run = writable or by_section, executable and not (by_section and code.gaps(first, behind))
+        rights = "r" + ("w" if may_write else "-") + ("x" if may_run else "-")
+        yield Section(
+            name=f"segment {max(first - bias, segment['p_vaddr']):#x} ({rights})",
+            address=first,
+            data=data[first - place.start : behind - place.start],
+            size=behind - first,
+            alignment=min(PAGE, first & -first) if first else PAGE,
+            writable=may_write,
+            executable=may_run,
+        )
 
 
 def _relocations(elf: ElfFile, dynamic: Dynamic, pieces: list[tuple[int, bytes]], bias: int) -> Relocations:

@@ -75,7 +75,7 @@ class Symbol:
     the file.
 
     For an undefined symbol ``address`` is the start of its own region (see :data:`EXTERNAL_BASE`). A linker takes
-    another definition of the name for a ``weak`` one.
+    another definition of the name for a ``weak`` one; ``replaceable`` is why it may take another file's copy.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Symbol:
     function: bool
     size_told: bool = True
     weak: bool = False
+    replaceable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +127,14 @@ class PatchSites:
     """Where a kernel changes the code when it loads it, by the address of the instruction.
 
     ``jumps`` are jump labels; ``alternatives`` have the CPU features (word * 32 + bit) for which something else
-    is put there; ``returns`` and ``tracing`` are jumps to the return thunk and calls of the function tracer;
-    ``traps`` tells whether the kernel goes on behind an undefined instruction. ``damage`` is what is wrong with the
-    table of jump labels: then nobody knows which jumps a kernel would patch.
+    is put there, over ``replaced`` bytes from the instruction on; ``returns`` and ``tracing`` are jumps to the return
+    thunk and calls of the function tracer; ``traps`` tells whether the kernel goes on behind an undefined instruction.
+    ``damage`` is what is wrong with the table of jump labels: then nobody knows which jumps a kernel would patch.
     """
 
     jumps: Mapping[int, JumpSite] = field(default_factory=dict)
     alternatives: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    replaced: Mapping[int, int] = field(default_factory=dict)
     returns: frozenset[int] = frozenset()
     tracing: frozenset[int] = frozenset()
     traps: Mapping[int, bool] = field(default_factory=dict)

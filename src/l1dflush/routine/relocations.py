@@ -15,7 +15,8 @@ class Relocated(NamedTuple):
     that it stands for. ``target`` is the symbol's address in the image, ``None`` if it has none there; it is a number
     that stays as it is if the symbol is ``absolute``. ``absent`` tells that it may be any number: there may be no such
     symbol (a weak one that is not defined here). ``exported`` is the alignment in bytes that the definition has in this
-    file, if a loader may take another one for it; else 0.
+    file, if a loader may take another one for it; else 0. ``replaceable`` is why a linker may take another file's
+    definition instead, and empty if it may not.
     """
 
     type: str
@@ -27,6 +28,7 @@ class Relocated(NamedTuple):
     absolute: bool = False
     absent: bool = False
     exported: int = 0
+    replaceable: str = ""
 
 
 class Relocation(NamedTuple):

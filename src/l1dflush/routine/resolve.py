@@ -9,7 +9,7 @@ several files the first stays.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -142,22 +142,25 @@ def _discarded(inputs: Sequence[LinkInput]) -> frozenset[tuple[int, int]]:
     first: dict[str, int] = {}
     gone: set[tuple[int, int]] = set()
     for number, file in enumerate(inputs):
-        elf = file.elf
-        for index, section in enumerate(elf.sections):
-            if section["sh_type"] == "SHT_GROUP":
-                words = [
-                    word for (word,) in struct.iter_unpack("<I", elf.content(section)[: section["sh_size"] // 4 * 4])
-                ]
-                signature = section["sh_info"]
-                if not words or not words[0] & _GRP_COMDAT or signature >= len(elf.symbols):
-                    continue
-                symbol = elf.symbols[signature]
-                name = f"group {symbol.name or elf.sections[max(symbol.section, 0)].name}"
-                members = words[1:]
-            elif section.name.startswith(_LINKONCE):
-                name, members = section.name, [index]
-            else:
-                continue
+        for name, members in _groups(file.elf):
             if first.setdefault(name, number) != number:
                 gone.update((number, member) for member in members)
     return frozenset(gone)
+
+
+def in_groups(elf: ElfFile) -> frozenset[int]:
+    """The sections of which a linker keeps one file's copy only: members of COMDAT groups, and linkonce sections."""
+    return frozenset(member for _, members in _groups(elf) for member in members)
+
+
+def _groups(elf: ElfFile) -> Iterator[tuple[str, list[int]]]:
+    """Each such group by what tells it from others, and its sections."""
+    for index, section in enumerate(elf.sections):
+        if section["sh_type"] == "SHT_GROUP":
+            words = [word for (word,) in struct.iter_unpack("<I", elf.content(section)[: section["sh_size"] // 4 * 4])]
+            signature = section["sh_info"]
+            if words and words[0] & _GRP_COMDAT and signature < len(elf.symbols):
+                symbol = elf.symbols[signature]
+                yield f"group {symbol.name or elf.sections[max(symbol.section, 0)].name}", words[1:]
+        elif section.name.startswith(_LINKONCE):
+            yield section.name, [index]

@@ -27,7 +27,8 @@ class PlacedSymbol(NamedTuple):
     """A symbol of the file at its address in the image; ``size`` as the file has it (0: not said).
 
     ``kind`` and ``binding`` are called as in pyelftools (``STT_FUNC``, ``STB_LOCAL``). ``file`` numbers the files
-    that are taken together; ``original`` is the name that its own file has for it.
+    that are taken together; ``original`` is the name that its own file has for it; ``replaceable`` is why a linker may
+    take another file's definition for it, if it may.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PlacedSymbol(NamedTuple):
     defined: bool
     file: int = 0
     original: str = ""
+    replaceable: str = ""
 
 
 class SectionMap:
@@ -102,6 +104,7 @@ def symbols_by_name(symbols: list[PlacedSymbol], sections: list[Section]) -> dic
             function=executable and _is_code_label(symbol),
             size_told=bool(symbol.size),
             weak=symbol.defined and symbol.binding == "STB_WEAK",
+            replaceable=symbol.replaceable,
         )
     return result
 

@@ -41,9 +41,11 @@ from l1dflush.trace.names import RETURN, STACK, Names
 from l1dflush.trace.operands import KINDS, register_name
 from l1dflush.trace.operations import EVENT
 from l1dflush.trace.options import TraceOptions
+from l1dflush.trace.placing import Placing
 from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
 from l1dflush.trace.system_rows import SETS_INTERRUPTS, STAYS
+from l1dflush.trace.two_places import relied_on
 from l1dflush.trace.wrapping import GRANTED, OFF_ENDS, without_wrapping
 
 # Kinds of events that show that memory is there.
@@ -85,7 +87,7 @@ class _Run:
         self._routine = routine
         self._options = options
         self._kernel = KernelSites(routine.image, options.static_keys)
-        self._lifter = Lifter(routine.image, self._kernel)
+        self._lifter = Lifter(routine.image, self._kernel, (routine.entry, *(one.entry for one in routine.first)))
         self._machine = self._lifter.machine
         self._width = routine.image.bits // 8
         self._names = Names(routine, self._lifter)
@@ -127,7 +129,9 @@ class _Run:
             )
         except _core.StoppedError as stopped:
             raise self._undecided(*stopped.args) from None
-        possible = without_wrapping(machine, found, asked, _ACCESSES)
+        placing = Placing(machine, bases, asked)
+        placed = placing.possible(found)
+        possible = without_wrapping(machine, placed, asked, _ACCESSES)
         instructions = self._instructions = [self._lifter.instructions[place] for place in machine.places]
         ran = {insn.address: insn for insn in instructions if insn.address != NOWHERE}
         self._features = self._kernel.feature_tests(ran)
@@ -150,8 +154,9 @@ class _Run:
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in ran.values()), paths)
         granted = dict.fromkeys([*self._granted(paths), *self._lifter.assumptions, *self._kernel.granted(ran)])
-        if len(possible) < len(found):
+        if len(possible) < len(placed):
             granted[GRANTED] = None
+        granted |= dict.fromkeys([*placing.granted, *relied_on(paths)])
         if machine.kept_off_ends:
             granted[OFF_ENDS] = None
         if machine.kept_saved:

@@ -8,19 +8,20 @@ is moved as a whole, so that all its addresses are so far behind one symbol.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
+from l1dflush.trace.linkers_choice import NEAR, Narrow, NarrowPlaces, Piece, fits_signed, is_linkers
 from l1dflush.trace.operations import Place
 
 PAGE = 4096
 # So many bytes behind an outside symbol are taken to be its own.
-_OUTSIDE = 1 << 24
+_OUTSIDE = NEAR
 
 # Relocations whose place holds the whole address, or the lower part of one that then has to fit (psABI).
-_NARROW_UNSIGNED = frozenset({"R_X86_64_32"})
 _WHOLE = frozenset({"R_X86_64_64", "R_X86_64_32", "R_X86_64_32S", "R_386_32"})
 # The same in a linked file: an address in it, and a symbol's, to which nothing is added.
 _OWN = frozenset({"R_X86_64_RELATIVE", "R_386_RELATIVE"})
@@ -49,7 +50,8 @@ _RELATIVE = frozenset({"R_X86_64_PC32", "R_X86_64_PLT32", "R_X86_64_PC64", "R_38
 class Bases:
     """The bases of one image on one machine."""
 
-    def __init__(self, image: Image, machine: _core.Machine) -> None:
+    def __init__(self, image: Image, machine: _core.Machine, roots: Iterable[int] = ()) -> None:
+        """``roots`` are addresses of code that surely is in what will be linked."""
         self._image = image
         self._machine = machine
         self._sections = sorted(image.sections, key=lambda section: section.address)
@@ -78,24 +80,13 @@ class Bases:
         self.alignment_of: dict[int, int] = {}
         # The variables of which a program may have a copy: where they are if it has none, and their alignment.
         self.exported: dict[str, tuple[range, int]] = {}
-        self._narrow = self._fit_in_32_bits()
+        self._narrow = NarrowPlaces(image, roots, self._meant)
+        # What a linker has placed, by the term of its beginning; and what it has seen to besides: conditions that hold.
+        self.placed: dict[int, Piece] = {}
+        self.fits: list[_core.Value] = []
         # Whatever is added to what leads to any of a linked file's.
         for section in self._sections if image.linked else ():
             self.of_section(section)
-
-    def _fit_in_32_bits(self) -> set[str | int]:
-        """Names of outside symbols, and addresses of sections, that some relocation puts into 32 bits, zero-extended: a
-        linker would have refused another place. What lies far from the place that is put there may be beyond."""
-        found: set[str | int] = set()
-        for _, rows, meanings in self._image.relocations.everything():
-            narrow = {number: of for number, of in meanings.items() if of is not None and of.type in _NARROW_UNSIGNED}
-            for row in rows if narrow else ():
-                of = narrow.get(row[1])
-                if of is None or len(row) < 3 or abs(row[2]) >= _OUTSIDE:
-                    continue
-                section = None if of.target is None else self._meant(of, of.target, row[2])
-                found.add(of.symbol if section is None else section.address)
-        return found
 
     def section_at(self, address: int) -> Section | None:
         """The section of the image that ``address`` lies in, or just behind; of one that a linker merges, the entry."""
@@ -133,13 +124,13 @@ class Bases:
             if section.entry and section.writable:
                 # Several may be one place.
                 return self._moved(section.name, section.alignment)
-            return self._symbol(section.alignment, section.size, section.address in self._narrow)
+            return self._symbol(section.alignment, section.size, self._narrow.of(section.address), section)
         terms = self._machine.terms
         if not self._image.movable:
             return terms.number(self._image.bits, section.address)
         first, last = self._sections[0], self._sections[-1]
         if self._beginning is None:
-            self._beginning = self._symbol(PAGE, last.address + last.size - first.address, narrow=False)
+            self._beginning = self._symbol(PAGE, last.address + last.size - first.address)
         return terms.combine("add", self._beginning, terms.number(self._image.bits, section.address - first.address))
 
     def _moved(self, name: str, alignment: int, section: Section | None = None) -> _core.Value:
@@ -165,17 +156,27 @@ class Bases:
         section = self.section_at(address)
         return None if section is None else (section, address - section.address)
 
-    def _symbol(self, alignment: int, size: int, narrow: bool) -> _core.Value:
-        bits = self._image.bits
-        most = (1 << (32 if narrow else bits)) - 1 - max(size, 1 << 16)
-        return self._machine.new_symbol(bits, max(alignment, 1), 4096, most)
+    def _symbol(
+        self, alignment: int, size: int, narrow: Narrow = Narrow.NONE, section: Section | None = None
+    ) -> _core.Value:
+        """The place of something of which nothing is known but its alignment, and that it fits."""
+        bits, terms = self._image.bits, self._machine.terms
+        room = 31 if narrow is Narrow.SIGNED | Narrow.UNSIGNED else 32 if narrow is Narrow.UNSIGNED else bits
+        symbol = self._machine.new_symbol(bits, max(alignment, 1), 0, (1 << room) - 1 - max(size, 1 << 16))
+        if narrow is Narrow.SIGNED:
+            self.fits.append(fits_signed(terms, symbol))
+        self.placed[symbol.term] = Piece.of(symbol, section)
+        return symbol
 
     def _external(self, name: str, absent: bool = False) -> int:
         if name not in self._externals:
-            if absent:
+            if is_linkers(name):
+                # It may lie anywhere in what is here, or behind it.
+                symbol = self._machine.slot(self._machine.add_slot(self._image.bits, wild=True))
+            elif absent:
                 symbol = self._machine.new_symbol(self._image.bits)  # or 0
             else:
-                symbol = self._symbol(1, _OUTSIDE, name in self._narrow)
+                symbol = self._symbol(1, _OUTSIDE, self._narrow.of(name))
             number = self._machine.add_base(symbol, _OUTSIDE, outside=True)
             self._externals[name] = number
             self.external_of[number] = name
@@ -217,6 +218,8 @@ class Bases:
             distance = self._far_from(relocation, number, at)
             if distance is not None:
                 self._machine.add_pointer(number, at, distance, size)
+                if size * 8 < self._image.bits:
+                    self.fits.append(fits_signed(terms, distance))
                 continue
             place = self._pointed_to(relocation)
             if place is None:
@@ -351,7 +354,7 @@ class Bases:
         """The base of the slot of the global offset table that holds an address: each lies somewhere of its own."""
         if held not in self._slots:
             width = self._image.bits // 8
-            number = self._machine.add_base(self._symbol(width, width, narrow=False), width, b"", writable=False)
+            number = self._machine.add_base(self._symbol(width, width), width, b"", writable=False)
             self._machine.add_pointer(number, 0, self.value(held))
             self._slots[held] = number
             self.external_of[number] = "the global offset table"
@@ -361,7 +364,7 @@ class Bases:
         """The base of the global offset table as such."""
         if self._table_base is None:
             width = self._image.bits // 8
-            self._table_base = self._machine.add_base(self._symbol(width, 1 << 16, narrow=False), 0)
+            self._table_base = self._machine.add_base(self._symbol(width, 1 << 16), 0)
             self.external_of[self._table_base] = "the global offset table"
         return self._table_base
 

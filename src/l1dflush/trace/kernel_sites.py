@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ _CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18:
 # Where a kernel puts the jumps that it changes by static_call_update().
 STATIC_CALLS = ".static_call.text"
 FLUSH_L1D = 18 * 32 + 28
+_LONGEST_REPLACED = 256
 # Keys that an error lists.
 MOST_LISTED = 12
 # What is put between functions: int3, nop and its longer forms.
@@ -123,7 +125,7 @@ class KernelSites:
     def granted(self, ran: Mapping[int, Instruction]) -> list[str]:
         """What is taken for granted of the code that was run, by address."""
         tests = {jump for jump, _, _ in self._tests(ran)}
-        features = sorted({f for at in ran if at not in tests for f in self.sites.alternatives.get(at, ())})
+        features = sorted({f for at in self._replaced(ran) - tests for f in self.sites.alternatives[at]})
         found = []
         for insn in ran.values():
             target = insn.operands[0] if insn.operands else None
@@ -133,6 +135,19 @@ class KernelSites:
             names = ", ".join(feature_name(feature).removeprefix("CPU feature ") for feature in features)
             found.append(f"code is as shipped, whatever a kernel patches into it for CPU features {names}")
         return [text for text in dict.fromkeys(found) if text]
+
+    def _replaced(self, ran: Mapping[int, Instruction]) -> set[int]:
+        """The places with alternatives of which something was run; a jump may go into the middle of one."""
+        starts = sorted(self.sites.alternatives)
+        found: set[int] = set()
+        for insn in ran.values():
+            for at in reversed(starts[: bisect_left(starts, insn.next)]):
+                # No longer one is there: its length is a byte.
+                if at + _LONGEST_REPLACED <= insn.address:
+                    break
+                if at == insn.address or insn.address < at + self.sites.replaced.get(at, 0):
+                    found.add(at)
+        return found
 
     def feature_tests(self, ran: Mapping[int, Instruction]) -> dict[int, int]:
         """The branches that ask for a CPU feature, by address, each with the feature."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -99,7 +99,8 @@ def _names_at(bits: Literal[32, 64]) -> dict[int, str]:
 class Lifter:
     """Lifts the instructions of an image for one machine."""
 
-    def __init__(self, image: Image, kernel: KernelSites | None = None) -> None:
+    def __init__(self, image: Image, kernel: KernelSites | None = None, roots: Iterable[int] = ()) -> None:
+        """``roots`` are the addresses at which the run may begin."""
         self.image = image
         self.kernel = kernel or KernelSites(image, {})
         self._registers, spans = registers(image.bits)
@@ -107,7 +108,7 @@ class Lifter:
         self.machine = _core.Machine(image.bits)
         stack = self._registers["RSP" if image.bits == 64 else "ESP"][0]
         self.slots = Slots(self.machine, spans, stack)
-        self.bases = Bases(image, self.machine)
+        self.bases = Bases(image, self.machine, roots)
         self.instructions: dict[tuple[int, int], Instruction] = {}
         # Static keys by address: where each is kept, and its name.
         self.keys: dict[int, tuple[Part, str]] = {}

@@ -51,7 +51,7 @@ class Possibility:
         members: dict[int, set[int]] = {}
         for condition, holds in decisions:
             one = (condition.term, holds != bool(condition.constant))
-            symbols = self._symbols_in(condition)
+            symbols = self.symbols_in(condition)
             together, all_symbols = {one}, set(symbols)
             for symbol in symbols:
                 if symbol in groups:
@@ -61,7 +61,8 @@ class Possibility:
                 groups[symbol], members[symbol] = together, all_symbols
         yield from {id(group): frozenset(group) for group in groups.values()}.values()
 
-    def _symbols_in(self, value: _core.Value) -> frozenset[int]:
+    def symbols_in(self, value: _core.Value) -> frozenset[int]:
+        """The terms of the unknown values in a value."""
         found = self._symbols.get(value.term)
         if found is None:
             nodes = _nodes(self._machine, value.term)
@@ -111,7 +112,7 @@ class Possibility:
             return self._may_be_any(operands[0])
         if op != "sum":
             return False
-        others = {atom.term: self._symbols_in(atom) for atom, _ in addends}
+        others = {atom.term: self.symbols_in(atom) for atom, _ in addends}
         return any(
             factor % 2 == 1
             and self._machine.described(atom)[0] == "symbol"

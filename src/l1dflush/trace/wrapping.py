@@ -22,14 +22,14 @@ OFF_ENDS = "no object that is accessed lies in the first or the last page of the
 PAGE = 4096
 
 # A path as the core has it: decisions, events and their runs, and more.
-_Path = tuple[
+RunPath = tuple[
     list[tuple[int, int, _core.Value, bool, bool, bool, int, int]], bytes, list[tuple[int, int]], int, int, bool
 ]
 
 
 def without_wrapping(
-    machine: _core.Machine, paths: Sequence[_Path], asked: Possibility, accesses: Collection[int]
-) -> list[_Path]:
+    machine: _core.Machine, paths: Sequence[RunPath], asked: Possibility, accesses: Collection[int]
+) -> list[RunPath]:
     """``paths`` without those that wrap; ``accesses`` are the kinds of events that show that memory is there."""
     keys = [
         [(condition.term, holds != bool(condition.constant)) for _, _, condition, holds, *_ in one[0]] for one in paths
@@ -63,7 +63,7 @@ def without_wrapping(
     return [one for number, one in enumerate(paths) if number in left]
 
 
-def _compared(machine: _core.Machine, path: _Path, regions: set[int]) -> Iterator[tuple[int, int]]:
+def _compared(machine: _core.Machine, path: RunPath, regions: set[int]) -> Iterator[tuple[int, int]]:
     """Which decisions compare an address in one of the regions with something."""
     for at, (_, _, condition, *_) in enumerate(path[0]):
         op, _, _, operands, _, _ = machine.described(condition)
@@ -71,7 +71,7 @@ def _compared(machine: _core.Machine, path: _Path, regions: set[int]) -> Iterato
             yield from ((at, region) for region in {value.term for value in operands} & regions)
 
 
-def _extents(path: _Path, accesses: Collection[int]) -> dict[int, tuple[int, int]]:
+def _extents(path: RunPath, accesses: Collection[int]) -> dict[int, tuple[int, int]]:
     """From where up to where each region is accessed, by its term."""
     found: dict[int, tuple[int, int]] = {}
     events = EVENT.iter_unpack(path[1])

@@ -53,34 +53,31 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
 
 
 def replaceable(trace: Trace) -> Iterator[LeftOut]:
-    """The weak definitions that ``trace`` went through, and those that the code it ran refers to: where another file
-    has one of that name, a linker takes that. In a linked file it has been done; but for what a shared object exports a
-    loader takes another file's definition."""
+    """The definitions that ``trace`` went through or read, and those that the code it ran refers to, for which a linker
+    may take another file's: weak ones, and those of which each file may have a copy. In a linked file it has been done;
+    but for what a shared object exports a loader takes another file's definition."""
     image = trace.routine.image
-    exported = {
-        one.of.symbol: image.lines.get(one.of.target or 0)
-        for start, end in trace.routine.used
-        for one in image.relocations.within(start, end)
-        if one.of.exported
-    }
+    used = [one for start, end in trace.routine.used for one in image.relocations.within(start, end)]
+    exported = {one.of.symbol: image.lines.get(one.of.target or 0) for one in used if one.of.exported}
     for name, line in sorted(exported.items()):
         reason = "it is exported: another file's definition may take its place when this one is loaded"
         yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, str(line) if line is not None else "")
-    weak = {name: symbol for name, symbol in image.symbols.items() if symbol.weak}
-    if not weak or image.linked:
+    if image.linked:
         return
+    found = {one.of.symbol: (one.of.replaceable, one.of.target) for one in used if one.of.replaceable}
+    known = {name: one for name, one in image.symbols.items() if one.replaceable}
     functions = sorted((one.address, one.name) for one in image.symbols.values() if one.function and one.defined)
     starts = [address for address, _ in functions]
-    ran = {bisect_right(starts, pc) for pc in {event.pc for event in all_events(trace.paths).shapes()}}
-    found: set[str] = set()
+    ran = {bisect_right(starts, pc) for pc in {event.pc for event in all_events(trace.paths).shapes()}} if known else ()
     for number in {*ran, bisect_right(starts, trace.routine.entry)} - {0}:
         address, _ = functions[number - 1]
-        found |= {name for name, one in weak.items() if one.address == address}
+        found |= {name: (one.replaceable, address) for name, one in known.items() if one.address == address}
         end = starts[number] if number < len(starts) else address + len(_rest(trace.routine, address))
-        found |= {one.of.symbol for one in image.relocations.within(address, end) if not one.of.section}
-    for name in sorted(found & weak.keys()):
-        line = image.lines.get(weak[name].address)
-        reason = "it is weak: another definition may take its place"
+        there = image.relocations.within(address, end)
+        found |= {one.of.symbol: (one.of.replaceable, one.of.target) for one in there if one.of.replaceable}
+    for name, (why, at) in sorted(found.items()):
+        line = image.lines.get(at or 0)
+        reason = f"{why}: another definition may take its place"
         yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, str(line) if line is not None else "")
 
 
