@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from l1dflush.document import Severity
 from l1dflush.verdict.model import (
     BufferInfo,
     Candidate,
@@ -19,7 +20,6 @@ from l1dflush.verdict.model import (
     Verdict,
     VerifyResult,
 )
-from l1dflush.verdict.severity import Severity
 
 
 def row_with(**changes: Any) -> Row:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_results import FENCE, OWN, WALK, found, path, result_with, row_with
 
+from l1dflush.document import Severity
 from l1dflush.report.json_report import json_text
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import ComparisonResult, Differences, Effect
 from l1dflush.verdict.model import Finding, PathInfo, Run, Verdict, VerifyResult
-from l1dflush.verdict.severity import Severity
 
 WORSE, BETTER, DIFFERENT, NONE = Effect.WORSE, Effect.BETTER, Effect.DIFFERENT, Effect.NONE
 

@@ -6,11 +6,11 @@ import pytest
 from made_results import everything, result_with, row_with
 from rich.cells import cell_len
 
+from l1dflush.document import Severity
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.model import Finding, PathInfo, Run, Verdict, VerifyResult
-from l1dflush.verdict.severity import Severity
 
 
 def text(old: VerifyResult, new: VerifyResult, width: int = 80) -> str:

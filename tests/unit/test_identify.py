@@ -11,6 +11,7 @@ import pytest
 from fake_silicon import INTEL, ZEN, Disturbance, FakeRegion, fake_silicon
 
 from l1dflush.cache.policies import Deterministic, all_policies, get_policy
+from l1dflush.document import ExitStatus
 from l1dflush.errors import UndecidedError
 from l1dflush.host.measure import identify as measured
 from l1dflush.host.measure.identify import Identified, identify, ranked
@@ -19,7 +20,6 @@ from l1dflush.host.measure.region import USABLE_PAGES, link
 from l1dflush.host.measure.results import identified
 from l1dflush.host.measure.sequences import Prediction, sequences
 from l1dflush.host.measure.session import CONTROL_SET
-from l1dflush.verdict.model import ExitStatus
 
 ONCE = functools.cache(sequences)
 # With 12 ways, few sequences that settle both tell them apart.

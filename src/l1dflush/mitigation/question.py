@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from l1dflush import __version__
+from l1dflush.document import Document
 from l1dflush.errors import InputError
 from l1dflush.json_keys import check_keys
 from l1dflush.mitigation.affected import Affected, Lists, affected, identified
@@ -15,7 +16,6 @@ from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control, Cpu, Facts, Kernel, Vendor
 from l1dflush.mitigation.part import caveat
 from l1dflush.mitigation.run_time import Result
-from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.verdict.document import Document
+from l1dflush.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo, Verdict
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from l1dflush.document import ExitStatus, Severity
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.report.left_out import left_out_lines
 from l1dflush.report.paths import path_lines
@@ -19,7 +20,6 @@ from l1dflush.report.runs import hex_or_decimal
 from l1dflush.verdict.model import (
     BufferInfo,
     CounterexampleInfo,
-    ExitStatus,
     Finding,
     OutsideInfo,
     RoutineInfo,
@@ -27,7 +27,6 @@ from l1dflush.verdict.model import (
     Verdict,
     VerifyResult,
 )
-from l1dflush.verdict.severity import Severity
 
 # Where the assumptions are told that every verdict has.
 ASSUMPTIONS = "'l1dflush help theory'"

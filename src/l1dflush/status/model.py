@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush import __version__
+from l1dflush.document import Document
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
 from l1dflush.status.grounds import Cause, L1tfVerdict
-from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION, RoutineInfo, Row, Verdict
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from l1dflush.document import ExitStatus
 from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
@@ -18,7 +19,7 @@ from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.matrix import cells
 from l1dflush.status.model import MatrixResult, Outcome, WhatIfHostResult
 from l1dflush.status.result import outcome, understood
-from l1dflush.verdict.model import ExitStatus, Verdict
+from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism
 
 

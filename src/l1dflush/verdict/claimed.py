@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.check.model import Item, Kind
+from l1dflush.document import Document
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
-from l1dflush.verdict.document import Document
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.part import judged_part
 from l1dflush.verdict.select import select

@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Literal
 
+from l1dflush.document import Severity
 from l1dflush.verdict.compare_paths import compare_paths, overall
 from l1dflush.verdict.compare_rows import compare_rows
 from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange
 from l1dflush.verdict.likeness import own_names, pairs, without_names, without_places
 from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, Verdict, VerifyResult
 from l1dflush.verdict.moved import moved_fields, renamed
-from l1dflush.verdict.severity import Severity
 from l1dflush.verdict.summary import summarise
 
 

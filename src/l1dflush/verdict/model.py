@@ -5,13 +5,12 @@ Field descriptions end up in the published JSON Schema; they are the documentati
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.verdict.document import Document
-from l1dflush.verdict.severity import Severity
+from l1dflush.document import Document, Severity
 
 FORMAT_VERSION: Literal[1] = 1
 INVALID = "invalid"
@@ -25,16 +24,6 @@ class Verdict(StrEnum):
     REFUTED = "REFUTED"
     UNDECIDED = "UNDECIDED"
     ERROR = "ERROR"
-
-
-class ExitStatus(IntEnum):
-    """Exit status of the command line, the same in every mode; precedence 130, 1, 2, 3, 0."""
-
-    FINE = 0
-    ERROR = 1
-    REFUTED = 2
-    UNDECIDED = 3
-    INTERRUPTED = 130
 
 
 class RoutineInfo(Document):

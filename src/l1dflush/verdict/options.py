@@ -8,12 +8,12 @@ from pathlib import Path
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
+from l1dflush.document import Severity
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import DEFAULT_MEMORY
 from l1dflush.routine import built_in
 from l1dflush.routine.options import LoadOptions, as_configured
 from l1dflush.trace.options import TraceOptions
-from l1dflush.verdict.severity import Severity
 
 
 @dataclass(frozen=True, slots=True)

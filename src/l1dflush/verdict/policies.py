@@ -10,7 +10,7 @@ from l1dflush import __version__
 from l1dflush.cache.policies import MAX_WAYS, NAMES, all_policies, get_policy
 from l1dflush.cache.policy.model import Choice, Policy
 from l1dflush.cache.policy.play import Result, Run, Situation, Step
-from l1dflush.verdict.document import Document
+from l1dflush.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 
 

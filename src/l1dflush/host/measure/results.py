@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush import __version__
+from l1dflush.document import ExitStatus
 from l1dflush.host.measure.costs import Cost
 from l1dflush.host.measure.identify import Identified
 from l1dflush.host.measure.model import (
@@ -26,7 +27,7 @@ from l1dflush.host.measure.model import (
 from l1dflush.host.measure.region import PAGE, SETS
 from l1dflush.host.measure.session import Silicon
 from l1dflush.host.measure.survivors import Curve, Survivors, predicted
-from l1dflush.verdict.model import ExitStatus, GeometryInfo
+from l1dflush.verdict.model import GeometryInfo
 
 Predictions = dict[str, dict[str, list[float]]]
 """Old lines left in a set after 0, 1, ... pages, by policy and kind of history."""

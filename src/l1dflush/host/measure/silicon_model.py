@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from l1dflush.document import Document
 from l1dflush.host.measure.agreement import Agreement
 from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
-from l1dflush.verdict.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from l1dflush import __version__
+from l1dflush.document import ExitStatus
 from l1dflush.drive.drives import Drive, Scene
 from l1dflush.host.measure.agreement import Agreement
 from l1dflush.host.measure.driven import Driven, Seen, driven
 from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
 from l1dflush.host.measure.region import Region
 from l1dflush.host.measure.silicon_model import DrivenStep, SeenInfo, SiliconResult, SurvivorInfo
-from l1dflush.verdict.model import INVALID, ExitStatus
+from l1dflush.verdict.model import INVALID
 
 _STATUS = {
     Agreement.SAME: ExitStatus.FINE,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.cache.cpus import Certainty
-from l1dflush.verdict.document import Document
+from l1dflush.document import Document
 from l1dflush.verdict.model import FORMAT_VERSION
 from l1dflush.vmentry.cost.reasons import Flag
 

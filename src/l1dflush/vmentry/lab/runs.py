@@ -14,6 +14,7 @@ from l1dflush import __version__
 from l1dflush.cache.cpus import Cpu
 from l1dflush.cache.policies import get_policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
+from l1dflush.document import ExitStatus
 from l1dflush.errors import InputError
 from l1dflush.plan.emit import assembly
 from l1dflush.plan.find import NeverError, find
@@ -21,7 +22,7 @@ from l1dflush.plan.walk import walk_of
 from l1dflush.proof.conditions import DEFAULT
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.routine import built_in
-from l1dflush.verdict.model import ExitStatus, GeometryInfo
+from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.vmentry.lab.machine import Hardware
 from l1dflush.vmentry.lab.model import EntryInfo, LabResult, SettingInfo, SumInfo
