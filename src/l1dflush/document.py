@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+FORMAT_VERSION: Literal[2] = 2
+"""Of all documents but certificates. It changes when a program that reads one might misunderstand it."""
 
 
 class Document(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from l1dflush.place import Place
+
 
 class L1dflushError(Exception):
     """Base of every error this package raises on purpose; ``str()`` of it is one line for a person."""
@@ -10,12 +12,14 @@ class L1dflushError(Exception):
 class InputError(L1dflushError):
     """The input cannot be used as it is (a file, an option, a name). Exit status 1.
 
-    ``what`` says what is wrong, ``where`` the file, line or option, ``hint`` what to do.
+    ``what`` says what is wrong, ``where`` the file, line or option, ``hint`` what to do. ``place`` is the same as
+    ``where`` for results, of which a file is the least that is known.
     """
 
-    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(self, what: str, *, where: Place | str | None = None, hint: str | None = None) -> None:
         self.what = one_line(what)
-        self.where = one_line(where) if where else None
+        self.where = one_line(str(where)) if where else None
+        self.place = _place(where)
         self.hint = one_line(hint) if hint else None
         text = f"{self.where}: {self.what}" if self.where else self.what
         super().__init__(f"{text} ({self.hint})" if self.hint else text)
@@ -30,12 +34,19 @@ class UndecidedError(L1dflushError):
     """
 
     def __init__(
-        self, cause: str, what: str, *, where: str | None = None, hint: str | None = None, names: tuple[str, ...] = ()
+        self,
+        cause: str,
+        what: str,
+        *,
+        where: Place | str | None = None,
+        hint: str | None = None,
+        names: tuple[str, ...] = (),
     ) -> None:
         self.names = names
         self.cause = cause
         self.what = one_line(what)
-        self.where = one_line(where) if where else None
+        self.where = one_line(str(where)) if where else None
+        self.place = _place(where)
         self.hint = one_line(hint) if hint else None
         text = f"{self.what} at {self.where}" if self.where else self.what
         super().__init__(f"{text} ({self.hint})" if self.hint else text)
@@ -110,6 +121,10 @@ class InternalError(Exception):
         self.place = one_line(place)
         super().__init__(f"{self.kind}: {self.what}")
         self.add_note("".join(c if c.isprintable() or c == "\n" else " " for c in told))
+
+
+def _place(where: Place | str | None) -> Place | None:
+    return Place(where) if isinstance(where, str) and where else where or None
 
 
 def one_line(text: str) -> str:

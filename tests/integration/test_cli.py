@@ -206,7 +206,7 @@ def test_trace_as_json_has_all_events(capsys: Capture) -> None:
 def test_lists_in_both_forms(verb: str, capsys: Capture) -> None:
     assert main([verb, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["format_version"] == 1
+    assert document["format_version"] == 2
     assert document["command"] == verb
     assert main([verb]) == 0
     text = capsys.readouterr().out

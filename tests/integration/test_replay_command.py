@@ -35,7 +35,7 @@ def test_what_verify_writes_can_be_played(tmp_path: Path, capsys: Capture) -> No
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"format_version": 2}', b'"x"', b"9" * 10_000, b"\x00" * 10]
+    "content", [b"", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"format_version": 1}', b'"x"', b"9" * 10_000, b"\x00" * 10]
 )
 def test_files_that_are_no_result(content: bytes, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "x.json").write_bytes(content)

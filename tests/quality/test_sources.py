@@ -84,7 +84,8 @@ def test_missing_clobbers(clobbers: str, rule: str, said: str, tmp_path: Path) -
     assert result.verdict is (Verdict.REFUTED if said == "ax" else Verdict.PROVED)
     (found,) = [f for f in result.findings if f.id == rule]
     assert said in found.message
-    assert "flush.c:" in found.where
+    assert found.where is not None and found.where.file is not None and found.where.file.endswith("flush.c")
+    assert found.where.line
 
 
 def test_own_storage_in_c(tmp_path: Path) -> None:

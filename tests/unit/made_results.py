@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from l1dflush.document import Severity
+from l1dflush.place import Place
 from l1dflush.verdict.model import (
     BufferInfo,
     Candidate,
@@ -83,7 +84,7 @@ def result_with(**changes: Any) -> VerifyResult:
         last=65472,
         step=64,
         size=1,
-        where="0x400003",
+        where=Place(offset=0x400003),
     )
     values: dict[str, Any] = {
         "tool_version": "0",
@@ -154,7 +155,7 @@ def everything() -> VerifyResult:
         ),
         findings=(
             Finding(id="named-label", severity=Severity.NOTE, message="a label", advice="use 1:"),
-            Finding(id="own-storage", severity=Severity.ERROR, message="bad", advice="mov", where="a.c:3"),
+            Finding(id="own-storage", severity=Severity.ERROR, message="bad", advice="mov", where=Place("a.c", 3)),
             Finding(id="no-fence", severity=Severity.WARNING, message="no fence", advice="end with lfence"),
         ),
         rows=rows,
@@ -164,11 +165,29 @@ def everything() -> VerifyResult:
 
 
 WALK = Run(
-    kind="load", instruction="movzx", place="buffer", count=1024, first=0, last=65472, step=64, size=1, where="0x400003"
+    kind="load",
+    instruction="movzx",
+    place="buffer",
+    count=1024,
+    first=0,
+    last=65472,
+    step=64,
+    size=1,
+    where=Place(offset=0x400003),
 )
-FENCE = Run(kind="fence", instruction="lfence", place="", count=1, first=0, last=0, step=0, size=0, where="0x400009")
+FENCE = Run(
+    kind="fence", instruction="lfence", place="", count=1, first=0, last=0, step=0, size=0, where=Place(offset=0x400009)
+)
 OWN = Run(
-    kind="store", instruction="push", place="stack", count=1, first=-16, last=-16, step=0, size=8, where="0x400000"
+    kind="store",
+    instruction="push",
+    place="stack",
+    count=1,
+    first=-16,
+    last=-16,
+    step=0,
+    size=8,
+    where=Place(offset=0x400000),
 )
 
 
@@ -178,4 +197,4 @@ def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software walk")
 
 
 def found(rule: str, severity: Severity, message: str = "a message") -> Finding:
-    return Finding(id=rule, severity=severity, message=message, advice="do it", where="a.c:3")
+    return Finding(id=rule, severity=severity, message=message, advice="do it", where=Place("a.c", 3))

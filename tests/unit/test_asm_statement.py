@@ -149,7 +149,7 @@ def test_a_statement_that_is_compiled_into_two_places_is_reported_once() -> None
     )
     notes = load_c("t.c", source, LoadOptions())[0].notes
     found = [note for note in notes if note.kind is NoteKind.REGISTER_NOT_DECLARED]
-    assert [note.where for note in found] == ["t.c:2"]
+    assert [str(note.where) for note in found] == ["t.c:2"]
 
 
 @needs_compiler

@@ -210,7 +210,7 @@ def test_a_weak_definition_is_told(tmp_path: Path, head: str) -> None:
     assert isinstance(result, VerifyResult) and result.verdict is Verdict.REFUTED
     (one,) = result.left_out
     assert (one.kind, one.name, one.option) == ("supposed", "touch", "")
-    assert "another definition" in one.reason and one.where.endswith("f.c:3")
+    assert "another definition" in one.reason and str(one.where).endswith("f.c:3")
 
 
 def test_a_weak_definition_in_assembly_is_told(tmp_path: Path) -> None:

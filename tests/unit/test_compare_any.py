@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_results import FENCE, OWN, WALK, found, path, result_with, row_with
 
 from l1dflush.document import Severity
+from l1dflush.place import Place
 from l1dflush.report.json_report import json_text
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import ComparisonResult, Differences, Effect
@@ -52,7 +53,7 @@ def runs() -> st.SearchStrategy[Run]:
         st.sampled_from(["buffer", "stack", "counter"]),
         st.integers(1, 3),
         st.sampled_from([0, 64, -64]),
-        st.sampled_from(["0x400003", "a.c:7"]),
+        st.sampled_from([Place(offset=0x400003), Place("a.c", 7)]),
     )
     return st.one_of(made, st.just(FENCE), st.just(OWN))
 

@@ -7,6 +7,7 @@ from made_results import everything, result_with, row_with
 from rich.cells import cell_len
 
 from l1dflush.document import Severity
+from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
 from l1dflush.verdict.compare import compare
@@ -19,7 +20,15 @@ def text(old: VerifyResult, new: VerifyResult, width: int = 80) -> str:
 
 def own(count: int) -> tuple[Run, ...]:
     store = Run(
-        kind="store", instruction="push", place="stack", count=1, first=0, last=0, step=0, size=8, where="0x400000"
+        kind="store",
+        instruction="push",
+        place="stack",
+        count=1,
+        first=0,
+        last=0,
+        step=0,
+        size=8,
+        where=Place(offset=0x400000),
     )
     return tuple(store.model_copy(update={"first": -8 * i, "last": -8 * i}) for i in range(count))
 
@@ -122,7 +131,7 @@ def test_names_are_made_harmless() -> None:
     hostile = "a\x1b[31m\nb"
     routine = result_with().routine.model_copy(update={"name": hostile, "source": hostile, "detail": hostile})
     path = result_with().paths[0].model_copy(update={"decided_by": (hostile,)})
-    finding = Finding(id=hostile, severity=Severity.NOTE, message=hostile, advice=hostile, where=hostile)
+    finding = Finding(id=hostile, severity=Severity.NOTE, message=hostile, advice=hostile, where=Place(hostile))
     scope = result_with().scope.model_copy(update={"taken_for_granted": (hostile,)})
     row = row_with(titles=(hostile,), margin=0)
     new = result_with(routine=routine, paths=(path,), findings=(finding,), scope=scope, rows=(row,))

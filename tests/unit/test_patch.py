@@ -43,7 +43,7 @@ def refused(data: bytes, **options: object) -> InputError:
 
 
 def notes(routine: Routine) -> list[tuple[NoteKind, str]]:
-    return [(note.kind, note.where.rpartition(":")[2]) for note in routine.notes]
+    return [(note.kind, str(note.where and note.where.line)) for note in routine.notes]
 
 
 def new_file(path: str, text: str) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l1dflush.routine.relocate import I386, X86_64, Place, Relocator, Rule, Target, apply
+from l1dflush.routine.relocate import I386, X86_64, Relocator, Rule, StorageUnit, Target, apply
 from l1dflush.verdict.judge import trace_of
 from l1dflush.verdict.options import VerifyOptions
 
@@ -37,7 +37,7 @@ def test_in_bulk_is_as_one_by_one(
         added = addend if explicit else None
         wrong: str | None = reason
         if rule is not None:
-            wrong = apply(rule, Place(one, base, offset), symbol=symbol, addend=added, got=base, slot=slot)
+            wrong = apply(rule, StorageUnit(one, base, offset), symbol=symbol, addend=added, got=base, slot=slot)
         if wrong is not None:
             failed.append((offset, number, wrong))
     relocator = Relocator(dict(enumerate(targets)), got=base)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from l1dflush.place import Place
 from l1dflush.report.layout import MIN_WIDTH, plain, wrap
 from l1dflush.report.picture import counterexample_lines, labels, picture
 from l1dflush.report.terminal import verify_lines
@@ -258,10 +259,20 @@ def test_wide_characters_count_twice() -> None:
 def test_a_trace_is_folded(full_result: VerifyResult) -> None:
     store = Run(
         kind="store", instruction="mov", place="stack", count=512, first=-16, last=-16, step=0, size=8,
-        where="a.c:7", together=1,
+        where=Place("a.c", 7), together=1,
     )  # fmt: skip
     load = full_result.paths[0].runs[0].model_copy(update={"together": 1, "count": 512})
-    cpuid = Run(kind="serialise", instruction="cpuid", place="", count=1, first=0, last=0, step=0, size=0, where="0x9")
+    cpuid = Run(
+        kind="serialise",
+        instruction="cpuid",
+        place="",
+        count=1,
+        first=0,
+        last=0,
+        step=0,
+        size=0,
+        where=Place(offset=0x9),
+    )
     trace = TraceResult(
         tool_version="0",
         routine=full_result.routine,

@@ -11,12 +11,12 @@ from l1dflush.cli.output import Outcome, Page
 if TYPE_CHECKING:
     from rich.text import Text
 
-FORMAT_VERSION = 1
-
 
 def as_json(command: str, items: Sequence[Mapping[str, Any]]) -> Outcome:
     """The items under the name of the verb that lists them."""
     import json  # noqa: PLC0415
+
+    from l1dflush.document import FORMAT_VERSION  # noqa: PLC0415
 
     document = {
         "format_version": FORMAT_VERSION,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from l1dflush import __version__
-from l1dflush.document import Document
+from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.errors import InputError
 from l1dflush.json_keys import check_keys
 from l1dflush.mitigation.affected import Affected, Lists, affected, identified
@@ -16,7 +16,6 @@ from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Control, Cpu, Facts, Kernel, Vendor
 from l1dflush.mitigation.part import caveat
 from l1dflush.mitigation.run_time import Result
-from l1dflush.verdict.model import FORMAT_VERSION
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 LONGEST_LINE = 1 << 20
@@ -90,7 +89,7 @@ class RuleAnswer(Document):
 class WhatIfResult(Document):
     """The answer to one question of `l1dflush what-if --facts`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str = __version__
     command: Literal["what-if"] = "what-if"
     bug: bool

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo, Verdict
+from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.verdict.model import GeometryInfo, Verdict
 
 
 class SavingInfo(Document):
@@ -22,7 +22,7 @@ class SavingInfo(Document):
 class PlanResult(Document):
     """The result of `l1dflush plan`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["plan"] = "plan"
     cpus: tuple[str, ...] = Field(description="names in the catalogue; empty for --policy")

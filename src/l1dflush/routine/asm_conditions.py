@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.asm_asked import Asked, Given, asked, without_opaque, written
 from l1dflush.routine.c_conditions import MOST, decided_by_directives, lines_left_out, unasked
 from l1dflush.routine.c_text import cut
@@ -52,7 +53,7 @@ def _by_the_assembler(given: Given, options: LoadOptions, where: str) -> Iterato
         answer = asked(given, where)
     except InputError as error:
         reason = f"which names the assembler is asked for could not be found out: {error.what}"
-        yield LeftOut(LeftOutKind.PART, "conditions of the assembler", (), reason, where)
+        yield LeftOut(LeftOutKind.PART, "conditions of the assembler", (), reason, Place(where))
         return
     code = without_opaque(given.text)
     stack: list[_Open] = []
@@ -75,8 +76,8 @@ def _by_the_assembler(given: Given, options: LoadOptions, where: str) -> Iterato
             yield LeftOut(LeftOutKind.BRANCH, f".ifdef {name}", (name,), reason, place, ("1",))
 
 
-def _place(line: int, where: str) -> str:
-    return f"{where}:{line}" if line else where
+def _place(line: int, where: str) -> Place:
+    return Place(where, line or None)
 
 
 def _of_condition(

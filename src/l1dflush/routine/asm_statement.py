@@ -18,6 +18,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from l1dflush.place import Place
 from l1dflush.routine.c_parse import AsmStatement
 from l1dflush.routine.model import NoteKind, SourceNote
 
@@ -50,11 +51,11 @@ _SILENT_WRITES = {"cmpxchg": ("rax",), "enter": ("rbp",), "xlatb": ("rax",)}
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """An asm statement, the number it is marked with, and where it stands (file:line)."""
+    """An asm statement, the number it is marked with, and where it stands."""
 
     number: int
     statement: AsmStatement
-    where: str
+    where: Place
 
 
 def insertions(marked: Iterable[Marked]) -> dict[int, str]:
@@ -77,7 +78,7 @@ def insertions(marked: Iterable[Marked]) -> dict[int, str]:
     return result
 
 
-def notes_from_text(marked: Iterable[Marked], where: Callable[[int], str]) -> Iterator[SourceNote]:
+def notes_from_text(marked: Iterable[Marked], where: Callable[[int], Place]) -> Iterator[SourceNote]:
     """The notes that need no machine code. ``where`` gives file:line for an offset of the text."""
     for mark in marked:
         statement = mark.statement

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from l1dflush.place import Place
 from l1dflush.routine.c_text import word_set
 from l1dflush.routine.model import NoteKind, SourceNote
 
@@ -73,7 +74,7 @@ class _Allocation:
 
 
 def buffer_notes(
-    code: str, walked: frozenset[str], functions: frozenset[str], where: Callable[[int], str]
+    code: str, walked: frozenset[str], functions: frozenset[str], where: Callable[[int], Place]
 ) -> Iterator[SourceNote]:
     """The notes about every buffer that ``code`` allocates and the routine walks.
 
@@ -124,7 +125,7 @@ def _judge(
     allocation: _Allocation,
     names: frozenset[str],
     functions: frozenset[str],
-    where: Callable[[int], str],
+    where: Callable[[int], Place],
 ) -> SourceNote | None:
     shown = sorted(names - {allocation.name})
     name = shown[0] if len(shown) == 1 else allocation.name
@@ -191,12 +192,12 @@ def _leaves_content(code: str, match: re.Match[str], functions: frozenset[str], 
     return True
 
 
-def _initialised(name: str, where: str) -> SourceNote:
+def _initialised(name: str, where: Place) -> SourceNote:
     text = f"the pages of '{name}' are given contents that differ"
     return SourceNote(NoteKind.BUFFER_INITIALISED, text, where)
 
 
-def _not_initialised(name: str, allocation: _Allocation, same: int | None, where: Callable[[int], str]) -> SourceNote:
+def _not_initialised(name: str, allocation: _Allocation, same: int | None, where: Callable[[int], Place]) -> SourceNote:
     if same is not None:
         why = "every page of it is filled with the same content, and equal pages can be merged"
         place = where(same)

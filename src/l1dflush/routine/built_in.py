@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.encode import Code
 from l1dflush.routine.model import (
     Image,
@@ -221,7 +222,10 @@ def _walk(code: Code, built_in: BuiltIn, *, step: int, unroll: int, stagger: int
 def _notes(tables: object, where: str) -> tuple[SourceNote, ...]:
     try:
         rows = [dict(table) for table in tables]  # type: ignore[attr-defined]
-        return tuple(SourceNote(NoteKind(r.pop("kind")), str(r.pop("text")), **r) for r in rows)
+        places = [Place(**row.pop("where")) if "where" in row else None for row in rows]
+        return tuple(
+            SourceNote(NoteKind(r.pop("kind")), str(r.pop("text")), at, **r) for r, at in zip(rows, places, strict=True)
+        )
     except (TypeError, ValueError, KeyError) as error:
         raise InputError("a note needs a known kind and a text, and may say where", where=where) from error
 

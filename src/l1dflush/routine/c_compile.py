@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
 from l1dflush.routine.buffer_content import buffer_notes
 from l1dflush.routine.c_asm_text import asm_templates
@@ -122,7 +123,7 @@ def not_compiled(index: CIndex, failed: Mapping[str, InputError]) -> Iterator[Le
     """The functions that have no code because they did not compile."""
     for name, error in failed.items():
         items = index.by_name.get(name, ())
-        where = f"{index.source}:{index.text.line(index.text.code.find(name, items[0].start))}" if items else ""
+        where = Place(index.source, index.text.line(index.text.code.find(name, items[0].start))) if items else None
         yield LeftOut(LeftOutKind.FUNCTION, name, missing_names(error), error.what, where)
 
 
@@ -185,7 +186,7 @@ def compiled_unit(index: CIndex, function: Item, options: LoadOptions) -> Compil
     declared_only: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
     failed: dict[str, InputError] = {}
-    line = f"{index.source}:{index.text.line(index.text.code.find(function.name, function.start))}"
+    line = Place(index.source, index.text.line(index.text.code.find(function.name, function.start)))
     for attempt in range(_MAX_ATTEMPTS):
         unit = unit_of(index, [function], options, declared_only, unknown)
         called = {item.name: item for item in unit.called}
@@ -237,10 +238,9 @@ def run_compiler(text: str, where: str, options: LoadOptions) -> bytes:
 def _blamed(index: CIndex, unit: CUnit, error: InputError) -> set[str]:
     """The called functions that a compiler's error is about: the one it stands in, or all."""
     everyone = {item.name for item in unit.called}
-    tail = (error.where or "").rpartition(":")[2]
-    if not tail.isdecimal() or len(tail) > 9:
+    line = error.place.line if error.place is not None else None
+    if line is None:
         return everyone
-    line = int(tail)
     inside = {item.name for item in unit.called if index.text.line(item.start) <= line <= index.text.line(item.end - 1)}
     own = any(index.text.line(item.start) <= line <= index.text.line(item.end - 1) for item in unit.wanted)
     return inside if inside and not own else everyone
@@ -255,11 +255,11 @@ def translated(index: CIndex, error: InputError, function: str) -> InputError:
     for pattern in (_UNDECLARED, _UNKNOWN_TYPE, _INCOMPLETE):
         if match := pattern.search(error.what):
             name = next(group for group in match.groups() if group)
-            return unresolved_error(function, [name], error.where or "")
+            return unresolved_error(function, [name], error.place)
     if _NO_SIZE.search(error.what):
         tags = {" ".join(tag.split()) for tag in _TAG.findall(_line(index, error))}
         if lacking := sorted(tag for tag in tags if not index.definitions(tag)):
-            return unresolved_error(function, lacking, error.where or "")
+            return unresolved_error(function, lacking, error.place)
     if _ABOUT_ASSEMBLY.search(error.what):
         foreign = foreign_assembly("\n".join(asm_templates(index.text)))
         return error if foreign is None else foreign.error(error.where or index.source)
@@ -268,9 +268,8 @@ def translated(index: CIndex, error: InputError, function: str) -> InputError:
 
 def _line(index: CIndex, error: InputError) -> str:
     """The line of the text that the compiler's ``error`` is about."""
-    tail = (error.where or "").rpartition(":")[2]
     lines = index.text.text.split("\n")
-    number = int(tail) if tail.isdecimal() and len(tail) < 10 else 0
+    number = error.place.line or 0 if error.place is not None else 0
     return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
@@ -286,9 +285,9 @@ def _marked(index: CIndex, unit: CUnit) -> list[Marked]:
     return [Marked(number, statement, where(statement.offset)) for number, statement in enumerate(statements)]
 
 
-def places(index: CIndex) -> Callable[[int], str]:
-    """What gives file:line for an offset of the text."""
-    return lambda offset: f"{index.source}:{index.text.line(offset)}"
+def places(index: CIndex) -> Callable[[int], Place]:
+    """What gives the line for an offset of the text."""
+    return lambda offset: Place(index.source, index.text.line(offset))
 
 
 def parameters_of(index: CIndex, function: Item) -> tuple[Parameter, ...]:

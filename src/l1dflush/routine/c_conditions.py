@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.c_attributes import not_expanded
 from l1dflush.routine.c_expanded import as_text, in_statements, tests
 from l1dflush.routine.c_includes import Include, not_read, unknown_includes
@@ -207,7 +208,7 @@ def _of_directives(
     for macro in again:
         if macro.end in passed:
             reason = "the text defines it anew, so that --define says nothing from there on"
-            place = f"{where}:{text.line(macro.start)}"
+            place = Place(where, text.line(macro.start))
             found.append((macro.start, LeftOut(LeftOutKind.SUPPOSED, macro.name, (), reason, place)))
     # Where the preprocessor was of no help, each may be read.
     unread = [one for one in includes if one.end in passed or _BEGUN not in passed]
@@ -333,7 +334,7 @@ def _of_conditional(
     conditions = [branch for branch in asked if undefined.get(branch.end, set()) & set(deciding)] or asked
     first = conditions[0]
     reason = lines_left_out(lines) + ("; no other file is read" if files else "")
-    place = f"{where}:{text.line(first.end)}"
+    place = Place(where, text.line(first.end))
     left = LeftOut(LeftOutKind.BRANCH, _as_written(text, first), tuple(deciding), reason, place, _values(conditions))
     yield first.start, left
 
@@ -364,7 +365,7 @@ def _default(
         match = _WHOLE_DEFINE.match(text.code[macro.start : macro.end])
         value = " ".join(match.group(1).replace("\\\n", " ").split()) if match else ""
         if value:
-            place = f"{where}:{text.line(macro.start)}"
+            place = Place(where, text.line(macro.start))
             reason = f"it is {value} here, unless it is given"
             yield macro.start, LeftOut(LeftOutKind.DEFAULT, name, (name,), reason, place)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.c_preprocessor import ASKS, asking, own_lines, preprocessed
 from l1dflush.routine.c_text import word_set
 from l1dflush.routine.c_unit import CIndex, CUnit
@@ -70,7 +71,7 @@ def as_text(
 def _at(index: CIndex, line: int, what: str, name: str, reason: str) -> tuple[int, LeftOut]:
     starts = index.text.line_starts
     line = min(line, len(starts))
-    return starts[line - 1], LeftOut(LeftOutKind.BRANCH, what, (name,), reason, f"{index.source}:{line}", ("1",))
+    return starts[line - 1], LeftOut(LeftOutKind.BRANCH, what, (name,), reason, Place(index.source, line), ("1",))
 
 
 def in_statements(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[tuple[int, LeftOut]]:
@@ -79,5 +80,5 @@ def in_statements(index: CIndex, unit: CUnit, options: LoadOptions) -> Iterator[
         for match in _ASM_CONDITION.finditer(index.text.text, start, end):
             if match.group(2) not in options.given:
                 reason = "the assembler is asked in an asm statement, which --define does not reach"
-                place = f"{index.source}:{index.text.line(match.start())}"
+                place = Place(index.source, index.text.line(match.start()))
                 yield match.start(), LeftOut(LeftOutKind.BRANCH, match.group(1), (match.group(2),), reason, place)

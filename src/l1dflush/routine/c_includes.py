@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from l1dflush.place import Place
 from l1dflush.routine.c_directives import INCLUDES, inner_includes
 from l1dflush.routine.c_text import CText, directive_name, word_set
 from l1dflush.routine.model import LeftOut, LeftOutKind
@@ -65,4 +66,4 @@ def not_read(text: CText, includes: Sequence[Include], where: str) -> Iterator[t
         reason = "not read; a name that it defines may decide what is compiled"
         first = includes[0].start
         line = text.line(first + len(text.text[first:]) - len(text.text[first:].lstrip()))
-        yield first, LeftOut(LeftOutKind.PART, f"#include {names}", (), reason, f"{where}:{line}")
+        yield first, LeftOut(LeftOutKind.PART, f"#include {names}", (), reason, Place(where, line))

@@ -16,6 +16,7 @@ import tree_sitter_c
 from tree_sitter import Language, Node, Parser
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.c_text import CText, Item, ItemKind, directive_name, spaces, word_set
 
 # A parser that repairs errors takes seconds for a megabyte of nonsense; no function anybody wrote is this
@@ -120,11 +121,11 @@ def facts_of(text: CText, item: Item, *, where: str) -> ItemFacts:
     if item.end - item.start > MAX_ITEM:
         line = text.line(item.start)
         what = f"a {item.kind.value} of more than {MAX_ITEM >> 10} KiB"
-        raise InputError(what, where=f"{where}:{line}")
+        raise InputError(what, where=Place(where, line))
     code = text.code[item.start : item.end]
     if _depth(code) > MAX_DEPTH or _UNARY_RUN.search(code):
         # Compilers recurse, too, and take their whole time limit to fall over.
-        raise InputError(f"nested more than {MAX_DEPTH} deep", where=f"{where}:{text.line(item.start)}")
+        raise InputError(f"nested more than {MAX_DEPTH} deep", where=Place(where, text.line(item.start)))
     source = text.parsable[item.start : item.end]
     tree = _parser().parse(source.encode("ascii"))
     facts = ItemFacts()

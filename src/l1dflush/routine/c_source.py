@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.c_compile import compile_function, not_compiled
 from l1dflush.routine.c_text import Item, blank_opaque, cut
 from l1dflush.routine.c_unit import CIndex
@@ -152,7 +153,7 @@ def _doubts(
         as_much = max((_likeness(name) for name in known), default=0) <= _likeness(function.name)
         if walks and as_much and not facts.calls & known:
             text = f"{function.name} may be the flush as well, and does not compile: {error.what}"
-            yield SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or "")
+            yield SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.place)
 
 
 def _likeness(name: str) -> int:
@@ -164,7 +165,7 @@ def _not_tried(index: CIndex, candidates: Sequence[Candidate]) -> Iterator[LeftO
     for candidate in candidates:
         name, line = candidate.function.name, index.text.line(candidate.function.start)
         reason = f"not looked at: {_MAX_TRIED} others are as likely a flush (--function {name} takes it)"
-        yield LeftOut(LeftOutKind.FUNCTION, name, (), reason, f"{index.source}:{line}")
+        yield LeftOut(LeftOutKind.FUNCTION, name, (), reason, Place(index.source, line))
 
 
 def _worth_trying(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.c_attributes import not_expanded
 from l1dflush.routine.c_directives import inner_includes, with_directives
 from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, VALUE, ItemFacts, facts_of
@@ -120,12 +121,12 @@ class CUnit:
 class UndefinedNamesError(InputError):
     """A function uses ``names`` that nothing defines."""
 
-    def __init__(self, what: str, names: Sequence[str], *, where: str, hint: str) -> None:
+    def __init__(self, what: str, names: Sequence[str], *, where: Place | str | None, hint: str) -> None:
         super().__init__(what, where=where, hint=hint)
         self.names = tuple(names)
 
 
-def unresolved_error(function: str, names: Iterable[str], where: str) -> UndefinedNamesError:
+def unresolved_error(function: str, names: Iterable[str], where: Place | str | None) -> UndefinedNamesError:
     """The error that lists every name which ``function`` uses and nothing defines."""
     listed = list(names)
     shown = ", ".join(listed[:_MAX_LISTED]) + (", ..." if len(listed) > _MAX_LISTED else "")

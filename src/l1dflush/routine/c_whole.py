@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.buffer_content import buffer_notes
 from l1dflush.routine.c_compile import (
     compiled_unit,
@@ -157,13 +158,12 @@ class _Whole:
     def _missing(self, item: Item) -> InputError | None:
         """The error that lists the names which ``item`` needs and nothing defines."""
         names = self._unit([item]).unresolved
-        line = f"{self.index.source}:{self.index.text.line(item.start)}"
+        line = Place(self.index.source, self.index.text.line(item.start))
         return unresolved_error(self._name(item), names, line) if names else None
 
     def _blamed(self, unit: CUnit, error: InputError) -> list[Item]:
         """The function or variable that a compiler's error stands in."""
-        tail = (error.where or "").rpartition(":")[2]
-        line = int(tail) if tail.isdecimal() and len(tail) < 10 else 0
+        line = error.place.line or 0 if error.place is not None else 0
         text = self.index.text
         return [i for i in (*unit.wanted, *unit.called) if text.line(i.start) <= line <= text.line(i.end - 1)]
 

@@ -132,7 +132,7 @@ def _doubts(objects: Sequence[Compiled], function: str | None) -> list[SourceNot
         SourceNote(
             NoteKind.ANOTHER_WALK_UNDECIDED,
             f"a function that may be the flush as well does not compile: {failure.what}",
-            failure.where or "",
+            failure.place,
         )
         for failure in failures
     ]

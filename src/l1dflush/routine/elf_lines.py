@@ -23,9 +23,9 @@ from elftools.dwarf.lineprogram import LineProgram
 from elftools.dwarf.structs import DWARFStructs
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.elf_reader import ElfFile
-from l1dflush.routine.model import SourceLine
-from l1dflush.routine.relocate import Place, apply, rule_of
+from l1dflush.routine.relocate import StorageUnit, apply, rule_of
 
 MAX_BYTES = 8 << 20
 MAX_RELOCATIONS = 300_000
@@ -49,10 +49,10 @@ _FORMS = {
 }
 _STRINGS = {"DW_FORM_strp": ".debug_str", "DW_FORM_line_strp": ".debug_line_str"}
 
-Rows = list[tuple[int, SourceLine | None]]
+Rows = list[tuple[int, Place | None]]
 
 
-class LineTable(Mapping[int, SourceLine]):
+class LineTable(Mapping[int, Place]):
     """Instruction addresses to source lines. Iterates over the addresses at which a line begins, and answers
     for every address up to the next one.
 
@@ -71,7 +71,7 @@ class LineTable(Mapping[int, SourceLine]):
         self._decoded: dict[int, Rows] = {}
         self._budget = MAX_DECODED
 
-    def __getitem__(self, address: int) -> SourceLine:
+    def __getitem__(self, address: int) -> Place:
         sequences = self._load()
         index = bisect_right(sequences, address, key=lambda s: s[0]) - 1
         if index >= 0:
@@ -109,7 +109,7 @@ class LineTable(Mapping[int, SourceLine]):
         return self._decoded[unit]
 
 
-class LineTables(Mapping[int, SourceLine]):
+class LineTables(Mapping[int, Place]):
     """The line tables of several files as one."""
 
     def __init__(self, tables: Sequence[LineTable], owners: Mapping[int, int]) -> None:
@@ -119,7 +119,7 @@ class LineTables(Mapping[int, SourceLine]):
         self._starts = sorted(owners)
         self._owners = owners
 
-    def __getitem__(self, address: int) -> SourceLine:
+    def __getitem__(self, address: int) -> Place:
         index = bisect_right(self._starts, address) - 1
         if index < 0:
             raise KeyError(address)
@@ -164,7 +164,7 @@ def _relocated(elf: ElfFile, bases: Mapping[int, int]) -> tuple[bytes, list[tupl
         symbol = elf.symbols[relocation.symbol]
         # Sections that are not loaded (strings) are referred to by offset, hence 0.
         value = bases.get(symbol.section, 0) + symbol.value
-        place = Place(content, 0, relocation.offset)
+        place = StorageUnit(content, 0, relocation.offset)
         wrong = apply(rule, place, symbol=value, addend=relocation.addend)
         if wrong is None and symbol.section in bases:
             address = int.from_bytes(content[relocation.offset : relocation.offset + rule.size], "little")
@@ -215,14 +215,14 @@ def _decode(unit: bytes, bits: int, strings: Mapping[str, bytes]) -> Rows:
     header = struct_parse(structs.Dwarf_lineprog_header, stream, 0)
     files = _files(header, strings)
     program = LineProgram(header, stream, structs, at + header["header_length"], len(unit))
-    rows: dict[int, SourceLine | None] = {}
+    rows: dict[int, Place | None] = {}
     for entry in program.get_entries():
         state = entry.state
         if state is None:
             continue
         place = None
         if not state.end_sequence and state.line > 0 and state.file < len(files) and files[state.file]:
-            place = SourceLine(files[state.file], state.line)
+            place = Place(files[state.file], state.line)
         # A later row for one address replaces the earlier; an end only counts where nothing begins.
         if place is not None or state.address not in rows:
             rows[state.address] = place

@@ -41,7 +41,7 @@ _CALL = re.compile(rf"{_PREFIXES}l?call\b")
 # Behind these no instruction of the same run follows.
 _LAST = re.compile(rf"{_PREFIXES}(?:l?jmp|i?retf?[dq]?|ud[012]b?|vmlaunch|vmresume|sys(?:exit|ret)q?)\Z")
 
-Place = tuple[str | int, ...]
+NamedPlace = tuple[str | int, ...]
 
 
 def digest(routine: Routine) -> str:
@@ -166,7 +166,7 @@ class _Description:
         within = section is not None and section.executable and address < section.address + len(section.data)
         return section if within else None
 
-    def _place(self, address: int, *, going: bool = False) -> Place:
+    def _place(self, address: int, *, going: bool = False) -> NamedPlace:
         """Where ``address`` is, as the hash has it; what lies there is described as well."""
         if self._code_section(address) is not None:
             code = self._code_at(address, going)
@@ -351,7 +351,7 @@ class _Description:
     def _relocation(self, relocation: Relocation, start: int, step: _Step | None) -> Iterator[Sequence[object]]:
         """A relocation in what begins at ``start``; ``step`` is the instruction that it is in."""
         of, addend = relocation.of, relocation.addend
-        place: Place = ()
+        place: NamedPlace = ()
         if of.absolute:
             place = "absolute", of.target or 0
         elif of.target is not None:

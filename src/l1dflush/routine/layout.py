@@ -18,6 +18,7 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.sections import Section as ElfSection
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.elf_lines import LineTable, LineTables
 from l1dflush.routine.elf_reader import MAX_RELOCATIONS, Row, malformed
 from l1dflush.routine.model import (
@@ -26,7 +27,6 @@ from l1dflush.routine.model import (
     EXTERNAL_STRIDES,
     BadRelocation,
     Section,
-    SourceLine,
 )
 from l1dflush.routine.relocate import Relocator, Target, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
@@ -58,7 +58,7 @@ class Placed:
     bits: Literal[32, 64]
     sections: list[tuple[int, Section]]
     symbols: list[PlacedSymbol]
-    lines: Mapping[int, SourceLine]
+    lines: Mapping[int, Place]
     bad: list[BadRelocation]
     external_stride: int
     relocated: dict[int, int]
@@ -371,7 +371,7 @@ class _Layout:
         if self._slots:
             sections.append((-1, self._got_section()))
         tables = [LineTable(file, bases) for file, bases in zip(self.files, self.bases, strict=True)]
-        lines: Mapping[int, SourceLine] = tables[0]
+        lines: Mapping[int, Place] = tables[0]
         if len(tables) > 1:
             owners = {base: n for n, bases in enumerate(self.bases) for base in bases.values()}
             lines = LineTables(tables, owners)

@@ -15,7 +15,7 @@ from l1dflush.routine.elf_dynamic import Dynamic, read_dynamic
 from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfRelocation, ElfSymbol, malformed
 from l1dflush.routine.intervals import Intervals
 from l1dflush.routine.model import BadRelocation, Section
-from l1dflush.routine.relocate import Place, apply, rule_of, type_name
+from l1dflush.routine.relocate import StorageUnit, apply, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
 from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
@@ -186,7 +186,7 @@ def _relocate(
             for _, base, data in pieces:
                 if base <= address < base + len(data):
                     value = symbol.value + bias if symbol is not None and relocation.symbol else 0
-                    place = Place(data, base, address - base)
+                    place = StorageUnit(data, base, address - base)
                     reason = apply(rule, place, symbol=value, addend=relocation.addend, bias=bias)
         if reason is not None:
             name = type_name(elf.bits, relocation.type)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from math import gcd
 from typing import Literal
 
+from l1dflush.place import Place
 from l1dflush.routine.relocations import Relocations
 
 # External symbols (referenced, not defined) each get a region of their own in the low 2 GiB, so that every
@@ -89,17 +90,6 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceLine:
-    """A file name as the debug information has it, and a line number from 1."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
-@dataclass(frozen=True, slots=True)
 class BadRelocation:
     """A relocation that could not be applied: it makes the verdict UNDECIDED, but only if it is reached."""
 
@@ -155,7 +145,7 @@ class Image:
     bits: Literal[32, 64]
     sections: tuple[Section, ...]
     symbols: Mapping[str, Symbol] = field(default_factory=dict)
-    lines: Mapping[int, SourceLine] = field(default_factory=dict)
+    lines: Mapping[int, Place] = field(default_factory=dict)
     bad_relocations: tuple[BadRelocation, ...] = ()
     patch_sites: PatchSites = PatchSites()
     external_stride: int = EXTERNAL_STRIDES[1]
@@ -241,11 +231,11 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceNote:
-    """One such fact: ``text`` completes the rule's sentence, ``where`` is file:line if known."""
+    """One such fact: ``text`` completes the rule's sentence, ``where`` is the line if known."""
 
     kind: NoteKind
     text: str
-    where: str = ""
+    where: Place | None = None
 
 
 class LeftOutKind(StrEnum):
@@ -263,7 +253,7 @@ class LeftOut:
     """Something that was left out of the machine code, or supposed.
 
     ``name`` is the function, the condition as it is written, or the supposed name; ``names`` are those that are lacking
-    or that decide; ``reason`` completes "NAME: ..."; ``where`` is file:line. ``values`` are what else the deciding name
+    or that decide; ``reason`` completes "NAME: ..."; ``where`` is the line. ``values`` are what else the deciding name
     could be, each a value of ``--define`` that may bring the other branch in.
     """
 
@@ -271,7 +261,7 @@ class LeftOut:
     name: str
     names: tuple[str, ...] = ()
     reason: str = ""
-    where: str = ""
+    where: Place | None = None
     values: tuple[str, ...] = ()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.assembly import assembly_object, load_assembly
 from l1dflush.routine.c_compile import missing_names
 from l1dflush.routine.c_conditions import asked_for
@@ -170,7 +171,7 @@ class _Search:
             raise self.failure
         if self.damage:
             line, what = self.damage[0]
-            place = self.where if line is None else f"{self.where}:{line}"
+            place = Place(self.where, line)
             hint = f"{len(self.damage)} hunks are damaged" if len(self.damage) > 1 else "save the mail again"
             raise InputError(what, where=place, hint=hint)
         if not self.files:
@@ -185,7 +186,7 @@ class _Search:
     def _not_seen(self) -> Iterator[LeftOut]:
         """Hunks that are damaged, and functions of which the patch shows only a part although a flush may be in it."""
         for line, what in self.damage:
-            place = self.where if line is None else f"{self.where}:{line}"
+            place = Place(self.where, line)
             yield LeftOut(LeftOutKind.PART, "a damaged hunk", (), what, place)
         for name in self.seen:
             function, _, part = name.partition(" ")
@@ -194,7 +195,7 @@ class _Search:
 
     def _failed(self, error: InputError, name: str, kind: LeftOutKind) -> None:
         """Keeps why something is not in what was found."""
-        self.left_out.append(LeftOut(kind, name, missing_names(error), error.what, error.where or ""))
+        self.left_out.append(LeftOut(kind, name, missing_names(error), error.what, error.place))
 
     def _c_file(self, file: NewFile, origin: Origin) -> None:
         for hunk in file.hunks:
@@ -332,7 +333,7 @@ def _cut_off(fragment: _Fragment, shown: list[tuple[int, int]], options: LoadOpt
                 else "its other end is not in the patch"
             )
             reason = f"{end}, and what the patch shows counts as taken"
-            yield LeftOut(LeftOutKind.BRANCH, text, names, reason, f"{fragment.path}:{line}")
+            yield LeftOut(LeftOutKind.BRANCH, text, names, reason, Place(fragment.path, line))
 
 
 def _fragment(file: NewFile) -> _Fragment:

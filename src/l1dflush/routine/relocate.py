@@ -93,7 +93,7 @@ I386 = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StorageUnit:
     """What a relocation is applied to: ``offset`` in ``data``, which lies at ``base`` in memory."""
 
     data: bytearray
@@ -122,7 +122,7 @@ def type_name(bits: int, kind: int) -> str:
 
 
 def apply(
-    rule: Rule, place: Place, *, symbol: int, addend: int | None, got: int = 0, slot: int = 0, bias: int = 0
+    rule: Rule, place: StorageUnit, *, symbol: int, addend: int | None, got: int = 0, slot: int = 0, bias: int = 0
 ) -> str | None:
     """Write the relocated value into ``place``; the reason when that cannot be done, else ``None``.
 
@@ -229,7 +229,7 @@ class Relocator:
                 continue
             rule, symbol, slot, reason = targets[number]
             if rule is not None:
-                place, added = Place(data, base, offset), addend[0] if addend else None
+                place, added = StorageUnit(data, base, offset), addend[0] if addend else None
                 wrong = apply(rule, place, symbol=symbol, addend=added, got=self._got, slot=slot)
                 if wrong is None:
                     continue

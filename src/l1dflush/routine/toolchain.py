@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 
 CPU_SECONDS = 20
 WALL_SECONDS = 30
@@ -277,5 +278,5 @@ def _complaint(said: str, tool: str, source: str, folder: str, where: str) -> In
     file, line = found["file"], found["line"]
     # No line where it is about a file of the compiler's own.
     own = file is None or file.startswith(folder)
-    place = where if own else f"{where if file == source else file}:{line}"
+    place = Place(where) if own else Place(where if file == source else file, int(line))
     return InputError(found["text"].replace(folder + "/", ""), where=place)

@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush import __version__
-from l1dflush.document import Document
+from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
 from l1dflush.status.grounds import Cause, L1tfVerdict
-from l1dflush.verdict.model import FORMAT_VERSION, RoutineInfo, Row, Verdict
+from l1dflush.verdict.model import RoutineInfo, Row, Verdict
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 
@@ -103,7 +103,7 @@ class AdviceInfo(Document):
 class StatusResult(Document):
     """The result of `l1dflush status`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str = __version__
     command: Literal["status"] = "status"
     where: str = Field(description="this host, or the folder or archive that the facts come from")
@@ -126,7 +126,7 @@ class StatusResult(Document):
 class WhatIfHostResult(Document):
     """The result of `l1dflush what-if` for a host: before a change and after it."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str = __version__
     command: Literal["what-if"] = "what-if"
     where: str
@@ -160,7 +160,7 @@ class Cell(Document):
 class MatrixResult(Document):
     """The result of `l1dflush what-if --matrix`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str = __version__
     command: Literal["what-if"] = "what-if"
     where: str

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION, Finding, Verdict, VerifyResult
+from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.verdict.model import Finding, Verdict, VerifyResult
 
 
 class Effect(StrEnum):
@@ -89,7 +89,7 @@ class Differences(Document):
 class ComparisonResult(Document):
     """The result of `l1dflush verify NEW --against OLD`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["verify"] = "verify"
     old: VerifyResult = Field(description="the result for OLD, with the same options")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
+from l1dflush.place import Place
 from l1dflush.routine.model import NoteKind
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace
@@ -40,7 +41,7 @@ _ENDS_LOADS = frozenset({Kind.FENCE, Kind.SERIALISE})
 POINTER_SIZE = 8
 
 
-def finding(rule_id: str, message: str, where: str = "") -> Finding:
+def finding(rule_id: str, message: str, where: Place | None = None) -> Finding:
     """A finding of a rule; severity and advice are the rule's."""
     rule = BY_ID[rule_id]
     return Finding(id=rule.id, severity=rule.severity, message=message, advice=rule.advice, where=where)

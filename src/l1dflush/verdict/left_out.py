@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.trace.model import Kind, Trace
 from l1dflush.verdict.findings import finding
@@ -37,7 +38,7 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
     those that ``trace`` uses as addresses: what depends on them depends on where they were put for running the
     code."""
     image = routine.image
-    found: dict[str, str] = {}
+    found: dict[str, Place] = {}
     # Also of functions that were run besides, and of data that was read.
     pieces = [(routine.entry, routine.entry + len(routine.code)), *routine.used]
     for one in (one for start, end in pieces for one in image.relocations.within(start, end)):
@@ -61,7 +62,7 @@ def replaceable(trace: Trace) -> Iterator[LeftOut]:
     exported = {one.of.symbol: image.lines.get(one.of.target or 0) for one in used if one.of.exported}
     for name, line in sorted(exported.items()):
         reason = "it is exported: another file's definition may take its place when this one is loaded"
-        yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, str(line) if line is not None else "")
+        yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, line)
     if image.linked:
         return
     found = {one.of.symbol: (one.of.replaceable, one.of.target) for one in used if one.of.replaceable}
@@ -78,7 +79,7 @@ def replaceable(trace: Trace) -> Iterator[LeftOut]:
     for name, (why, at) in sorted(found.items()):
         line = image.lines.get(at or 0)
         reason = f"{why}: another definition may take its place"
-        yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, str(line) if line is not None else "")
+        yield LeftOut(LeftOutKind.SUPPOSED, name, (), reason, line)
 
 
 def _rest(routine: Routine, address: int) -> bytes:

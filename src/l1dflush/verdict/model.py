@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document, Severity
+from l1dflush.document import FORMAT_VERSION, Document, Severity
+from l1dflush.place import Place
 
-FORMAT_VERSION: Literal[1] = 1
 INVALID = "invalid"
 """What stands for a way without a line."""
 
@@ -65,7 +65,7 @@ class Run(Document):
     last: int = Field(description="offset of the last event in bytes")
     step: int = Field(description="distance of consecutive events in bytes; 0 for a single event")
     size: int = Field(description="bytes per event")
-    where: str = Field(description="file:line, or the address of the instruction")
+    where: Place
     together: int = Field(default=0, description="runs with the same number alternate, event by event")
 
 
@@ -105,7 +105,7 @@ class LeftOutInfo(Document):
     name: str = Field(description="the function, the condition as it is written, or the name")
     names: tuple[str, ...] = Field(default=(), description="the names that are lacking, or that decide")
     reason: str = Field(description="why, or what follows from it")
-    where: str = Field(default="", description="file:line, if there is one place")
+    where: Place | None = Field(default=None, description="null if there is no one place")
     option: str = Field(default="", description="the option that brings it in or settles it; empty if there is none")
 
 
@@ -125,7 +125,7 @@ class Finding(Document):
     severity: Severity
     message: str = Field(description="what was found, in one line")
     advice: str = Field(description="what to do, in one line")
-    where: str = Field(default="", description="file:line or address, if there is one place")
+    where: Place | None = Field(default=None, description="null if there is no one place")
     paths: tuple[int, ...] = Field(
         default=(),
         description="of a finding about some of the paths: which, counted from 0; what decides them is there",
@@ -270,7 +270,7 @@ class Scope(Document):
 class VerifyResult(Document):
     """The result of `l1dflush verify`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["verify"] = "verify"
     routine: RoutineInfo
@@ -310,7 +310,7 @@ class LookedAtInfo(Document):
 class NothingResult(Document):
     """The result of `l1dflush verify --if-any` where there is surely no flush."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["verify"] = "verify"
     verdict: None = Field(default=None, description="null: there is nothing to judge")
@@ -330,7 +330,7 @@ class ErrorInfo(Document):
 class ErrorResult(Document):
     """What any command prints with --json when it fails: ERROR, or UNDECIDED where the tool cannot follow."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: str
     verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.ERROR
@@ -343,7 +343,7 @@ class EventInfo(Document):
 
     kind: str
     pc: int = Field(description="address of the instruction")
-    where: str = Field(description="file:line if known, else the address in hexadecimal")
+    where: Place
     instruction: str
     place: str
     offset: int | None = Field(description="offset in bytes in what the memory belongs to; null if none is touched")
@@ -364,7 +364,7 @@ class TracePath(Document):
 class TraceResult(Document):
     """The result of `l1dflush trace`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["trace"] = "trace"
     routine: RoutineInfo

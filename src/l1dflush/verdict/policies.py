@@ -10,8 +10,7 @@ from l1dflush import __version__
 from l1dflush.cache.policies import MAX_WAYS, NAMES, all_policies, get_policy
 from l1dflush.cache.policy.model import Choice, Policy
 from l1dflush.cache.policy.play import Result, Run, Situation, Step
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION
+from l1dflush.document import FORMAT_VERSION, Document
 
 
 class PolicyEntry(Document):
@@ -25,7 +24,7 @@ class PolicyEntry(Document):
 class PolicyListResult(Document):
     """The result of `l1dflush policies`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["policies"] = "policies"
     policies: tuple[PolicyEntry, ...]
@@ -63,7 +62,7 @@ class PolicyStep(Document):
 class PolicyRunResult(Document):
     """The result of `l1dflush policies NAME`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["policies"] = "policies"
     policy: str = Field(description="canonical name, or the name of the file with the machine")

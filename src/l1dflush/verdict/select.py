@@ -121,7 +121,7 @@ def _doubted(
         here = looks(routine)
         if routine.entry in here.reading and (suspect or routine.entry in here.likely):
             text = f"{routine.name} may be the flush as well, and could not be followed: {error.what}"
-            notes.append(SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.where or ""))
+            notes.append(SourceNote(NoteKind.ANOTHER_WALK_UNDECIDED, text, error.place))
         else:
             names.append(f"{routine.name}: {error.what}")
     unseen = [routine.name for routine in named if code is not None and not tried.knows(routine)]

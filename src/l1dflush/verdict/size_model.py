@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo, Verdict
+from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.verdict.model import GeometryInfo, Verdict
 
 SizeVerdict = Literal[Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED]
 
@@ -47,7 +47,7 @@ class SizeCell(Document):
 class SizeResult(Document):
     """The result of `l1dflush size`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["size"] = "size"
     touches: int = Field(description="accesses by others to a set during the flush, at any point, that are allowed for")

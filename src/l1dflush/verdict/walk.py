@@ -10,6 +10,7 @@ from math import inf, isfinite
 from typing import Literal
 
 from l1dflush.errors import InputError
+from l1dflush.place import Place
 from l1dflush.proof.placements import PLACED
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Image, Symbol
@@ -401,6 +402,6 @@ class Places:
         """A place given by arena and offset."""
         return self.text(Event(Kind.LOAD, 0, "", arena, offset, 1))
 
-    def where(self, pc: int) -> str:
+    def where(self, pc: int) -> Place:
         """See :meth:`CodeNames.where`."""
         return self._code.where(pc)

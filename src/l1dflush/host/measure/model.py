@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo
+from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.verdict.model import GeometryInfo
 
 
 class Seen(StrEnum):
@@ -68,7 +68,7 @@ class PolicyMatch(Document):
 class IdentifyResult(Document):
     """The result of `l1dflush identify`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["identify"] = "identify"
     environment: EnvironmentInfo
@@ -143,7 +143,7 @@ class RatioInfo(Document):
 class MeasureResult(Document):
     """The result of `l1dflush measure`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["measure"] = "measure"
     environment: EnvironmentInfo

@@ -6,10 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
+from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.host.measure.agreement import Agreement
 from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
-from l1dflush.verdict.model import FORMAT_VERSION
 
 
 class SeenInfo(Document):
@@ -44,7 +43,7 @@ class DrivenStep(Document):
 class SiliconResult(Document):
     """The result of `l1dflush replay --silicon`. A measurement says what was seen; it proves nothing."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["replay"] = "replay"
     environment: EnvironmentInfo

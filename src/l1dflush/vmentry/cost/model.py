@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.cache.cpus import Certainty
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION
+from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.vmentry.cost.reasons import Flag
 
 
@@ -80,7 +79,7 @@ class TraceInfo(Document):
 class CostResult(Document):
     """The result of `l1dflush cost`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["cost"] = "cost"
     trace: TraceInfo

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION
+from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.vmentry.kvm.names import Ending, ExitReason, Flush
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
@@ -81,7 +80,7 @@ class LoopInfo(Document):
 class VmResult(Document):
     """The result of `l1dflush vm`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["vm"] = "vm"
     host: HostInfo

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import Document
-from l1dflush.verdict.model import FORMAT_VERSION, GeometryInfo
+from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.verdict.model import GeometryInfo
 
 
 class SettingInfo(Document):
@@ -51,7 +51,7 @@ class SumInfo(Document):
 class LabResult(Document):
     """The result of `l1dflush lab`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["lab"] = "lab"
     scenario: str
@@ -74,7 +74,7 @@ class ScenarioEntry(Document):
 class ScenarioListResult(Document):
     """The result of `l1dflush lab` without a scenario."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["lab"] = "lab"
     scenarios: tuple[ScenarioEntry, ...]
