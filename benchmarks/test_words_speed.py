@@ -9,10 +9,11 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.proof.words import set_words
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.region import Region, RegionKind
 
-BUFFER = Arena("input:rdi", ArenaKind.INPUT, "`rdi`", 4096)
-STACK = Arena("stack", ArenaKind.STACK, "the stack", 8)
-SUM = Arena("symbol:sum", ArenaKind.SYMBOL, "`sum`", 8)
+BUFFER = Arena("input:rdi", ArenaKind.INPUT, Region(RegionKind.POINTED, ("rdi",)), 4096)
+STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)
+SUM = Arena("symbol:sum", ArenaKind.SYMBOL, Region(RegionKind.SYMBOL, ("sum",)), 8)
 L1D = Geometry(32768, 8, 64)
 
 

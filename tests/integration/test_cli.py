@@ -194,7 +194,9 @@ def test_trace_as_json_has_all_events(capsys: Capture) -> None:
     document = json.loads(capsys.readouterr().out)
     jsonschema.Draft202012Validator(schema("trace")).validate(document)
     (path,) = document["paths"]
-    loads = [event for event in path["events"] if event["kind"] == "load" and event["place"] == "buffer"]
+    loads = [
+        event for event in path["events"] if event["kind"] == "load" and (event["region"] or {}).get("kind") == "buffer"
+    ]
     assert len(loads) == 16 + 1024
     assert sum(run["count"] for run in path["runs"]) == len(path["events"])
 

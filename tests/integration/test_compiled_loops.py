@@ -177,7 +177,7 @@ def reads(data: bytes) -> list[tuple[int, ...]]:
                 # What is behind an index in a table is called after the table.
                 if e.arena is not None
                 and e.arena.kind is ArenaKind.INPUT
-                and not any(table in e.arena.name for table in ("rodata", "sizes"))
+                and not any(table in str(e.arena.region) for table in ("rodata", "sizes"))
             )
         )
     return sorted(found, key=len)

@@ -12,6 +12,7 @@ import pytest
 from kernel_modules import Module, Packing
 
 from l1dflush.cli.main import main
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import PathInfo, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -69,7 +70,7 @@ def is_the_whole_routine(result: VerifyResult) -> None:
     for path in result.paths:
         assert named(path, kernel_modules.KEY)
         assert named(path, FEATURE) == (path.outcome != "skipped")
-        kinds = [(run.kind, run.count) for run in path.runs if run.place == "buffer" or not run.place]
+        kinds = [(run.kind, run.count) for run in path.runs if run.region == BUFFER or not run.place]
         if path.outcome == "software walk":
             assert path.loads == 16 + 1024
             in_order = [kind for kind in kinds if kind[0] in ("load", "serialise", "fence")]

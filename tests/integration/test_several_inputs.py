@@ -81,7 +81,7 @@ def test_the_size_decides_whether_its_own_storage_was_meant(tmp_path: Path, caps
     for text in ("char flush_pages[65536];\n", "static int other;\nchar flush_pages[1 << 16] = { 1 };\n"):
         result = verified(capsys, entry, *write(tmp_path, setup_c=text))
         assert not found(result).keys() & {"own-storage", "outside-buffer"}
-        assert result["buffer"]["name"] == "the storage of `flush_pages`"
+        assert result["buffer"]["region"] == {"kind": "symbol", "names": ["flush_pages"]}
         assert (result["buffer"]["size"], result["buffer"]["bytes_spanned"]) == (65536, 65473)
         assert result["verdict"] == "PROVED"
         assert result["routine"]["source"] == entry
@@ -98,7 +98,7 @@ def test_what_a_pointer_of_another_file_points_to(order: int, tmp_path: Path, ca
     names = write(tmp_path, entry_s=POINTER, setup_c="void *flush_pages;\n")[::order]
     result = verified(capsys, *names)
     assert "own-storage" not in found(result)
-    assert result["buffer"]["name"] == "what `flush_pages` points to"
+    assert result["buffer"]["region"] == {"kind": "pointed-to", "names": ["flush_pages"]}
     assert result["verdict"] == "PROVED" and result["routine"]["sources"] == names
 
 
@@ -106,11 +106,11 @@ def test_objects_and_texts_mixed(tmp_path: Path, capsys: Capture) -> None:
     entry, setup = write(tmp_path, entry_s=STORAGE, setup_s=".comm flush_pages, 65536, 4096\n")
     for source, target in ((entry, "entry.o"), (setup, "setup.o")):
         subprocess.run(["as", "-o", tmp_path / target, source], check=True)
-    expected = [(e["kind"], e["place"], e["offset"]) for e in events(capsys, entry, setup)]
+    expected = [(e["kind"], e["region"], e["offset"]) for e in events(capsys, entry, setup)]
     assert len(expected) > 1024
     for one, other in ((entry, "setup.o"), ("entry.o", setup), ("entry.o", "setup.o")):
         got = events(capsys, str(tmp_path / one), str(tmp_path / other))
-        assert [(e["kind"], e["place"], e["offset"]) for e in got] == expected
+        assert [(e["kind"], e["region"], e["offset"]) for e in got] == expected
 
 
 def events(capsys: Capture, *arguments: str) -> Any:
@@ -153,7 +153,7 @@ def test_calls_go_into_the_other_file(tmp_path: Path, capsys: Capture) -> None:
     names = write(tmp_path, entry_c=CALLER, walk_c=CALLED)
     result = verified(capsys, *names)
     assert result["routine"]["name"] == "l1d_flush" and result["routine"]["source"] == names[0]
-    assert result["buffer"]["name"] == "what `flush_pages` points to"
+    assert result["buffer"]["region"] == {"kind": "pointed-to", "names": ["flush_pages"]}
     assert result["paths"][0]["loads"] == 1 + 128
     assert not [run for run in result["paths"][0]["runs"] if run["kind"] == "call"]
     # What only the other file's text shows is told, too.
@@ -178,7 +178,8 @@ void %s_flush(void)
     for function, size in (("one_flush", 65536), ("two_flush", 32768)):
         result = verified(capsys, *names, "--function", function)
         assert result["buffer"]["size"] == size and "outside-buffer" not in found(result)
-        assert result["buffer"]["name"].startswith("the storage of `pages")
+        assert result["buffer"]["region"]["kind"] == "symbol"
+        assert result["buffer"]["region"]["names"][0].startswith("pages")
 
 
 def test_parameters_and_bindings(tmp_path: Path, capsys: Capture) -> None:
@@ -192,7 +193,7 @@ def test_parameters_and_bindings(tmp_path: Path, capsys: Capture) -> None:
     c = "void walk(char *area, long size)\n{\n	for (long i = 0; i < size; i += 64)\n		touch(area + i);\n}\n"
     asm = ".globl touch\n.type touch, @function\ntouch: movzbl (%rdi), %eax\nret\n.size touch, .-touch\n"
     result = verified(capsys, *write(tmp_path, walk_c=c, touch_s=asm), "--function", "walk", "--bind", "size=65536")
-    assert result["buffer"]["name"] == "what `area` points to"
+    assert result["buffer"]["region"] == {"kind": "pointed-to", "names": ["area"]}
     assert result["routine"]["kind"] == "C" and result["paths"][0]["loads"] == 1024
 
 

@@ -10,6 +10,7 @@ from flush_programs import WALK, function, judged
 
 from l1dflush.cli.main import main
 from l1dflush.errors import InputError
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.judge import trace_of, verify
 from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
@@ -69,7 +70,7 @@ def test_what_it_reads_and_writes_is_no_part_of_the_flush(tmp_path: Path) -> Non
     result = judged(tmp_path, text + "        .comm area,65536,4096\n", run_first=("prepare",))
     assert result.verdict is Verdict.REFUTED and result.paths[0].loads == 256
     (path,) = trace_of(str(tmp_path / "flush.s"), VerifyOptions(run_first=("prepare",))).paths
-    assert sum(run.count for run in path.before if run.kind == "load" and run.place == "buffer") == 1024
+    assert sum(run.count for run in path.before if run.kind == "load" and run.region == BUFFER) == 1024
 
 
 @pytest.mark.parametrize(

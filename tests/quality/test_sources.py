@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from l1dflush.cache.geometry import Geometry
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -122,7 +123,9 @@ def test_the_seed_mail_is_judged_like_the_built_in() -> None:
     assert mail.rows == built_in.rows
     ids = [{f.id for f in result.findings if f.severity != "note"} for result in (mail, built_in)]
     assert ids == [{"buffer-not-initialised", "no-memory-clobber"}] * 2
-    assert [r.buffer.name if r.buffer else "" for r in (mail, built_in)] == ["what `vmx_l1d_flush_pages` points to"] * 2
+    assert [str(r.buffer.region) if r.buffer else "" for r in (mail, built_in)] == [
+        "what `vmx_l1d_flush_pages` points to"
+    ] * 2
 
 
 @pytest.mark.skipif(not SEED.is_file(), reason=f"the seed mail is not there: {SEED}")
@@ -138,5 +141,5 @@ def test_a_variable_beside_the_buffer_is_not_the_buffer(tmp_path: Path) -> None:
         "void l1d_flush(void) { for (i = 0; i < 65536; i += 64) (void)*(volatile char *)&buf[i]; }\n"
     )
     result = judge(tmp_path / "flush.c", text, "0")
-    assert result.buffer is not None and result.buffer.name == "the storage of `buf`"
+    assert result.buffer is not None and result.buffer.region == Region(RegionKind.SYMBOL, ("buf",))
     assert not {"own-storage", "buffer-written"} & {f.id for f in result.findings}

@@ -12,6 +12,7 @@ from flush_programs import WALK, function, judged
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.if_any import verify_if_any
 from l1dflush.verdict.model import NothingResult, Verdict, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -31,7 +32,7 @@ def stores(instruction: str, end: int = 65536) -> str:
 def kinds(result: VerifyResult) -> Counter[str]:
     count: Counter[str] = Counter()
     for run in result.paths[0].runs:
-        count[run.kind] += run.count if run.place == "buffer" else 0
+        count[run.kind] += run.count if run.region == BUFFER else 0
     return count
 
 

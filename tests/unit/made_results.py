@@ -6,6 +6,7 @@ from typing import Any
 
 from l1dflush.document import Severity
 from l1dflush.place import Place
+from l1dflush.trace.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.model import (
     BufferInfo,
     Candidate,
@@ -78,7 +79,7 @@ def result_with(**changes: Any) -> VerifyResult:
     run = Run(
         kind="load",
         instruction="movzx",
-        place="buffer",
+        region=BUFFER,
         count=1024,
         first=0,
         last=65472,
@@ -97,7 +98,9 @@ def result_with(**changes: Any) -> VerifyResult:
             sha256="ab" * 32,
             code_bytes=50,
         ),
-        "buffer": BufferInfo(name="what `rdi` points to", first=0, last=65472, bytes_spanned=65473, size=None),
+        "buffer": BufferInfo(
+            region=Region(RegionKind.POINTED, ("rdi",)), first=0, last=65472, bytes_spanned=65473, size=None
+        ),
         "paths": (PathInfo(outcome="software walk", decided_by=(), loads=1024, instructions=3000, runs=(run,)),),
         "findings": (),
         "rows": (row_with(),),
@@ -167,7 +170,7 @@ def everything() -> VerifyResult:
 WALK = Run(
     kind="load",
     instruction="movzx",
-    place="buffer",
+    region=BUFFER,
     count=1024,
     first=0,
     last=65472,
@@ -176,12 +179,20 @@ WALK = Run(
     where=Place(offset=0x400003),
 )
 FENCE = Run(
-    kind="fence", instruction="lfence", place="", count=1, first=0, last=0, step=0, size=0, where=Place(offset=0x400009)
-)
+    kind="fence",
+    instruction="lfence",
+    region=None,
+    count=1,
+    first=0,
+    last=0,
+    step=0,
+    size=0,
+    where=Place(offset=0x400009),
+)  # fmt: skip
 OWN = Run(
     kind="store",
     instruction="push",
-    place="stack",
+    region=STACK,
     count=1,
     first=-16,
     last=-16,
@@ -192,7 +203,7 @@ OWN = Run(
 
 
 def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software walk") -> PathInfo:
-    loads = sum(run.count for run in runs if run.place == "buffer" and run.kind == "load")
+    loads = sum(run.count for run in runs if run.region == BUFFER and run.kind == "load")
     return PathInfo(outcome=outcome, decided_by=when, loads=loads, instructions=9, runs=runs)  # type: ignore[arg-type]
 
 

@@ -199,13 +199,13 @@ def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str |
         if base is None:
             base = places.setdefault(arena.key, (access.address - event.offset) & ((1 << 64) - 1))
         # That what was handed in or loaded points to a page is granted.
-        if "leads to" in arena.name and base % arena.alignment:
-            return f"access {number} is {_shown(access)}, where {arena.name} is not aligned to {arena.alignment}"
+        if "leads to" in str(arena.region) and base % arena.alignment:
+            return f"access {number} is {_shown(access)}, where {arena.region!s} is not aligned to {arena.alignment}"
         at = (base + event.offset) & ((1 << 64) - 1)
         if at != access.address:
             if at >> 47 not in (0, (1 << 17) - 1) and at % (1 << 48) == access.address:
                 raise NotForThisError("the emulator does not see that an address is not canonical")
-            return f"access {number} is {_shown(access)}, not at {base:#x}{event.offset:+#x}, {arena.name}"
+            return f"access {number} is {_shown(access)}, not at {base:#x}{event.offset:+#x}, {arena.region!s}"
     if len(events) != len(run.accesses):
         return f"there are {len(run.accesses)} accesses, not {len(events)}"
     return None

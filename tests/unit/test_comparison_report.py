@@ -10,6 +10,7 @@ from l1dflush.document import Severity
 from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
+from l1dflush.trace.region import STACK
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.model import Finding, PathInfo, Run, Verdict, VerifyResult
 
@@ -22,7 +23,7 @@ def own(count: int) -> tuple[Run, ...]:
     store = Run(
         kind="store",
         instruction="push",
-        place="stack",
+        region=STACK,
         count=1,
         first=0,
         last=0,

@@ -18,11 +18,12 @@ from l1dflush.proof.words import set_words
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
 from l1dflush.trace.operations import Do, Number, Operation, Place, packed
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.trace.slots import Part
 
-BUFFER = Arena("buffer", ArenaKind.INPUT, "the buffer", 4096)
-STACK = Arena("stack", ArenaKind.STACK, "the stack", 64)
+BUFFER = Arena("buffer", ArenaKind.INPUT, Region(RegionKind.POINTED, ("the buffer",)), 4096)
+STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 64)
 KINDS = (Kind.LOAD, Kind.STORE, Kind.PREFETCH)
 
 

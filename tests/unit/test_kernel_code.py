@@ -140,7 +140,7 @@ def test_a_call_in_the_middle_returns_whatever_the_size_says() -> None:
     head = ".text\n.globl program\n.type program, @function\nprogram:\n"
     routine = load_bytes(programs.elf(f"{head}{text}"), "program.o", LoadOptions(function="program"))[0]
     (path,) = trace(routine).paths
-    assert path.end == "" and any("rsi" in event.arena.name for event in path.events if event.arena)
+    assert path.end == "" and any("rsi" in str(event.arena.region) for event in path.events if event.arena)
 
 
 # --- instructions around a VM entry
@@ -235,7 +235,7 @@ def part(start: str | None, *until: str, function: str | None = "f") -> Trace:
 
 
 def read(found: Trace) -> list[str]:
-    return [e.arena.name for path in found.paths for e in path.events if e.arena and e.detail == "mov"]
+    return [str(e.arena.region) for path in found.paths for e in path.events if e.arena and e.detail == "mov"]
 
 
 def test_a_routine_from_a_label_to_a_label() -> None:
@@ -279,7 +279,7 @@ def test_lines_that_are_flushed_after_they_were_touched_are_gone() -> None:
     """Only where the two surely share a line: what a pointer of unknown place points to is 8-aligned."""
     path = only("mov (%rdi),%al; mov 64(%rsi),%al; clflush (%rdi); clflush 65(%rsi); mov (%rdx),%al; clflush (%rdx)"
                 "; mov 3(%rdx),%al; ret")  # fmt: skip
-    left = [(event.arena.name, event.offset) for event in own_lines(path.events) if event.arena]
+    left = [(str(event.arena.region), event.offset) for event in own_lines(path.events) if event.arena]
     assert left == [("what `rdx` points to", 3), ("the stack", -8)]
     apart = only("mov 8(%rdi),%al; clflush (%rdi); ret")
     assert len(own_lines(apart.events)) == 2
@@ -382,7 +382,7 @@ def test_a_thunk_goes_where_its_register_says(thunk: str) -> None:
     """Into the code that is here, if that is known; else to an outside function, which comes back."""
     here = "; inside: mov (%rsi),%al; ret"
     followed = traced(f"lea inside(%rip),%r11; call {thunk}_r11; mov (%rdi),%al; ret {here}")
-    assert [e.arena.name for e in followed.paths[0].events if e.arena and e.detail == "mov"] == [
+    assert [str(e.arena.region) for e in followed.paths[0].events if e.arena and e.detail == "mov"] == [
         "what `rsi` points to",
         "what `rdi` points to",
     ]

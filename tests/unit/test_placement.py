@@ -117,7 +117,10 @@ def test_placed_elsewhere_the_paths_are_the_same(name: str, request: pytest.Fixt
     def seen() -> list[object]:
         (routine,) = load_bytes(data, "x.o", LoadOptions(function="f"))
         return [
-            ([d.taken for d in path.decisions], [(e.kind, e.arena and e.arena.name, e.offset) for e in path.events])
+            (
+                [d.taken for d in path.decisions],
+                [(e.kind, e.arena and e.arena.region, e.offset) for e in path.events],
+            )
             for path in trace(routine).paths
         ]
 
@@ -285,7 +288,7 @@ def test_a_variable_beside_the_buffer_is_no_part_of_it(name: str, tmp_path: Path
     )
     result = verify(str(tmp_path / "x.o"), VerifyOptions(cpus=("skylake",), function="f"))
     assert result.verdict == "PROVED" and result.buffer is not None
-    assert (result.buffer.name, result.buffer.first, result.buffer.last) == ("the storage of `buffer`", 0, 65472)
+    assert (str(result.buffer.region), result.buffer.first, result.buffer.last) == ("buffer", 0, 65472)
     assert not {"skipped-line", "own-storage", "outside-buffer"} & {one.id for one in result.findings}
 
 
@@ -331,7 +334,7 @@ def test_fixed_addresses_are_told_as_addresses(address: int, tmp_path: Path) -> 
     )
     result = verify(str(tmp_path / "x.s"), VerifyOptions(cpus=("skylake",), function="f"))
     assert result.buffer is not None
-    assert (result.buffer.name, result.buffer.first, result.buffer.last) == (f"memory at {address:#x}", 0, 65472)
+    assert (str(result.buffer.region), result.buffer.first, result.buffer.last) == (f"{address:#x}", 0, 65472)
     assert result.verdict is Verdict.PROVED
     said = [text for path in result.paths for text in path.decided_by]
     assert len(said) == 2 and all(f"`[{flag:#x}]`" in text for text in said)

@@ -12,8 +12,9 @@ from l1dflush.proof.protocols import Flushes, Protocol, protocols
 from l1dflush.proof.prover import ItemKind, canonical
 from l1dflush.proof.words import set_words
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.region import Region, RegionKind
 
-OTHER_NAME = Arena("elsewhere", ArenaKind.INPUT, "elsewhere", 8, sources=("q",))
+OTHER_NAME = Arena("elsewhere", ArenaKind.INPUT, Region(RegionKind.POINTED, ("elsewhere",)), 8, sources=("q",))
 WAY = SMALL.line * SMALL.sets
 
 
@@ -95,7 +96,7 @@ def test_what_is_not_the_buffer_lies_where_it_lay_before() -> None:
 
 
 def test_two_buffers_in_turn_are_not_known_to_be_the_same() -> None:
-    second = Arena("second", ArenaKind.INPUT, "second", 4096, sources=("r",))
+    second = Arena("second", ArenaKind.INPUT, Region(RegionKind.POINTED, ("second",)), 4096, sources=("r",))
     both = Flushes(((load(BUFFER, 0), load(second, 0)),), frozenset({BUFFER.key, second.key}))
     with pytest.raises(UndecidedError, match="which of several buffers"):
         protocols([both, flushes(walk(0))], SMALL, None)

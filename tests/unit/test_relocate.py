@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l1dflush.routine.relocate import I386, X86_64, Relocator, Rule, StorageUnit, Target, apply
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.judge import trace_of
 from l1dflush.verdict.options import VerifyOptions
 
@@ -81,6 +82,6 @@ table: .fill 65536, 1, 7
     linking = ["ld", f"-Ttext={address}", "-e", "l1d_flush", "-o", tmp_path / "x", tmp_path / "x.o"]
     subprocess.run(linking, check=True, capture_output=True)
     result = trace_of(str(tmp_path / "x"), VerifyOptions(function="l1d_flush"))
-    assert result.buffer is not None and result.buffer.name == "the storage of `table`"
-    assert sum(event.kind == "load" and event.place == "buffer" for event in result.paths[0].events) == 1024
+    assert result.buffer is not None and str(result.buffer.region) == "table"
+    assert sum(event.kind == "load" and event.region == BUFFER for event in result.paths[0].events) == 1024
     assert not any(event.kind == "call" for event in result.paths[0].events)

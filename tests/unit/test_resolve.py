@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from l1dflush.errors import InputError
 from l1dflush.routine.object_file import ObjectData, ObjectImage, link_images
 from l1dflush.routine.toolchain import assemble
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.judge import trace_of, verify
 from l1dflush.verdict.model import TraceResult
 from l1dflush.verdict.options import VerifyOptions
@@ -184,7 +185,7 @@ def told(result: TraceResult) -> list[object]:
     assert result.buffer is not None
     first = result.buffer.first
     return [
-        [(e.kind, e.instruction, e.size, e.place == "buffer", (e.offset or 0) - first if e.place == "buffer" else 0)
+        [(e.kind, e.instruction, e.size, e.region == BUFFER, (e.offset or 0) - first if e.region == BUFFER else 0)
          for e in path.events]
         for path in result.paths
     ]  # fmt: skip
@@ -203,7 +204,7 @@ def test_the_same_as_of_one_object_that_the_linker_makes(name: str, tmp_path: Pa
     several, one = (trace_of(source, options) for source in ([str(f) for f in files], str(whole)))
     assert told(several) == told(one)
     assert several.buffer is not None and one.buffer is not None
-    assert (several.buffer.name, several.buffer.size) == (one.buffer.name, one.buffer.size)
+    assert (several.buffer.region, several.buffer.size) == (one.buffer.region, one.buffer.size)
     ours, theirs = (verify(source, options) for source in ([str(f) for f in files], str(whole)))
     assert ours.verdict is theirs.verdict
     assert [(r.verdict, r.needs, r.has, r.leftovers) for r in ours.rows] == [

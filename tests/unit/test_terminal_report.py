@@ -14,6 +14,7 @@ from l1dflush.report.layout import MIN_WIDTH, plain, wrap
 from l1dflush.report.picture import counterexample_lines, labels, picture
 from l1dflush.report.terminal import verify_lines
 from l1dflush.report.trace_text import trace_lines
+from l1dflush.trace.region import STACK
 from l1dflush.verdict.model import (
     CounterexampleInfo,
     Run,
@@ -258,14 +259,14 @@ def test_wide_characters_count_twice() -> None:
 
 def test_a_trace_is_folded(full_result: VerifyResult) -> None:
     store = Run(
-        kind="store", instruction="mov", place="stack", count=512, first=-16, last=-16, step=0, size=8,
+        kind="store", instruction="mov", region=STACK, count=512, first=-16, last=-16, step=0, size=8,
         where=Place("a.c", 7), together=1,
     )  # fmt: skip
     load = full_result.paths[0].runs[0].model_copy(update={"together": 1, "count": 512})
     cpuid = Run(
         kind="serialise",
         instruction="cpuid",
-        place="",
+        region=None,
         count=1,
         first=0,
         last=0,

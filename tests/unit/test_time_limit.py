@@ -17,11 +17,12 @@ from l1dflush.routine import identity
 from l1dflush.routine.intervals import Intervals
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict import judge
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import PAGE, fill_start
 
-ARENA = Arena("input:rdi", ArenaKind.INPUT, "`rdi`", 4096)
+ARENA = Arena("input:rdi", ArenaKind.INPUT, Region(RegionKind.POINTED, ("rdi",)), 4096)
 LOOP = """
 \t.globl l1d_flush
 \t.type l1d_flush, @function

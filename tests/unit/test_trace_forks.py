@@ -126,7 +126,7 @@ def texts(draw: st.DrawFn) -> str:
 
 def of_buffer(events: tuple[Event, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(
-        (e.pc, e.offset) for e in events if e.kind is Kind.LOAD and e.arena and e.arena.name == "what `r9` points to"
+        (e.pc, e.offset) for e in events if e.kind is Kind.LOAD and e.arena and e.arena.region.names == ("r9",)
     )
 
 

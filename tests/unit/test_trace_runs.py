@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.trace.runs import LONGEST_PERIOD, FoldedRun, fold
 
-STACK = Arena("stack", ArenaKind.STACK, "the stack", 8)
-ARENAS = (None, STACK, Arena("symbol:pages", ArenaKind.SYMBOL, "`pages`", 4096))
+STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)
+ARENAS = (None, STACK, Arena("symbol:pages", ArenaKind.SYMBOL, Region(RegionKind.SYMBOL, ("pages",)), 4096))
 
 events = st.builds(
     Event, st.sampled_from([Kind.LOAD, Kind.STORE]), st.just(0), st.sampled_from(["mov", "push"]),
@@ -62,7 +63,7 @@ def test_by_hand() -> None:
     assert folded(load(0)) == [(0, 1, 0)]
     assert folded(*(load(64 * i) for i in range(9))) == [(0, 9, 64)]
     # An equal memory is the same one; another memory, step or size is another run.
-    equal = Arena("stack", ArenaKind.STACK, "the stack", 8)
+    equal = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)
     assert folded(load(0), load(64, equal), load(128)) == [(0, 3, 64)]
     assert folded(load(0), load(64), load(128), load(136)) == [(0, 3, 64), (136, 1, 0)]
     assert folded(load(0), load(64)._replace(size=4)) == [(0, 1, 0), (64, 1, 0)]

@@ -127,7 +127,9 @@ def test_a_shift_by_a_known_count_makes_the_flags_known() -> None:
 
 def test_a_stored_byte_is_still_there_after_a_wide_load() -> None:
     text = "movb $7,(%rdi); mov (%rdi),%rax; cmpb $7,(%rdi); jne 1f; mov (%rsi),%al; 1: ret"
-    assert any(e.arena and e.arena.name.endswith("`rsi` points to") for p in traced(text).paths for e in p.events)
+    assert any(
+        e.arena and str(e.arena.region).endswith("`rsi` points to") for p in traced(text).paths for e in p.events
+    )
 
 
 REFUSED = {
@@ -198,14 +200,14 @@ def test_no_known_address_is_where_unknown_memory_is(bits: Literal[32, 64], addr
     number = f"0x{address & ((1 << bits) - 1):x}"
     found = traced(f"mov ${number},{at}; movb $1,({at}); mov ({pointer}),%dl; test %dl,%dl; je 1f; nop; 1: ret", bits)
     assert len(found.paths) == 2
-    names = {e.arena.name for e in found.paths[0].events if e.detail == "mov" and e.arena}
+    names = {str(e.arena.region) for e in found.paths[0].events if e.detail == "mov" and e.arena}
     assert names == {"absolute addresses", f"what `{pointer[1:]}` points to"}
 
 
 @pytest.mark.parametrize("far", [5 << 30, (1 << 46) + 64])
 def test_how_far_behind_a_pointer_something_is_does_not_matter(far: int) -> None:
     path = traced(f"mov ${far},%rax; mov (%rdi,%rax),%al; ret").paths[0]
-    places = [(e.arena.name, e.offset) for e in path.events if e.arena and e.detail == "mov"]
+    places = [(str(e.arena.region), e.offset) for e in path.events if e.arena and e.detail == "mov"]
     assert places == [("what `rdi` points to", far)]
 
 

@@ -14,6 +14,7 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind, Word, canonical
 from l1dflush.proof.words import set_words
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.region import Region, RegionKind
 
 bounded = settings(
     max_examples=80, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -24,11 +25,11 @@ KINDS = {
     Kind.PREFETCH: ItemKind.OPTIONAL,
     Kind.LINE_FLUSH: ItemKind.FLUSH,
 }
-BUFFER = Arena("buffer", ArenaKind.INPUT, "buffer", 8, sources=("p",))
-SECOND = Arena("second", ArenaKind.SECTION, "second", 8)
-STACK = Arena("stack", ArenaKind.STACK, "stack", 8)
-ONE = Arena("one", ArenaKind.INPUT, "one", 8, sources=("a",))
-OTHER = Arena("other", ArenaKind.INPUT, "other", 8, sources=("b",))
+BUFFER = Arena("buffer", ArenaKind.INPUT, Region(RegionKind.POINTED, ("buffer",)), 8, sources=("p",))
+SECOND = Arena("second", ArenaKind.SECTION, Region(RegionKind.SECTION, ("second",)), 8)
+STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)
+ONE = Arena("one", ArenaKind.INPUT, Region(RegionKind.POINTED, ("one",)), 8, sources=("a",))
+OTHER = Arena("other", ArenaKind.INPUT, Region(RegionKind.POINTED, ("other",)), 8, sources=("b",))
 SMALL = Geometry(64, 2, 16)
 LINE, SETS = SMALL.line, SMALL.sets
 WAY = LINE * SETS
@@ -156,7 +157,7 @@ def test_a_load_across_a_line_border_is_two() -> None:
 
 
 def test_memory_that_may_be_the_same_is_refused() -> None:
-    again = Arena("again", ArenaKind.INPUT, "p, read again", 8, sources=("p",))
+    again = Arena("again", ArenaKind.INPUT, Region(RegionKind.POINTED, ("p, read again",)), 8, sources=("p",))
     for buffers in (frozenset({"buffer"}), frozenset({"buffer", "again"})):
         with pytest.raises(UndecidedError) as caught:
             set_words([load(BUFFER, 0), load(again, 0), load(BUFFER, 64)], buffers, SMALL, None)
@@ -165,9 +166,12 @@ def test_memory_that_may_be_the_same_is_refused() -> None:
 
 def test_what_is_computed_from_a_segments_base_may_be_any_of_its_memory() -> None:
     """Two places there are two, as two variables are."""
-    here, there = (Arena(f"gs:{name}", ArenaKind.SEGMENT, name, 8) for name in ("", "external:counter"))
-    computed = Arena("term:7", ArenaKind.INPUT, "what `gs` and `q` leads to", 1, sources=("gs", "q"))
-    other = Arena("term:8", ArenaKind.INPUT, "what `fs` and `q` leads to", 1, sources=("fs", "r"))
+    here, there = (
+        Arena(f"gs:{name}", ArenaKind.SEGMENT, Region(RegionKind.SEGMENT, (name,)), 8)
+        for name in ("", "external:counter")
+    )
+    computed = Arena("term:7", ArenaKind.INPUT, Region(RegionKind.COMPUTED, ("gs", "q")), 1, sources=("gs", "q"))
+    other = Arena("term:8", ArenaKind.INPUT, Region(RegionKind.COMPUTED, ("fs", "q")), 1, sources=("fs", "r"))
     for pair, refused in (((here, there), False), ((here, computed), True), ((here, other), False)):
         events = [load(BUFFER, 0), *(load(one, 0) for one in pair), load(BUFFER, 64)]
         try:
@@ -179,7 +183,7 @@ def test_what_is_computed_from_a_segments_base_may_be_any_of_its_memory() -> Non
 
 
 def test_too_many_places() -> None:
-    arenas = [Arena(f"s{n}", ArenaKind.SECTION, "s", 1) for n in range(4)]
+    arenas = [Arena(f"s{n}", ArenaKind.SECTION, Region(RegionKind.SECTION, ("s",)), 1) for n in range(4)]
     with pytest.raises(UndecidedError, match="ways"):
         set_words([load(a, 0) for a in arenas], frozenset(a.key for a in arenas), SMALL, None)
 

@@ -17,14 +17,15 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.trace.region import Region, RegionKind
 
-BUFFER = Arena("buffer", ArenaKind.INPUT, "the buffer", 4096)
-SECOND = Arena("second", ArenaKind.SECTION, "another buffer", 1024)
-STACK = Arena("stack", ArenaKind.STACK, "the stack", 8)
+BUFFER = Arena("buffer", ArenaKind.INPUT, Region(RegionKind.POINTED, ("the buffer",)), 4096)
+SECOND = Arena("second", ArenaKind.SECTION, Region(RegionKind.SECTION, ("another buffer",)), 1024)
+STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)
 OTHERS = (
-    Arena("counter", ArenaKind.SYMBOL, "a counter", 4),
-    Arena("table", ArenaKind.SECTION, "a table", 32),
-    Arena("given", ArenaKind.INPUT, "what is handed in", 16, sources=("rsi",)),
+    Arena("counter", ArenaKind.SYMBOL, Region(RegionKind.SYMBOL, ("a counter",)), 4),
+    Arena("table", ArenaKind.SECTION, Region(RegionKind.SECTION, ("a table",)), 32),
+    Arena("given", ArenaKind.INPUT, Region(RegionKind.POINTED, ("what is handed in",)), 16, sources=("rsi",)),
 )
 BUFFERS = frozenset({BUFFER.key, SECOND.key})
 KINDS = (Kind.LOAD, Kind.LOAD, Kind.STORE, Kind.PREFETCH, Kind.LINE_FLUSH, Kind.STRING_STORE)

@@ -72,7 +72,7 @@ def refuse_related(arenas: Sequence[Arena]) -> None:
         # Where the names were too many to keep, nobody knows whether they share one.
         unclear = MANY in (*one.sources, *other.sources) and one.sources and other.sources
         if unclear or not _computed_from(one, other).isdisjoint(_computed_from(other, one)):
-            raise UndecidedError("memory-may-overlap", f"{one.name} and {other.name} may be the same memory")
+            raise UndecidedError("memory-may-overlap", f"{one.region} and {other.region} may be the same memory")
 
 
 def _computed_from(arena: Arena, beside: Arena) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.model import BufferInfo, Run
 
 # Kinds that have a place in memory; the others are told by what was executed.
@@ -18,7 +19,6 @@ _NOUNS = {
     "prefetch": ("prefetch", "prefetches"),
     "line-flush": ("line flush", "line flushes"),
 }
-_BUFFER = "buffer"
 
 
 def hex_or_decimal(offset: int) -> str:
@@ -28,7 +28,7 @@ def hex_or_decimal(offset: int) -> str:
 
 def in_buffer(run: Run, buffer: BufferInfo | None) -> bool:
     """Whether a run is about the buffer."""
-    return run.place == _BUFFER or (buffer is not None and run.place == buffer.name)
+    return run.region == BUFFER or (buffer is not None and run.region == buffer.region)
 
 
 def noun(run: Run) -> str:
@@ -48,8 +48,8 @@ def describe(run: Run, buffer: BufferInfo | None) -> str:
     """A run in full: ``1024 loads, buffer+0 … +65472, step 64``."""
     if run.kind not in _NOUNS:
         return noun(run)
-    place = _BUFFER if in_buffer(run, buffer) else run.place
-    text = f"{noun(run)}, {place}{hex_or_decimal(run.first)}"
+    region = BUFFER if in_buffer(run, buffer) else run.region
+    text = f"{noun(run)}, {region}{hex_or_decimal(run.first)}"
     if run.count > 1:
         text += f" … {hex_or_decimal(run.last)}, step {run.step}"
     if run.size > 1:

@@ -17,6 +17,7 @@ from l1dflush.report.paths import path_lines
 from l1dflush.report.picture import counterexample_lines
 from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
 from l1dflush.report.runs import hex_or_decimal
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.model import (
     BufferInfo,
     CounterexampleInfo,
@@ -132,13 +133,25 @@ def _origin(routine: RoutineInfo) -> str:
     return routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
 
 
+def buffer_text(region: Region) -> str:
+    """What the buffer is: a variable's own storage is not what it points to."""
+    match region.kind:
+        case RegionKind.SYMBOL:
+            return f"the storage of `{region}`"
+        case RegionKind.ABSOLUTE:
+            return f"memory at {region}"
+        case RegionKind.SEGMENT:
+            return f"`{region}`"
+    return str(region)
+
+
 def buffer_lines(buffer: BufferInfo | None, width: int) -> list[Text]:
     """Which input is the buffer, and how much of it is read."""
     if buffer is None:
         return []
     size = f" of {buffer.size}" if buffer.size is not None and buffer.size != buffer.bytes_spanned else ""
     read = f"{hex_or_decimal(buffer.first)} … {hex_or_decimal(buffer.last)}, {buffer.bytes_spanned}{size} bytes"
-    return paragraph(f"{buffer.name}; read: {read}", width, first="buffer  = ", indent=" " * 10)
+    return paragraph(f"{buffer_text(buffer.region)}; read: {read}", width, first="buffer  = ", indent=" " * 10)
 
 
 def outside_lines(outside: Sequence[OutsideInfo], width: int) -> list[Text]:
@@ -158,8 +171,9 @@ def left_lines(result: VerifyResult, width: int) -> list[Text]:
     lines = paragraph(what, width, indent="")
     for one in result.left:
         extent = f"{one.first:+#x} … {one.last:+#x}" if one.first != one.last else f"{one.first:+#x}"
-        known = one.last or one.first or not one.place.startswith("whatever")
-        text = f"{safe(one.place)} {extent}{', written' if one.written else ''}" if known else safe(one.place)
+        known = one.region.kind is not RegionKind.CALLEE
+        region = safe(str(one.region))
+        text = f"{region} {extent}{', written' if one.written else ''}" if known else region
         lines += paragraph(text, width, first="  ", indent="    ")
     return lines
 

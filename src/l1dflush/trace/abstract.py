@@ -246,9 +246,9 @@ class _Run:
                 continue
             what = ""
             if self._is_code(arena, event.offset, last):
-                what = f"the routine writes to its own code, {arena.name.removeprefix('section ')} at {event.offset:#x}"
+                what = f"the routine writes to its own code, {arena.region.names[0]} at {event.offset:#x}"
             elif self._names.may_be_code(arena, event.offset, last):
-                what = f"the routine may write to its own code: {arena.name}"
+                what = f"the routine may write to its own code: {arena.region}"
             if what:
                 raise UndecidedError("writes-code", what, where=f"{event.pc:#x}")
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from l1dflush.routine.model import Routine
 from l1dflush.trace.facts import Fact, said
+from l1dflush.trace.region import Region
 
 
 class Kind(StrEnum):
@@ -56,8 +57,8 @@ class ArenaKind(StrEnum):
 class Arena:
     """A piece of memory whose place among the cache's sets is independent of all others'.
 
-    ``name`` is how the report speaks of it ("what `flush_pages` points to", "the stack"). ``key`` tells
-    arenas apart. ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
+    ``region`` is what is known of it, and what it is called. ``key`` tells arenas apart.
+    ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
     ``sources`` are the names of what its address was computed from, if it is unknown: two arenas that have
     one in common may be the same memory. ``computed`` tells that the address was neither handed in nor loaded nor
     allocated as it is: then nothing but ``alignment`` may be taken for granted of it.
@@ -65,7 +66,7 @@ class Arena:
 
     key: str
     kind: ArenaKind
-    name: str
+    region: Region
     alignment: int
     size: int | None = None
     sources: tuple[str, ...] = ()

@@ -13,12 +13,13 @@ from l1dflush.trace.first import STACKS_APART
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 from l1dflush.trace.operands import register_name
+from l1dflush.trace.region import STACK as STACK_REGION
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.trace.undefined import ALL_FLAGS
 
 # Beyond this many sources, values loaded from memory are summed up.
 MOST_SOURCES = 32
-# How many sources the name of a piece of memory lists, and how long a name of a loaded value's address may be.
-MOST_NAMES = 6
+# How long a name of a loaded value's address may be.
 LONGEST_NAME = 60
 # Memory is named through so many pointers, and then so.
 MOST_NESTED, UNNAMED = 4, "…"
@@ -60,7 +61,7 @@ class Names:
         if linked is not None:
             return self._apart(self._section_arena(linked[0]), linked[1])
         if region == 0:
-            return Arena("absolute", ArenaKind.ABSOLUTE, "absolute addresses", 4096), offset
+            return Arena("absolute", ArenaKind.ABSOLUTE, Region(RegionKind.ABSOLUTE), 4096), offset
         if region not in self._arenas:
             self._arenas[region] = self._arena(region, offset)
         arena, distance = self._arenas[region]
@@ -74,50 +75,51 @@ class Names:
             for name, (there, alignment) in self._lifter.bases.exported.items():
                 if address in there:
                     key, inside = f"section:{there.start:x}", address - there.start
-                    return Arena(key, ArenaKind.SECTION, arena.name, alignment, sources=(f"&{name}",)), inside
+                    return Arena(key, ArenaKind.SECTION, arena.region, alignment, sources=(f"&{name}",)), inside
         return arena, offset
 
     @staticmethod
     def _section_arena(section: Section) -> Arena:
         key = f"section:{section.address:x}"
         # What is computed from its address may lie in it.
-        name = f"section {section.name}"
-        return Arena(key, ArenaKind.SECTION, name, max(section.alignment, 1), sources=(section.name,))
+        region = Region(RegionKind.SECTION, (section.name,))
+        return Arena(key, ArenaKind.SECTION, region, max(section.alignment, 1), sources=(section.name,))
 
     def _arena(self, region: int, offset: int) -> tuple[Arena, int]:
         """The arena of a region of which ``offset`` is the first that was accessed, and how far behind its beginning
         the region's term is."""
         value = self._machine.terms.value(region)
         if region == self._machine.base(STACK).term:
-            return Arena("stack", ArenaKind.STACK, "the stack", self._width, sources=(_STACK_NAME,)), 0
+            return Arena("stack", ArenaKind.STACK, STACK_REGION, self._width, sources=(_STACK_NAME,)), 0
         inside = self._base_of(region)
         if inside in self._lifter.bases.section_of:
             return self._section_arena(self._lifter.bases.section_of[inside]), 0
         if inside in self._lifter.bases.external_of:
             name = self._lifter.bases.external_of[inside]
             alignment = self._lifter.bases.alignment_of.get(inside, POINTER_ALIGNMENT)
-            return Arena(f"external:{name}", ArenaKind.SYMBOL, f"`{name}`", alignment, sources=(f"&{name}",)), 0
+            outside = Region(RegionKind.SYMBOL, (name,))
+            return Arena(f"external:{name}", ArenaKind.SYMBOL, outside, alignment, sources=(f"&{name}",)), 0
         names = self.sources(value)
         if (per_cpu := self._segment_arena(region)) is not None:
             return per_cpu, 0
-        shown = " and ".join([*(f"`{name}`" for name in names[:MOST_NAMES]), *["more"] * (len(names) > MOST_NAMES)])
         if region in self._pointers or self._machine.described(value)[0] == "symbol":
-            text = f"what {f'`{self._pointers[region]}`' if region in self._pointers else shown} points to"
-            return Arena(f"term:{region}", ArenaKind.INPUT, text, POINTER_ALIGNMENT, sources=names), 0
+            told = (self._pointers[region],) if region in self._pointers else names
+            pointed = Region(RegionKind.POINTED, told)
+            return Arena(f"term:{region}", ArenaKind.INPUT, pointed, POINTER_ALIGNMENT, sources=names), 0
         # What was computed has the alignment that follows from how: so many of its lowest bits are known.
         zeros, ones, _, _ = self._machine.terms.known(value)
         settled = zeros | ones
         alignment = (settled + 1) & ~settled
         element = self._element(value, offset)
         if element is not None:
-            name, begins = element
+            formula, begins = element
             settled_at = (ones + begins) & (alignment - 1)
-            arena = Arena(f"term:{region}", ArenaKind.INPUT, name, alignment, sources=names, computed=True)
+            inside_of = Region(RegionKind.ELEMENT, (formula,))
+            arena = Arena(f"term:{region}", ArenaKind.INPUT, inside_of, alignment, sources=names, computed=True)
             return arena, settled_at - begins
-        text = f"what {shown} leads to"
-        return Arena(f"term:{region}", ArenaKind.INPUT, text, alignment, sources=names, computed=True), ones & (
-            alignment - 1
-        )
+        computed = Region(RegionKind.COMPUTED, names)
+        arena = Arena(f"term:{region}", ArenaKind.INPUT, computed, alignment, sources=names, computed=True)
+        return arena, ones & (alignment - 1)
 
     def may_be_code(self, arena: Arena, one: int, other: int) -> bool:
         """Whether what lies between two offsets of an arena may be the routine's code: its address was computed from
@@ -144,14 +146,15 @@ class Names:
             return None
         segment, inside = found
         if inside is None:
-            return Arena(f"{segment}:", ArenaKind.SEGMENT, f"memory at {segment}", POINTER_ALIGNMENT)
+            return Arena(f"{segment}:", ArenaKind.SEGMENT, Region(RegionKind.SEGMENT, (segment,)), POINTER_ALIGNMENT)
         if inside in self._lifter.bases.section_of:
             inner = self._section_arena(self._lifter.bases.section_of[inside])
             name = self._lifter.bases.section_of[inside].name
         else:
             name = self._lifter.bases.external_of[inside]
-            inner = Arena(f"external:{name}", ArenaKind.SYMBOL, name, POINTER_ALIGNMENT)
-        return Arena(f"{segment}:{inner.key}", ArenaKind.SEGMENT, f"`{segment}:{name}`", inner.alignment)
+            inner = Arena(f"external:{name}", ArenaKind.SYMBOL, Region(RegionKind.SYMBOL, (name,)), POINTER_ALIGNMENT)
+        there = Region(RegionKind.SEGMENT, (segment, name))
+        return Arena(f"{segment}:{inner.key}", ArenaKind.SEGMENT, there, inner.alignment)
 
     def _in_segment(self, region: int) -> tuple[str, int | None] | None:
         """The segment register that a region is relative to, and the base that is added to it, if there is one; None if
@@ -195,7 +198,7 @@ class Names:
         for atom, factor in addends:
             sign, size = ("+", factor) if factor < 1 << (bits - 1) else ("-", (1 << bits) - factor)
             text += f" {sign} {'+'.join(self.sources(atom))}" + (f"*{size}" if size != 1 else "")
-        return f"`{text}`", offset - behind
+        return text, offset - behind
 
     def held(self) -> list[str]:
         """The variables whose initial value was taken to be there still."""

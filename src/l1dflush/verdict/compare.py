@@ -111,10 +111,10 @@ def _verdict(old: VerifyResult, new: VerifyResult) -> Iterator[Change]:
 
 def _buffer(old: BufferInfo | None, new: BufferInfo | None) -> Iterator[Change]:
     if old is None or new is None:
-        before, after = (None if one is None else one.name for one in (old, new))
+        before, after = (None if one is None else str(one.region) for one in (old, new))
         yield from _change("buffer", before, after, Effect.DIFFERENT)
         return
-    yield from _change("name", old.name, new.name, Effect.NONE)
+    yield from _change("name", str(old.region), str(new.region), Effect.NONE)
     yield from _change("lowest offset", old.first, new.first, Effect.DIFFERENT)
     yield from _change("highest offset", old.last, new.last, Effect.DIFFERENT)
     yield from _change("bytes spanned", old.bytes_spanned, new.bytes_spanned, Effect.DIFFERENT)

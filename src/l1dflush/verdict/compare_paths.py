@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 
+from l1dflush.trace.region import BUFFER, STACK
 from l1dflush.verdict.comparison import Change, DiffLine, Effect, PathChange
-from l1dflush.verdict.likeness import BUFFER, STACK, decided, decisions, exclude_each_other, own_names, pairs, run_keys
+from l1dflush.verdict.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
 from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult
 
 CONTEXT = 3
@@ -157,11 +158,11 @@ def _own(run: Run, buffer: BufferInfo | None) -> bool:
     What these do to the flush is in the rows and in the findings. A run that moves over other memory is not one:
     it may well be a walk.
     """
-    return run.kind in MEMORY and not _in_buffer(run, buffer) and (run.place == STACK or run.step == 0)
+    return run.kind in MEMORY and not _in_buffer(run, buffer) and (run.region == STACK or run.step == 0)
 
 
 def _in_buffer(run: Run, buffer: BufferInfo | None) -> bool:
-    return run.place == BUFFER or (buffer is not None and run.place == buffer.name)
+    return run.region == BUFFER or (buffer is not None and run.region == buffer.region)
 
 
 def _facts(path: PathInfo, buffer: BufferInfo | None) -> dict[str, str | int]:

@@ -9,6 +9,7 @@ from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
 from l1dflush.verdict.findings import decision_texts
@@ -23,7 +24,7 @@ from l1dflush.verdict.model import (
     TracePath,
 )
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, all_events, is_in, placement, storage
+from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, absolute, all_events, is_in, placement, storage
 
 BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
 APART = "different inputs point to different memory"
@@ -136,14 +137,14 @@ def routine_info(routine: Routine) -> RoutineInfo:
 def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> BufferInfo | None:
     if buffer is None:
         return None
-    name, size = buffer.primary.name, options.buffer_size
+    region, size = buffer.primary.region, options.buffer_size
     symbol = storage(trace.routine.image, buffer.start) if buffer.start is not None else None
     if symbol is not None:
-        name, size = f"the storage of `{symbol.name}`", size or symbol.size
+        region, size = Region(RegionKind.SYMBOL, (symbol.name,)), size or symbol.size
     elif buffer.primary.kind is ArenaKind.ABSOLUTE:
-        name = f"memory at {buffer.begins & ((1 << trace.routine.image.bits) - 1):#x}"
+        region = absolute(buffer.begins, trace.routine.image.bits)
     return BufferInfo(
-        name=name, first=buffer.first, last=buffer.last, bytes_spanned=buffer.end - buffer.first, size=size
+        region=region, first=buffer.first, last=buffer.last, bytes_spanned=buffer.end - buffer.first, size=size
     )
 
 
@@ -178,7 +179,7 @@ def trace_path(path: Path, places: Places) -> TracePath:
                 pc=event.pc,
                 where=places.where(event.pc),
                 instruction=event.detail,
-                place=places.of(event)[0],
+                region=places.of(event)[0],
                 offset=places.of(event)[1] if event.arena is not None else None,
                 size=event.size,
             )
@@ -195,11 +196,11 @@ def _run(run: FoldedRun, places: Places) -> Run:
     told = _told.setdefault(places, {})
     if (known := told.get(run)) is not None:
         return known
-    name, offset = places.of(run.event)
+    region, offset = places.of(run.event)
     known = told[run] = Run(
         kind=run.event.kind.value,
         instruction=run.event.detail,
-        place=name,
+        region=region,
         count=run.count,
         first=offset,
         last=offset + run.last - run.event.offset,

@@ -12,8 +12,8 @@ from l1dflush.routine import built_in
 from l1dflush.routine.load import read_input
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.without_flush import without_flush
-from l1dflush.trace.bindings import BUFFER
 from l1dflush.trace.model import STORES
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.doubts import NO_WALK
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import LookedAtInfo, NothingResult, VerifyResult
@@ -49,7 +49,7 @@ def verify_if_any(sources: Sequence[str], options: VerifyOptions) -> Answer:
 def _only_stores(result: VerifyResult) -> bool:
     """Whether it is memory that is written, and nothing says that this is for the cache's sake."""
     walks = [path for path in result.paths if path.outcome == "software walk"]
-    kinds = {run.kind for path in walks for run in path.runs if run.place == BUFFER}
+    kinds = {run.kind for path in walks for run in path.runs if run.region == BUFFER}
     return bool(walks) and kinds <= STORES and not speaks_of_flush(result.routine.name)
 
 

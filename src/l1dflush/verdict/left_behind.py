@@ -8,6 +8,7 @@ from math import gcd
 from l1dflush.trace.events import Events
 from l1dflush.trace.model import STORES, TOUCHES, Event, Kind, Path
 from l1dflush.trace.msrs import flushes_by_msr
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.model import LeftInfo
 from l1dflush.verdict.walk import LINE, NO_EVENTS, Buffer, Places, fill_start, others, walk_of
 
@@ -53,31 +54,32 @@ def _changing(events: Events) -> Iterator[Event]:
 def left_behind(paths: Iterable[Path], buffer: Buffer | None, places: Places) -> tuple[LeftInfo, ...]:
     """The same for all paths that flush, as ranges of bytes by what they belong to; what outside functions touch
     is only named."""
-    touched: dict[str, dict[tuple[int, int], set[bool]]] = {}
+    touched: dict[Region, dict[tuple[int, int], set[bool]]] = {}
     calls: dict[str, None] = {}
     for path in paths:
         events = since_fill(path, buffer)
         calls.update((event.detail, None) for event in events.shapes() if event.kind is Kind.CALL)
         for event in own_lines(events):
-            name, offset = places.of(event)
-            kinds = touched.setdefault(name, {}).setdefault((offset, offset + max(event.size, 1)), set())
+            region, offset = places.of(event)
+            assert region is not None
+            kinds = touched.setdefault(region, {}).setdefault((offset, offset + max(event.size, 1)), set())
             kinds.add(event.kind in STORES)
-    ranges = [one for name, spans in touched.items() for one in _ranges(name, spans)]
-    return (*ranges, *(LeftInfo(place=f"whatever {name} touches") for name in calls))
+    ranges = [one for region, spans in touched.items() for one in _ranges(region, spans)]
+    return (*ranges, *(LeftInfo(region=Region(RegionKind.CALLEE, (name,))) for name in calls))
 
 
-def _ranges(name: str, spans: dict[tuple[int, int], set[bool]]) -> Iterable[LeftInfo]:
+def _ranges(region: Region, spans: dict[tuple[int, int], set[bool]]) -> Iterable[LeftInfo]:
     """Ranges no further apart than a line are one."""
     start, end, written = None, 0, False
     for (low, high), kinds in sorted(spans.items()):
         if start is not None and low > end + LINE:
-            yield LeftInfo(place=name, first=start, last=end - 1, written=written)
+            yield LeftInfo(region=region, first=start, last=end - 1, written=written)
             start = None
         if start is None:
             start, end, written = low, high, False
         end, written = max(end, high), written or True in kinds
     if start is not None:
-        yield LeftInfo(place=name, first=start, last=end - 1, written=written)
+        yield LeftInfo(region=region, first=start, last=end - 1, written=written)
 
 
 def _surely_same_line(event: Event, flush: Event) -> bool:

@@ -47,7 +47,7 @@ def made_up(routine: Routine, trace: Trace | None, places: Places) -> Iterator[L
             found.setdefault(one.of.symbol, places.where(one.address))
     if found and trace is not None:
         for event in ends_of(all_events(trace.paths)):
-            found.pop(event.detail if event.kind is Kind.CALL else places.of(event)[0], None)
+            found.pop(event.detail if event.kind is Kind.CALL else str(places.of(event)[0]), None)
     for name, where in list(found.items())[:_MOST_MADE_UP]:
         reason = "nothing here says what it is, and the code has its address as a number"
         yield LeftOut(LeftOutKind.SUPPOSED, name, (name,), reason, where)

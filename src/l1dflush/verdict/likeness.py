@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
+from l1dflush.trace.region import Region
 from l1dflush.verdict.model import PathInfo, Run, VerifyResult
 
 T = TypeVar("T")
@@ -22,7 +23,6 @@ _PLACE = re.compile(
 )
 _ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+|\S+\+0x[0-9a-f]+)")
 _HEX = re.compile(r"0x[0-9a-f]+")
-_QUOTED = re.compile(r"`([^`]+)`")
 _OUTCOMES = (
     ("` taken", "` not taken"),
     (" is set", " is clear"),
@@ -33,7 +33,6 @@ _OUTCOMES = (
     (" are ", " are not "),
     (" is ", " is not "),
 )
-BUFFER, STACK = "buffer", "stack"
 _ANY_CODE = frozenset({"load", "store", "string-store"})
 
 
@@ -44,7 +43,7 @@ def without_places(text: str) -> str:
 
 def own_names(result: VerifyResult) -> frozenset[str]:
     """What the routine and its buffer are called: a rename is no difference."""
-    buffer = _QUOTED.findall(result.buffer.name) if result.buffer is not None else []
+    buffer = result.buffer.region.names if result.buffer is not None else ()
     return frozenset({result.routine.name, *buffer} - {""})
 
 
@@ -53,6 +52,11 @@ def without_names(text: str, names: Iterable[str]) -> str:
     for name in sorted(names, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
     return text
+
+
+def region_key(region: Region | None, names: Iterable[str]) -> Hashable:
+    """Equal for the same memory in two routines, whatever each calls what is in ``names``."""
+    return region and (region.kind, *(without_names(name, names) for name in region.names))
 
 
 def decided(path: PathInfo) -> tuple[str, ...]:
@@ -97,9 +101,9 @@ def run_keys(runs: Sequence[Run], names: Iterable[str]) -> list[Hashable]:
         instruction = "" if run.kind in _ANY_CODE else run.instruction
         if run.kind == "call":
             instruction = _HEX.sub("…", instruction)
-        # What these two are called is the tool's own word, whatever the routine calls its buffer.
-        place = run.place if run.place in (BUFFER, STACK) else without_places(without_names(run.place, names))
-        keys.append((run.kind, instruction, place, run.count, run.first, run.step, run.size, alternates))
+        keys.append(
+            (run.kind, instruction, region_key(run.region, names), run.count, run.first, run.step, run.size, alternates)
+        )
     return keys
 
 

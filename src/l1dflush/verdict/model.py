@@ -12,6 +12,7 @@ from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document, Severity
 from l1dflush.place import Place
+from l1dflush.trace.region import Region
 
 INVALID = "invalid"
 """What stands for a way without a line."""
@@ -47,7 +48,7 @@ class RoutineInfo(Document):
 class BufferInfo(Document):
     """The memory that a displacement flush reads."""
 
-    name: str = Field(description="which input leads to it, for example: what `flush_pages` points to")
+    region: Region = Field(description="the variable that it is, or which input leads to it")
     first: int = Field(description="lowest offset read, in bytes from the input's value")
     last: int = Field(description="highest offset read, in bytes")
     bytes_spanned: int = Field(description="from the first byte read to the last, inclusive")
@@ -59,7 +60,7 @@ class Run(Document):
 
     kind: str
     instruction: str = Field(description="the mnemonic, the function called, or the MSR written")
-    place: str = Field(description="what the memory belongs to; empty for events that touch none")
+    region: Region | None = Field(description="what the memory belongs to; null for events that touch none")
     count: int
     first: int = Field(description="offset of the first event in bytes")
     last: int = Field(description="offset of the last event in bytes")
@@ -112,7 +113,7 @@ class LeftOutInfo(Document):
 class LeftInfo(Document):
     """Own lines that are cached at the end: touched between the flush and the end, and not flushed since."""
 
-    place: str = Field(description="what the memory belongs to")
+    region: Region = Field(description="what the memory belongs to, or whatever an outside function touches")
     first: int = Field(default=0, description="lowest offset touched, in bytes")
     last: int = Field(default=0, description="highest offset touched, in bytes")
     written: bool = Field(default=False, description="whether some of it was stored to")
@@ -345,7 +346,7 @@ class EventInfo(Document):
     pc: int = Field(description="address of the instruction")
     where: Place
     instruction: str
-    place: str
+    region: Region | None = Field(description="what the memory belongs to; null if none is touched")
     offset: int | None = Field(description="offset in bytes in what the memory belongs to; null if none is touched")
     size: int
 

@@ -14,10 +14,11 @@ from l1dflush.place import Place
 from l1dflush.proof.placements import PLACED
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Image, Symbol
-from l1dflush.trace.bindings import BUFFER
+from l1dflush.trace import bindings
 from l1dflush.trace.events import Events, Piece
 from l1dflush.trace.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
+from l1dflush.trace.region import BUFFER, Region, RegionKind
 from l1dflush.trace.runs import FoldedRun, fold
 
 PAGE = 4096
@@ -93,7 +94,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
 
     Raises InputError if --bind names a buffer that no path reads.
     """
-    declared = [name for name, value in bind if value == BUFFER]
+    declared = [name for name, value in bind if value == bindings.BUFFER]
     by: frozenset[Kind] = READS
     arenas: dict[str, Arena] = {}
     if declared:
@@ -203,13 +204,14 @@ def ends_of(events: Events) -> Iterator[Event]:
 def _pointed_to(trace: Trace, event: Event, name: str) -> bool:
     assert event.arena is not None
     parameter = next((p.name for p in trace.routine.parameters if p.register == name), name)
-    return event.arena.name in (f"what `{name}` points to", f"what `{parameter}` points to")
+    return event.arena.region in (Region(RegionKind.POINTED, (name,)), Region(RegionKind.POINTED, (parameter,)))
 
 
 def _is_storage(trace: Trace, event: Event, name: str) -> bool:
     assert event.arena is not None
     symbol = storage(trace.routine.image, event)
-    return event.arena.name == f"`{name}`" or (symbol is not None and symbol.name == name)
+    outside = event.arena.region == Region(RegionKind.SYMBOL, (name,))
+    return outside or (symbol is not None and symbol.name == name)
 
 
 def storage(image: Image, event: Event) -> Symbol | None:
@@ -339,40 +341,43 @@ def fill_start(walk: Events) -> int:
     return 0
 
 
+def absolute(address: int, bits: int) -> Region:
+    """Where an address is that is a number."""
+    return Region(RegionKind.ABSOLUTE, (f"{address & ((1 << bits) - 1):#x}",))
+
+
 class Places:
-    """Names for places, the same in every part of a report."""
+    """What the places of events are, the same in every part of a report."""
 
     def __init__(self, image: Image, buffer: Buffer | None) -> None:
         self._image = image
         self._buffer = buffer
-        self._symbols: dict[tuple[str, int], tuple[str, int]] = {}
+        self._symbols: dict[tuple[str, int], tuple[Region, int]] = {}
         self._code = CodeNames(image)
 
-    def of(self, event: Event) -> tuple[str, int]:
-        """What an event touches: a name, and the offset in bytes in it."""
-        arena = event.arena
-        if arena is None:
-            return "", 0
+    def of(self, event: Event) -> tuple[Region | None, int]:
+        """What an event touches, and the offset in bytes in it; None for one that touches no memory."""
+        return self._of(event.arena, event) if event.arena is not None else (None, 0)
+
+    def _of(self, arena: Arena, event: Event) -> tuple[Region, int]:
         if self._buffer is not None and self._buffer.holds(arena, event.offset):
             # Behind an outside call the pointer is loaded anew, and may be another one of the same name.
-            if arena.name != self._buffer.primary.name:
-                return arena.name, event.offset
+            if arena.region != self._buffer.primary.region:
+                return arena.region, event.offset
             return BUFFER, event.offset - (self._buffer.begins if arena == self._buffer.primary else 0)
-        if arena.kind is ArenaKind.STACK:
-            return "stack", event.offset
         if arena.kind is ArenaKind.SEGMENT:
             return self._in_segment(arena, event.offset)
         known = self._symbols.get((arena.key, event.offset))
         if known is None:
             symbol = storage(self._image, event)
-            known = arena.name, event.offset
+            known = arena.region, event.offset
             if arena.kind is ArenaKind.ABSOLUTE:
-                known = f"{event.offset & ((1 << self._image.bits) - 1):#x}", 0
+                known = absolute(event.offset, self._image.bits), 0
             elif symbol is not None and arena.kind is ArenaKind.SECTION:
                 base = int(arena.key.removeprefix("section:"), 16)
-                known = symbol.name, base + event.offset - symbol.address
+                known = Region(RegionKind.SYMBOL, (symbol.name,)), base + event.offset - symbol.address
             elif symbol is not None:
-                known = symbol.name, event.offset
+                known = Region(RegionKind.SYMBOL, (symbol.name,)), event.offset
             self._symbols[arena.key, event.offset] = known
         return known
 
@@ -381,22 +386,23 @@ class Places:
         buffer = self._buffer
         if buffer is None:
             return NO_EVENTS
-        return held(events, buffer).where(lambda e: e.arena is not None and e.arena.name == buffer.primary.name)
+        return held(events, buffer).where(lambda e: e.arena is not None and e.arena.region == buffer.primary.region)
 
-    def _in_segment(self, arena: Arena, offset: int) -> tuple[str, int]:
+    def _in_segment(self, arena: Arena, offset: int) -> tuple[Region, int]:
         segment, _, inner = arena.key.partition(":")
         if not inner:
-            return segment, offset
+            return arena.region, offset
         symbol = _symbol_behind(self._image, inner, offset)
         if symbol is None:
-            return arena.name, offset
+            return arena.region, offset
         kind, _, base = inner.partition(":")
-        return f"{segment}:{symbol.name}", offset if kind == "external" else int(base, 16) + offset - symbol.address
+        behind = offset if kind == "external" else int(base, 16) + offset - symbol.address
+        return Region(RegionKind.SEGMENT, (segment, symbol.name)), behind
 
     def text(self, event: Event) -> str:
         """The same as one word: ``buffer+0x1040``."""
-        name, offset = self.of(event)
-        return f"{name}{offset:+#x}" if offset else name
+        region, offset = self.of(event)
+        return f"{region}{offset:+#x}" if offset else str(region)
 
     def line(self, arena: Arena, offset: int) -> str:
         """A place given by arena and offset."""

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.isolation.judged import trace_of
+from l1dflush.trace.region import BUFFER
 from l1dflush.verdict.model import EventInfo
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.vmentry.lab.memory import LINE, PAGE
 
-_BUFFER = "buffer"
 _TOUCHES = frozenset({"load", "store", "prefetch"})
 _OPTIONAL = frozenset({"string-store", "non-temporal-store"})
 
@@ -49,17 +49,17 @@ def routine_accesses(source: str | Sequence[str], options: VerifyOptions) -> Rou
     Raises InputError and UndecidedError: also where no path reads a buffer, or where it flushes single lines.
     """
     found = trace_of(source, options)
-    paths = [path for path in found.paths if any(event.place == _BUFFER for event in path.events)]
+    paths = [path for path in found.paths if any(event.region == BUFFER for event in path.events)]
     if not paths:
         raise UndecidedError("no-software-walk", "no path reads a buffer", where=found.routine.name)
-    path = max(paths, key=lambda one: sum(event.place == _BUFFER for event in one.events))
+    path = max(paths, key=lambda one: sum(event.region == BUFFER for event in one.events))
     if any(event.kind == "line-flush" for event in path.events):
         raise InputError("a routine that flushes single lines is not modelled", where=found.routine.name)
     if any(event.kind in _OPTIONAL for event in path.events):
         what = "stores that need not bring their lines in (rep stos, non-temporal ones) are not modelled"
         raise InputError(what, where=found.routine.name)
     touched = [event for event in path.events if event.kind in _TOUCHES and event.offset is not None]
-    own = tuple(dict.fromkeys(event.place for event in touched if event.place != _BUFFER))
+    own = tuple(dict.fromkeys(str(event.region) for event in touched if event.region != BUFFER))
     place, line = _accesses(touched, own)
     if line[place < 0].min() < 0:
         raise InputError("it reads in front of its buffer", where=found.routine.name)
@@ -76,12 +76,12 @@ def routine_accesses(source: str | Sequence[str], options: VerifyOptions) -> Rou
 
 
 def _accesses(events: Sequence[EventInfo], own: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    numbers = {_BUFFER: -1} | {name: number for number, name in enumerate(own)}
+    numbers = {name: number for number, name in enumerate(own)}
     place, line = [], []
     for event in events:
         assert event.offset is not None
         # One that crosses a border touches both lines.
         for one in range(event.offset // LINE, (event.offset + max(event.size, 1) - 1) // LINE + 1):
-            place.append(numbers[event.place])
+            place.append(-1 if event.region == BUFFER else numbers[str(event.region)])
             line.append(one)
     return np.array(place, dtype=np.int64), np.array(line, dtype=np.int64)
