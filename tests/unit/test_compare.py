@@ -12,6 +12,7 @@ from made_results import FENCE, OWN, WALK, counterexample_with, everything, foun
 from l1dflush.document import Severity
 from l1dflush.report.json_report import json_text, schema
 from l1dflush.report.rows import candidates
+from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import Change, Differences, Effect
 from l1dflush.verdict.model import Candidate, PathInfo, Run, Verdict, VerifyResult
@@ -101,7 +102,7 @@ def test_own_accesses_are_told_and_do_not_matter() -> None:
 
 
 def test_a_walk_over_other_memory_is_not_the_routines_own() -> None:
-    other = WALK.model_copy(update={"place": "what `rsi` points to"})
+    other = WALK.model_copy(update={"region": Region(RegionKind.POINTED, ("rsi",))})
     assert effects(with_paths(path(WALK)), with_paths(path(WALK, other))) == (DIFFERENT, DIFFERENT)
 
 
@@ -181,10 +182,11 @@ def test_a_finding_that_moved_or_names_the_renamed_is_the_same() -> None:
     new = result_with(findings=(found("no-fence", Severity.ERROR, "`new_pages` when `x` is zero (b (1).c:44)"),))
     assert len(compare(old, new).differences.findings) == 1
     assert old.buffer is not None
-    buffers = [old.buffer.model_copy(update={"name": f"what `{name}_pages` points to"}) for name in ("old", "new")]
+    regions = [Region(RegionKind.POINTED, (f"{name}_pages",)) for name in ("old", "new")]
+    buffers = [old.buffer.model_copy(update={"region": region}) for region in regions]
     result = compare(old.model_copy(update={"buffer": buffers[0]}), new.model_copy(update={"buffer": buffers[1]}))
     assert result.differences == Differences(
-        buffer=(Change(what="name", old=buffers[0].name, new=buffers[1].name, effect=NONE),)
+        buffer=(Change(what="name", old=str(regions[0]), new=str(regions[1]), effect=NONE),)
     )
     assert result.effect is NONE
 
@@ -192,7 +194,9 @@ def test_a_finding_that_moved_or_names_the_renamed_is_the_same() -> None:
 def test_a_buffer_of_another_size_matters_and_its_name_does_not() -> None:
     old = result_with()
     assert old.buffer is not None
-    smaller = result_with(buffer=old.buffer.model_copy(update={"name": "x", "last": 32704, "size": 32768}))
+    smaller = result_with(
+        buffer=old.buffer.model_copy(update={"region": Region(RegionKind.SYMBOL, ("x",)), "last": 32704, "size": 32768})
+    )
     changes = {change.what: change.effect for change in compare(old, smaller).differences.buffer}
     assert changes == {"name": NONE, "highest offset": DIFFERENT, "size": DIFFERENT}
     (gone,) = compare(old, result_with(buffer=None)).differences.buffer

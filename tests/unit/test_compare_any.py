@@ -12,6 +12,7 @@ from made_results import FENCE, OWN, WALK, found, path, result_with, row_with
 from l1dflush.document import Severity
 from l1dflush.place import Place
 from l1dflush.report.json_report import json_text
+from l1dflush.trace.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import ComparisonResult, Differences, Effect
 from l1dflush.verdict.model import Finding, PathInfo, Run, Verdict, VerifyResult
@@ -46,11 +47,11 @@ def leaves(result: ComparisonResult, *, turned: bool) -> dict[str, list[str]]:
 
 def runs() -> st.SearchStrategy[Run]:
     made = st.builds(
-        lambda kind, place, count, step, where: WALK.model_copy(
-            update={"kind": kind, "place": place, "count": count, "step": step, "where": where}
+        lambda kind, region, count, step, where: WALK.model_copy(
+            update={"kind": kind, "region": region, "count": count, "step": step, "where": where}
         ),
         st.sampled_from(["load", "store", "line-flush"]),
-        st.sampled_from(["buffer", "stack", "counter"]),
+        st.sampled_from([BUFFER, STACK, Region(RegionKind.SYMBOL, ("counter",))]),
         st.integers(1, 3),
         st.sampled_from([0, 64, -64]),
         st.sampled_from([Place(offset=0x400003), Place("a.c", 7)]),

@@ -10,7 +10,7 @@ from l1dflush.document import Severity
 from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
-from l1dflush.trace.region import STACK
+from l1dflush.trace.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.model import Finding, PathInfo, Run, Verdict, VerifyResult
 
@@ -76,7 +76,7 @@ def test_no_line_is_longer_than_the_width(width: int) -> None:
 
 
 def test_a_diff_has_context_and_says_where_something_is_left_out() -> None:
-    fence = own(1)[0].model_copy(update={"kind": "fence", "instruction": "lfence", "place": ""})
+    fence = own(1)[0].model_copy(update={"kind": "fence", "instruction": "lfence", "region": None})
     runs = own(30)
     old = result_with(paths=(result_with().paths[0].model_copy(update={"runs": runs}),))
     changed = (*runs[:5], fence, *runs[6:25], fence, *runs[26:])
@@ -90,7 +90,10 @@ def test_a_diff_has_context_and_says_where_something_is_left_out() -> None:
 
 def test_runs_that_alternate_are_joined() -> None:
     (load,) = result_with().paths[0].runs
-    two = (load.model_copy(update={"together": 7}), load.model_copy(update={"together": 7, "place": "counter"}))
+    two = (
+        load.model_copy(update={"together": 7}),
+        load.model_copy(update={"together": 7, "region": Region(RegionKind.SYMBOL, ("counter",))}),
+    )
     new = result_with(paths=(result_with().paths[0].model_copy(update={"runs": two}),))
     shown = text(result_with(), new)
     assert "\n  ┌ 1024 loads, buffer" in shown

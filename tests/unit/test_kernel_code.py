@@ -280,7 +280,7 @@ def test_lines_that_are_flushed_after_they_were_touched_are_gone() -> None:
     path = only("mov (%rdi),%al; mov 64(%rsi),%al; clflush (%rdi); clflush 65(%rsi); mov (%rdx),%al; clflush (%rdx)"
                 "; mov 3(%rdx),%al; ret")  # fmt: skip
     left = [(str(event.arena.region), event.offset) for event in own_lines(path.events) if event.arena]
-    assert left == [("what `rdx` points to", 3), ("the stack", -8)]
+    assert left == [("what `rdx` points to", 3), ("stack", -8)]
     apart = only("mov 8(%rdi),%al; clflush (%rdi); ret")
     assert len(own_lines(apart.events)) == 2
 
