@@ -75,7 +75,7 @@ class Judged:
         """What was run, whatever its addresses: the same for two files means that the same code was reached."""
         assert self.result is not None
         paths = [
-            (path.outcome, path.decided_by, path.loads, path.instructions,
+            (path.outcome, path.decisions, path.loads, path.instructions,
              [run.model_dump(exclude={"where"}) for run in path.runs])
             for path in self.result.paths
         ]  # fmt: skip

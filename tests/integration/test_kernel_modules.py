@@ -61,7 +61,7 @@ def outcomes(result: VerifyResult) -> dict[str, int]:
 
 
 def named(path: PathInfo, what: str) -> bool:
-    return any(what in decision for decision in path.decided_by)
+    return any(what in str(decision) for decision in path.decisions)
 
 
 def is_the_whole_routine(result: VerifyResult) -> None:

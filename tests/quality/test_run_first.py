@@ -59,7 +59,7 @@ def test_its_paths_fork_as_any(tmp_path: Path) -> None:
     either = prepare("movq $65536,bytes(%rip); test %edi,%edi; je 1f; movq $16384,bytes(%rip); 1:")
     result = judged(tmp_path, either + BY_SIZE + VARIABLE, run_first=("prepare",))
     assert len(result.paths) == 2 and result.verdict is Verdict.REFUTED
-    assert any("what prepare is given" in text for path in result.paths for text in path.decided_by)
+    assert any("what prepare is given" in str(one) for path in result.paths for one in path.decisions)
 
 
 def test_what_it_reads_and_writes_is_no_part_of_the_flush(tmp_path: Path) -> None:

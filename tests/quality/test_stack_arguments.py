@@ -49,7 +49,7 @@ def test_a_size_on_the_stack_can_be_given(bits: Literal[32, 64], text: str, tmp_
     bind = {"stack_arg1": "buffer", "stack_arg2": "64K"}
     found = of_object(tmp_path, text, bits, bind=bind)
     assert found.verdict is Verdict.PROVED
-    assert found.buffer is not None and found.buffer.name == "what `stack_arg1` points to"
+    assert found.buffer is not None and str(found.buffer.region) == "what `stack_arg1` points to"
     assert of_object(tmp_path, text, bits, bind={"stack_arg2": "0x4000"}).verdict is Verdict.REFUTED
 
 
@@ -97,7 +97,7 @@ def test_in_c_they_have_their_names(before: str, tmp_path: Path) -> None:
     assert "--bind size=VALUE" in judged(tmp_path, text).reason
     found = judged(tmp_path, text, bind={"size": "65536"})
     assert found.verdict is Verdict.PROVED and found.buffer is not None
-    assert found.buffer.name == "what `pages` points to"
+    assert str(found.buffer.region) == "what `pages` points to"
     # Half of them are in registers.
     assert judged(tmp_path, EIGHT.format("int a, int b,"), bind={"size": "65536"}).verdict is Verdict.PROVED
 
@@ -119,7 +119,7 @@ def test_which_one_is_meant_a_compiler_says(
     source.write_text(f'void which({parameters}) {{ if ({used}) asm volatile("nop" ::: "memory"); }}\n')
     subprocess.run(["gcc", "-O1", "-fno-pie", *options, "-c", source, "-o", target], check=True)
     result = verify(str(target), VerifyOptions(function="which", cpus=("skylake",)))
-    said = [text for path in result.paths for text in path.decided_by]
+    said = [str(one) for path in result.paths for one in path.decisions]
     assert said and all(f"`{name}`" in text for text in said)
 
 
@@ -150,7 +150,7 @@ def test_in_64_bits_an_argument_has_eight_bytes() -> None:
 def test_what_a_stack_argument_leads_to_is_an_input() -> None:
     (path,) = traced("mov 12(%esp),%eax; mov (%eax),%eax; ret", 32).paths
     arenas = {event.arena for event in path.events if event.arena is not None}
-    assert {"what `stack_arg3` points to"} == {arena.name for arena in arenas if arena.kind is ArenaKind.INPUT}
+    assert {"what `stack_arg3` points to"} == {str(arena.region) for arena in arenas if arena.kind is ArenaKind.INPUT}
 
 
 @pytest.mark.parametrize("name", ["stack_arg0", "stack_arg", "stack_arg-1", "stack_arg1000000", "arg1"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from l1dflush.document import Severity
 from l1dflush.place import Place
+from l1dflush.trace.facts import Fact, Field, Relation, Subject
 from l1dflush.trace.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.model import (
     BufferInfo,
     Candidate,
     CounterexampleInfo,
+    DecisionInfo,
     Finding,
     GeometryInfo,
     PathInfo,
@@ -101,7 +104,7 @@ def result_with(**changes: Any) -> VerifyResult:
         "buffer": BufferInfo(
             region=Region(RegionKind.POINTED, ("rdi",)), first=0, last=65472, bytes_spanned=65473, size=None
         ),
-        "paths": (PathInfo(outcome="software walk", decided_by=(), loads=1024, instructions=3000, runs=(run,)),),
+        "paths": (PathInfo(outcome="software walk", decisions=(), loads=1024, instructions=3000, runs=(run,)),),
         "findings": (),
         "rows": (row_with(),),
         "scope": Scope(
@@ -153,8 +156,8 @@ def everything() -> VerifyResult:
     return result_with(
         paths=(
             path,
-            path.model_copy(update={"outcome": "MSR write", "decided_by": ("`has_msr` is set",)}),
-            path.model_copy(update={"outcome": "skipped", "decided_by": ("`wanted` is zero",), "runs": ()}),
+            path.model_copy(update={"outcome": "MSR write", "decisions": (decision("`has_msr` is not zero"),)}),
+            path.model_copy(update={"outcome": "skipped", "decisions": (decision("`wanted` is zero"),), "runs": ()}),
         ),
         findings=(
             Finding(id="named-label", severity=Severity.NOTE, message="a label", advice="use 1:"),
@@ -202,9 +205,27 @@ OWN = Run(
 )
 
 
+_DECISION = re.compile(r"`(.+?)`(?:: `(.+)`)? (is not|is|taken|not taken) ?(\w*)(?: \((?:(0x\w+)|(.+):(\d+))\))?")
+_FIELD = re.compile(r"(.+)\+(0x[0-9a-f]+)(\]*)")
+
+
+def decision(text: str) -> DecisionInfo:
+    """One that is written like ```x` is not zero (a.c:3)``, ```[rdi+0x8]` is zero (0x40)``, ```x`: `jl` taken``."""
+    match = _DECISION.fullmatch(text)
+    assert match is not None, text
+    name, instruction, how, number, address, file, line = match.groups()
+    parts = _FIELD.fullmatch(name)
+    field = Field(parts[1], int(parts[2], 16), parts[3]) if parts is not None else None
+    relation = Relation.BRANCH if instruction else Relation.BIT if number == "set" else Relation.IS
+    value = int(number) if number.isdecimal() else 0
+    fact = Fact(relation, (Subject(name, field=field),), "not" not in how, value, instruction or "")
+    where = Place(file, int(line)) if file else Place(offset=int(address or "0x1", 16))
+    return DecisionInfo(fact=fact, where=where)
+
+
 def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software walk") -> PathInfo:
     loads = sum(run.count for run in runs if run.region == BUFFER and run.kind == "load")
-    return PathInfo(outcome=outcome, decided_by=when, loads=loads, instructions=9, runs=runs)  # type: ignore[arg-type]
+    return PathInfo(outcome=outcome, decisions=tuple(map(decision, when)), loads=loads, instructions=9, runs=runs)  # type: ignore[arg-type]
 
 
 def found(rule: str, severity: Severity, message: str = "a message") -> Finding:

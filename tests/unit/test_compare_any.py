@@ -32,7 +32,7 @@ def leaves(result: ComparisonResult, *, turned: bool) -> dict[str, list[str]]:
             return [seen(one) for one in value]
         if not isinstance(value, dict):
             return value
-        out = {key: seen(one) for key, one in value.items() if key not in ("diff", "decided_by")}
+        out = {key: seen(one) for key, one in value.items() if key not in ("diff", "decisions")}
         if turned and "old" in out:
             out["old"], out["new"] = out["new"], out["old"]
         if out.get("changes"):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from made_results import everything, result_with, row_with
+from made_results import decision, everything, result_with, row_with
 from rich.cells import cell_len
 
 from l1dflush.document import Severity
 from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
+from l1dflush.trace.facts import Fact, Relation, Subject
 from l1dflush.trace.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
-from l1dflush.verdict.model import Finding, PathInfo, Run, Verdict, VerifyResult
+from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, Verdict, VerifyResult
 
 
 def text(old: VerifyResult, new: VerifyResult, width: int = 80) -> str:
@@ -102,7 +103,7 @@ def test_runs_that_alternate_are_joined() -> None:
 
 def test_what_is_too_much_is_counted() -> None:
     many = tuple(
-        PathInfo(outcome="MSR write", decided_by=(f"`v{i}` is zero (0x1)",), loads=0, instructions=1, runs=())
+        PathInfo(outcome="MSR write", decisions=(decision(f"`v{i}` is zero (0x1)"),), loads=0, instructions=1, runs=())
         for i in range(20)
     )
     assert "13 more paths differ (--json has all)" in text(result_with(), result_with(paths=many))
@@ -133,8 +134,10 @@ def test_what_could_not_be_followed_is_said() -> None:
 
 def test_names_are_made_harmless() -> None:
     hostile = "a\x1b[31m\nb"
+    fact = Fact(Relation.BRANCH, (Subject(hostile),), True, instruction=hostile)
+    asked = DecisionInfo(fact=fact, where=Place(hostile))
     routine = result_with().routine.model_copy(update={"name": hostile, "source": hostile, "detail": hostile})
-    path = result_with().paths[0].model_copy(update={"decided_by": (hostile,)})
+    path = result_with().paths[0].model_copy(update={"decisions": (asked,)})
     finding = Finding(id=hostile, severity=Severity.NOTE, message=hostile, advice=hostile, where=Place(hostile))
     scope = result_with().scope.model_copy(update={"taken_for_granted": (hostile,)})
     row = row_with(titles=(hostile,), margin=0)

@@ -68,7 +68,7 @@ def test_the_stack_works_beside_segments(bits: Literal[32, 64]) -> None:
 
 def test_a_decision_names_the_per_cpu_variable_and_not_the_rest_of_the_register() -> None:
     paths = traced("mov %gs:flag(%rip),%al; test %al,%al; jne 1f; nop; 1: ret").paths
-    assert {path.decisions[0].meaning for path in paths} == {"`gs:flag` is zero", "`gs:flag` is not zero"}
+    assert {str(path.decisions[0].fact) for path in paths} == {"`gs:flag` is zero", "`gs:flag` is not zero"}
 
 
 def test_a_part_of_a_register_is_forgotten_when_the_register_changes() -> None:
@@ -319,7 +319,7 @@ def test_popped_flags_say_which_way_string_instructions_go() -> None:
     # Of a value that nobody knows it is bit 10 that decides.
     for value, name in (("%rdi", "rdi"), ("8(%rsi)", "[rsi+0x8]")):
         paths = traced(f"push {value}; popfq; {go}").paths
-        assert {p.decisions[0].meaning: [e.offset for e in p.events if e.detail == "lodsb"] for p in paths} == {
+        assert {str(p.decisions[0].fact): [e.offset for e in p.events if e.detail == "lodsb"] for p in paths} == {
             f"bit 10 of `{name}` is clear": [0, 1],
             f"bit 10 of `{name}` is set": [0, -1],
         }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from made_results import result_with
+from made_results import decision, result_with
 
 from l1dflush.verdict.model import PathInfo
 from l1dflush.verdict.moved import moved_fields, renamed
 
 
-def paths(*decisions: str) -> tuple[PathInfo, ...]:
-    return (PathInfo(outcome="skipped", decided_by=decisions, loads=0, instructions=1, runs=()),)
+def paths(*texts: str) -> tuple[PathInfo, ...]:
+    decisions = tuple(map(decision, texts))
+    return (PathInfo(outcome="skipped", decisions=decisions, loads=0, instructions=1, runs=()),)
 
 
 def test_fields_are_matched_in_the_order_in_which_they_decide() -> None:
@@ -20,9 +21,9 @@ def test_fields_are_matched_in_the_order_in_which_they_decide() -> None:
         update={"paths": paths("`[rdi+0x20]` is zero (0x9)", "`gs:irq_stat+0x2` is zero", "`[rdi+0x4]` is zero")}
     )
     names = moved_fields(old, new)
-    assert names == {"[rdi+0x20]": "[rdi+0x10]", "[rdi+0x4]": "[rdi+0x8]"}
-    told = renamed(new, names).paths[0].decided_by
-    assert told == ("`[rdi+0x10]` is zero (0x9)", "`gs:irq_stat+0x2` is zero", "`[rdi+0x8]` is zero")
+    assert {a.name: b.name for a, b in names.items()} == {"[rdi+0x20]": "[rdi+0x10]", "[rdi+0x4]": "[rdi+0x8]"}
+    told = [str(one.fact) for one in renamed(new, names).paths[0].decisions]
+    assert told == ["`[rdi+0x10]` is zero", "`gs:irq_stat+0x2` is zero", "`[rdi+0x8]` is zero"]
 
 
 def test_another_number_of_fields_is_another_condition() -> None:

@@ -336,6 +336,6 @@ def test_fixed_addresses_are_told_as_addresses(address: int, tmp_path: Path) -> 
     assert result.buffer is not None
     assert (str(result.buffer.region), result.buffer.first, result.buffer.last) == (f"{address:#x}", 0, 65472)
     assert result.verdict is Verdict.PROVED
-    said = [text for path in result.paths for text in path.decided_by]
+    said = [str(one) for path in result.paths for one in path.decisions]
     assert len(said) == 2 and all(f"`[{flag:#x}]`" in text for text in said)
     assert '"-' not in json_text(result).replace('"-O', "") and f"{flag:#x}" in json_text(result)

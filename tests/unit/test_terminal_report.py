@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from made_results import decision
 from rich.cells import cell_len
 
 from l1dflush.place import Place
@@ -14,6 +15,7 @@ from l1dflush.report.layout import MIN_WIDTH, plain, wrap
 from l1dflush.report.picture import counterexample_lines, labels, picture
 from l1dflush.report.terminal import verify_lines
 from l1dflush.report.trace_text import trace_lines
+from l1dflush.trace.facts import Fact, Relation, Subject
 from l1dflush.trace.region import STACK
 from l1dflush.verdict.model import (
     CounterexampleInfo,
@@ -97,7 +99,8 @@ def test_prose_is_never_wider_than_100_columns(full_result: VerifyResult, make_r
     finding = full_result.findings[0].model_copy(update={"message": long, "advice": long})
     routine = full_result.routine.model_copy(update={"detail": long})
     scope = full_result.scope.model_copy(update={"taken_for_granted": (long,), "particular": (long,)})
-    path = full_result.paths[0].model_copy(update={"decided_by": (long, long)})
+    asked = decision("`x` is zero (0x1)").model_copy(update={"fact": Fact(Relation.FORMULA, (Subject(long),), True)})
+    path = full_result.paths[0].model_copy(update={"decisions": (asked, asked)})
     wide = make_row(titles=tuple(f"a CPU with number {number}" for number in range(20)), reason=long)
     result = full_result.model_copy(
         update={"findings": (finding,), "routine": routine, "scope": scope, "paths": (path, path), "reason": long}
@@ -127,18 +130,23 @@ def test_only_what_is_particular_to_the_verdict_is_spelled_out(make_result: Make
 
 def test_what_paths_have_in_common_is_told_once(make_result: Make) -> None:
     (path,) = make_result().paths
-    paths = tuple(path.model_copy(update={"decided_by": ("`a` is set", way)}) for way in ("`b` is 1", "`b` is 2"))
-    shown = text(make_result(paths=paths))
-    assert "      if `a` is set, and one of\n        - `b` is 1\n        - `b` is 2\n" in shown
-    alike = tuple(path.model_copy(update={"decided_by": way}) for way in (("`a` is set",), ("`a` is set", "`b` is 1")))
-    shown = text(make_result(paths=alike))
-    assert "      if `a` is set\n      if `a` is set and `b` is 1\n" in shown
+
+    def shown(*ways: tuple[str, ...]) -> str:
+        paths = (path.model_copy(update={"decisions": tuple(map(decision, way))}) for way in ways)
+        return text(make_result(paths=tuple(paths)))
+
+    a, one, two = "`a` is not zero (0x1)", "`b` is 1 (0x2)", "`b` is 2 (0x2)"
+    ways = "        - `b` is 0x1 (0x2)\n        - `b` is 0x2 (0x2)\n"
+    assert f"      if `a` is not zero (0x1), and one of\n{ways}" in shown((a, one), (a, two))
+    assert "      if `a` is not zero (0x1)\n      if `a` is not zero (0x1) and `b` is 0x1 (0x2)\n" in shown(
+        (a,), (a, one)
+    )
 
 
 def test_paths_say_what_decides_them(full_result: VerifyResult) -> None:
     shown = text(full_result)
-    assert "- MSR write: 1024 loads\n      if `has_msr` is set\n" in shown
-    assert "- skipped: nothing\n      if `wanted` is zero\n" in shown
+    assert "- MSR write: 1024 loads\n      if `has_msr` is not zero (0x1)\n" in shown
+    assert "- skipped: nothing\n      if `wanted` is zero (0x1)\n" in shown
 
 
 def test_rows_without_a_cpu_are_told_by_their_policy(make_result: Make, make_row: Make) -> None:
@@ -224,7 +232,7 @@ def test_one_counterexample_is_told_once(make_result: Make, make_row: Make, make
     assert "how an old line survives on Alpha and 1 other" in shown
 
 
-_CLOSED = {"verdict", "severity", "kind", "outcome", "result", "start", "command", "bits"}
+_CLOSED = {"relation", "verdict", "severity", "kind", "outcome", "result", "start", "command", "bits"}
 
 
 def poisoned(value: Any, bad: str, key: str = "") -> Any:
@@ -278,7 +286,7 @@ def test_a_trace_is_folded(full_result: VerifyResult) -> None:
         tool_version="0",
         routine=full_result.routine,
         buffer=full_result.buffer,
-        paths=(TracePath(decided_by=(), instructions=9, runs=(cpuid, store, load), events=()),),
+        paths=(TracePath(decisions=(), instructions=9, runs=(cpuid, store, load), events=()),),
         exit_status=0,
     )
     shown = plain(trace_lines(trace, 80))

@@ -109,7 +109,7 @@ def _path_parts(result: ComparisonResult, width: int) -> Iterator[list[Text]]:
 def _path_lines(result: ComparisonResult, change: PathChange, width: int) -> list[Text]:
     old = None if change.old is None else result.old.paths[change.old]
     new = None if change.new is None else result.new.paths[change.new]
-    when = f"if {' and '.join(change.decided_by)}" if change.decided_by else "always"
+    when = f"if {' and '.join(map(str, change.decisions))}" if change.decisions else "always"
     if old is None or new is None:
         sign, path, buffer = ("+", new, result.new.buffer) if old is None else ("-", old, result.old.buffer)
         assert path is not None

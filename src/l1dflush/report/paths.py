@@ -31,13 +31,13 @@ def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int)
     alike: dict[str, list[PathInfo]] = {}
     for path, kind in zip(paths, kinds, strict=True):
         alike.setdefault(kind, []).append(path)
-    reasons = cases([(path.decided_by, kind) for path, kind in zip(paths, kinds, strict=True)]) if many else {}
+    reasons = cases([(_said(path), kind) for path, kind in zip(paths, kinds, strict=True)]) if many else {}
     lines = [Text(f"{len(paths)} paths:")]
     for kind, members in list(alike.items())[:MAX_PATHS]:
         times = f"{len(members)} x " if len(members) > 1 else ""
         what = kind if many else _what(members, buffer)
         lines += paragraph(f"{times}{what}", width, first="  - ", indent="    ")
-        lines += _decision_lines(reasons[kind] if many else [path.decided_by for path in members], width)
+        lines += _decision_lines(reasons[kind] if many else [_said(path) for path in members], width)
     if len(alike) > MAX_PATHS:
         lines.append(Text(f"  and {len(alike) - MAX_PATHS} other kinds of paths (l1dflush trace has all)", "dim"))
     return lines
@@ -59,6 +59,10 @@ def _decision_lines(decided: Sequence[tuple[str, ...]], width: int) -> list[Text
     if len(decided) > MAX_PATHS:
         lines.append(Text(f"{first}and {len(decided) - MAX_PATHS} other cases", "dim"))
     return lines
+
+
+def _said(path: PathInfo) -> tuple[str, ...]:
+    return tuple(map(str, path.decisions))
 
 
 def _kind(path: PathInfo, buffer: BufferInfo | None) -> str:

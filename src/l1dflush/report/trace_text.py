@@ -32,8 +32,10 @@ def _path_lines(path: TracePath, result: TraceResult, number: int, width: int) -
     events = sum(run.count for run in path.runs)
     head = f"path{of}: {_count(events, 'event')} in {_count(len(path.runs), 'run')}, {path.instructions} instructions"
     lines = paragraph(head, width, style="bold")
-    if path.decided_by:
-        lines += paragraph(f"if {' and '.join(path.decided_by)}", width, first="  ", indent="    ", style="dim")
+    if path.decisions:
+        lines += paragraph(
+            f"if {' and '.join(map(str, path.decisions))}", width, first="  ", indent="    ", style="dim"
+        )
     if path.before:
         lines += paragraph("before it:", width, first="  ", indent="    ")
         lines += run_lines(path.before, result.buffer, width)

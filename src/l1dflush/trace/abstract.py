@@ -15,7 +15,7 @@ from l1dflush.trace.decode import Instruction, general_registers
 from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
-from l1dflush.trace.facts import Relation
+from l1dflush.trace.facts import Fact, Relation
 from l1dflush.trace.features import needs
 from l1dflush.trace.first import NOWHERE, Caller, parted
 from l1dflush.trace.functions import not_followed
@@ -351,9 +351,12 @@ class _Run:
         fact = self._conditions.fact(condition, holds, by[0] if len(by) == 1 else None)
         if fact is None and inner:
             fact = self._conditions.formula(condition, holds)
-        text = "; ".join([*([" and ".join(shown(one) for one in by)] if by else []), insn.mnemonic])
+        sources = self._names.sources(condition)
+        if fact is None:
+            text = "; ".join([*([" and ".join(shown(one) for one in by)] if by else []), insn.mnemonic])
+            fact = Fact(Relation.BRANCH, tuple(map(self._names.subject, sources)), taken, instruction=text)
         followed = not self._names.made_of(condition, self._is_not_followed)
-        decision = Decision(insn.address, text, self._names.sources(condition), taken, fact, followed)
+        decision = Decision(insn.address, sources, taken, fact, followed)
         feature = self._features.get(insn.address)
         return about_feature(decision, feature) if feature is not None else decision
 

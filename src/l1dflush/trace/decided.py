@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from l1dflush import _core
 from l1dflush.trace.decode import NAMES_OF_PARTS, REGISTERS, Instruction, Register
 from l1dflush.trace.effects import Form
-from l1dflush.trace.facts import Fact, Relation, named
+from l1dflush.trace.facts import Fact, Relation, Subject
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.names import Names
 
@@ -44,16 +45,14 @@ class Conditions:
     def formula(self, condition: _core.Value, holds: bool) -> Fact:
         """The condition as a formula, or as much as can be said of it."""
         text = self._shown(condition)
-        if len(text) > LONGEST:
-            text = "a condition on " + " and ".join(f"`{name}`" for name in self._names.sources(condition))
-        else:
-            text = f"`{text}`"
-        return Fact(Relation.CONDITION, (text,), holds)
+        if len(text) <= LONGEST:
+            return Fact(Relation.FORMULA, (Subject(text),), holds)
+        return Fact(Relation.CONDITION, tuple(map(self._names.subject, self._names.sources(condition))), holds)
 
     def _zero(self, value: _core.Value, holds: bool, by: Instruction | None) -> Fact | None:
         key = self._names.key(value)
         if key is not None:
-            return Fact(Relation.STATIC_KEY, (f"`{key}`",), not holds)
+            return Fact(Relation.STATIC_KEY, (Subject(key),), not holds)
         mask = (1 << value.bits) - 1
         kind, _, start, operands, addends, _ = self._machine.described(value)
         number, atom = -value.constant & mask, self._machine.terms.value(value.term)
@@ -77,7 +76,7 @@ class Conditions:
             number, atom = low, inner
         feature = (self._source(atom) or "").removeprefix(_CPU_HAS)
         if number == 0 and feature.startswith(_OF_KERNEL) and feature != self._source(atom):
-            return Fact(Relation.FEATURE, (f"`{feature}`",), not holds)
+            return Fact(Relation.FEATURE, (Subject(feature),), not holds)
         subject = self._subject(atom)
         return Fact(Relation.IS, (subject,), holds, number) if subject else None
 
@@ -87,14 +86,14 @@ class Conditions:
         source = self._source(value)
         if source is None:
             return None
-        subject = named(source)
+        subject = self._names.subject(source)
         operand = by.operands[0] if by is not None and by.operands else None
         if by is not None and by.effect.form in (Form.TEST, Form.AND, Form.PLAIN) and isinstance(operand, Register):
             low = 8 * operand.offset
             if source in REGISTERS and low <= bit < low + 8 * operand.size:
                 part = REGISTERS[source][0], operand.size, operand.offset
                 if part in NAMES_OF_PARTS:
-                    subject, bit = named(NAMES_OF_PARTS[part]), bit - low
+                    subject, bit = Subject(NAMES_OF_PARTS[part]), bit - low
         return Fact(Relation.BIT, (subject,), holds, bit)
 
     def _below(self, left: _core.Value, right: _core.Value, holds: bool) -> Fact | None:
@@ -125,22 +124,22 @@ class Conditions:
         kind, _, _, _, _, number = self._machine.described(value)
         return self._names.symbol(number) if kind == "symbol" else None
 
-    def _subject(self, value: _core.Value) -> str:
-        """What a value that is a symbol or a part of one is called; empty if it is something computed."""
+    def _subject(self, value: _core.Value) -> Subject | None:
+        """What a value that is a symbol or a part of one is called; None if it is something computed."""
         if not value.term or value.constant:
-            return ""
+            return None
         kind, bits, start, operands, _, _ = self._machine.described(value)
         if kind != "slice":
             source = self._source(value)
-            return named(source) if source is not None else ""
+            return self._names.subject(source) if source is not None else None
         source = self._source(operands[0])
         if source is None:
-            return ""
+            return None
         if source in REGISTERS and start % 8 == 0 and bits % 8 == 0:
             part = REGISTERS[source][0], bits // 8, start // 8
             if part in NAMES_OF_PARTS:
-                return named(NAMES_OF_PARTS[part])
-        return named(source, bits, start)
+                return Subject(NAMES_OF_PARTS[part])
+        return replace(self._names.subject(source), bits=bits, low=start)
 
     def _shown(self, value: _core.Value, depth: int = 0) -> str:
         """A value as a formula; much longer than :data:`LONGEST` if it is a large one."""

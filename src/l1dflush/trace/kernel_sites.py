@@ -19,7 +19,7 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.decode import REGISTERS, Instruction
 from l1dflush.trace.effects import Form
-from l1dflush.trace.facts import Fact, Relation
+from l1dflush.trace.facts import Fact, Relation, feature_name
 from l1dflush.trace.model import STACK_CHECK, Decision
 
 # The names that compilers give them (GCC's -mfentry, -pg and -mfunction-return=thunk-extern), for code that has
@@ -30,11 +30,8 @@ RETURN_THUNK = "__x86_return_thunk"
 _INDIRECT_THUNK = re.compile(r"(?:__x86_indirect_(?:call_|jump_)?thunk|__llvm_retpoline)_(\w+)")
 # "Always": the second choice of a feature test (X86_FEATURE_ALWAYS).
 ALWAYS = 3 * 32 + 21
-# Feature words that are a CPUID register as it is (cpuid_leafs in the kernel's cpufeature.h), by number.
-_CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18: "(7,0).EDX"}
 # Where a kernel puts the jumps that it changes by static_call_update().
 STATIC_CALLS = ".static_call.text"
-FLUSH_L1D = 18 * 32 + 28
 _LONGEST_REPLACED = 256
 # Keys that an error lists.
 MOST_LISTED = 12
@@ -63,14 +60,11 @@ class KernelSites:
         self.sites = image.patch_sites
         self.static_keys = static_keys
         self._image = image
-        self._test: tuple[int, int] | None = None
         functions = [symbol for symbol in image.symbols.values() if symbol.function and symbol.defined]
         self._starts = {symbol.address for symbol in functions if symbol.size}
         self._ends = {symbol.address + symbol.size for symbol in functions if symbol.size}
         # Names of outside symbols that are called but stand for nothing, with what they stand for.
         self.stubs: dict[str, str] = {}
-        # Features that would change an instruction that was run.
-        self.as_shipped: dict[int, None] = {}
         if self.sites.damage:
             raise UndecidedError("damaged-table", self.sites.damage)
         known = {site.key for site in self.sites.jumps.values()}
@@ -173,11 +167,6 @@ class KernelSites:
             if isinstance(target, int) and self._section_of(target) != self._section_of(at):
                 yield at, target, features[0]
 
-    def comes_by(self, address: int) -> None:
-        """An instruction is run; one that a kernel may replace is noted."""
-        for feature in self.sites.alternatives.get(address, ()):
-            self.as_shipped[feature] = None
-
     def goes_by(self, target: int) -> str:
         """What is taken for granted where a jump or a call goes to ``target``; empty if nothing is."""
         section = self._image.section_at(target)
@@ -186,49 +175,15 @@ class KernelSites:
         names = {symbol.address: symbol.name for symbol in self._image.symbols.values() if symbol.function}
         return f"the static call {names.get(target, f'at {target:#x}')} goes where it was shipped to go"
 
-    def jumps_out(self, address: int, target: int) -> None:
-        """A jump is run; from an alternative to another section it leads to a feature test."""
-        every = self.sites.alternatives.get(address, ())
-        features = [feature for feature in every if feature != ALWAYS]
-        home = self._section_of(address)
-        # One replacement for every CPU, one for those with the feature: until then the code asks by itself.
-        if ALWAYS in every and len(features) == 1 and self._section_of(target) != home:
-            self._test = (self._section_of(target), features[-1])
-            for feature in self.sites.alternatives[address]:
-                self.as_shipped.pop(feature, None)
-
-    def with_feature(self, meaning: str, outcome: str, address: int) -> str:
-        """What a decision at ``address`` means, with the feature that it is about if it is a feature test;
-        ``outcome`` tells its outcomes apart where ``meaning`` is empty."""
-        test, self._test = self._test, None
-        if test is None or self._section_of(address) != test[0]:
-            return meaning
-        name = feature_name(test[1])
-        if meaning.endswith((" is set", " is not zero")):
-            return f"{name} is present"
-        if meaning.endswith((" is clear", " is zero")):
-            return f"{name} is absent"
-        return f"{name}: {meaning or outcome}"
-
     def _section_of(self, address: int) -> int:
         section = self._image.section_at(address)
         return section.address if section is not None else -1
 
 
-def feature_name(feature: int) -> str:
-    """``CPU feature 18*32+28 (flush_l1d, CPUID(7,0).EDX bit 28)``."""
-    word, bit = divmod(feature, 32)
-    known = [f"CPUID{_CPUID_WORDS[word]} bit {bit}"] if word in _CPUID_WORDS else []
-    if feature == FLUSH_L1D:
-        known.insert(0, "flush_l1d")
-    return f"CPU feature {word}*32+{bit}" + (f" ({', '.join(known)})" if known else "")
-
-
 def about_feature(decision: Decision, feature: int) -> Decision:
     """A decision that asks for a CPU feature: of a bit it says whether that is set, or it is not zero."""
-    fact, name = decision.fact, feature_name(feature)
-    if fact is not None and (fact.relation is Relation.BIT or (fact.relation is Relation.IS and not fact.number)):
+    fact = decision.fact
+    if fact.relation is Relation.BIT or (fact.relation is Relation.IS and not fact.number):
         present = fact.holds == (fact.relation is Relation.BIT)
-        return replace(decision, fact=Fact(Relation.FEATURE, (name,), present))
-    told = decision.meaning or f"`{decision.mnemonic}` {'taken' if decision.taken else 'not taken'}"
-    return replace(decision, fact=Fact(Relation.SAID, (f"{name}: {told}",), True))
+        return replace(decision, fact=Fact(Relation.FEATURE, (), present, feature))
+    return replace(decision, fact=replace(fact, feature=feature))

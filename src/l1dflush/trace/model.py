@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from l1dflush.routine.model import Routine
-from l1dflush.trace.facts import Fact, said
+from l1dflush.trace.facts import Fact
 from l1dflush.trace.region import Region
 
 
@@ -98,22 +98,16 @@ TRAPS = frozenset({"ud2", STACK_CHECK})
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome.
-    ``mnemonic`` is the instruction's, behind what made the flags that it asks for (``test edi, edi; jne``). ``fact`` is
-    what was decided, if that can be said without the instruction. Not ``followed``: it depends on a result that an
-    instruction makes of what is known, but nobody here knows how, so that perhaps no input decides like this."""
+    """A branch that depends on values nobody defined: ``sources`` are their names, ``taken`` the outcome. ``fact`` is
+    what was decided; of an instruction with what made the flags that it asks for (``test edi, edi; jne``) only where
+    that cannot be said without it. Not ``followed``: it depends on a result that an instruction makes of what is known,
+    but nobody here knows how, so that perhaps no input decides like this."""
 
     pc: int
-    mnemonic: str
     sources: tuple[str, ...]
     taken: bool
-    fact: Fact | None = None
+    fact: Fact
     followed: bool = True
-
-    @property
-    def meaning(self) -> str:
-        """The fact in words; empty if there is none."""
-        return said(self.fact)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
 from l1dflush.trace.first import STACKS_APART
+from l1dflush.trace.facts import Field, Subject
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 from l1dflush.trace.operands import register_name
@@ -48,6 +49,8 @@ class Names:
         self._nested = 0
         # Regions, and what symbols in them stand for.
         self._pointers: dict[int, str] = {}
+        # Names that are made of a place and an offset from it.
+        self._fields: dict[str, Field] = {}
         self._parameters = {p.register.upper(): p.name for p in routine.parameters}
 
     def leads_to_itself(self, value: _core.Value, part: _core.Value, name: str) -> None:
@@ -273,6 +276,10 @@ class Names:
         what, *_, number = self._machine.described(self._machine.terms.value(region)) if region else ("", 0)
         return what == "symbol" and self._is_loaded(number)
 
+    def subject(self, name: str) -> Subject:
+        """A value as what a decision is about, by its name."""
+        return Subject(name, field=self._fields.get(name))
+
     def symbol(self, symbol: int) -> str:
         """What a symbol is called."""
         known = self._symbol_names.get(symbol)
@@ -338,7 +345,7 @@ class Names:
         linked = bases.in_linked(region, offset)
         if linked is not None:
             symbol, offset = self._symbol_at(linked[0].address + linked[1], linked[0].address)
-            return f"{symbol}+{offset:#x}" if offset else symbol
+            return self._behind(symbol, offset)
         inside = None if region == 0 else self._base_of(region)
         if inside is not None:
             return self._place_name(inside, offset)
@@ -348,14 +355,14 @@ class Names:
             segment, base = per_cpu
             if base is None:
                 return f"{segment}:{offset:#x}"
-            return f"{segment}:{self._place_name(base, offset)}"
+            return self._place_name(base, offset, f"{segment}:")
         if region == self._machine.base(STACK).term and (argument := self._argument_name(offset)):
             return argument
         names = ["stack" if name == _STACK_NAME else name for name in self.sources(self._machine.terms.value(region))]
         inner = "+".join(names)
         if len(inner) > LONGEST_NAME:
             inner = f"{inner[: LONGEST_NAME - 3]}..."
-        return f"[{inner}{offset:+#x}]" if offset else f"[{inner}]"
+        return self._behind(f"[{inner}", offset, "]")
 
     def _argument_name(self, offset: int) -> str:
         """``stack_arg1``, or its name in C: what lies so far above the return address; empty below it. Of functions
@@ -374,13 +381,19 @@ class Names:
         argument = argument if of else self._parameters.get(argument.upper(), argument)
         return f"{argument}+{inside:#x}{of}" if inside else f"{argument}{of}"
 
-    def _place_name(self, base: int, offset: int) -> str:
+    def _behind(self, base: str, offset: int, end: str = "") -> str:
+        """``[rdi+0x1c]``: the name of a place by its distance from another one."""
+        field = Field(base, offset, end)
+        self._fields[field.name] = field
+        return field.name
+
+    def _place_name(self, base: int, offset: int, before: str = "") -> str:
         """``flush_pages+0x8``: a place behind a section's or an outside symbol's beginning."""
         section = self._lifter.bases.section_of.get(base)
         symbol = self._lifter.bases.external_of.get(base, "")
         if section is not None:
             symbol, offset = self._symbol_at(section.address + offset, section.address)
-        return f"{symbol}{offset:+#x}" if offset else symbol
+        return self._behind(f"{before}{symbol}", offset)
 
     def _symbol_at(self, address: int, lowest: int) -> tuple[str, int]:
         """The data symbol that the address is nearest behind, and how far."""

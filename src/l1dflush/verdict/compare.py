@@ -15,10 +15,11 @@ All of them together are the first of these that occurs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Literal
 
 from l1dflush.document import Severity
+from l1dflush.trace.facts import Field
 from l1dflush.verdict.compare_paths import compare_paths, overall
 from l1dflush.verdict.compare_rows import compare_rows
 from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange
@@ -46,7 +47,9 @@ def compare(old: VerifyResult, new: VerifyResult) -> ComparisonResult:
         differences = differences.model_copy(
             update={
                 "buffer": tuple(_buffer(old.buffer, new.buffer)),
-                "moved": tuple(Change(what="field", old=a, new=b, effect=Effect.NONE) for b, a in moved.items()),
+                "moved": tuple(
+                    Change(what="field", old=a.name, new=b.name, effect=Effect.NONE) for b, a in moved.items()
+                ),
                 "paths": compare_paths(old, likened),
                 "findings": tuple(_findings(old, likened)),
                 "rows": compare_rows(old.rows, new.rows),
@@ -69,6 +72,11 @@ def compare(old: VerifyResult, new: VerifyResult) -> ComparisonResult:
         verdict=new.verdict,
         exit_status=new.exit_status,
     )
+
+
+def _moved(fields: Mapping[Field, Field]) -> Iterator[Change]:
+    for new, old in fields.items():
+        yield Change(what="field", old=old.name, new=new.name, effect=Effect.NONE)
 
 
 def _effects(differences: Differences) -> Iterator[Effect]:

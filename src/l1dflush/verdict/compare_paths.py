@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 
+from l1dflush.trace.facts import Fact
 from l1dflush.trace.region import BUFFER, STACK
 from l1dflush.verdict.comparison import Change, DiffLine, Effect, PathChange
 from l1dflush.verdict.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
@@ -68,7 +69,7 @@ class _Side:
         when = self.decisions_of(index) if self.paths[index].outcome == SKIPPED else ()
         return self.paths[index].outcome, when, tuple(self.runs[index])
 
-    def flushes_instead(self, when: Sequence[str]) -> bool:
+    def flushes_instead(self, when: Sequence[Fact]) -> bool:
         """Whether a run that takes a path with these decisions in the other routine may flush in this one."""
         return any(path.outcome != SKIPPED and not exclude_each_other(decided(path), when) for path in self.paths)
 
@@ -110,7 +111,7 @@ def _one_sided(before: _Side, after: _Side, a: int | None, b: int | None) -> Pat
         path = before.paths[a]
         if path.outcome == SKIPPED and after.flushes_instead(decided(path)):
             effect = Effect.BETTER
-    return PathChange(old=a, new=b, decided_by=decided(path), changes=(), diff=(), effect=effect)
+    return PathChange(old=a, new=b, decisions=decided(path), changes=(), diff=(), effect=effect)
 
 
 def _changed(before: _Side, after: _Side, a: int, b: int) -> PathChange:
@@ -122,7 +123,7 @@ def _changed(before: _Side, after: _Side, a: int, b: int) -> PathChange:
             effect = Effect.WORSE if other.outcome == SKIPPED else Effect.BETTER
         changes.append(Change(what="outcome", old=one.outcome, new=other.outcome, effect=effect))
     if decisions(one) != decisions(other):
-        texts = [" and ".join(decided(path)) or "always" for path in (one, other)]
+        texts = [" and ".join(map(str, decided(path))) or "always" for path in (one, other)]
         changes.append(Change(what="taken if", old=texts[0], new=texts[1], effect=Effect.DIFFERENT))
     keys = before.runs[a], after.runs[b]
     if keys[0] != keys[1]:
@@ -139,7 +140,7 @@ def _changed(before: _Side, after: _Side, a: int, b: int) -> PathChange:
     return PathChange(
         old=a,
         new=b,
-        decided_by=decided(other),
+        decisions=decided(other),
         changes=tuple(changes),
         diff=tuple(_diff(*keys)),
         effect=overall(change.effect for change in changes),

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.trace.facts import Fact
 from l1dflush.verdict.model import Finding, Verdict, VerifyResult
 
 
@@ -47,7 +48,7 @@ class PathChange(Document):
 
     old: int | None = Field(description="index in `old.paths`; null if the path is new")
     new: int | None = Field(description="index in `new.paths`; null if the path is gone")
-    decided_by: tuple[str, ...] = Field(description="the decisions that lead there in NEW, else in OLD, without places")
+    decisions: tuple[Fact, ...] = Field(description="what leads there in NEW, else in OLD")
     changes: tuple[Change, ...] = Field(description="what differs; empty if the path is new or gone")
     diff: tuple[DiffLine, ...] = Field(description="the runs that differ, with equal ones around them")
     effect: Effect

@@ -12,9 +12,9 @@ from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
 from l1dflush.trace.region import Region, RegionKind
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
-from l1dflush.verdict.findings import decision_texts
 from l1dflush.verdict.model import (
     BufferInfo,
+    DecisionInfo,
     EventInfo,
     OutsideInfo,
     PathInfo,
@@ -154,11 +154,15 @@ def outside(trace: Trace) -> tuple[OutsideInfo, ...]:
     return tuple(OutsideInfo(name=name, stands_for=text) for name, text in {**called, **trace.stubs}.items())
 
 
+def _decisions(path: Path, places: Places) -> tuple[DecisionInfo, ...]:
+    return tuple(DecisionInfo(fact=one.fact, where=places.where(one.pc)) for one in path.decisions)
+
+
 def path_info(path: Path, places: Places, outcome: Mechanism) -> PathInfo:
     loads = places.in_buffer(Events.of(path.events).where(lambda event: event.kind is Kind.LOAD))
     return PathInfo(
         outcome=outcome,
-        decided_by=tuple(decision_texts(path, places)),
+        decisions=_decisions(path, places),
         loads=len(loads),
         instructions=path.instructions,
         runs=tuple(_run(run, places) for run in fold(path.events)),
@@ -168,7 +172,7 @@ def path_info(path: Path, places: Places, outcome: Mechanism) -> PathInfo:
 
 def trace_path(path: Path, places: Places) -> TracePath:
     return TracePath(
-        decided_by=tuple(decision_texts(path, places)),
+        decisions=_decisions(path, places),
         instructions=path.instructions,
         end=path.end,
         runs=tuple(_run(run, places) for run in fold(path.events)),

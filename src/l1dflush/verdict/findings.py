@@ -80,7 +80,7 @@ def _of_source(trace: Trace) -> Iterator[Finding]:
 def _of_memory(trace: Trace, buffer: Buffer, places: Places) -> Iterator[Finding]:
     """What the walked memory is, if it is none that a buffer should be."""
     start = buffer.start
-    where = places.where(start.pc) if start is not None else ""
+    where = places.where(start.pc) if start is not None else None
     name = never_written(trace, buffer)
     if name is not None:
         text = f"nothing here stores into `{name}`, which is zero at first, so that its pages may be one and the same"
@@ -105,17 +105,6 @@ def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterat
     for (rule, text), numbers in found.items():
         on = "every path" if len(numbers) == len(paths) else "a path" if len(numbers) == 1 else "some paths"
         yield finding(rule, f"{text} on {on}").model_copy(update={"paths": tuple(numbers)})
-
-
-def decision_texts(path: Path, places: Places) -> list[str]:
-    """What decided a path, one sentence each."""
-    texts = []
-    for decision in path.decisions:
-        outcome = "taken" if decision.taken else "not taken"
-        names = " and ".join(f"`{name}`" for name in decision.sources)
-        said = decision.meaning or f"{names}: `{decision.mnemonic}` {outcome}"
-        texts.append(f"{said} ({places.where(decision.pc)})")
-    return texts
 
 
 def _of_walk(trace: Trace, path: Path, buffer: Buffer, walk: Events, places: Places) -> Iterator[Finding]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
+from l1dflush.trace.facts import Fact, Relation
 from l1dflush.trace.region import Region
 from l1dflush.verdict.model import PathInfo, Run, VerifyResult
 
@@ -23,16 +25,6 @@ _PLACE = re.compile(
 )
 _ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+|\S+\+0x[0-9a-f]+)")
 _HEX = re.compile(r"0x[0-9a-f]+")
-_OUTCOMES = (
-    ("` taken", "` not taken"),
-    (" is set", " is clear"),
-    (" is on", " is off"),
-    (" is enabled", " is disabled"),
-    (" is present", " is absent"),
-    (" holds", " does not hold"),
-    (" are ", " are not "),
-    (" is ", " is not "),
-)
 _ANY_CODE = frozenset({"load", "store", "string-store"})
 
 
@@ -59,37 +51,42 @@ def region_key(region: Region | None, names: Iterable[str]) -> Hashable:
     return region and (region.kind, *(without_names(name, names) for name in region.names))
 
 
-def decided(path: PathInfo) -> tuple[str, ...]:
-    """What decides a path, in the code's order, without places, each once."""
-    return tuple(dict.fromkeys(without_places(text) for text in path.decided_by))
+def decided(path: PathInfo) -> tuple[Fact, ...]:
+    """What decides a path, in the code's order, each once. That none of several values is not zero is that each is
+    zero: compilers ask for all of them together or one by one."""
+    return tuple(dict.fromkeys(fact for one in path.decisions for fact in _single(one.fact)))
 
 
-def decisions(path: PathInfo) -> tuple[str, ...]:
-    """:func:`decided` in an order that does not depend on the code's."""
-    return tuple(sorted(decided(path)))
+def decisions(path: PathInfo) -> frozenset[Fact]:
+    """:func:`decided` in no order."""
+    return frozenset(decided(path))
 
 
-def exclude_each_other(one: Iterable[str], other: Iterable[str]) -> bool:
+def exclude_each_other(one: Iterable[Fact], other: Iterable[Fact]) -> bool:
     """Whether no run can take both of two paths with these :func:`decisions`.
 
     Paths that decide other things do not exclude each other, for all that is known.
     """
     first, second = set(one), set(other)
-    if any(_opposite(text) in side for side in (first, second) for text in side):
-        # One text for two decisions of one path: it does not say enough.
+    if any(_denied(fact, side) for side in (first, second) for fact in side):
+        # One fact for two decisions of one path: it does not say enough.
         return False
-    return any(_opposite(text) in second for text in first)
+    return any(_denied(fact, second) for fact in first) or any(_denied(fact, first) for fact in second)
 
 
-def _opposite(decision: str) -> str | None:
-    """The other outcome of a decision, as the trace words it; None for words that are not known."""
-    for yes, no in _OUTCOMES:
-        # The longer one first: each "not taken" ends in "taken".
-        if no in decision:
-            return yes.join(decision.rsplit(no, 1))
-        if yes in decision:
-            return no.join(decision.rsplit(yes, 1))
-    return None
+def _single(fact: Fact) -> tuple[Fact, ...]:
+    if fact.relation is not Relation.ANY or fact.holds:
+        return (fact,)
+    return tuple(Fact(Relation.IS, (subject,), holds=True) for subject in fact.subjects)
+
+
+def _denied(fact: Fact, facts: set[Fact]) -> bool:
+    return bool(facts.issuperset(_opposites(fact)))
+
+
+def _opposites(fact: Fact) -> tuple[Fact, ...]:
+    """What together says that the fact does not hold."""
+    return _single(replace(fact, holds=not fact.holds))
 
 
 def run_keys(runs: Sequence[Run], names: Iterable[str]) -> list[Hashable]:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document, Severity
 from l1dflush.place import Place
+from l1dflush.trace.facts import Fact
 from l1dflush.trace.region import Region
 
 INVALID = "invalid"
@@ -70,6 +71,16 @@ class Run(Document):
     together: int = Field(default=0, description="runs with the same number alternate, event by event")
 
 
+class DecisionInfo(Document):
+    """What a branch decided."""
+
+    fact: Fact
+    where: Place
+
+    def __str__(self) -> str:
+        return f"{self.fact} ({self.where})"
+
+
 class PathInfo(Document):
     """One way through the routine."""
 
@@ -79,7 +90,7 @@ class PathInfo(Document):
         description="how the path flushes; 'skipped' if it does not, 'trap' if it ends in one before it does; whether"
         " an MSR write of an unknown value flushes is not known"
     )
-    decided_by: tuple[str, ...] = Field(description="the decisions that lead here, one sentence each")
+    decisions: tuple[DecisionInfo, ...] = Field(description="what leads here, in order")
     loads: int = Field(description="loads from the buffer")
     instructions: int
     runs: tuple[Run, ...] = Field(description="what happened, in order, folded")
@@ -354,7 +365,7 @@ class EventInfo(Document):
 class TracePath(Document):
     """One way through the routine with all its events."""
 
-    decided_by: tuple[str, ...]
+    decisions: tuple[DecisionInfo, ...]
     instructions: int
     end: str = Field(default="", description="as in a verify result")
     runs: tuple[Run, ...]

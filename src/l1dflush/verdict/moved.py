@@ -7,19 +7,17 @@ same ones, in the order in which they are first decided by.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 
-from l1dflush.verdict.model import PathInfo, VerifyResult
-
-# A base and an offset, as decisions have them: `[rdi+0x14bd]`, `[[rdi+0x8]+0x10]`, `gs:irq_stat+0x2`.
-_FIELD = re.compile(r"`([^`]*?)\+(0x[0-9a-f]+)(\]*)`")
+from l1dflush.trace.facts import Fact, Field, Subject
+from l1dflush.verdict.model import DecisionInfo, PathInfo, VerifyResult
 
 
-def moved_fields(old: VerifyResult, new: VerifyResult) -> Mapping[str, str]:
-    """What NEW calls a field to what OLD calls it, for those whose offset differs."""
+def moved_fields(old: VerifyResult, new: VerifyResult) -> Mapping[Field, Field]:
+    """Where NEW has a field to where OLD has it, for those whose offset differs."""
     before, after = _fields(old.paths), _fields(new.paths)
-    moved: dict[str, str] = {}
+    moved: dict[Field, Field] = {}
     for base, places in after.items():
         others = before.get(base, [])
         if len(others) == len(places) and not set(others) & set(places):
@@ -27,30 +25,31 @@ def moved_fields(old: VerifyResult, new: VerifyResult) -> Mapping[str, str]:
     return moved
 
 
-def renamed(result: VerifyResult, names: Mapping[str, str]) -> VerifyResult:
-    """``result`` with the places called ``names`` in its decisions and findings."""
-    if not names:
+def renamed(result: VerifyResult, fields: Mapping[Field, Field]) -> VerifyResult:
+    """``result`` with the places that ``fields`` say in its decisions."""
+    if not fields:
         return result
 
-    def text(told: str) -> str:
-        return _FIELD.sub(lambda found: f"`{names.get(found[0][1:-1], found[0][1:-1])}`", told)
+    def subject(one: Subject) -> Subject:
+        field = fields.get(one.field, one.field) if one.field is not None else None
+        return one if field is None else replace(one, name=field.name, field=field)
 
-    return result.model_copy(
-        update={
-            "paths": tuple(
-                path.model_copy(update={"decided_by": tuple(text(one) for one in path.decided_by)})
-                for path in result.paths
-            ),
-            "findings": tuple(one.model_copy(update={"message": text(one.message)}) for one in result.findings),
-        }
-    )
+    def fact(one: Fact) -> Fact:
+        return replace(one, subjects=tuple(map(subject, one.subjects)))
+
+    def decision(one: DecisionInfo) -> DecisionInfo:
+        return one.model_copy(update={"fact": fact(one.fact)})
+
+    paths = tuple(path.model_copy(update={"decisions": tuple(map(decision, path.decisions))}) for path in result.paths)
+    return result.model_copy(update={"paths": paths})
 
 
-def _fields(paths: tuple[PathInfo, ...]) -> dict[str, list[str]]:
-    """The places that decisions name, by their base, each once and in order."""
-    found: dict[str, dict[str, None]] = {}
+def _fields(paths: tuple[PathInfo, ...]) -> dict[tuple[str, str], list[Field]]:
+    """The fields that decisions are about, by what they are fields of, each once and in order."""
+    found: dict[tuple[str, str], dict[Field, None]] = {}
     for path in paths:
-        for told in path.decided_by:
-            for base, offset, rest in _FIELD.findall(told):
-                found.setdefault(f"{base}{rest}", {}).setdefault(f"{base}+{offset}{rest}")
+        for decision in path.decisions:
+            for subject in decision.fact.subjects:
+                if (field := subject.field) is not None:
+                    found.setdefault((field.base, field.end), {}).setdefault(field)
     return {base: list(places) for base, places in found.items()}
