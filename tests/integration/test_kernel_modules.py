@@ -70,7 +70,7 @@ def is_the_whole_routine(result: VerifyResult) -> None:
     for path in result.paths:
         assert named(path, kernel_modules.KEY)
         assert named(path, FEATURE) == (path.outcome != "skipped")
-        kinds = [(run.kind, run.count) for run in path.runs if run.region == BUFFER or not run.place]
+        kinds = [(run.kind, run.count) for run in path.runs if run.region == BUFFER or run.region is None]
         if path.outcome == "software walk":
             assert path.loads == 16 + 1024
             in_order = [kind for kind in kinds if kind[0] in ("load", "serialise", "fence")]

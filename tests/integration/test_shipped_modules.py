@@ -47,9 +47,10 @@ def test_every_path(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in paths(result):
         loads = 16 + 1024 if path["outcome"] == "software walk" else 0
         assert path["loads"] == loads
-        decided = " ".join(map(str, path["decided_by"]))  # type: ignore[call-overload]
-        assert "static key" in decided
-        assert ("18*32+28" in decided) == (path["outcome"] != "skipped")
+        facts = [decision["fact"] for decision in path["decisions"]]  # type: ignore[attr-defined]
+        assert any(fact["relation"] == "static-key" for fact in facts)
+        asks = any(fact["relation"] == "feature" and fact["number"] == 18 * 32 + 28 for fact in facts)
+        assert asks == (path["outcome"] != "skipped")
     assert judged(capsys, str(module), "--every-path")[0] == 2
 
 

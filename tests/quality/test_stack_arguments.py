@@ -196,6 +196,6 @@ def test_those_of_what_runs_first_are_its_own(bits: Literal[32, 64], at: int, na
     options = VerifyOptions(cpus=("skylake",), function="f", run_first=("init",), bind={"stack_arg2": "64K"})
     result = verify(str(path), options)
     assert result.verdict is Verdict.PROVED and result.buffer is not None
-    assert result.buffer.name == "what `stack_arg1` points to"
-    said = {text for path in result.paths for text in path.decided_by}
+    assert str(result.buffer.region) == "what `stack_arg1` points to"
+    said = {str(one) for path in result.paths for one in path.decisions}
     assert said and all(f"`{name} of init`" in text for text in said)

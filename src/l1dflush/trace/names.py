@@ -9,8 +9,8 @@ from l1dflush.routine.model import STACK_ARGUMENT, Routine, Section
 from l1dflush.trace.bindings import ARGUMENTS
 from l1dflush.trace.decode import GENERAL, Instruction
 from l1dflush.trace.effects import Form
-from l1dflush.trace.first import STACKS_APART
 from l1dflush.trace.facts import Field, Subject
+from l1dflush.trace.first import STACKS_APART
 from l1dflush.trace.lift import Lifter
 from l1dflush.trace.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 from l1dflush.trace.operands import register_name
