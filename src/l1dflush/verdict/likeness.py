@@ -52,8 +52,8 @@ def region_key(region: Region | None, names: Iterable[str]) -> Hashable:
 
 
 def decided(path: PathInfo) -> tuple[Fact, ...]:
-    """What decides a path, in the code's order, each once. That none of several values is not zero is that each is
-    zero: compilers ask for all of them together or one by one."""
+    """What decides a path, in the code's order, each once. That several values are zero is that each of them is:
+    compilers ask for them together or one by one."""
     return tuple(dict.fromkeys(fact for one in path.decisions for fact in _single(one.fact)))
 
 
