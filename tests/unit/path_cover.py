@@ -46,7 +46,7 @@ class Traced(abstract._Run):
 
     def _decision(self, base: int, offset: int, condition: _core.Value, holds: bool, *rest: Any) -> Decision:
         made = super()._decision(base, offset, condition, holds, *rest)
-        return _Decided(made.pc, made.sources, made.taken, made.fact, condition=condition, holds=holds)
+        return _Decided(made.pc, made.sources, made.taken, made.fact, made.followed, condition=condition, holds=holds)
 
     def inputs(self, run: Run) -> Mapping[int, int | None]:
         """What the symbols that are no memory are in the run, by their terms; None for what was not given."""
