@@ -45,6 +45,8 @@ class Names:
         self._width = routine.image.bits // 8
         self._arenas: dict[int, tuple[Arena, int]] = {}
         self._symbol_names: dict[int, str] = {}
+        # By term, as far as they do not depend on what asks.
+        self._sources: dict[int, tuple[str, ...]] = {}
         self._bases: dict[int, int] = {}
         self._nested = 0
         # Regions, and what symbols in them stand for.
@@ -236,7 +238,12 @@ class Names:
 
     def sources(self, value: _core.Value) -> tuple[str, ...]:
         """The names of the symbols in a value, sorted; not all if there are very many."""
-        return few(self.symbol(number) for number in self._symbols(value))
+        known = self._sources.get(value.term)
+        if known is None:
+            known = few(self.symbol(number) for number in self._symbols(value))
+            if self._nested == 0 or not any(UNNAMED in name for name in known):
+                self._sources[value.term] = known
+        return known
 
     def key(self, value: _core.Value) -> str | None:
         """The static key whose state a value is."""
