@@ -230,7 +230,7 @@ class _Run:
                     guard = guards.get((event.arena.key, event.offset))
                     if guard is not None:
                         yield f"the stack protector's guard, {guard}, does not change"
-            asks = any(one.fact is not None and one.fact.relation is Relation.STATIC_KEY for one in path.decisions)
+            asks = any(one.fact.relation is Relation.STATIC_KEY for one in path.decisions)
             if asks and any(event.kind is Kind.CALL for event in Events.of(path.events).shapes()):
                 yield KEYS_STAY
             if path.end in (NO_RETURN, STACK_CHECK):
