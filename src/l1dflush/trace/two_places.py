@@ -37,11 +37,15 @@ def _accesses(path: Path) -> Iterator[tuple[Kind, str, bool]]:
     loop does is there twice."""
     for piece in (*Events.of(path.before).pieces, *Events.of(path.events).pieces):
         turn = [
-            (event.kind, event.arena.name, event.arena.kind is ArenaKind.SYMBOL)
+            (event.kind, _name(event.arena), event.arena.kind is ArenaKind.SYMBOL)
             for event in piece.events
             if event.arena is not None and event.kind in TOUCHES and _is_variable(event.arena)
         ]
         yield from turn * min(piece.turns, 2)
+
+
+def _name(arena: Arena) -> str:
+    return f"`{arena.region}`" if arena.kind is ArenaKind.SYMBOL else str(arena.region)
 
 
 def _is_variable(arena: Arena) -> bool:
