@@ -362,6 +362,15 @@ def test_a_routine_that_leads_everywhere_has_the_hash_of_its_file(monkeypatch: p
     assert json.loads(described(routine(text))[0])[0] == "file"
 
 
+def test_what_is_too_much_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(*_: object, **__: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(identity, "MAX_CODE", 30)
+    monkeypatch.setattr(identity._Description, "_decoded", decoded)
+    assert json.loads(described(routine(walk(more="nop;" * 30) + BUFFERS))[0])[0] == "file"
+
+
 def test_the_end_of_a_part() -> None:
     text = walk(more="stop: nop") + BUFFERS
     data = assemble(text.encode(), where="x.s")

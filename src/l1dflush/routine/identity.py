@@ -246,11 +246,14 @@ class _Description:
             limit = min([limit, *self._starts[following : following + 1]])
         else:
             limit = min(limit, end)
+            # Before it is decoded, which takes a while.
+            self._count(code=limit - start)
         steps = tuple(self._decoded(section, start, limit, straight=end is None))
         last = steps[-1] if steps else None
         ends = last is None or _LAST.match(last.mnemonic) is not None
         if end is None:
             end = max(last.next if last is not None else start + 1, min(start + least, limit))
+            self._count(code=end - start)
             follows = last.next if last is not None and last.next >= limit and not ends else None
         else:
             # A call at the end is of a function that does not come back.
@@ -258,7 +261,6 @@ class _Description:
             end = limit
         code = _Code(self._count_of_code, start, end, steps, follows)
         self._told.add(start, end)
-        self._count(code=end - start)
         self._count_of_code += 1
         insort(self._starts, start)
         for address in (start, *(step.address for step in steps)):
