@@ -131,8 +131,8 @@ def _kept(images: list[tuple[object, bytes]]) -> Iterator[None]:
             module = f"l1dflush.routine.{where}"
             load = getattr(__import__(module, fromlist=["load_image"]), "load_image")  # noqa: B009
 
-            def keeping(data: bytes, *, where: str, load: Any = load) -> Any:
-                image = load(data, where=where)
+            def keeping(data: bytes, *, load: Any = load, **about: Any) -> Any:
+                image = load(data, **about)
                 images.append((image, data))
                 return image
 

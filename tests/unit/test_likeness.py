@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from l1dflush.verdict.likeness import exclude_each_other, pairs, without_names, without_places
+from l1dflush.place import Place
+from l1dflush.trace.facts import Fact, Relation, Subject
+from l1dflush.verdict.likeness import decisions, exclude_each_other, pairs, without_names, without_places
+from l1dflush.verdict.model import DecisionInfo, PathInfo
 
 
 @pytest.mark.parametrize(
@@ -29,22 +34,51 @@ def test_names_are_taken_out_whole() -> None:
     assert without_names("flush and l1d_flush", {"flush"}) == "… and l1d_flush"
 
 
+def zero(*names: str, holds: bool = True) -> Fact:
+    relation = Relation.IS if len(names) == 1 else Relation.ANY
+    return Fact(relation, tuple(map(Subject, names)), holds)
+
+
+A, NOT_A, B, NOT_B = zero("a"), zero("a", holds=False), zero("b"), zero("b", holds=False)
+ONE_OF_BOTH = zero("a", "b")
+SIXTEEN = Fact(Relation.IS, (Subject("a"),), holds=True, number=16)
+BIT = Fact(Relation.BIT, (Subject("a"),), holds=True, number=3)
+TAKEN = Fact(Relation.BRANCH, (Subject("a"),), holds=True, instruction="cmp rax, 0x5; jl")
+
+
+def other(fact: Fact) -> Fact:
+    return replace(fact, holds=not fact.holds)
+
+
 @pytest.mark.parametrize(
-    ("one", "other", "exclude"),
+    ("one", "two", "exclude"),
     [
-        (("`a` is zero",), ("`a` is not zero",), True),
-        (("`a` is 0x10",), ("`a` is not 0x10", "`b` is zero"), True),
-        (("bit 3 of `a` is set",), ("bit 3 of `a` is clear",), True),
-        (("`a`: `jl …` taken",), ("`a`: `jl …` not taken",), True),
-        (("`a` is zero",), ("`b` is zero",), False),
-        (("`a` is zero",), ("`a` is zero",), False),
-        ((), ("`a` is zero",), False),
-        (("`a`: `jl …` taken", "`a`: `jl …` not taken"), ("`a`: `jl …` taken",), False),
+        ((A,), (NOT_A,), True),
+        ((SIXTEEN,), (other(SIXTEEN), B), True),
+        ((BIT,), (other(BIT),), True),
+        ((BIT,), (replace(other(BIT), number=2),), False),
+        ((TAKEN,), (other(TAKEN),), True),
+        ((A,), (B,), False),
+        ((A,), (A,), False),
+        ((), (A,), False),
+        ((TAKEN, other(TAKEN)), (TAKEN,), False),
+        # Asked for together, or one by one.
+        ((ONE_OF_BOTH,), (A, B), True),
+        ((ONE_OF_BOTH,), (A,), False),
+        ((ONE_OF_BOTH,), (A, NOT_B), False),
     ],
 )
-def test_decisions_that_exclude_each_other(one: tuple[str, ...], other: tuple[str, ...], exclude: bool) -> None:
-    assert exclude_each_other(one, other) is exclude
-    assert exclude_each_other(other, one) is exclude
+def test_decisions_that_exclude_each_other(one: tuple[Fact, ...], two: tuple[Fact, ...], exclude: bool) -> None:
+    assert exclude_each_other(one, two) is exclude
+    assert exclude_each_other(two, one) is exclude
+
+
+def test_that_several_are_zero_is_that_each_is() -> None:
+    def path(*facts: Fact) -> PathInfo:
+        asked = tuple(DecisionInfo(fact=fact, where=Place("a.c", 3)) for fact in facts)
+        return PathInfo(outcome="skipped", decisions=asked, loads=0, instructions=1, runs=())
+
+    assert decisions(path(other(ONE_OF_BOTH))) == decisions(path(B, A)) != decisions(path(ONE_OF_BOTH))
 
 
 def test_pairs_take_the_strictest_key_first() -> None:
