@@ -220,7 +220,8 @@ HUGE = b"\xff" * 8 + b"\x7f"
 def test_line_tables_made_to_take_long(unit: bytes) -> None:
     start = time.process_time()
     decode(unit, 64, STRINGS)
-    assert time.process_time() - start < 8  # under three where nothing else runs
+    # Under three where nothing else runs; what grows faster than the file takes minutes.
+    assert time.process_time() - start < 40
 
 
 @pytest.mark.parametrize(
@@ -238,7 +239,7 @@ def test_line_sections_made_to_take_long(content: bytes) -> None:
     data = with_line_table(content)
     start = time.process_time()
     assert not list(load_image(data, where="x.o").lines)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 40
 
 
 def test_only_so_much_is_decoded() -> None:
@@ -317,7 +318,7 @@ def test_files_made_to_take_long(data: object) -> None:
     start = time.process_time()
     survives(content, alone=True)
     # Under two where nothing else runs; what grows faster than the file takes minutes.
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 40
 
 
 def overlapping(count: int, size: int) -> bytes:
