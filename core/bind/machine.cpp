@@ -298,6 +298,10 @@ void bind_machine(nb::module_ &m) {
             "note", [](const Machine &self, std::size_t number) { return self.notes().at(number); }, nb::arg("number"))
         .def("described", &described, nb::arg("value"))
         .def(
+            "symbols_in",
+            [](Machine &self, Value v) { return v.known() ? std::vector<Word>() : self.world().symbols_in(v.term); },
+            nb::arg("value"))
+        .def(
             "origin",
             [](Machine &self, Word symbol) {
                 const Origin &o = self.world().origins.at(symbol);

@@ -639,6 +639,9 @@ class Machine:
         """What a term is: its operation, its width, the lowest bit of a slice, its operands, the addends of a sum with
         their factors, and a symbol's number."""
 
+    def symbols_in(self, value: Value) -> list[int]:
+        """The numbers of the symbols in a value, each once, the first ones first."""
+
     def origin(self, symbol: int) -> tuple[int, int, int, int, int, int, int]:
         """Where a symbol comes from: 0 was given, 1 is memory (region, offset, bytes), 2 is a result (base and offset
         of the instruction, slot): kind, region, offset, bytes, base, offset, slot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from l1dflush import _core
 from l1dflush.routine.model import STACK_ARGUMENT, Routine, Section
@@ -134,7 +134,7 @@ class Names:
             return False
         bases, image = self._lifter.bases, self._routine.image
         if not image.linked:
-            used = set(self._symbols(self._machine.terms.value(int(region))))
+            used = set(self._machine.symbols_in(self._machine.terms.value(int(region))))
             code = (number for number, section in bases.section_of.items() if section.executable)
             return any(self._is(number, symbol) for number in code for symbol in used)
         # All its addresses are numbers, or so far behind one symbol: what is added to the index says what is meant.
@@ -240,7 +240,7 @@ class Names:
         """The names of the symbols in a value, sorted; not all if there are very many."""
         known = self._sources.get(value.term)
         if known is None:
-            known = few(self.symbol(number) for number in self._symbols(value))
+            known = few(self.symbol(number) for number in self._machine.symbols_in(value))
             if self._nested == 0 or not any(UNNAMED in name for name in known):
                 self._sources[value.term] = known
         return known
@@ -252,21 +252,9 @@ class Names:
         states = {self._machine.slot(part.slot).term: name for part, name in self._lifter.keys.values()}
         return states.get(value.term)
 
-    def _symbols(self, value: _core.Value) -> Iterator[int]:
-        todo, seen = [value], set()
-        while todo:
-            one = todo.pop()
-            if one.term == 0 or one.term in seen:
-                continue
-            seen.add(one.term)
-            kind, _, _, operands, addends, number = self._machine.described(one)
-            if kind == "symbol":
-                yield number
-            todo += [*operands, *(atom for atom, _ in addends)]
-
     def made_of(self, value: _core.Value, by: Callable[[Instruction, int], bool]) -> bool:
         """Whether something of a value is a result of which ``by`` says so, given the instruction and the slot."""
-        for symbol in self._symbols(value):
+        for symbol in self._machine.symbols_in(value):
             kind, _, _, _, base, offset, slot = self._machine.origin(symbol)
             if kind == _RESULT and by(self._lifter.instructions[base, offset], slot):
                 return True
@@ -274,7 +262,7 @@ class Names:
 
     def follows_links(self, value: _core.Value) -> bool:
         """Whether something of a value was loaded from where something leads that was loaded itself, as it was."""
-        return any(self._is_loaded(symbol, through_loaded=True) for symbol in self._symbols(value))
+        return any(self._is_loaded(symbol, through_loaded=True) for symbol in self._machine.symbols_in(value))
 
     def _is_loaded(self, symbol: int, *, through_loaded: bool = False) -> bool:
         kind, region, *_ = self._machine.origin(symbol)
