@@ -251,7 +251,7 @@ class _Lift:
             values(o, addresses)
         elif form is Form.FLOAT or value_unknown(insn):
             if is_function(insn):
-                o.made_of = inputs_of(o, addresses, None)
+                self._lowering.made_of = inputs_of(o, addresses, None)
             forget_results(o, addresses)
         elif form is not Form.SKIP:
             self._from_pcode(addresses)
@@ -318,14 +318,15 @@ class _Lift:
         # What is made in a loop would be the same in each turn.
         if not is_function(self._insn) or any(op.name in ("BRANCH", "CBRANCH") for op in ops):
             return low.lower(ops)[0]
-        low.made_of = o.fresh(WORD)
+        all_of_it = low.made_of = o.fresh(WORD)
         made, _ = low.lower(ops)
+        low.made_of = None
         if low.parts_made:
             inputs = inputs_of(o, addresses, low.widest_made)
             if inputs is None:
-                o.forget(low.made_of, Origin.NO_POINTER)
+                o.forget(all_of_it, Origin.NO_POINTER)
             else:
-                o.emit(Do.COPY, low.made_of, inputs)
+                o.emit(Do.COPY, all_of_it, inputs)
         return made
 
     def _exceeds(self, limit: Limit) -> Operand:

@@ -99,6 +99,13 @@ class Lowering:
         self._temporaries[size] = number + 1
         return self._slots.temporary(size, number)
 
+    def not_known(self, part: Part, origin: Origin) -> Operation:
+        """What makes something new of a part that nobody knows; or the same again of the same, see :attr:`made_of`."""
+        if self.made_of is None:
+            return Operation(Do.UNKNOWN, part, detail=origin)
+        self.parts_made += 1
+        return part_made(part, self.made_of, self.parts_made - 1, origin)
+
     def lower(self, ops: Sequence[PcodeOp]) -> tuple[list[Operation], list[int]]:
         """The operations of what :func:`shortened` made, and for each P-code operation which is its first. Raises
         UnliftedError."""
@@ -281,12 +288,8 @@ class Lowering:
             origin = Origin.POINTER if name.startswith("FLOAT_") else Origin.COMPUTED
             if name in _CONDITIONS:
                 origin = Origin.NO_POINTER
-            if self.made_of is None:
-                self._operations.append(Operation(Do.UNKNOWN, part, detail=origin))
-            else:
-                self._operations.append(part_made(part, self.made_of, self.parts_made, origin))
-                self.parts_made += 1
-                self.widest_made = max(self.widest_made, out.size)
+            self._operations.append(self.not_known(part, origin))
+            self.widest_made = max(self.widest_made, out.size)
             if name in _CONDITIONS:
                 self._emit(Do.BIT_AND, part, part, Number(1, 1))
             values.append(part)

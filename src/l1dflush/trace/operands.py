@@ -9,7 +9,7 @@ from typing import Literal
 from l1dflush.trace.decode import Instruction, Memory, Register
 from l1dflush.trace.lower import Lowering, UnliftedError
 from l1dflush.trace.model import Kind
-from l1dflush.trace.operations import RESULTS, Do, Number, Operand, Operation, part_made
+from l1dflush.trace.operations import RESULTS, Do, Number, Operand, Operation
 from l1dflush.trace.slots import WORD, Part
 from l1dflush.trace.undefined import ALL_FLAGS, Origin, alignment_of
 from l1dflush.trace.variants import Variants
@@ -50,9 +50,6 @@ class Operands:
         self._variants = variants
         # What the processor keeps, by a name of ours.
         self.kept = kept
-        # What stands for all that the results are made of which nobody knows; None: not the same again for the same.
-        self.made_of: Part | None = None
-        self._parts_made = 0
 
     # --- operations
 
@@ -98,11 +95,7 @@ class Operands:
 
     def forget(self, part: Part, origin: Origin) -> None:
         """Nobody knows what is there from now on."""
-        if self.made_of is None:
-            self.operations.append(Operation(Do.UNKNOWN, part, detail=origin))
-            return
-        self.operations.append(part_made(part, self.made_of, self._parts_made, origin))
-        self._parts_made += 1
+        self.operations.append(self._lowering.not_known(part, origin))
 
     def skip_if(self, condition: Operand) -> int:
         """Goes on elsewhere if the condition holds (None: always); where is said by :meth:`land`, given the result."""
