@@ -32,6 +32,7 @@ _INDIRECT_THUNK = re.compile(r"(?:__x86_indirect_(?:call_|jump_)?thunk|__llvm_re
 ALWAYS = 3 * 32 + 21
 # Where a kernel puts the jumps that it changes by static_call_update().
 STATIC_CALLS = ".static_call.text"
+# What a kernel replaces: how long it is, is a byte.
 _LONGEST_REPLACED = 256
 # Keys that an error lists.
 MOST_LISTED = 12
@@ -135,10 +136,8 @@ class KernelSites:
         starts = sorted(self.sites.alternatives)
         found: set[int] = set()
         for insn in ran.values():
-            for at in reversed(starts[: bisect_left(starts, insn.next)]):
-                # No longer one is there: its length is a byte.
-                if at + _LONGEST_REPLACED <= insn.address:
-                    break
+            first = bisect_left(starts, insn.address - _LONGEST_REPLACED + 1)
+            for at in starts[first : bisect_left(starts, insn.next)]:
                 if at == insn.address or insn.address < at + self.sites.replaced.get(at, 0):
                     found.add(at)
         return found
