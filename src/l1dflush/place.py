@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+DOCUMENTED = {"extra": "forbid", "use_attribute_docstrings": True}
+"""How facts are taken into results and their schemas."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -21,8 +24,7 @@ class Place:
     ('flush.c:12', 'flush+0x1c', '0x400012')
     """
 
-    # For the schema.
-    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar = DOCUMENTED
 
     file: str | None = None
     """name of the file as the input or the debug information has it"""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from l1dflush.place import DOCUMENTED
+
 # How many names of what an address comes from are written down.
 MOST_NAMES = 6
 
@@ -42,8 +44,7 @@ class Region:
     ('what `rdi` points to', 'gs:irq_stat')
     """
 
-    # For the schema.
-    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar = DOCUMENTED
 
     kind: RegionKind
     names: tuple[str, ...] = ()
