@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph
-from l1dflush.report.runs import in_buffer, own_accesses, own_text, walk_text
+from l1dflush.report.runs import own_accesses, own_text, walk_text
 from l1dflush.verdict.cases import cases
 from l1dflush.verdict.model import BufferInfo, PathInfo
 
@@ -72,7 +72,7 @@ def _kind(path: PathInfo, buffer: BufferInfo | None) -> str:
 
 def _rough_kind(path: PathInfo, buffer: BufferInfo | None) -> str:
     """The same without what else it does on the way."""
-    runs = [run for run in path.runs if in_buffer(run, buffer) or run.kind in _FLUSHING]
+    runs = [run for run in path.runs if run.is_in(buffer) or run.kind in _FLUSHING]
     return f"{path.outcome}: {walk_text(runs, buffer)}" if runs and path.outcome != "skipped" else path.outcome
 
 

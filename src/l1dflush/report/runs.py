@@ -26,11 +26,6 @@ def hex_or_decimal(offset: int) -> str:
     return f"{offset:+d}"
 
 
-def in_buffer(run: Run, buffer: BufferInfo | None) -> bool:
-    """Whether a run is about the buffer."""
-    return run.region == BUFFER or (buffer is not None and run.region == buffer.region)
-
-
 def noun(run: Run) -> str:
     """``1024 loads``, ``cpuid``, ``call to f``."""
     if run.kind in _NOUNS:
@@ -48,7 +43,7 @@ def describe(run: Run, buffer: BufferInfo | None) -> str:
     """A run in full: ``1024 loads, buffer+0 … +65472, step 64``."""
     if run.kind not in _NOUNS:
         return noun(run)
-    region = BUFFER if in_buffer(run, buffer) else run.region
+    region = BUFFER if run.is_in(buffer) else run.region
     text = f"{noun(run)}, {region}{hex_or_decimal(run.first)}"
     if run.count > 1:
         text += f" … {hex_or_decimal(run.last)}, step {run.step}"
@@ -84,14 +79,14 @@ def own_text(counts: Sequence[int]) -> str:
 
 def own_accesses(runs: Sequence[Run], buffer: BufferInfo | None) -> int:
     """How many accesses are not to the buffer."""
-    return sum(run.count for run in runs if run.kind in _NOUNS and not in_buffer(run, buffer))
+    return sum(run.count for run in runs if run.kind in _NOUNS and not run.is_in(buffer))
 
 
 def walk_text(runs: Sequence[Run], buffer: BufferInfo | None) -> str:
     """Buffer accesses and what orders them, in one line."""
     parts: list[str] = []
     for group in groups(runs):
-        mentioned = [noun(run) for run in group if run.kind not in _NOUNS or in_buffer(run, buffer)]
+        mentioned = [noun(run) for run in group if run.kind not in _NOUNS or run.is_in(buffer)]
         if mentioned:
             parts.append(" alternating with ".join(mentioned))
     return ", ".join(_counted(parts)) or "nothing"

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 
 from l1dflush.trace.facts import Fact
-from l1dflush.trace.region import BUFFER, STACK
+from l1dflush.trace.region import STACK
 from l1dflush.verdict.comparison import Change, DiffLine, Effect, PathChange
 from l1dflush.verdict.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
 from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult
@@ -159,17 +159,13 @@ def _own(run: Run, buffer: BufferInfo | None) -> bool:
     What these do to the flush is in the rows and in the findings. A run that moves over other memory is not one:
     it may well be a walk.
     """
-    return run.kind in MEMORY and not _in_buffer(run, buffer) and (run.region == STACK or run.step == 0)
-
-
-def _in_buffer(run: Run, buffer: BufferInfo | None) -> bool:
-    return run.region == BUFFER or (buffer is not None and run.region == buffer.region)
+    return run.kind in MEMORY and not run.is_in(buffer) and (run.region == STACK or run.step == 0)
 
 
 def _facts(path: PathInfo, buffer: BufferInfo | None) -> dict[str, str | int]:
     """What a reviewer looks at in a path, by name."""
-    walk = [run for run in path.runs if _in_buffer(run, buffer)]
-    elsewhere = [run for run in path.runs if run.kind in MEMORY and not _in_buffer(run, buffer)]
+    walk = [run for run in path.runs if run.is_in(buffer)]
+    elsewhere = [run for run in path.runs if run.kind in MEMORY and not run.is_in(buffer)]
     counted: Counter[str] = Counter()
     for run in walk:
         counted[run.kind] += run.count

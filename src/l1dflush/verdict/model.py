@@ -13,7 +13,7 @@ from pydantic import Field
 from l1dflush.document import FORMAT_VERSION, Document, Severity
 from l1dflush.place import Place
 from l1dflush.trace.facts import Fact
-from l1dflush.trace.region import Region
+from l1dflush.trace.region import BUFFER, Region
 
 INVALID = "invalid"
 """What stands for a way without a line."""
@@ -69,6 +69,10 @@ class Run(Document):
     size: int = Field(description="bytes per event")
     where: Place
     together: int = Field(default=0, description="runs with the same number alternate, event by event")
+
+    def is_in(self, buffer: BufferInfo | None) -> bool:
+        """Whether the run is about the buffer. Behind an outside call that may be another one of the same name."""
+        return self.region == BUFFER or (buffer is not None and self.region == buffer.region)
 
 
 class DecisionInfo(Document):
