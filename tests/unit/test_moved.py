@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from made_results import decision, result_with
+from made_results import decision, found, result_with
 
-from l1dflush.verdict.model import PathInfo
+from l1dflush.document import Severity
+from l1dflush.verdict.model import PathInfo, VerifyResult
 from l1dflush.verdict.moved import moved_fields, renamed
 
 
@@ -32,3 +33,12 @@ def test_another_number_of_fields_is_another_condition() -> None:
     assert not moved_fields(old, new)
     one_stays = result_with().model_copy(update={"paths": paths("`[rdi+0x10]` is zero")})
     assert not moved_fields(old, one_stays)
+
+
+def test_what_findings_say_of_a_moved_field_is_the_same() -> None:
+    def told(name: str) -> VerifyResult:
+        finding = found("own-lines-left", Severity.NOTE, f"touched: `{name}`")
+        return result_with(findings=(finding,)).model_copy(update={"paths": paths(f"`{name}` is zero")})
+
+    old, new = told("[rdi+0x10]"), told("[rdi+0x20]")
+    assert renamed(new, moved_fields(old, new)).findings == old.findings

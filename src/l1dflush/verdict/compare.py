@@ -47,9 +47,7 @@ def compare(old: VerifyResult, new: VerifyResult) -> ComparisonResult:
         differences = differences.model_copy(
             update={
                 "buffer": tuple(_buffer(old.buffer, new.buffer)),
-                "moved": tuple(
-                    Change(what="field", old=a.name, new=b.name, effect=Effect.NONE) for b, a in moved.items()
-                ),
+                "moved": tuple(_moved(moved)),
                 "paths": compare_paths(old, likened),
                 "findings": tuple(_findings(old, likened)),
                 "rows": compare_rows(old.rows, new.rows),

@@ -26,7 +26,7 @@ def moved_fields(old: VerifyResult, new: VerifyResult) -> Mapping[Field, Field]:
 
 
 def renamed(result: VerifyResult, fields: Mapping[Field, Field]) -> VerifyResult:
-    """``result`` with the places that ``fields`` say in its decisions."""
+    """``result`` with the places that ``fields`` say in its decisions and findings."""
     if not fields:
         return result
 
@@ -37,11 +37,17 @@ def renamed(result: VerifyResult, fields: Mapping[Field, Field]) -> VerifyResult
     def fact(one: Fact) -> Fact:
         return replace(one, subjects=tuple(map(subject, one.subjects)))
 
+    def text(told: str) -> str:
+        for one, other in fields.items():
+            told = told.replace(f"`{one.name}`", f"`{other.name}`")
+        return told
+
     def decision(one: DecisionInfo) -> DecisionInfo:
         return one.model_copy(update={"fact": fact(one.fact)})
 
     paths = tuple(path.model_copy(update={"decisions": tuple(map(decision, path.decisions))}) for path in result.paths)
-    return result.model_copy(update={"paths": paths})
+    findings = tuple(one.model_copy(update={"message": text(one.message)}) for one in result.findings)
+    return result.model_copy(update={"paths": paths, "findings": findings})
 
 
 def _fields(paths: tuple[PathInfo, ...]) -> dict[tuple[str, str], list[Field]]:
