@@ -79,17 +79,6 @@ def counterexample_with(ways: int = 8, accesses: int = 8, **changes: Any) -> Cou
 
 def result_with(**changes: Any) -> VerifyResult:
     """A proved result with one path and one row, changed as told."""
-    run = Run(
-        kind="load",
-        instruction="movzx",
-        region=BUFFER,
-        count=1024,
-        first=0,
-        last=65472,
-        step=64,
-        size=1,
-        where=Place(offset=0x400003),
-    )
     values: dict[str, Any] = {
         "tool_version": "0",
         "routine": RoutineInfo(
@@ -104,7 +93,7 @@ def result_with(**changes: Any) -> VerifyResult:
         "buffer": BufferInfo(
             region=Region(RegionKind.POINTED, ("rdi",)), first=0, last=65472, bytes_spanned=65473, size=None
         ),
-        "paths": (PathInfo(outcome="software walk", decisions=(), loads=1024, instructions=3000, runs=(run,)),),
+        "paths": (PathInfo(outcome="software walk", decisions=(), loads=1024, instructions=3000, runs=(WALK,)),),
         "findings": (),
         "rows": (row_with(),),
         "scope": Scope(
