@@ -66,6 +66,11 @@ def test_pieces_are_the_events(source: random.Random) -> None:
     loads = part.where(lambda event: event.kind is Kind.LOAD)
     wanted = [(low + at, event) for at, event in enumerate(every[low:high]) if event.kind is Kind.LOAD]
     assert [(loads.position(at), event) for at, event in enumerate(loads)] == wanted
+    parted = part.parted(lambda event: event.kind)
+    assert set(parted) == {event.kind for event in every[low:high]}
+    assert all(
+        list(those) == [event for event in every[low:high] if event.kind is kind] for kind, those in parted.items()
+    )
     if wanted:
         assert loads[-1] == wanted[-1][1]
         begin, last, end = loads.bounds()

@@ -7,7 +7,7 @@ looks at the pieces.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -63,6 +63,13 @@ class Piece:
             moved = tuple(self.event(first, index) for index in range(each)) if first else self.events
             yield replace(self, events=moved, turns=last - first, start=self.start + first * self.period)
         yield from self._turn(last, 0, rest)
+
+    def only(self, kept: Sequence[int]) -> Piece:
+        """The same without the events of a turn that ``kept``, in order, does not name."""
+        if len(kept) == len(self.events):
+            return self
+        events, steps = tuple(self.events[i] for i in kept), tuple(self.steps[i] for i in kept)
+        return replace(self, events=events, steps=steps, places=tuple(self.places[i] for i in kept))
 
     def _turn(self, turn: int, low: int, high: int) -> Iterator[Piece]:
         if low < high:
@@ -156,13 +163,20 @@ class Events(Sequence[Event]):
         pieces = []
         for piece in self.pieces:
             kept = [index for index, event in enumerate(piece.events) if test(event)]
-            if len(kept) == len(piece.events):
-                pieces.append(piece)
-            elif kept:
-                events, steps = tuple(piece.events[i] for i in kept), tuple(piece.steps[i] for i in kept)
-                places = tuple(piece.places[i] for i in kept)
-                pieces.append(Piece(events, steps, piece.turns, places, piece.start, piece.period))
+            if kept:
+                pieces.append(piece.only(kept))
         return Events(pieces)
+
+    def parted(self, kind: Callable[[Event], Hashable]) -> dict[Hashable, Events]:
+        """Those of each kind, which must not depend on the offset."""
+        pieces: dict[Hashable, list[Piece]] = {}
+        for piece in self.pieces:
+            kinds: dict[Hashable, list[int]] = {}
+            for index, event in enumerate(piece.events):
+                kinds.setdefault(kind(event), []).append(index)
+            for key, kept in kinds.items():
+                pieces.setdefault(key, []).append(piece.only(kept))
+        return {key: Events(found) for key, found in pieces.items()}
 
     def changed(self, change: Callable[[Event], Event]) -> Events:
         """The same events, each as ``change`` makes it, which must not look at the offset."""

@@ -63,11 +63,13 @@ def walked_arenas(path: Path, by: frozenset[Kind] = READS) -> list[Arena]:
     found: dict[str, Arena] = {}
     reads = Events.of(path.events).where(lambda event: event.kind in by and event.arena is not None)
     keys = _far_apart(reads)
+    # Folding takes long, and on most paths little of what is read can be a walk.
+    reads = reads.where(partial(is_in, keys=keys)) if keys else NO_EVENTS
     lines: dict[str, int] = {}
-    for run in fold(reads) if keys else ():
+    for run in fold(reads):
         arena = run.event.arena
         assert arena is not None
-        if arena.key not in keys or arena.key in found:
+        if arena.key in found:
             continue
         if not (run.step and run.span >= PAGE and run.count >= FEWEST):
             # Its lines are counted only where that decides.
@@ -111,7 +113,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
             return None
     every = all_events(trace.paths)
     touches = every.where(lambda event: event.kind in TOUCHES)
-    touching = {key: touches.where(partial(is_in, keys=(key,))) for key in arenas}
+    touching = touches.where(partial(is_in, keys=arenas)).parted(lambda event: event.arena and event.arena.key)
     primary = arenas[max(arenas, key=lambda key: len(touching[key].units(LINE, whole=False)))]
     if declared and not any(event.kind in READS and is_in(event, arenas) for event in touches.shapes()):
         by = TOUCHES
