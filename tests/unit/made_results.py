@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from l1dflush.document import Severity
 from l1dflush.place import Place
+from l1dflush.severity import Severity
 from l1dflush.trace.facts import Fact, Field, Relation, Subject
 from l1dflush.trace.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.model import (

@@ -6,10 +6,10 @@ import pytest
 from made_results import decision, everything, result_with, row_with
 from rich.cells import cell_len
 
-from l1dflush.document import Severity
 from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
+from l1dflush.severity import Severity
 from l1dflush.trace.facts import Fact, Relation, Subject
 from l1dflush.trace.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from made_results import decision, found, result_with
 
-from l1dflush.document import Severity
+from l1dflush.severity import Severity
 from l1dflush.verdict.model import PathInfo, VerifyResult
 from l1dflush.verdict.moved import moved_fields, renamed
 

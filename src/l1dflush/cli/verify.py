@@ -21,7 +21,7 @@ from l1dflush.errors import InputError
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
     from l1dflush.cache.policies import Policy
-    from l1dflush.document import Severity
+    from l1dflush.severity import Severity
     from l1dflush.verdict.comparison import ComparisonResult
     from l1dflush.verdict.model import NothingResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
@@ -248,7 +248,7 @@ def _machine(policy: str | None, geometry: Geometry | None) -> Policy | None:
 def _severity(fail_on: FailOn | None) -> Severity | None:
     if fail_on is None:
         return None
-    from l1dflush.document import Severity  # noqa: PLC0415
+    from l1dflush.severity import Severity  # noqa: PLC0415
 
     return Severity(fail_on.value)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
-from l1dflush.document import ExitStatus
 from l1dflush.errors import one_line
+from l1dflush.exit_status import ExitStatus
 from l1dflush.plan.emit import PAGE
 from l1dflush.plan.find import Found, Goal, NeverError, find, savings
 from l1dflush.plan.first import First, first_flush

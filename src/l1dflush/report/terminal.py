@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from l1dflush.document import ExitStatus, Severity
+from l1dflush.exit_status import ExitStatus
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.report.left_out import left_out_lines
 from l1dflush.report.paths import path_lines
 from l1dflush.report.picture import counterexample_lines
 from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
 from l1dflush.report.runs import hex_or_decimal
+from l1dflush.severity import Severity
 from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.model import (
     BufferInfo,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from l1dflush.document import ExitStatus
 from l1dflush.errors import InputError
+from l1dflush.exit_status import ExitStatus
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Kernel

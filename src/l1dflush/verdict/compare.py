@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Literal
 
-from l1dflush.document import Severity
+from l1dflush.severity import Severity
 from l1dflush.trace.facts import Field
 from l1dflush.verdict.compare_paths import compare_paths, overall
 from l1dflush.verdict.compare_rows import compare_rows

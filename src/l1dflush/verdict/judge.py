@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from l1dflush import __version__
-from l1dflush.document import ExitStatus
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.exit_status import ExitStatus
 from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load

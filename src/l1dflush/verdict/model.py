@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from l1dflush.document import FORMAT_VERSION, Document, Severity
+from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.place import Place
+from l1dflush.severity import Severity
 from l1dflush.trace.facts import Fact
 from l1dflush.trace.region import BUFFER, Region
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from l1dflush.document import Severity
+from l1dflush.severity import Severity
 
 
 @dataclass(frozen=True, slots=True)

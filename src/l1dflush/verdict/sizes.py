@@ -11,8 +11,8 @@ from l1dflush import __version__
 from l1dflush.cache.cpus import Isa
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
-from l1dflush.document import ExitStatus
 from l1dflush.errors import UndecidedError
+from l1dflush.exit_status import ExitStatus
 from l1dflush.proof import prover
 from l1dflush.proof.chance import accesses_for_chance, by_chance
 from l1dflush.proof.conditions import DEFAULT, Conditions

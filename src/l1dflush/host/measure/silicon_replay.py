@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from l1dflush import __version__
-from l1dflush.document import ExitStatus
 from l1dflush.drive.drives import Drive, Scene
+from l1dflush.exit_status import ExitStatus
 from l1dflush.host.measure.agreement import Agreement
 from l1dflush.host.measure.driven import Driven, Seen, driven
 from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
