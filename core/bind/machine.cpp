@@ -8,6 +8,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string_view>
@@ -255,6 +256,13 @@ void bind_machine(nb::module_ &m) {
                 self.world().bases.at(base).pointers[offset] = made;
             },
             nb::arg("base"), nb::arg("offset"), nb::arg("value"), nb::arg("size") = 8)
+        .def(
+            "set_borders",
+            [](Machine &self, std::uint32_t base, std::vector<std::int64_t> offsets) {
+                std::ranges::sort(offsets);
+                self.world().bases.at(base).borders = std::move(offsets);
+            },
+            nb::arg("base"), nb::arg("offsets"))
         .def(
             "slot", [](Machine &self, std::uint32_t number) { return self.slot(number); }, nb::arg("number"))
         .def(

@@ -46,8 +46,13 @@ std::optional<Base::Pointer> World::content_at(std::uint32_t which, std::int64_t
     }
     const Base &base = bases[which];
     for (auto near = base.pointers.lower_bound(start - 7); near != base.pointers.end() && near->first < end; ++near) {
+        const std::int64_t behind = near->first + near->second.bytes;
         if (near->first == start && near->second.bytes == bytes) return near->second;
-        if (near->first + near->second.bytes > start) return std::nullopt;  // a part of a pointer
+        if (near->first <= start && end <= behind) {
+            const auto skipped = static_cast<unsigned>(start - near->first) * 8;
+            return Base::Pointer{static_cast<std::uint8_t>(bytes), terms.slice(near->second.value, skipped, bytes * 8)};
+        }
+        if (behind > start) return std::nullopt;  // a part of a pointer, and more
     }
     if (bytes > 8) return std::nullopt;
     Word content = 0;
@@ -55,6 +60,15 @@ std::optional<Base::Pointer> World::content_at(std::uint32_t which, std::int64_t
         if (const auto place = static_cast<std::uint64_t>(start) + i; place < base.content.size())
             content |= Word{base.content[place]} << (8 * i);
     return Base::Pointer{static_cast<std::uint8_t>(bytes), number(bytes * 8, content)};
+}
+
+std::int64_t World::border(TermId region, std::int64_t offset, std::int64_t end) {
+    const auto found = base_at(region, offset);
+    if (!found || !bases[found->first].known || !bases[found->first].writable) return end;
+    if (std::exchange(bases[found->first].unread, false)) read_pointers(found->first);
+    const std::vector<std::int64_t> &borders = bases[found->first].borders;
+    const auto next = std::ranges::upper_bound(borders, found->second);
+    return next == borders.end() ? end : std::min(end, offset + (*next - found->second));
 }
 
 std::uint32_t World::add(Base base) {
@@ -180,7 +194,7 @@ std::optional<Value> Memory::initial(World &world, const Region &held, TermId re
     if (writable && is_forgotten(held, offset, bytes)) return std::nullopt;
     const auto content = world.content_at(which, start, bytes);
     if (!content || !writable) return content ? std::optional(content->value) : std::nullopt;
-    const bool is_pointer = world.bases[which].pointers.contains(start);
+    const bool is_pointer = content->value.term != 0 || world.bases[which].pointers.contains(start);
     if (!is_pointer && content->value == number(bytes * 8, 0)) return std::nullopt;
     world.held[{which, start}] = true;
     return content->value;
@@ -209,6 +223,8 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
             part = world.terms.slice(piece.value, static_cast<unsigned>(at - start) * 8,
                                      static_cast<unsigned>(until - at) * 8);
         } else {
+            // Whether a variable still holds what it held at first is asked for each of them.
+            until = world.border(region, at, until);
             const auto size = static_cast<unsigned>(until - at);
             if (const auto content = initial(world, held, region, at, size)) {
                 part = *content;

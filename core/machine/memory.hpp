@@ -38,7 +38,8 @@ struct Base {
         Value whole{};  // a distance that fits into the bytes as a signed number: as wide as an address
     };
     std::map<std::int64_t, Pointer> pointers;
-    bool unread = false;  // World::read_pointers says which, if anybody asks
+    std::vector<std::int64_t> borders;  // where a variable begins, sorted
+    bool unread = false;  // World::read_pointers says which pointers and borders, if anybody asks
 };
 
 // Where a symbol comes from.
@@ -75,6 +76,8 @@ struct World {
     std::optional<std::pair<std::uint32_t, std::int64_t>> base_at(TermId region, std::int64_t offset) const;
     // What is at first in a base, `start` behind its beginning, where that is known.
     std::optional<Base::Pointer> content_at(std::uint32_t which, std::int64_t start, unsigned bytes);
+    // Where the next variable begins, from this offset in a region on, if what it holds at first is known; else `end`.
+    std::int64_t border(TermId region, std::int64_t offset, std::int64_t end);
     // What is in memory that nobody writes, where that is known.
     std::optional<Base::Pointer> constant_at(Value at, unsigned bytes);
     // Numbers of the symbols in a term, sorted.

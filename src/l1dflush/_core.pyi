@@ -573,6 +573,9 @@ class Machine:
         """Puts an address, or a distance that fits into so many bytes as a signed number, into the content of a
         base."""
 
+    def set_borders(self, base: int, offsets: Sequence[int]) -> None:
+        """Where variables begin in a base: of what is loaded from several of them each is asked for what it holds."""
+
     def add_slot(self, bits: int, temporary: bool = False, wild: bool = False, apart: bool = False) -> int:
         """A further slot of up to 8 whole bytes; a temporary one holds nothing from one instruction to the next, what a
         ``wild`` one holds may point to anything, and what one ``apart`` holds to where no other pointer leads."""

@@ -149,6 +149,40 @@ def test_what_another_file_may_replace_is_told(get: str, definition: str, name: 
     assert [one.name for one in result.left_out] == ([name] if name else [])
 
 
+@pytest.mark.parametrize(
+    ("load", "first", "second", "verdict"),
+    [
+        ("mov a(%rip),%r8; shr $32,%r8", "65536", "0", Verdict.REFUTED),
+        ("mov a(%rip),%r8; shr $32,%r8", "0", "0", Verdict.REFUTED),
+        ("mov a(%rip),%r8; test %r8d,%r8d", "0", "1", Verdict.REFUTED),
+        ("mov a(%rip),%r8d; test %r8d,%r8d", "0", "1", Verdict.REFUTED),
+        ("mov a(%rip),%r8; shr $32,%r8; cmp $7,%r8", "65536", "7", Verdict.PROVED),
+        ("movups a(%rip),%xmm0; movq %xmm0,%r8; shr $32,%r8; cmp $7,%r8", "65536", "7", Verdict.PROVED),
+    ],
+)
+def test_each_variable_that_a_load_covers_is_told(
+    load: str, first: str, second: str, verdict: Verdict, tmp_path: Path
+) -> None:
+    data = "".join(
+        f"{name}: .long {value}\n.type {name},@object\n.size {name},4\n"
+        for name, value in (("a", first), ("b", second))
+    )
+    result = judged(tmp_path, f"{either(load, 'jnz')}.data\n.balign 8\n{data}.zero 64\n")
+    assert result.verdict is verdict
+    told = granted(result)
+    for name, value in (("a", first), ("b", second)):
+        if verdict is Verdict.PROVED:
+            assert f"`{name}` still holds its initial value" in told
+        elif value == "0":
+            assert f"`{name}` still" not in told
+
+
+def test_a_name_inside_a_variable_does_not_part_it(tmp_path: Path) -> None:
+    data = ".data\n.balign 8\np: .quad 7\n.type p,@object\n.size p,8\n.set high,p+4\n"
+    text = either("mov p(%rip),%r8; cmp $7,%r8", "jne")
+    assert judged(tmp_path, text + data).verdict is Verdict.PROVED
+
+
 @pytest.mark.parametrize(("target", "told"), [("A2", True), ("A1", True), ("A3", False)])
 def test_the_middle_of_an_alternative_is_as_shipped_too(target: str, told: bool, tmp_path: Path) -> None:
     walk = "xor %eax,%eax; 9: movzbl (%rdi,%rax),%ecx; add $64,%rax; cmp %r8,%rax; jb 9b"
@@ -201,6 +235,13 @@ def test_a_distance_in_data_fits(addend: int, verdict: Verdict, tmp_path: Path) 
     get = "lea v(%rip),%rcx; movslq t(%rip),%rax; lea t(%rip),%rdx; add %rdx,%rax; cmp %rax,%rcx"
     data = f".section .rodata\nt: .long v-.+{addend}\n.data\nv: .long 1\n"
     assert judged(tmp_path, either(get, "jne") + data).verdict is verdict
+
+
+@pytest.mark.parametrize(("at", "mask", "verdict"), [(0, 63, "PROVED"), (0, 64, "REFUTED"), (1, 1, "REFUTED")])
+def test_a_part_of_a_pointer_in_data(at: int, mask: int, verdict: str, tmp_path: Path) -> None:
+    data = ".data\n.balign 8\np: .quad B\n.bss\n.balign 64\nB: .zero 64\n"
+    text = either(f"mov p+{at}(%rip),%al; test ${mask},%al", "jnz") + data
+    assert judged(tmp_path, text).verdict is Verdict[verdict]
 
 
 @pytest.mark.parametrize(("other", "verdict"), [("B", Verdict.REFUTED), ("A", Verdict.PROVED)])

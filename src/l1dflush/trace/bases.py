@@ -7,14 +7,14 @@ is moved as a whole, so that all its addresses are so far behind one symbol.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
-from l1dflush.trace.linkers_choice import NEAR, Narrow, NarrowPlaces, Piece, fits_signed, is_linkers
+from l1dflush.trace.linkers_choice import NEAR, Narrow, NarrowPlaces, Piece, fits_signed, is_linkers, variables
 from l1dflush.trace.operations import Place
 
 PAGE = 4096
@@ -81,6 +81,7 @@ class Bases:
         # The variables of which a program may have a copy: where they are if it has none, and their alignment.
         self.exported: dict[str, tuple[range, int]] = {}
         self._narrow = NarrowPlaces(image, roots, self._meant)
+        self._variables: list[int] | None = None
         # What a linker has placed, by the term of its beginning; and what it has seen to besides: conditions that hold.
         self.placed: dict[int, Piece] = {}
         self.fits: list[_core.Value] = []
@@ -207,8 +208,10 @@ class Bases:
 
     def add_pointers(self, number: int) -> None:
         """Tells the machine what relocations put into a base, once something is loaded from it: addresses, or what
-        nobody knows."""
+        nobody knows; and where its variables begin."""
         section, terms = self._unread.pop(number), self._machine.terms
+        if section.writable:
+            self._machine.set_borders(number, self._beginnings(section))
         for relocation in self._image.relocations.within(section.address, section.address + section.size):
             of = relocation.of
             size = of.size or self._image.bits // 8
@@ -229,6 +232,13 @@ class Bases:
                 value = self.value(place)
                 value = terms.slice(value, 0, 8 * size) if size * 8 < self._image.bits else value
             self._machine.add_pointer(number, at, value)
+
+    def _beginnings(self, section: Section) -> list[int]:
+        """Where variables begin in a section, in bytes from its beginning."""
+        if self._variables is None:
+            self._variables = variables(self._image)
+        first, behind = (bisect_left(self._variables, section.address + at) for at in (1, section.size))
+        return [at - section.address for at in self._variables[first:behind]]
 
     def _far_from(self, relocation: Relocation, number: int, at: int) -> _core.Value | None:
         """How far what a relocation names is from the relocation's own place, or behind the global offset table, as

@@ -122,3 +122,18 @@ class Piece(NamedTuple):
 def fits_signed(terms: _core.Terms, value: _core.Value) -> _core.Value:
     """The condition that a value is a sign-extended one of 32 bits."""
     return terms.combine("equal", terms.widen(terms.slice(value, 0, 32), value.bits, signed=True), value)
+
+
+def variables(image: Image) -> list[int]:
+    """The addresses at which variables begin, sorted; not those of names inside of one."""
+    found = sorted(
+        {(one.address, -(one.size or 0) if one.size_told else 0)
+         for one in image.symbols.values() if one.defined and not one.function}
+    )  # fmt: skip
+    begin: list[int] = []
+    behind = 0
+    for address, size in found:
+        if address >= behind:
+            begin.append(address)
+        behind = max(behind, address - size)
+    return sorted(set(begin))
