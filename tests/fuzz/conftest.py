@@ -3,7 +3,7 @@
 If not set, that is 1,000, and 2,000 with L1DFLUSH_THOROUGH=1.
 
 The same seed gives the same inputs. ``make fuzz`` takes 100,000 from a new seed and prints it, and besides 10,000
-programs and a million strings of bytes.
+programs, a million strings of bytes, and the words of 2,000 random loops.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SEED = int(os.environ.get("L1DFLUSH_FUZZ_SEED", "0"))
 # Of a hundred inputs. A text is assembled or compiled, twice where it is C, and so it counts for several objects.
 SHARES = {"objects": 31, "modules": 48, "compressed": 8, "assembly": 8, "patches": 2, "c": 3}
 # For each hundred inputs that are asked for so many more of other kinds, and so many if nobody asks.
-BESIDES = {"programs": (10, 200), "bytes": (1000, 1000)}
+BESIDES = {"programs": (10, 200), "bytes": (1000, 1000), "words": (2, 20)}
 # Inputs of one test: few enough that the tests of a long run can be spread.
 SHARD = 250
-_SHARDS = {"programs": 50, "bytes": 500}
+_SHARDS = {"programs": 50, "bytes": 500, "words": 50}
 _PROPERTY = "fuzz"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from operator import gt, itemgetter
 from time import monotonic
 from typing import NamedTuple
@@ -168,16 +168,10 @@ class Touches:
         for index in indices:
             event, place = piece.events[index], piece.places[index] * self._lines_each
             kind = ITEM[event.kind]
-            told: dict[int, int] = {}
             where = event.offset + base, max(event.size, 1), piece.steps[index]
-            for begin, until, line, part in _lines_of_turns(*where, piece.turns, self._geometry.line):
+            lines = _lines_of_turns(*where, piece.turns, self._geometry.line)
+            for begin, end, line, part in lines if limit is None else _fewer(lines, limit):
                 self._clock.passed()
-                end = until
-                if limit is not None:
-                    end = min(until, begin + limit - told.get(line, 0))
-                    if begin >= end:
-                        continue
-                    told[line] = told.get(line, 0) + end - begin
                 touch = Touch(place + part, line, kind)
                 found.setdefault(line % sets, []).append(Stretch(before + begin, before + end, (touch,)))
         if len(found) > 1:
@@ -226,6 +220,18 @@ def _lines_of_turns(start: int, length: int, step: int, turns: int, size: int) -
             begin, end = max(begin, 0), min(end, turns)
             if begin < end:
                 yield begin, end, line, line - first
+
+
+def _fewer(lines: Iterable[tuple[int, int, int, int]], limit: int) -> Iterator[tuple[int, int, int, int]]:
+    """Of turns in a row that touch one line and no other, the first ``limit``. One that touches several stays: two of
+    them may be in one set, which then are touched by turns."""
+    for _, together in groupby(lines, key=lambda one: one[2] - one[3]):
+        (begin, end, line, part), *others = together
+        low, high = others[0][:2] if others else (end, end)
+        for first, last in ((begin, min(begin + limit, low)), (low, high), (high, min(high + limit, end))):
+            if first < last:
+                yield first, last, line, part
+        yield from others
 
 
 def cut(stretches: Iterable[Stretch]) -> list[Stretch]:
