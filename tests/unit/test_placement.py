@@ -275,13 +275,14 @@ BESIDE = {
 }
 
 
+@pytest.mark.parametrize("distance", [64, 32, 8])
 @pytest.mark.parametrize("name", BESIDE)
-def test_a_variable_beside_the_buffer_is_no_part_of_it(name: str, tmp_path: Path) -> None:
-    """It lies a line before it, as if it was its first element."""
+def test_a_variable_beside_the_buffer_is_no_part_of_it(name: str, distance: int, tmp_path: Path) -> None:
+    """It lies a line before it, as if it was its first element, or in the line in which it begins."""
     (tmp_path / "x.o").write_bytes(
         elf(
             f"        .text\n        .globl f\n        .type f, @function\nf: {BESIDE[name]}\n"
-            "        .bss\n        .balign 64\nbeside: .zero 64\nbuffer: .zero 65536\n"
+            f"        .bss\n        .balign 64\nbeside: .zero {distance}\nbuffer: .zero 65536\n"
             "        .type beside, @object\n        .size beside, 8\n        .type buffer, @object\n"
             "        .size buffer, 65536\n"
         )

@@ -146,8 +146,12 @@ def _within(image: Image, arena: Arena, longest: FoldedRun | None) -> tuple[int,
     if beside is not None and beside != symbol and (beside.size or 0) * 2 > high - low:
         symbol, low = beside, low + abs(longest.step)
     begins = symbol.address - int(arena.key.removeprefix("section:"), 16)
-    # Its first line may begin before it.
+    # Its first line may begin before it, but nothing of another variable is part of it.
     start = min(begins, low) - LINE + 1
+    before = storage(image, longest.event._replace(offset=min(begins, low) - 1))
+    if before is not None and before.size_told:
+        ends = begins + before.address - symbol.address + (before.size or 0)
+        start = max(start, ends) if ends <= min(begins, low) else start
     return begins, (start, max(begins + symbol.size, high + 1) if symbol.size else inf)
 
 
