@@ -20,7 +20,9 @@ import pytest
 import row_forms
 from row_emulator import on_emulator
 from row_machine import (
+    MEMORY,
     NAMES,
+    SIZE,
     Form,
     Rows,
     State,
@@ -73,7 +75,7 @@ UNDEFINED_FLAGS = {name: set(flags.split()) for flags, names in _WHICH_FLAGS.ite
 _WHICH_REGISTERS = {
     "rbx rcx": "bsf bsr", "rax rdx": "div idiv", "rax rcx r8": "cmpxchg", "rcx": "crc32", "rdx memory": "shld shrd",
     "rcx rdx": "pdep pext",
-    "rcx rsi rdi": " ".join(f"{kind}{size}" for kind in ("lods", "stos", "movs") for size in "bwdq"),
+    "rcx rsi rdi": " ".join(f"{kind}{size}" for kind in ("lods", "stos", "movs", "scas", "cmps") for size in "bwdq"),
     "memory": "pushfq",
 }  # fmt: skip
 UNKNOWN_REGISTERS = {name: set(places.split()) for places, names in _WHICH_REGISTERS.items() for name in names.split()}
@@ -154,8 +156,11 @@ def disagreeing(machine: Rows, form: Form) -> list[str]:
 
 
 def is_left_open(form: Form) -> bool:
-    """Forms that are not followed, by name: P-code takes 16 bytes at an address of fewer bits in pieces."""
-    return row_forms.NARROW in form.text and "xmm" in form.text
+    """Forms that are not followed, by name: P-code takes 16 bytes at an address of fewer bits in pieces, and does not
+    have what came with VAES and VPCLMULQDQ."""
+    return (row_forms.NARROW in form.text and "xmm" in form.text) or (
+        "ymm" in form.text and form.row.startswith(("vaes", "vpclmul"))
+    )
 
 
 def lacks_feature(machine: Rows, form: Form) -> bool:
@@ -294,8 +299,13 @@ PRIVILEGED = {
 RESULTS = {
     "cpuid": ("cpuid",), "rdtsc": ("rdtsc",), "rdtscp": ("rdtscp",), "rdrand": ("rdrand %rbx", "rdrand %bx"),
     "rdseed": ("rdseed %ecx",), "rdpid": ("rdpid %rcx",), "xgetbv": ("xor %ecx,%ecx; xgetbv",),
+    "vstmxcsr": ("vstmxcsr (%rdi)",),
     "stmxcsr": ("stmxcsr (%rdi)",), "fnstcw": ("fnstcw (%rdi)",), "fnstsw": ("fnstsw %ax", "fnstsw (%rsi)"),
-    "verw": ("verw %bx", "verw (%rdi)"), "verr": ("verr %bx",), "rdfsbase": ("rdfsbase %rbx",),
+    "verw": ("verw %bx", "verw (%rdi)", "mov %ss,%ebx; verw %bx"), "verr": ("verr %bx", "mov %cs,%ebx; verr %bx"),
+    **{name: (f"{name} %bx,%cx", f"{name} %ebx,%ecx", f"{name} %rbx,%rcx", f"{name} (%rdi),%ecx",
+              f"mov %ss,%ebx; {name} %ebx,%ecx", f"mov %cs,%ebx; {name} %rbx,%rcx", f"mov %ss,%ebx; {name} %bx,%cx")
+       for name in ("lsl", "lar")},
+     "rdfsbase": ("rdfsbase %rbx",),
     "rdgsbase": ("rdgsbase %ecx",),
     **row_forms.x87_results(),
 }  # fmt: skip
@@ -305,8 +315,9 @@ NOTHING = {
     "endbr32": ("endbr32",),
     "lfence": ("lfence",), "mfence": ("mfence",), "sfence": ("sfence",), "clflush": ("clflush (%rdi)",),
     "clflushopt": ("clflushopt 8(%rsi)",), **{name: (f"{name} (%rdi)",) for name in (
-        "prefetcht0", "prefetcht1", "prefetcht2", "prefetchnta", "prefetchw")}, "prefetch": ("prefetch (%rdi)",),
+        "prefetcht0", "prefetcht1", "prefetcht2", "prefetchnta", "prefetchw", "prefetch")},
     "wait": ("wait",), "fninit": ("fninit",), "fnclex": ("fnclex",), "emms": ("emms",),
+    "vldmxcsr": ("stmxcsr (%rdi); vldmxcsr (%rdi)",),
     "ldmxcsr": ("stmxcsr (%rdi); ldmxcsr (%rdi)",), "fldcw": ("fnstcw (%rdi); fldcw (%rdi)",),
     "movnti": ("movnti %ebx,(%rdi)",),
     **row_forms.x87(),
@@ -332,6 +343,62 @@ def test_other_rows_change_nothing_else(runner: Path) -> None:
         assert stopped_by == 0, form.text
         results = machine.run(form, before)
         assert not differences(results, before, after), form.text
+
+
+# What of 512 bytes is written, or read, the first ones surely: the accesses are held against what changes.
+SAVED = {
+    **{name: (f"and $-512,%rdi; {name} (%rdi)",) for name in ("fxsave", "fxsave64")},
+    **{f"fxrstor{kind}": (f"and $-512,%rdi; fxsave{kind} (%rdi); fxrstor{kind} (%rdi)",) for kind in ("", "64")},
+}  # fmt: skip
+
+
+@needs_avx2
+def test_saved_state_is_where_the_accesses_are(runner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, forms = assembled([(name, text) for name, texts in SAVED.items() for text in texts])
+    dice = random.Random(10)
+    requests = [(form, random_state(dice)) for form in forms for _ in range(examples(3, 40))]
+    outcomes = on_processor(runner, code, [(form.offset, state) for form, state in requests])
+    machine = Rows(code)
+    for (form, before), (stopped_by, after) in zip(requests, outcomes, strict=True):
+        assert stopped_by == 0, form.text
+        (result,) = machine.run(form, before)
+        changed = {MEMORY + at for at in range(SIZE) if before.memory[at] != after.memory[at]}
+        surely = range(MEMORY, MEMORY + 160)
+        assert changed <= set(range(MEMORY, MEMORY + 464)), form.text
+        assert result.stores == set(surely), form.text
+        assert result.loads == (set(surely) if "rstor" in form.text else set()), form.text
+        wrong = [text for text in differences([result], before, after) if "which is no store" not in text]
+        assert not wrong, form.text
+        # All of each slot of 16 bytes that is surely used is in one line, of which something changes.
+        assert all(changed & set(range(at, at + 16)) for at in surely[::16]) or "rstor" in form.text
+
+
+# What stops where something is equal, which nobody follows: what a program gathers is not known here.
+NOT_FOLLOWED = (
+    "pext %rdx,%rbx,%rax; and $15,%ecx; {how} scas{s}", "pext %rdx,%rbx,%rax; and $7,%ecx; std; {how} scas{s}",
+    "pext %rdx,%rbx,%rax; mov %rax,-8(%rdi); sub $8,%rdi; and $15,%ecx; {how} cmps{s}",
+    "pext %rdx,%rbx,%rcx; and $15,%ecx; {how} scas{s}", "pext %rdx,%rbx,%rcx; and $7,%ecx; {how} cmps{s}",
+    "pext %rdx,%rbx,%rax; and $7,%ecx; addr32 {how} scas{s}",
+)  # fmt: skip
+
+
+@needs_avx2
+def test_scans_that_nobody_follows_may_come_to_what_the_processor_does(runner: Path) -> None:
+    texts = [("scasb", text.format(how=how, s=s)) for text in NOT_FOLLOWED for how in ("repe", "repne") for s in "bwlq"]
+    code, forms = assembled(texts)
+    assert len(forms) == len(texts)
+    dice = random.Random(11)
+    requests = [(form, random_state(dice)) for form in forms for _ in range(examples(4, 60))]
+    outcomes = on_processor(runner, code, [(form.offset, state) for form, state in requests])
+    machine = Rows(code)
+    vague_ones = 0
+    for (form, before), (stopped_by, after) in zip(requests, outcomes, strict=True):
+        assert stopped_by == 0, form.text
+        results = machine.run(form, before)
+        assert not differences(results, before, after), form.text
+        assert len(results) == 1, form.text
+        vague_ones += "ZF" in vague(results[0])
+    assert vague_ones > len(requests) // 4
 
 
 def test_rows_for_the_kernel_are_what_the_emulator_does() -> None:
@@ -405,6 +472,8 @@ def test_how_much_is_accessed_is_what_another_disassembler_says(tmp_path: Path) 
             insn = decoder.decode(code[int(at, 16) :][:15], int(at, 16))
         except UndecidedError:
             continue
+        if insn.mnemonic == "xlatb":
+            continue  # the decoder has no operand of it, and its row tells the access itself
         mine = [operand.size for operand in insn.operands if isinstance(operand, Memory)]
         compared_with += 1
         if mine != [_POINTER_BYTES[sizes[0]]]:
@@ -424,6 +493,8 @@ NEITHER = {
     **dict.fromkeys(("swapgs", "wrfsbase", "wrgsbase"), "the memory of the runner would be elsewhere"),
     **dict.fromkeys(("lldt", "ltr"), "they load descriptors that are not there"),
     **dict.fromkeys(("clac", "stac", "invpcid", "wbnoinvd", "serialize"), "the emulator does not know them"),
+    **{f"{name}{kind}": "how much they move depends on the processor" for name in (
+        "xsave", "xsaveopt", "xsavec", "xsaves", "xrstor", "xrstors") for kind in ("", "64")},
     **dict.fromkeys(("rdpkru", "wrpkru"), "whether they run depends on the kernel"),
     **dict.fromkeys(("pushf", "popf", "pushaw", "popaw", "sal"), "other names of rows that are tried"),
 }  # fmt: skip
@@ -436,6 +507,7 @@ def test_every_row_is_tried_somewhere() -> None:
         | set(PRIVILEGED)
         | set(RESULTS)
         | set(NOTHING)
+        | set(SAVED)
         | set(SHORT)
         | set(NEITHER)
     )

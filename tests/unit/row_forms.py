@@ -202,7 +202,8 @@ def _control() -> Iterator[Row]:
     yield Row("ret", ("call 1f; jmp 2f; 1: ret; 2:", "lea 2f(%rip),%rax; push %rax; ret $16; lea 1(%r15),%r15; 2:",
                       "call 1f; jmp 2f; 1: repz ret; 2:"))  # fmt: skip
     yield Row("leave", ("leave", ".byte 0x66,0xc9"))
-    yield Row("enter", ("enter $16,$0", "enter $0,$0", "enter $0x28,$0"))
+    yield Row("enter", ("enter $16,$0", "enter $0,$0", "enter $0x28,$0", "enter $8,$1", "enter $16,$2", "enter $0,$5"))
+    yield Row("xlatb", ("mov %rdi,%rbx; xlat", "lea -8(%rdi),%rbx; addr32 xlat"))
     yield Row("jmp", ("jmp 1f; lea 1(%r15),%r15; 1:", "lea 1f(%rip),%rax; jmp *%rax; lea 1(%r15),%r15; 1:",
                       "lea 1f(%rip),%rax; mov %rax,(%rdi); jmp *(%rdi); lea 1(%r15),%r15; 1:"))  # fmt: skip
     for name in ("jrcxz", "jecxz", "loop", "loope", "loopne"):
@@ -220,8 +221,24 @@ def _control() -> Iterator[Row]:
             if kind != "stos":
                 texts.append(f"{kind}{SUFFIX[size]} %ds:(%rsi){',%es:(%rdi)' if kind == 'movs' else ''}")
             yield Row(name, tuple(texts))
+    yield from _scans()
     yield Row("pushfq", ("pushfq; andq $0xcc7,(%rsp)", "pushfw; andw $0xcc7,(%rsp)", "pushfq; popfq"))
     yield Row("popfq", ("andq $0xcc7,(%rsp); popfq", "andw $0xcc7,(%rsp); popfw"))
+
+
+def _scans() -> Iterator[Row]:
+    """scas and cmps: of values that are there and of others, up and down."""
+    count = "and $7,%ecx; "
+    for kind in ("scas", "cmps"):
+        for size in _SIZES:
+            text, a = f"{kind}{SUFFIX[size]}", {1: "al", 2: "ax", 4: "eax", 8: "rax"}[size]
+            there = f"mov {2 * size}(%rdi),%{a}; "
+            if kind == "cmps":
+                there = "push (%rdi); pop (%rsi); push 8(%rdi); pop 8(%rsi); "
+            ways = ("", f"{count}repe ", f"{count}repne ", "mov $1,%ecx; repe ", "xor %ecx,%ecx; repne ",
+                    f"{count}addr32 repne ")  # fmt: skip
+            texts = [f"{before}{how}{text}" for before in ("", there, "std; ") for how in ways]
+            yield Row(f"{kind}{'bwdq'[_SIZES.index(size)]}", (*texts, f"addr32 {text}"))
 
 
 def _vectors() -> Iterator[Row]:
@@ -232,10 +249,16 @@ def _vectors() -> Iterator[Row]:
         "movq": ("movq %rbx,%xmm1", "movq %xmm1,%rcx", "movq (%rdi),%xmm1", "movq %xmm2,(%rdi)", "movq %xmm2,%xmm3"),
         "movntdqa": ("and $-16,%rdi; movntdqa (%rdi),%xmm1",),
         "lddqu": ("lddqu (%rdi),%xmm1",),
+        # With an x behind they are others, of AVX512-FP16.
+        "vcvtph2ps": ("vcvtph2ps %xmm1,%xmm2", "vcvtph2ps (%rdi),%ymm2", "vcvtph2ps %xmm1,%ymm3"),
+        # P-code takes the 8 bytes that this one stores for a source, so that there is no form of these.
+        "vcvtps2ph": ("vcvtps2ph $1,%xmm1,%xmm2", "vcvtps2ph $5,%ymm1,%xmm2", "vcvtps2ph $1,%ymm1,(%rdi)"),
     }
     for name, effect in EFFECTS.items():
-        if effect.form is Form.VECTOR:
-            texts = special.get(name) or (
+        if name in special:
+            texts = special[name]
+        elif effect.form is Form.VECTOR:
+            texts = (
                 f"{name} %xmm1,%xmm2", f"and $-16,%rdi; {name} (%rdi),%xmm3", f"{name} $5,%xmm1,%xmm2",
                 f"and $-16,%rdi; {name} $9,(%rdi),%xmm2", f"{name} $4,%xmm1", f"{name} %xmm1,%ecx",
                 f"{name} %xmm2,%rcx",
@@ -277,6 +300,10 @@ def _in_memory(name: str) -> tuple[str, ...]:
 def x87_results() -> dict[str, tuple[str, ...]]:
     """Forms of the rows of x87 that write memory or flags."""
     found = {name: _in_memory(name) for name in ("fst", "fist", "fistp", "fisttp")}
+    found |= {
+        "fnsave": ("fnsave (%rdi)", "data16 fnsave (%rdi)"),
+        "fnstenv": ("fnstenv -8(%rdi)", "data16 fnstenv (%rdi)"),
+    }
     found |= {"fstp": (*_in_memory("fstp"), "fstpt (%rdi)"), "fbstp": ("fbstp (%rdi)",)}
     # The assembler has other names for two of them.
     compares = {"fcomi": "fcomi", "fucomi": "fucomi", "fcompi": "fcomip", "fucompi": "fucomip"}
@@ -288,6 +315,7 @@ def x87() -> dict[str, tuple[str, ...]]:
     kinds = ("ld", "add", "sub", "subr", "mul", "div", "divr", "com", "comp")
     found = {f"{f}{kind}": _in_memory(f"{f}{kind}") for f in ("f", "fi") for kind in kinds}
     found |= {"fld": (*_in_memory("fld"), "fldt (%rdi)"), "fbld": ("fbld (%rdi)",), "ffree": ("ffree %st(3)",)}
+    found |= {"frstor": ("fnsave (%rdi); frstor (%rdi)",), "fldenv": ("fnstenv (%rdi); fldenv (%rdi)",)}
     plain = (
         "faddp fsubp fsubrp fmulp fdivp fdivrp fxch fchs fabs fld1 fldz fldpi fldl2e fldl2t fldlg2 fldln2 fcompp fucom "
         "fucomp fucompp fsqrt frndint fscale fprem fprem1 fincstp fdecstp fnop ftst fxam fxtract f2xm1 fyl2x fyl2xp1 "

@@ -45,6 +45,16 @@ vpternlogq $255,%zmm0,%zmm0,%zmm0; vpxorq (%rdi),%xmm1,%xmm2; vmovdqu %ymm17,%ym
 invpcid (%rdi),%rax; vmread %rax,%rcx; vmwrite %rax,%rcx; vmlaunch; vmresume; invept (%rdi),%rax; vmrun %rax; clgi; stgi
 endbr64; pause; prefetchw (%rdi); prefetcht0 (%rdi); nopl (%rdi); mov (%rdi),%eax; lock incl (%rdi); rep stosb; cpuid
 movaps (%rdi),%xmm0; movdqu (%rdi),%xmm0; movnti %eax,(%rdi); lfence; mfence; clflush (%rdi); addps %xmm0,%xmm1
+aesenc %xmm0,%xmm1; aesdeclast (%rdi),%xmm1; aesimc %xmm0,%xmm1; aeskeygenassist $1,%xmm0,%xmm1
+pclmulqdq $1,%xmm0,%xmm1; vaesenc %xmm0,%xmm1,%xmm2; vaesimc %xmm0,%xmm1; vaeskeygenassist $1,%xmm0,%xmm1
+vpclmulqdq $1,%xmm0,%xmm1,%xmm2
+vaesdec %ymm0,%ymm1,%ymm2; vpclmulqdq $1,(%rdi),%ymm1,%ymm2; vaesenclast %zmm0,%zmm1,%zmm2
+fxsave (%rdi); fxrstor64 (%rdi); fnsave (%rdi); xsave (%rdi); xrstor64 (%rdi); xsaveopt (%rdi); xsavec64 (%rdi)
+xsaves (%rdi); xrstors (%rdi); repne scasb; repe cmpsq; xlat; lsl %eax,%ecx; lar (%rdi),%ecx
+vtestps %xmm0,%xmm1; vcvtph2ps %xmm0,%xmm1; vcvtps2ph $0,%ymm0,(%rdi); vfmaddsub132pd %ymm0,%ymm1,%ymm2
+mpsadbw $1,%xmm0,%xmm1; vmpsadbw $1,%ymm0,%ymm1,%ymm2; phminposuw %xmm0,%xmm1; vphminposuw %xmm0,%xmm1
+phaddsw %xmm0,%xmm1; vphaddsw %ymm0,%ymm1,%ymm2; vinsertps $1,%xmm0,%xmm1,%xmm2
+vstmxcsr (%rdi); vldmxcsr (%rdi); verr %ax; smsw %eax
 bsf %eax,%ecx; bsr %rax,%rcx; bswap %rax; cmpxchg %eax,(%rdi); cmove %eax,%ecx; rdtsc; wrmsr; rdmsr; invlpg (%rdi)
 """
 
@@ -103,6 +113,7 @@ MACROS = {
     "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi": "BMI", "bmi2": "BMI2", "lzcnt": "LZCNT", "movbe": "MOVBE",
     "adx": "ADX", "aes": "AES", "pclmul": "PCLMUL", "sha": "SHA", "clflushopt": "CLFLUSHOPT", "clwb": "CLWB",
     "rdrnd": "RDRND", "rdseed": "RDSEED", "rdpid": "RDPID", "fsgsbase": "FSGSBASE", "xsave": "XSAVE",
+    "xsaveopt": "XSAVEOPT", "xsavec": "XSAVEC", "xsaves": "XSAVES", "vaes": "VAES", "vpclmulqdq": "VPCLMULQDQ",
     "serialize": "SERIALIZE", "wbnoinvd": "WBNOINVD", "pku": "PKU",
 }  # fmt: skip
 

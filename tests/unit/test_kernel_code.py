@@ -184,12 +184,18 @@ def test_what_vmload_touches_is_not_known() -> None:
     assert [event.kind for event in path.events] == [Kind.LOAD, Kind.CALL, Kind.LOAD]
 
 
+@pytest.mark.parametrize("text", ["xsave (%rdi)", "xrstors64 (%rdi)"])
+def test_how_much_is_saved_is_not_known(text: str) -> None:
+    path = only(f"mov (%rdi),%cl; {text}; ret")
+    assert [event.kind for event in path.events[1:3]] == [Kind.CALL, Kind.LOAD if "rstor" in text else Kind.STORE]
+
+
 @pytest.mark.parametrize("text", ["mov %rax,%cr3", "mov %rax,%cr0"])
 def test_what_changes_what_memory_is_is_told(text: str) -> None:
     assert Kind.SYSTEM_WRITE in [event.kind for event in only(f"{text}; ret").events]
 
 
-@pytest.mark.parametrize("text", ["pop %fs", "xsave (%rdi)", "fxsave (%rdi)"])
+@pytest.mark.parametrize("text", ["pop %fs", "lss (%rdi),%eax"])
 def test_what_changes_memory_behind_the_back_is_refused(text: str) -> None:
     with pytest.raises(UndecidedError) as caught:
         traced(f"{text}; ret")

@@ -63,6 +63,30 @@ KEPT = {
     "sums": ("movaps %xmm2,%xmm0; paddd %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", True, "pinsrd $0,%esi,%xmm2"),
     "mask": ("pmovmskb %xmm0,%eax; test $8,%al", True, "pinsrb $3,%esi,%xmm0"),
     "test": ("vptest %ymm0,%ymm1; setc %al; test %al,%al", True, "vbroadcastss (%rsi),%ymm0"),
+    "AES": ("movdqa %xmm2,%xmm0; aesenc %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", True, "movd %esi,%xmm1"),
+    "AES by three": ("vaesdeclast (%rdi),%xmm2,%xmm0; vmovd %xmm0,%eax; test $8,%al", True, "incb 15(%rdi)"),
+    "key of AES": ("aeskeygenassist $3,%xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", True, "pinsrb $15,%esi,%xmm1"),
+    "carry-less product": (
+        "movdqa %xmm2,%xmm0; pclmulqdq $1,%xmm1,%xmm0; movd %xmm0,%eax; test $8,%al",
+        True,
+        "pinsrb $0,%esi,%xmm1",
+    ),
+    "writable segment": ("verw %si; setz %al; test %al,%al", True, "lgdt (%rdx)"),
+    "readable segment": ("verr (%rdi); setz %al; test %al,%al", True, "incw (%rdi)"),
+    "limit of a segment": ("lsl %esi,%eax; setz %al; test %al,%al", True, "movq $0,(%rdx)"),
+    "rights of a segment": ("lar %rsi,%rax; setz %al; test %al,%al", True, "lldt %dx"),
+    "comparison in x87": ("fcomi %st(1),%st; setb %al; test %al,%al", True, "fld1"),
+    "the other way": ("fucomi %st(2),%st; setp %al; test %al,%al", True, "fxrstor (%rsi)"),
+    "highest leaf": (
+        "xor %eax,%eax; cpuid; bt $3,%eax; sbb %eax,%eax; test %eax,%eax",
+        False,
+        "mov $0x122,%ecx; xor %edx,%edx; mov %esi,%eax; wrmsr",
+    ),
+    "leaf without parts": (
+        "mov %rdi,%rcx; inc %rdi; mov $1,%eax; cpuid; test $8,%dh",
+        False,
+        "mov $0xda0,%ecx; xor %edx,%edx; mov %esi,%eax; wrmsr",
+    ),
     "comparison": ("ucomisd %xmm1,%xmm0; setp %al; test %al,%al", True, "ldmxcsr (%rsi)"),
 }
 
@@ -129,6 +153,16 @@ def test_the_routine_may_have_changed_it(name: str) -> None:
          "vpaddd %xmm1,%xmm2,%xmm0; vpextrq $1,%xmm0,%rax; test $8,%al"),
         ("pmovmskb %xmm0,%eax; test $8,%al", "pmovmskb %xmm0,%eax; test $4,%al"),
         ("mov %ds,%eax; test $3,%al", "mov %es,%eax; test $3,%al"),
+        ("verw %si; setz %al; test %al,%al", "verr %si; setz %al; test %al,%al"),
+        ("verw %si; setz %al; test %al,%al", "verw %di; setz %al; test %al,%al"),
+        ("lsl %esi,%eax; setz %al; test %al,%al", "lar %esi,%eax; setz %al; test %al,%al"),
+        ("fcomi %st(1),%st; setb %al; test %al,%al", "fcomi %st(2),%st; setb %al; test %al,%al"),
+        ("fcompi %st(1),%st; setb %al; test %al,%al", "fcomi %st(1),%st; setb %al; test %al,%al"),
+        ("xor %eax,%eax; cpuid; bt $3,%eax; sbb %eax,%eax; test %eax,%eax",
+         "mov $0x80000000,%eax; cpuid; bt $3,%eax; sbb %eax,%eax; test %eax,%eax"),
+        ("aesenc %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al", "aesdec %xmm1,%xmm0; movd %xmm0,%eax; test $8,%al"),
+        ("movdqa %xmm2,%xmm0; pclmulqdq $1,%xmm1,%xmm0; movd %xmm0,%eax; test $8,%al",
+         "movdqa %xmm2,%xmm0; pclmulqdq $16,%xmm1,%xmm0; movd %xmm0,%eax; test $8,%al"),
     ],
 )  # fmt: skip
 def test_another_question_has_another_answer(one: str, other: str) -> None:

@@ -94,6 +94,7 @@ SPELLED = {
     # What AT&T's assemblers always had the other way round.
     "fsubp": "fsubrp", "fsubrp": "fsubp", "fdivp": "fdivrp", "fdivrp": "fdivp",
     "cdqe": "cltq", "cwde": "cwtl", "cbw": "cbtw", "movsd": "movsl", "lodsd": "lodsl", "stosd": "stosl",
+    "scasd": "scasl",
 }  # fmt: skip
 
 

@@ -136,7 +136,7 @@ REFUSED = {
     "unclassified-instruction": (
         ".byte 0x66; jmp 1f; nop; nop; 1: ret",
         "vpgatherdd %ymm0,(%rdi,%ymm1),%ymm2; ret",
-        "xlat; ret",
+        "maskmovdqu %xmm0,%xmm1; ret",
         "hlt",
         "int3",
         "lcall *(%rdi); ret",

@@ -34,7 +34,8 @@ _CPUID_VENDORS = {
 X86_FEATURES = frozenset({
     "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "avx512", "fma", "f16c", "bmi", "bmi2", "lzcnt",
     "movbe", "adx", "aes", "pclmul", "sha", "clflushopt", "clwb", "rdrnd", "rdseed", "rdpid", "fsgsbase", "xsave",
-    "pku", "serialize", "wbnoinvd", "smap", "invpcid", "vmx", "svm",
+    "xsaveopt", "xsavec", "xsaves", "vaes", "vpclmulqdq", "pku", "serialize", "wbnoinvd", "smap", "invpcid",
+    "vmx", "svm",
 })  # fmt: skip
 """What a CPU file may say that an x86 CPU has: the features that not all of them have and that instructions need."""
 

@@ -35,6 +35,7 @@ from l1dflush.trace.model import (
     Need,
     Path,
     Trace,
+    somewhere,
 )
 from l1dflush.trace.msrs import MsrWrite
 from l1dflush.trace.names import RETURN, STACK, Names
@@ -355,10 +356,16 @@ class _Run:
         if fact is None:
             text = "; ".join([*([" and ".join(shown(one) for one in by)] if by else []), insn.mnemonic])
             fact = Fact(Relation.BRANCH, tuple(map(self._names.subject, sources)), taken, instruction=text)
-        followed = not self._names.made_of(condition, self._is_not_followed)
+        followed = not self._names.made_of(condition, self._is_not_followed) and not self._orders_readings(condition)
         decision = Decision(insn.address, sources, taken, fact, followed)
         feature = self._features.get(insn.address)
         return about_feature(decision, feature) if feature is not None else decision
+
+    def _orders_readings(self, condition: _core.Value) -> bool:
+        """Whether it asks which of two readings of the clock is greater, as they are: the later one is, if it does not
+        wrap (SDM volume 3, section 18.17)."""
+        kind, _, _, operands, _, _ = self._machine.described(condition)
+        return kind == "below" and all(one.constant == 0 and self._names.made_of(one, _is_clock) for one in operands)
 
     def _is_not_followed(self, insn: Instruction, slot: int) -> bool:
         return not_followed(insn, temporary=self._lifter.slots.is_temporary(slot))
@@ -394,9 +401,8 @@ class _Run:
             return Event(what, addresses[number], mnemonics[number], arena, offset, size)
         detail = mnemonics[number]
         if what is Kind.CALL:
-            # Of an instruction that works on memory that nobody can name there is no address.
-            if (to := self._machine.note(region)[0]).bits:
-                detail = self._names.called(to)
+            to = self._machine.note(region)[0]
+            detail = self._names.called(to) if to.bits else somewhere(detail, self._instructions[number].text)
         elif what is Kind.MSR_WRITE:
             msr, value = self._machine.note(region)
             known, low = (None if v.term else v.constant for v in (msr, value))
@@ -404,6 +410,10 @@ class _Run:
         elif what is Kind.SYSTEM_WRITE:
             detail = self._lifter.instructions[self._machine.places[number]].text
         return Event(what, addresses[number], detail)
+
+
+def _is_clock(insn: Instruction, _: int) -> bool:
+    return insn.mnemonic in ("rdtsc", "rdtscp")
 
 
 def _ending(end: int, mnemonics: list[str], events: Sequence[Event]) -> str:

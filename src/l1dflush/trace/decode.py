@@ -28,7 +28,7 @@ from l1dflush.trace.effects import (
 from l1dflush.trace.prefixes import ADDRESS, LOCK, REPNE, SIZE, prefixes_of, why_refused
 
 # `rep ret` is the old two-byte return; `notrack` and `bnd` change nothing that is followed here.
-_PREFIXES = ("", "lock", "rep", "repz", "repe", "notrack", "bnd")
+_PREFIXES = ("", "lock", "rep", "repz", "repe", "repne", "notrack", "bnd")
 _LONG = {"a": "rax", "b": "rbx", "c": "rcx", "d": "rdx"}
 
 
@@ -169,7 +169,7 @@ class Decoder:
         prefixes = prefixes_of(bytes(insn.bytes), self._bits)
         effect = _effect(mnemonic, operands, self._bits)
         reason = why_refused(prefixes, self._bits)
-        if effect is None or prefix not in _PREFIXES:
+        if effect is None or prefix not in _PREFIXES or (prefix == "repne" and effect.form is not Form.SCAN):
             reason = REASONS.get(mnemonic, "nobody classified it")
         elif not reason:
             reason = _why_not(mnemonic, effect, operands, prefixes.legacy)
@@ -233,6 +233,8 @@ def _effect(mnemonic: str, operands: tuple[Operand, ...], bits: int) -> Effect |
     if mnemonic == "mov" and any(isinstance(o, Register) and not o.general for o in operands):
         return _system_move(operands, bits)
     effect = EFFECTS.get(mnemonic)
+    if mnemonic == "cmpsd" and len(operands) > 2:
+        return None
     if effect is HALF_MOVE and isinstance(operands[0], Memory):
         return HALF_STORE
     return effect

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from l1dflush.trace import vector_names as names
+
 
 class Role(Enum):
     """What an instruction does with one operand."""
@@ -58,6 +60,7 @@ class Form(Enum):
     JUMP = auto()
     BRANCH = auto()  # jcc, loop, jrcxz
     STRING = auto()
+    SCAN = auto()  # a string instruction that stops where something is equal, or is not
     SKIP = auto()  # stepped over: changes no register and no memory that the trace follows
     RESULTS_UNKNOWN = auto()  # stepped over: its written registers are unknown afterwards
     SUCCEEDS = auto()  # the same, and its flags say that it did not fail
@@ -135,15 +138,13 @@ def _gpr(*names: str) -> frozenset[str]:
 # Moves of half a vector register, whose other half stays; to memory they are stores.
 HALF_MOVE = Effect(Form.VECTOR, (_U, _R))
 HALF_STORE = Effect(Form.VECTOR, (_W, _R))
-_ARITHMETIC = ("add", "sub", "mul", "div", "min", "max")
-_COMPARISONS = ("eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord")
 
 
 def _build() -> dict[str, Effect]:
     table: dict[str, Effect] = {}
 
-    def put(names: str, effect: Effect) -> None:
-        for name in names.split():
+    def put(mnemonics: str, effect: Effect) -> None:
+        for name in mnemonics.split():
             table[name] = effect
 
     put("mov movabs", Effect(Form.MOVE, (_W, _R)))
@@ -224,6 +225,9 @@ def _build() -> dict[str, Effect]:
     put("stosb stosw stosd stosq", Effect(Form.STRING, (_W, _R)))
     put("movsb movsw movsd movsq", Effect(Form.STRING, (_W, _R)))
 
+    put("scasb scasw scasd scasq cmpsb cmpsw cmpsd cmpsq", Effect(Form.SCAN, (_R, _R), flags_written=ALL_FLAGS))
+    put("xlatb", Effect(Form.PLAIN, reads=_gpr("rax", "rbx"), writes=_gpr("rax")))
+
     put("pushf pushfd pushfq", Effect(Form.PUSH_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_read=ALL_FLAGS))
     put("popf popfd popfq", Effect(Form.POP_FLAGS, reads=_gpr("rsp"), writes=_gpr("rsp"), flags_written=ALL_FLAGS))
 
@@ -269,14 +273,19 @@ def _put_system(put) -> None:  # type: ignore[no-untyped-def]  # the closure of 
     put("vmptrld vmclear vmxon", Effect(Form.SUCCEEDS, (_R,), flags_written=ALL_FLAGS))
     put("vmptrst", Effect(Form.SUCCEEDS, (_W,), flags_written=ALL_FLAGS))
     put("verw verr", Effect(Form.RESULTS_UNKNOWN, (_R,), flags_written=frozenset({REST})))
+    put("lsl lar", Effect(Form.PLAIN, (_U, _R), flags_written=frozenset({REST})))
+    # How much the others move nobody knows.
+    put("fxsave fxsave64 fxrstor fxrstor64", Effect(Form.PLAIN, (_A,)))
+    put("xsave xsave64 xsaveopt xsaveopt64 xsavec xsavec64 xsaves xsaves64 xrstor xrstor64 xrstors xrstors64",
+        Effect(Form.OPAQUE, (_A,), reads=_gpr("rax", "rdx")))  # fmt: skip
     put("invpcid", Effect(Form.SKIP, (_R, _R)))
     put("invlpg", Effect(Form.SKIP, (_A,)))
     put("clgi stgi clts wait fninit fnclex emms", Effect(Form.SKIP))
     put("xsetbv wrpkru", Effect(Form.SKIP, event=Event.SYSTEM_WRITE))
     put("lmsw", Effect(Form.SKIP, (_R,), event=Event.SYSTEM_WRITE))
     put("rdpkru", Effect(Form.RESULTS_UNKNOWN, writes=_gpr("rax", "rdx")))
-    put("sgdt sidt sldt str smsw stmxcsr fnstcw fnstsw", Effect(Form.RESULTS_UNKNOWN, (_W,)))
-    put("lgdt lidt lldt ltr ldmxcsr fldcw", Effect(Form.SKIP, (_R,)))
+    put("sgdt sidt sldt str smsw stmxcsr vstmxcsr fnstcw fnstsw", Effect(Form.RESULTS_UNKNOWN, (_W,)))
+    put("lgdt lidt lldt ltr ldmxcsr vldmxcsr fldcw", Effect(Form.SKIP, (_R,)))
     put("rdfsbase rdgsbase", Effect(Form.RESULTS_UNKNOWN, (_W,)))
     put("swapgs", Effect(Form.SEGMENT_CHANGE))
     put("wrfsbase wrgsbase", Effect(Form.SEGMENT_CHANGE, (_R,)))
@@ -285,64 +294,18 @@ def _put_system(put) -> None:  # type: ignore[no-untyped-def]  # the closure of 
 
 
 def _put_vectors(put) -> None:  # type: ignore[no-untyped-def]  # the closure of _build
-    """SSE, AVX, AVX2, FMA and what of AVX-512 has no mask. Results in floating point depend on MXCSR: nobody knows
-    them. Exceptions of floating point are masked where nobody changed that (SDM volume 1, section 11.5.2)."""
-    copies = (
-        "movaps movups movapd movupd movdqa movdqu lddqu movntdqa movss movq movd movddup movshdup movsldup "
-        "pmovzxbw pmovzxbd pmovzxbq pmovzxwd pmovzxwq pmovzxdq pmovsxbw pmovsxbd pmovsxbq pmovsxwd pmovsxwq pmovsxdq "
-        "pabsb pabsw pabsd sqrtps sqrtpd rcpps rsqrtps cvtdq2ps cvtdq2pd cvtps2dq cvttps2dq cvtpd2dq cvttpd2dq "
-        "cvtps2pd cvtpd2ps cvttsd2si cvtsd2si cvttss2si cvtss2si"
-    )
-    put(copies, Effect(Form.VECTOR, (_W, _R)))
+    """Vectors; results in floating point depend on MXCSR: nobody knows them. Exceptions of floating point are masked
+    where nobody changed that (SDM volume 1, section 11.5.2)."""
+    put(names.COPIES, Effect(Form.VECTOR, (_W, _R)))
     put("movntdq movntps movntpd", Effect(Form.VECTOR, (Role.NON_TEMPORAL, _R)))
     put("movhps movlps movhpd movlpd movhlps movlhps", HALF_MOVE)
-    put(" ".join(f"{name}{kind}" for name in _ARITHMETIC for kind in ("ss", "sd", "ps", "pd")),
-        Effect(Form.VECTOR, (_U, _R)))  # fmt: skip
-    put(" ".join(f"cmp{how}{kind}" for how in _COMPARISONS for kind in ("ss", "sd", "ps", "pd")),
-        Effect(Form.VECTOR, (_U, _R)))  # fmt: skip
-    put("sqrtss sqrtsd rcpss rsqrtss cvtsi2ss cvtsi2sd cvtss2sd cvtsd2ss addsubps addsubpd haddps haddpd hsubps hsubpd",
-        Effect(Form.VECTOR, (_U, _R)))  # fmt: skip
-    put("roundss roundsd roundps roundpd dpps dppd shufps shufpd blendps blendpd pblendw palignr pinsrb pinsrw pinsrd "
-        "pinsrq insertps", Effect(Form.VECTOR, (_U, _R, _R)))  # fmt: skip
-    logic = (
-        "pxor por pand pandn xorps xorpd orps orpd andps andpd andnps andnpd paddb paddw paddd paddq psubb psubw "
-        "psubd psubq paddsb paddsw paddusb paddusw psubsb psubsw psubusb psubusw pcmpeqb pcmpeqw pcmpeqd pcmpeqq "
-        "pcmpgtb pcmpgtw pcmpgtd pcmpgtq punpcklbw punpcklwd punpckldq punpcklqdq punpckhbw punpckhwd punpckhdq "
-        "punpckhqdq unpcklps unpckhps unpcklpd unpckhpd packsswb packssdw packuswb packusdw psrldq pslldq psrlw psrlq "
-        "psllw psllq psrld pslld psraw psrad pminub pmaxub pminsw pmaxsw pminsb pmaxsb pminuw pmaxuw pminud pmaxud "
-        "pminsd pmaxsd pavgb pavgw psadbw pmullw pmulhw pmulhuw pmuludq pmuldq pmulld pmaddwd pmaddubsw pmulhrsw "
-        "pshufb phaddw phaddd phsubw phsubd psignb psignw psignd"
-    )
-    put(logic, Effect(Form.VECTOR, (_U, _R)))
-    put("pshufd pshuflw pshufhw", Effect(Form.VECTOR, (_W, _R, _R)))
-    put("pmovmskb movmskps movmskpd pextrw pextrb pextrd pextrq extractps", Effect(Form.VECTOR, (_W, _R, _R)))
+    put(names.UPDATES, Effect(Form.VECTOR, (_U, _R)))
+    put(names.COPIES_OF_PARTS, Effect(Form.VECTOR, (_W, _R, _R)))
     put("ptest ucomiss ucomisd comiss comisd", Effect(Form.VECTOR, (_R, _R), flags_written=ALL_FLAGS))
-
-    moves = (
-        "vmovaps vmovups vmovapd vmovupd vmovdqa vmovdqu vmovdqa32 vmovdqa64 vmovdqu8 vmovdqu16 vmovdqu32 "
-        "vmovdqu64 vlddqu vmovntdqa vbroadcastss vbroadcastsd vbroadcastf128 vbroadcasti128 vbroadcastf32x4 "
-        "vbroadcasti32x4 vbroadcastf64x4 vbroadcasti64x4 vpbroadcastb vpbroadcastw vpbroadcastd vpbroadcastq "
-        "vmovd vmovq vmovss vmovsd vmovddup vmovshdup vmovsldup vpshufd vpshuflw vpshufhw vpermq vpermpd vpermd "
-        "vpermps vpermilps vpermilpd vperm2f128 vperm2i128 vextractf128 vextracti128 vinsertf128 vinserti128 vpextrb "
-        "vpextrw vpextrd vpextrq vpinsrb vpinsrw vpinsrd vpinsrq vpmovmskb vmovmskps vmovmskpd vmovhps vmovlps vmovhpd "
-        "vmovlpd vmovhlps vmovlhps vsqrtps vsqrtpd vrcpps vrsqrtps vcvtdq2ps vcvtdq2pd vcvtps2dq vcvttps2dq vcvtpd2dq "
-        "vcvttpd2dq vcvtps2pd vcvtpd2ps vcvttsd2si vcvtsd2si vcvttss2si vcvtss2si vroundps vroundpd vpabsb vpabsw "
-        "vpabsd vpmovzxbw vpmovzxbd vpmovzxbq vpmovzxwd vpmovzxwq vpmovzxdq vpmovsxbw vpmovsxbd vpmovsxbq vpmovsxwd "
-        "vpmovsxwq vpmovsxdq"
-    )
-    arithmetic = " ".join(
-        [f"v{name}" for name in logic.split()]
-        + [f"v{name}{kind}" for name in _ARITHMETIC for kind in ("ss", "sd", "ps", "pd")]
-        + [f"vcmp{how}{kind}" for how in _COMPARISONS for kind in ("ss", "sd", "ps", "pd")]
-        + [f"vf{sign}{order}{kind}" for sign in ("madd", "msub", "nmadd", "nmsub") for order in ("132", "213", "231")
-           for kind in ("ss", "sd", "ps", "pd")]
-        + ["vpxord vpxorq vpord vporq vpandd vpandq vpternlogd vpternlogq vpblendd vpblendw vblendps vblendpd "
-           "vpblendvb vblendvps vblendvpd vshufps vshufpd vpalignr vsqrtss vsqrtsd vcvtsi2ss vcvtsi2sd vcvtss2sd "
-           "vcvtsd2ss vroundss vroundsd vhaddps vhaddpd vpsllvd vpsllvq vpsrlvd vpsrlvq vpsravd"]
-    )  # fmt: skip
-    put(moves, Effect(Form.VECTOR_SKIP, (_W, _R)))
-    put(arithmetic, Effect(Form.VECTOR_SKIP, (_U, _R)))
-    put("vptest vucomiss vucomisd vcomiss vcomisd", Effect(Form.VECTOR_SKIP, (_R, _R), flags_written=ALL_FLAGS))
+    put(names.VEX_COPIES, Effect(Form.VECTOR_SKIP, (_W, _R)))
+    put(names.VEX_OF_SEVERAL, Effect(Form.VECTOR_SKIP, (_U, _R)))
+    put("vptest vtestps vtestpd vucomiss vucomisd vcomiss vcomisd",
+        Effect(Form.VECTOR_SKIP, (_R, _R), flags_written=ALL_FLAGS))  # fmt: skip
     put("vmovntdq vmovntps vmovntpd", Effect(Form.VECTOR_SKIP, (Role.NON_TEMPORAL, _R)))
     put("vzeroupper vzeroall", Effect(Form.VECTOR_SKIP))
 
@@ -355,6 +318,7 @@ def _put_floats(put) -> None:  # type: ignore[no-untyped-def]  # the closure of 
     put("faddp fsubp fsubrp fmulp fdivp fdivrp fxch fchs fabs fld1 fldz fldpi fldl2e fldl2t fldlg2 fldln2 fcompp fucom "
         "fucomp fucompp fsqrt frndint fscale fprem fprem1 fincstp fdecstp ffree fnop ftst fxam fxtract f2xm1 fyl2x "
         "fyl2xp1 fsin fcos fsincos fptan fpatan", Effect(Form.FLOAT, (_R, _R)))  # fmt: skip
+    put("fnsave frstor fnstenv fldenv", Effect(Form.FLOAT, (_A,)))
     put("fcomi fcompi fucomi fucompi", Effect(Form.FLOAT, (_R, _R), flags_written=ALL_FLAGS))
     put("fcmovb fcmove fcmovbe fcmovu fcmovnb fcmovne fcmovnbe fcmovnu",
         Effect(Form.FLOAT, (_R, _R), flags_read=ALL_FLAGS))  # fmt: skip

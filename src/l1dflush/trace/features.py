@@ -44,6 +44,9 @@ _BY_FEATURE: Mapping[str, str] = {
     "rdpid": "rdpid",
     "fsgsbase": "rdfsbase rdgsbase wrfsbase wrgsbase",
     "xsave": "xgetbv xsetbv xsave xsave64 xrstor xrstor64",
+    "xsaveopt": "xsaveopt xsaveopt64",
+    "xsavec": "xsavec xsavec64",
+    "xsaves": "xsaves xsaves64 xrstors xrstors64",
     "pku": "rdpkru wrpkru",
     "serialize": "serialize",
     "wbnoinvd": "wbnoinvd",
@@ -52,7 +55,7 @@ _BY_FEATURE: Mapping[str, str] = {
     "vmx": "vmlaunch vmresume vmread vmwrite vmptrld vmptrst vmclear vmxon vmxoff vmcall vmfunc invept invvpid",
     "svm": "vmrun vmload vmsave vmmcall clgi stgi skinit invlpga",
 }
-FEATURES = frozenset({*_BY_FEATURE, "avx", "avx2", "fma", "f16c", AVX512})
+FEATURES = frozenset({*_BY_FEATURE, "avx", "avx2", "fma", "f16c", "vaes", "vpclmulqdq", AVX512})
 """All that an instruction may need here; what a CPU file may say that its CPU has."""
 
 _OF = {name: feature for feature, names in _BY_FEATURE.items() for name in names.split()}
@@ -63,6 +66,7 @@ _AVX2_ALWAYS = re.compile(
 )
 _AVX_ALSO_OF_32 = re.compile(r"vpermil\w+|vperm2f128|vptest")
 _INTEGER = re.compile(r"vp\w+|vmovntdqa|vmpsadbw")
+_WIDER = {"aes": "vaes", "pclmul": "vpclmulqdq"}
 _EVEX, _VEX = 0x62, frozenset({0xC4, 0xC5})
 
 
@@ -105,8 +109,9 @@ def _of_vector(insn: Instruction, opcode: int) -> Iterator[str]:
     else:
         yield "avx"
     legacy = _OF.get(name[1:])
-    if legacy in ("aes", "pclmul"):
-        yield legacy
+    if legacy in _WIDER:
+        # The first ones with VEX have 16 bytes.
+        yield _WIDER[legacy] if opcode == _EVEX or operands.widest > 16 else legacy
 
 
 def needs(insn: Instruction, code: bytes) -> Iterator[Need]:

@@ -14,6 +14,7 @@ from l1dflush.trace.decode import Instruction, Memory
 from l1dflush.trace.effects import Form, Role
 from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Operand
+from l1dflush.trace.saved_state import SAVED_STATE
 from l1dflush.trace.slots import WORD, Part
 from l1dflush.trace.undefined import is_floating, value_unknown
 
@@ -27,6 +28,8 @@ _SCALAR = re.compile(
 _ONLY_WRITES = re.compile(r"(?:sqrt|round|rcp|rsqrt)s[sd]|cvtsi2s[sd]|cvtss2sd|cvtsd2ss")
 # With VEX nothing is read of what is written to, but by these.
 _UPDATES = ("vfm", "vfnm", "vpternlog")
+# Those that move registers that nobody follows on from memory or to it, or ask for the adjust flag.
+_NOT_FOLLOWED = SAVED_STATE.keys() | {"lahf", "pushf", "pushfd", "pushfq"}
 
 
 def is_function(insn: Instruction) -> bool:
@@ -40,7 +43,12 @@ def not_followed(insn: Instruction, *, temporary: bool) -> bool:
     """Whether a result that is not known is determined by what an instruction is given, so that it never has some
     of the values that it could have. Others are undefined, or come from outside. ``temporary``: P-code puts it
     elsewhere before it becomes a register or a flag (the carry flag of ``imul``: its product is too wide)."""
-    return is_function(insn) or insn.effect.form is Form.FLOAT or (temporary and insn.mnemonic == "imul")
+    return (
+        is_function(insn)
+        or insn.effect.form in (Form.FLOAT, Form.SCAN)
+        or insn.mnemonic in _NOT_FOLLOWED
+        or (temporary and insn.mnemonic == "imul")
+    )
 
 
 def inputs_of(o: Operands, addresses: Mapping[int, Operand], lowest: int | None) -> Part | None:

@@ -23,6 +23,7 @@ from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, pac
 from l1dflush.trace.patched import Patched
 from l1dflush.trace.pcode import PcodeOp
 from l1dflush.trace.rows import bit_of_string, forget_results, string, values_of
+from l1dflush.trace.scans import scan
 from l1dflush.trace.slots import WORD, Part, Slots, Spans
 from l1dflush.trace.stack_rows import STACK_ROWS
 from l1dflush.trace.system_rows import (
@@ -33,6 +34,7 @@ from l1dflush.trace.system_rows import (
     STATE,
     WILD,
     X87,
+    X87_REGISTERS,
     goes_on,
 )
 from l1dflush.trace.translation import translator
@@ -54,6 +56,8 @@ _LONGEST = 15
 # Where P-code keeps vector registers.
 _VECTORS = range(0x1200, 1 << 32)
 
+# They leave the registers of x87 alone.
+_COMPARES = frozenset({"fcomi", "fucomi"})
 _GOES_ON = frozenset({Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF})
 # What is taken for granted about instructions, as the report says it.
 _ASSUMED = (
@@ -239,6 +243,9 @@ class _Lift:
         if form is Form.STRING:
             string(o, self._here)
             return o.operations
+        if form is Form.SCAN:
+            scan(o, self._here)
+            return o.operations
         if bit_of_string(o):
             return o.operations
         addresses = self._accesses()
@@ -258,6 +265,8 @@ class _Lift:
         # What works on MMX registers puts the top of x87's stack to 0.
         if form is Form.FLOAT or any(isinstance(one, Register) and one.full.startswith("mm") for one in insn.operands):
             goes_on(o, X87)
+            if insn.mnemonic not in _COMPARES:
+                goes_on(o, X87_REGISTERS)
         elif is_floating(insn):
             goes_on(o, RAISED)
         return o.operations
@@ -275,8 +284,6 @@ class _Lift:
         ops = self._variants.operations
         if insn.effect.form is Form.CALL:
             ops = [op._replace(name="CALL") if op.name == "BRANCH" else op for op in ops]
-        if insn.mnemonic == "lahf":
-            o.unknown_flags({"AF"})
         limits = [(self._exceeds(limit), limit) for limit in shift_limits(insn)]
         narrow = [i for i, m in enumerate(insn.operands) if isinstance(m, Memory) and m.narrow and i in addresses]
         if narrow:

@@ -88,6 +88,16 @@ class Event(NamedTuple):
     size: int = 0
 
 
+def somewhere(mnemonic: str, insn_text: str) -> str:
+    """What stands for a call where an instruction works on memory that nobody can name: ```repne scasb```."""
+    return f"`{insn_text.partition(mnemonic)[0]}{mnemonic}`"
+
+
+def is_instruction(event: Event) -> bool:
+    """Whether a call is none, but an instruction that works on memory that nobody can name."""
+    return event.kind is Kind.CALL and event.detail.startswith("`")
+
+
 # How paths end.
 UNTIL = "--until"
 NO_RETURN = "no return"

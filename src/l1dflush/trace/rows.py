@@ -6,12 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from l1dflush.trace.decode import Memory, Register
+from l1dflush.trace.descriptors import DESCRIPTORS
 from l1dflush.trace.effects import WRITES, Form
+from l1dflush.trace.floating_rows import FLOATING
 from l1dflush.trace.lower import UnliftedError
 from l1dflush.trace.model import Kind
 from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Do, Number, Operand, Place
+from l1dflush.trace.saved_state import SAVED_STATE
+from l1dflush.trace.scans import translate_byte
 from l1dflush.trace.slots import Part
+from l1dflush.trace.stack_rows import load_flags
 from l1dflush.trace.system_rows import BY_FORM, BY_MNEMONIC, MOVES
 from l1dflush.trace.undefined import FLAGS_OF, Origin, origin_of, undefined_flags
 
@@ -234,6 +239,11 @@ VALUES: dict[str, Callable[[Operands, Addresses], None]] = {
     "adox": _add_with,
     "cmpxchg8b": _exchange_twice,
     "cmpxchg16b": _exchange_twice,
+    "xlatb": translate_byte,
+    "lahf": load_flags,
+    **DESCRIPTORS,
+    **SAVED_STATE,
+    **FLOATING,
     **BY_MNEMONIC,
 }
 _BY_FORM: dict[Form, Callable[[Operands, Addresses], None]] = {

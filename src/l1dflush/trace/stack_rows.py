@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from l1dflush.trace.bindings import CALLER_SAVED
 from l1dflush.trace.decode import SEGMENTS, Memory, Register
@@ -90,13 +90,21 @@ def _leave(o: Operands) -> None:
 
 
 def _enter(o: Operands) -> None:
-    if _size(o) != o.width or o.insn.operands[1] != 0:
-        raise UnliftedError("what it does for nested functions or with 16 bits is not modelled")
-    room = o.insn.operands[0]
-    assert isinstance(room, int)
-    stack = o.register("rsp")
-    _pushed(o, o.register("rbp"), saved=True)
-    o.emit(Do.COPY, o.register("rbp"), stack)
+    if _size(o) != o.width:
+        raise UnliftedError("what it does with 16 bits is not modelled")
+    room, levels = o.insn.operands
+    assert isinstance(room, int) and isinstance(levels, int)
+    stack, frame = o.register("rsp"), o.register("rbp")
+    _pushed(o, frame, saved=True)
+    own = o.made(Do.COPY, o.width, stack)
+    # The frames of the functions around a nested one.
+    for _ in range(1, levels % 32):
+        o.emit(Do.ADD, frame, frame, Number(-o.width, o.width))
+        o.access(Kind.LOAD, frame, o.width)
+        _pushed(o, o.load(frame, o.width))
+    if levels % 32:
+        _pushed(o, own)
+    o.emit(Do.COPY, frame, own)
     o.emit(Do.ADD, stack, stack, Number(-(room & 0xFFFF), o.width))
 
 
@@ -118,15 +126,28 @@ def _pop_all(o: Operands) -> None:
 def _push_flags(o: Operands) -> None:
     """What is followed has its place in what is pushed; nobody knows the rest."""
     size = _size(o)
+    total = _joined_flags(o, _OTHERS | _BITS, [(_PRIVILEGE, 3, o.whole("IOPL"))])
+    _pushed(o, o.made(Do.WIDEN, 8, total) if size == 8 else total._replace(size=size))
+
+
+def _joined_flags(o: Operands, flags: Mapping[str, int], more: Iterable[tuple[int, int, Part]] = ()) -> Part:
+    """These flags in their places in 4 bytes, and ``more``: of each the place, which bits of it, and where it is. Those
+    that are reserved are fixed (SDM volume 1, section 3.4.3), and the adjust flag is unknown."""
     total: Operand = Number(_ALWAYS_SET, 4)
     # One by one: so a question about one bit is about nothing else.
-    bits = [(_ADJUST, 1, o.unknown(1, Origin.NO_POINTER)), (_PRIVILEGE, 3, o.whole("IOPL"))]
-    bits += [(bit, 1, o.flag(name)) for name, bit in (_OTHERS | _BITS).items()]
+    bits = [(_ADJUST, 1, o.unknown(1, Origin.NO_POINTER)), *more]
+    bits += [(bit, 1, o.flag(name)) for name, bit in flags.items()]
     for bit, mask, flag in bits:
         wide = o.made(Do.WIDEN, 4, o.made(Do.BIT_AND, 1, flag, Number(mask, 1)))
         total = o.made(Do.BIT_OR, 4, total, o.made(Do.SHIFT_LEFT, 4, wide, Number(bit, 4)))
     assert isinstance(total, Part)
-    _pushed(o, o.made(Do.WIDEN, 8, total) if size == 8 else total._replace(size=size))
+    return total
+
+
+def load_flags(o: Operands, _: object) -> None:
+    """lahf"""
+    total = _joined_flags(o, {name: bit for name, bit in _BITS.items() if bit < 8})
+    o.emit(Do.COPY, o.register("rax")._replace(start=1, size=1), total._replace(size=1))
 
 
 def _pop_flags(o: Operands) -> None:

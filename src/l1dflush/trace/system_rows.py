@@ -6,7 +6,7 @@ of outside code may have changed all of it. (SDM volume 3, chapters 2 and 31; vo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from l1dflush.trace.decode import SEGMENTS, Memory, Register
 from l1dflush.trace.effects import MOV_FROM_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT, MOV_TO_SYSTEM, Effect, Form
@@ -29,8 +29,10 @@ _TASK_SWITCHED = 1 << 3
 _SET_FLAGS = {"cli": ("IF", 0), "sti": ("IF", 1), "clac": ("AC", 0), "stac": ("AC", 1)}
 SETS_INTERRUPTS = "cli, sti and popf change the interrupt flag, as they do in a kernel"
 KERNEL_GS = "kernel_gs"
-# No processor has it.
+# No processor has it, neither as an MSR nor as a leaf of cpuid.
 _NO_MSR = 0xFFFF_FFFF
+# Leaves of cpuid that take nothing from ecx (SDM volume 2, CPUID).
+_WITHOUT_PARTS = ((0, 3), (5, 6), (9, 10), (0x8000_0000, 0x8000_0008))
 CPUID_STAYS = "cpuid answers the same each time"
 # By what a decision on it is made of: what is granted of state that changes by itself or for other reasons.
 STAYS = {
@@ -42,7 +44,10 @@ STAYS = {
 }
 _IDENTITY = "identity"
 _MSRS, _TSC_AUX = "msrs", "tsc_aux"
-RAISED, X87 = "raised exceptions", "x87 status"
+RAISED, X87, X87_REGISTERS = "raised exceptions", "x87 status", "x87 registers"
+# Bits of CR0 that are 1 where this code runs: protected mode, and paging in 64-bit mode (SDM volume 3, sections 2.5 and
+# 4.1.1).
+_CR0 = {32: 1, 64: 1 << 31 | 1}
 # What loads and stores the registers that lead to tables of the system.
 _TABLES = {"sgdt": "gdtr", "sidt": "idtr", "sldt": "ldtr", "str": "tr"}
 
@@ -54,7 +59,7 @@ def _read_system(o: Operands, addresses: Addresses) -> None:
     if register.full not in _KEPT:
         o.forget_operand(0, addresses.get(0), Origin.COMPUTED)
         return
-    value: Operand = o.whole(register.full.upper())
+    value: Operand = _control(o) if register.full == "cr0" else o.whole(register.full.upper())
     assert value is not None
     if value.size < to.size:
         # A selector: what is above it is cleared (since the Pentium Pro).
@@ -73,11 +78,17 @@ def _write_system(o: Operands, _: Addresses) -> None:
         o.forget(part, Origin.COMPUTED)
 
 
+def _control(o: Operands) -> Part:
+    """CR0"""
+    register = o.whole("CR0")
+    return o.made(Do.BIT_OR, register.size, register, Number(_CR0[o.bits], register.size))
+
+
 def _machine_status(o: Operands, addresses: Addresses) -> None:
     """smsw: the lowest half of CR0, and in a register nobody knows what above it."""
     to = o.insn.operands[0]
     assert isinstance(to, Register | Memory)
-    value = o.whole("CR0")._replace(size=2)
+    value = _control(o)._replace(size=2)
     if to.size > 2:
         above = o.unknown(to.size - 2, Origin.NO_POINTER)
         value = o.made(Do.JOIN, to.size, above, value)
@@ -98,12 +109,38 @@ def _set_flag(o: Operands, _: Addresses) -> None:
 
 def _identify(o: Operands, _: Addresses) -> None:
     """cpuid"""
-    asked = [o.register(name)._replace(size=4) for name in ("rax", "rcx")]
+    leaf, part = (o.register(name)._replace(size=4) for name in ("rax", "rcx"))
+    asked = [leaf, o.made(Do.CHOOSE, 4, _within(o, leaf, _WITHOUT_PARTS), Number(0, 4), part)]
     names = ("rax", "rbx", "rcx", "rdx")
     given = o.kept(_IDENTITY)
     found = [o.result(f"cpuid {name}", 4, *asked, given, origin=Origin.NO_POINTER) for name in names]
+    found[0] = _highest_leaf(o, asked[0], found[0])
     for name, value in zip(names, found, strict=True):
         o.set_register(name, value)
+
+
+def _within(o: Operands, number: Operand, ranges: Iterable[tuple[int, int]]) -> Part:
+    """Whether a number is known to be in one of these ranges."""
+    known = o.made(Do.IF_KNOWN, 4, number, Number(_NO_MSR, 4))
+    found = o.made(Do.COPY, 1, Number(0, 1))
+    for first, last in ranges:
+        distance = o.made(Do.SUBTRACT, 4, known, Number(first, 4))
+        found = o.made(Do.BIT_OR, 1, found, o.made(Do.BELOW_OR_EQUAL, 1, distance, Number(last - first, 4)))
+    return found
+
+
+def _highest_leaf(o: Operands, asked: Operand, found: Part) -> Part:
+    """What cpuid gives in eax: of leaf 0 the number of the highest one, which is from 1 to 7FFFFFFFh (SDM volume 2,
+    CPUID; table "Highest CPUID Source Operand"); of leaf 80000000h that of the extended ones, of which 80000001h says
+    that there is a 64-bit mode."""
+    leaf = o.made(Do.IF_KNOWN, 4, asked, Number(1, 4))
+    number = o.made(Do.BIT_AND, 4, found, Number(0x3FFF_FFFF, 4))
+    highest = o.made(Do.ADD, 4, number, Number(1, 4))
+    found = o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, leaf, Number(0, 4)), highest, found)
+    if o.bits == 32:
+        return found
+    extended = o.made(Do.ADD, 4, number, Number(0x8000_0001, 4))
+    return o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, leaf, Number(0x8000_0000, 4)), extended, found)
 
 
 def _checksum(o: Operands, addresses: Addresses) -> None:
@@ -114,36 +151,25 @@ def _checksum(o: Operands, addresses: Addresses) -> None:
     o.set_register(destination.full, o.result("crc32", 4, before, o.read(1, addresses.get(1)), origin=Origin.COMPUTED))
 
 
-def _compare(o: Operands, addresses: Addresses) -> None:
-    """ucomiss and the like: of the two numbers and of MXCSR, which may have denormal ones taken for 0."""
-    size = 4 if o.insn.mnemonic.endswith("ss") else 8
-    numbers = [o.lowest(index, addresses.get(index))._replace(size=size) for index in (0, 1)]
-    for name in ("CF", "PF", "ZF"):
-        bit = o.result(name, 1, *numbers, o.whole("MXCSR"), origin=Origin.NO_POINTER)
-        o.emit(Do.BIT_AND, o.flag(name), bit, Number(1, 1))
-    for name in ("OF", "SF"):
-        o.set_flag(name, Number(0, 1))
-
-
-def _load_control(o: Operands, addresses: Addresses) -> None:
-    """ldmxcsr"""
-    o.emit(Do.COPY, o.whole("MXCSR"), o.read(0, addresses.get(0)))
-    o.forget(o.kept(RAISED), Origin.NO_POINTER)
-
-
 # --- what a name of ours stands for
 
 
-def _kept_as(o: Operands, name: str, size: int, origin: Origin = Origin.NO_POINTER) -> Part:
+def kept_as(o: Operands, name: str, size: int, origin: Origin = Origin.NO_POINTER) -> Part:
     """Something of at most 8 bytes that stays until what is kept by this name is another."""
     return o.result("kept", size, o.stands_for(name, [o.kept(name)]), origin=origin)
+
+
+def goes_on(o: Operands, name: str) -> None:
+    """What is kept by this name may be another from now on. It is counted up, which needs no further unknown value."""
+    part = o.kept(name)
+    o.emit(Do.ADD, part, part, Number(1, part.size))
 
 
 def _selector(o: Operands, addresses: Addresses) -> None:
     """str, sldt: 16 bits, and in a wider register nothing above them."""
     to = o.insn.operands[0]
     assert isinstance(to, Register | Memory)
-    value = _kept_as(o, _TABLES[o.insn.mnemonic], 2)
+    value = kept_as(o, _TABLES[o.insn.mnemonic], 2)
     wide = isinstance(to, Register) and to.size > 2
     o.write(0, o.made(Do.WIDEN, to.size, value) if wide else value, addresses.get(0))
 
@@ -151,8 +177,8 @@ def _selector(o: Operands, addresses: Addresses) -> None:
 def _store_table(o: Operands, addresses: Addresses) -> None:
     """sgdt, sidt: the limit and the address, which may be any."""
     name = _TABLES[o.insn.mnemonic]
-    o.store(addresses[0], _kept_as(o, name, 2))
-    o.store(o.at(addresses[0], 2), _kept_as(o, f"{name} address", o.width, Origin.POINTER))
+    o.store(addresses[0], kept_as(o, name, 2))
+    o.store(o.at(addresses[0], 2), kept_as(o, f"{name} address", o.width, Origin.POINTER))
 
 
 def _load_table(o: Operands, _: Addresses) -> None:
@@ -168,6 +194,9 @@ def _read_extended(o: Operands, _: Addresses) -> None:
     first = o.made(Do.EQUAL, 1, asked, Number(0, 4))
     for name in ("rax", "rdx"):
         stays = o.result("kept", 4, o.stands_for(f"xgetbv {name}", [o.kept("xcr0")]), origin=Origin.NO_POINTER)
+        if name == "rax":
+            # The lowest bit of XCR0 is 1 (SDM volume 1, section 13.3).
+            stays = o.made(Do.BIT_OR, 4, stays, Number(1, 4))
         o.set_register(name, o.made(Do.CHOOSE, 4, first, stays, o.unknown(4, Origin.NO_POINTER)))
 
 
@@ -200,43 +229,22 @@ def _number_of_cpu(o: Operands, addresses: Addresses) -> None:
     o.set_register("rcx", number)
 
 
-# --- floating point
+def _count(o: Operands, _: Addresses) -> None:
+    """rdtsc, rdpmc: two halves, and nothing above them (SDM volume 2, their pages)."""
+    for name in ("rax", "rdx"):
+        o.set_register(name, o.unknown(4, Origin.NO_POINTER))
 
 
-def _store_control(o: Operands, addresses: Addresses) -> None:
-    """stmxcsr: control bits, and in the lowest six what was raised since, which each operation may add to."""
-    raised = o.made(Do.BIT_AND, 4, _kept_as(o, RAISED, 4), Number(0x3F, 4))
-    control = o.made(Do.BIT_AND, 4, o.whole("MXCSR"), Number(0xFFFF_FFC0, 4))
-    o.store(addresses[0], o.made(Do.BIT_OR, 4, control, raised))
-
-
-def _store_status(o: Operands, addresses: Addresses) -> None:
-    """fnstsw: what the last instruction of x87 left."""
-    o.write(0, _kept_as(o, X87, 2), addresses.get(0))
-
-
-def _store_x87_control(o: Operands, addresses: Addresses) -> None:
-    """fnstcw"""
-    o.store(addresses[0], o.whole("FPUControlWord"))
-
-
-def _load_x87_control(o: Operands, addresses: Addresses) -> None:
-    """fldcw: of what is loaded some bits are fixed. It may have exceptions come that wait, and so change the status."""
-    o.forget(o.whole("FPUControlWord"), Origin.NO_POINTER)
-    goes_on(o, X87)
-
-
-def _reset_x87(o: Operands, _: Addresses) -> None:
-    """fninit, fnclex, emms: the first one sets the control word to what the manual says."""
-    if o.insn.mnemonic == "fninit":
-        o.emit(Do.COPY, o.whole("FPUControlWord"), Number(0x37F, 2))
-    goes_on(o, X87)
-
-
-def goes_on(o: Operands, name: str) -> None:
-    """What is kept by this name may be another from now on. It is counted up, which needs no further unknown value."""
-    part = o.kept(name)
-    o.emit(Do.ADD, part, part, Number(1, part.size))
+def _random(o: Operands, _: Addresses) -> None:
+    """rdrand, rdseed: the carry flag says whether there is a number; else it is 0, as the other flags are always."""
+    to = o.insn.operands[0]
+    assert isinstance(to, Register)
+    there = o.made(Do.BIT_AND, 1, o.unknown(1, Origin.NO_POINTER), Number(1, 1))
+    number = o.unknown(to.size, Origin.NO_POINTER)
+    o.write(0, o.made(Do.CHOOSE, to.size, there, number, Number(0, to.size)))
+    o.set_flag("CF", there)
+    for name in sorted(ALL_FLAGS - {"CF"}):
+        o.set_flag(name, Number(0, 1))
 
 
 # --- fs and gs
@@ -272,11 +280,7 @@ def _load_selector(o: Operands, _: Addresses) -> None:
 def _read_msr(o: Operands, _: Addresses) -> None:
     """rdmsr: one that configures something is the same until it is written."""
     number = o.made(Do.IF_KNOWN, 4, o.register("rcx")._replace(size=4), Number(_NO_MSR, 4))
-    stays: Operand = Number(0, 1)
-    for first, last in CONFIGURING:
-        distance = o.made(Do.SUBTRACT, 4, number, Number(first, 4))
-        inside = o.made(Do.BELOW_OR_EQUAL, 1, distance, Number(last - first, 4))
-        stays = o.made(Do.BIT_OR, 1, stays, inside)
+    stays = _within(o, number, CONFIGURING)
     version = o.load(o.made(Do.ADD, o.width, o.kept(_MSRS), o.extended(number)), 1)
     for name in ("rax", "rdx"):
         value = o.result(f"rdmsr {name}", 4, number, version, origin=Origin.POINTER)
@@ -350,8 +354,6 @@ BY_MNEMONIC: dict[str, Callable[[Operands, Addresses], None]] = {
     "crc32": _checksum,
     "smsw": _machine_status,
     "clts": _clear_task_switched,
-    "ldmxcsr": _load_control,
-    **dict.fromkeys((f"{v}{u}comis{kind}" for v in ("", "v") for u in ("", "u") for kind in "sd"), _compare),
     "swapgs": _swap_bases,
     "wrmsr": _write_msr,
     "rdmsr": _read_msr,
@@ -359,11 +361,8 @@ BY_MNEMONIC: dict[str, Callable[[Operands, Addresses], None]] = {
     "xsetbv": _write_extended,
     "rdpkru": _read_keys,
     "wrpkru": _write_keys,
-    "stmxcsr": _store_control,
-    "fnstsw": _store_status,
-    "fnstcw": _store_x87_control,
-    "fldcw": _load_x87_control,
-    **dict.fromkeys(("fninit", "fnclex", "emms"), _reset_x87),
+    **dict.fromkeys(("rdtsc", "rdpmc"), _count),
+    **dict.fromkeys(("rdrand", "rdseed"), _random),
     **dict.fromkeys(("rdtscp", "rdpid"), _number_of_cpu),
     **dict.fromkeys(("str", "sldt"), _selector),
     **dict.fromkeys(("sgdt", "sidt"), _store_table),
@@ -382,6 +381,18 @@ WILD = frozenset({KERNEL_GS})
 APART = frozenset({_MSRS})
 """What is kept by a name of ours and may be a pointer to anything; and to where nothing else leads."""
 CHANGED_BY_CALLS = frozenset(
-    {"vmcs", "xcr0", "pkru", _TSC_AUX, RAISED, X87, *_TABLES.values(), "gdtr address", "idtr address"}
+    {
+        "vmcs",
+        "xcr0",
+        "pkru",
+        _TSC_AUX,
+        RAISED,
+        X87,
+        X87_REGISTERS,
+        *_TABLES.values(),
+        "gdtr address",
+        "idtr address",
+        "ldtr address",
+    }
 )
 """What is kept by a name of ours that outside code may change."""

@@ -99,8 +99,8 @@ _ADDED_UP = frozenset({
     *(f"p{kind}{size}" for kind in ("add", "sub") for size in "bwdq"), "pmullw", "pmuludq",
     *(f"punpck{part}{size}" for part in "lh" for size in ("bw", "wd", "dq")),
 })  # fmt: skip
-# Right, but with a branch for each bit of the mask.
-_BIT_BY_BIT = frozenset({"pdep", "pext"})
+# Right, but with a branch for each bit.
+_BIT_BY_BIT = frozenset({"pdep", "pext", "pclmulqdq"})
 # VEX-encoded instructions whose values P-code has, and has right.
 _RIGHT_VEX = frozenset({
     "vmovaps", "vmovups", "vmovapd", "vmovupd", "vmovdqa", "vmovdqu", "vmovd", "vmovq", "vpxor", "vpor", "vpand",
@@ -119,7 +119,7 @@ def value_unknown(insn: Instruction) -> bool:
 
 
 _FLOATING = re.compile(
-    r"v?(?:add|sub|mul|div|min|max|sqrt|u?comi|cmp\w*|round|hadd|hsub|addsub|dp|fn?m(?:add|sub)\d+)[ps][sd]|v?cvt\w+"
+    r"v?(?:add|sub|mul|div|min|max|sqrt|u?comi|cmp\w*|round|hadd|hsub|addsub|dp|fn?m(?:add|sub){1,2}\d+)[ps][sd]|v?cvt\w+"
 )
 
 
@@ -131,8 +131,7 @@ def is_floating(insn: Instruction) -> bool:
 
 # Results that are no pointers: the others may hold what memory or a register held before.
 _NO_POINTERS = frozenset({
-    "rdtsc", "rdtscp", "rdpmc", "xgetbv", "rdrand", "rdseed", "rdpid", "rdpkru", "str", "sldt", "stmxcsr", "fnstcw",
-    "fnstsw",
+    "rdtscp", "xgetbv", "rdpid", "rdpkru", "str", "sldt", "stmxcsr", "fnstcw", "fnstsw",
 })  # fmt: skip
 
 
@@ -148,6 +147,12 @@ def origin_of(insn: Instruction) -> Origin:
 # Of 16 bytes in memory legacy SSE needs an aligned address, but for these (SDM volume 1, section 4.1.1); of VEX and
 # EVEX instructions only the moves that say so.
 _UNALIGNED = frozenset({"movups", "movupd", "movdqu", "lddqu"})
+# What needs it whatever the size of an access.
+_ALIGNED_STATE = {"cmpxchg16b": 16} | {
+    f"{name}{kind}": 16 if name.startswith("f") else 64
+    for name in ("fxsave", "fxrstor", "xsave", "xsaveopt", "xsavec", "xsaves", "xrstor", "xrstors")
+    for kind in ("", "64")
+}
 _ALIGNED = ("vmovaps", "vmovapd", "vmovdqa", "vmovntdq", "vmovntps", "vmovntpd")
 
 
@@ -156,8 +161,8 @@ def alignment_of(insn: Instruction, size: int) -> int:
     it may be anything."""
     if insn.effect.form is Form.VECTOR and size == 16:
         return 0 if insn.mnemonic in _UNALIGNED else 16
-    if insn.mnemonic == "cmpxchg16b":
-        return 16
+    if insn.mnemonic in _ALIGNED_STATE:
+        return _ALIGNED_STATE[insn.mnemonic]
     return size if insn.mnemonic.startswith(_ALIGNED) and size >= 16 else 0
 
 

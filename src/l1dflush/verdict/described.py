@@ -8,7 +8,7 @@ from l1dflush.proof.conditions import Conditions
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
 from l1dflush.trace.events import Events
-from l1dflush.trace.model import ArenaKind, Kind, Path, Trace
+from l1dflush.trace.model import ArenaKind, Kind, Path, Trace, is_instruction
 from l1dflush.trace.region import Region, RegionKind
 from l1dflush.trace.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
@@ -150,7 +150,7 @@ def buffer_info(trace: Trace, buffer: Buffer | None, options: VerifyOptions) -> 
 
 def outside(trace: Trace) -> tuple[OutsideInfo, ...]:
     shapes = all_events(trace.paths).shapes()
-    called = {event.detail: "called" for event in shapes if event.kind is Kind.CALL}
+    called = {event.detail: "called" for event in shapes if event.kind is Kind.CALL and not is_instruction(event)}
     return tuple(OutsideInfo(name=name, stands_for=text) for name, text in {**called, **trace.stubs}.items())
 
 
@@ -202,7 +202,7 @@ def _run(run: FoldedRun, places: Places) -> Run:
         return known
     region, offset = places.of(run.event)
     known = told[run] = Run(
-        kind=run.event.kind.value,
+        kind="somewhere" if is_instruction(run.event) else run.event.kind.value,
         instruction=run.event.detail,
         region=region,
         count=run.count,

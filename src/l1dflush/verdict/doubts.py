@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.model import Kind, Path, Trace
+from l1dflush.trace.model import Kind, Path, Trace, is_instruction
 from l1dflush.trace.msrs import may_flush_by_msr, msr_write
 from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
@@ -29,7 +29,7 @@ def no_walk(trace: Trace, places: Places) -> UndecidedError:
         what = "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
     calls: Counter[str] = Counter()
     for piece in all_events(trace.paths).where(lambda event: event.kind is Kind.CALL).pieces:
-        calls.update({event.detail: piece.turns for event in piece.events})
+        calls.update({event.detail: piece.turns for event in piece.events if not is_instruction(event)})
     often = [name for name, count in calls.items() if count >= FEWEST]
     # What is called again and again may read the buffer.
     return UndecidedError(NO_WALK, what, hint=f"give the file that has {often[0]}, too" if often else None)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from l1dflush.place import Place
 from l1dflush.routine.model import NoteKind
 from l1dflush.trace.events import Events
-from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace, is_instruction
 from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.content import never_written
 from l1dflush.verdict.left_behind import after_flush, own_lines
@@ -119,7 +119,8 @@ def _of_walk(trace: Trace, path: Path, buffer: Buffer, walk: Events, places: Pla
         yield finding("own-line-in-walk", f"between two buffer accesses the routine touches {text}", where)
     for event in inside.shapes():
         if event.kind is Kind.CALL:
-            yield finding("outside-call", f"{event.detail} is called during the walk", places.where(event.pc))
+            what = "touches lines that are not known" if is_instruction(event) else "is called"
+            yield finding("outside-call", f"{event.detail} {what} during the walk", places.where(event.pc))
     start = walk_start(events, buffer)
     walked = storage(trace.routine.image, start) if start is not None else None
     # A variable that lies beside the buffer in the same section is not the buffer.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from l1dflush.errors import UndecidedError
 from l1dflush.trace.events import Events
-from l1dflush.trace.model import OPTIONAL_STORES, Event, Kind, Path
+from l1dflush.trace.model import OPTIONAL_STORES, Event, Kind, Path, is_instruction
 from l1dflush.trace.msrs import is_harmless, msr_write
 from l1dflush.verdict.walk import Buffer, Places, held, walk_of
 
@@ -67,8 +67,10 @@ def judged_part(path: Path, buffer: Buffer, places: Places) -> JudgedPart:
         doubt = UndecidedError("cache-instruction", "the walk is not enough, but wbinvd or invd may be")
     if calls and first < calls.position(-1):
         first = calls.position(-1) + 1
-        name = calls[-1].detail
-        doubt = doubt or UndecidedError("outside-call", f"what {name} does, called during the walk, is not known")
+        what = f"what {calls[-1].detail} does, called during the walk, is not known"
+        if is_instruction(calls[-1]):
+            what = f"which lines {calls[-1].detail} touches during the walk is not known"
+        doubt = doubt or UndecidedError("outside-call", what)
     events = every[first : last + 1]
     unknown = _settings([*Events.of(path.before).shapes(), *every[:last].shapes()], places)
     if unknown is not None:

@@ -1,0 +1,186 @@
+"""Instructions that no walk needs, before one, in one and behind one: they do not end the trace, and what they come to
+decides only what it can decide."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from flush_programs import WALK, function, judged
+
+from l1dflush.cache.geometry import Geometry
+from l1dflush.verdict.model import Verdict
+
+pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
+
+SHORT = WALK.replace("65536", "8192")
+PROVED, REFUTED, UNDECIDED = Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED
+SCAN = "mov %rdi,%r8; {}; mov %r8,%rdi"
+STRINGS = '.section .rodata; greeting: .asciz "hello"; request: .asciz "help!!"; .text'
+
+
+def branching(before: str, jump: str, otherwise: str = SHORT) -> str:
+    """A function that walks, and where it jumps does something else."""
+    return function(f"{before}; {jump} 5f", WALK, "lfence; ret", "5:", otherwise, "lfence")
+
+
+# Nothing that they come to can matter.
+BEFORE = (
+    "xor %eax,%eax; mov $-1,%rcx; repne scasb", "mov %rdx,%rcx; repe scasl", "mov $7,%ecx; repe cmpsb", "cmpsq",
+    "mov %rdx,%rcx; std; repne cmpsw; cld", "addr32 repne scasb", "mov %rdx,%rbx; xlat", "addr32 xlat %gs:(%ebx)",
+    "lsl %esi,%eax", "lar (%rsi),%rdx", "fxsave (%rsi)", "fxrstor64 (%rsi)", "xsave (%rsi)", "xsaveopt64 (%rsi)",
+    "xsavec (%rsi)", "xsaves64 (%rsi)", "xrstor64 (%rsi)", "xrstors (%rsi)", "fnsave (%rsi)", "frstor (%rsi)",
+    "fnstenv (%rsi)", "fldenv (%rsi)", "aesenc %xmm1,%xmm2", "aesdec (%rsi),%xmm2", "aesenclast %xmm1,%xmm2",
+    "aesdeclast %xmm1,%xmm2", "aesimc %xmm1,%xmm2", "aeskeygenassist $3,%xmm1,%xmm2", "pclmulqdq $1,%xmm1,%xmm2",
+    "vaesenc %xmm1,%xmm2,%xmm3", "vaesdeclast (%rsi),%xmm2,%xmm3", "vaesimc %xmm1,%xmm2",
+    "vaeskeygenassist $3,%xmm1,%xmm2", "vpclmulqdq $17,%xmm1,%xmm2,%xmm3", "mov %rbp,%r9; enter $16,$2; leave",
+    "vtestps %xmm0,%xmm1", "vcvtph2ps %xmm0,%xmm1", "vfmaddsub132pd %ymm0,%ymm1,%ymm2", "mpsadbw $3,%xmm0,%xmm1",
+    "vstmxcsr -8(%rsp); vldmxcsr -8(%rsp)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BEFORE)
+def test_what_stands_before_a_walk_does_not_matter(text: str, tmp_path: Path) -> None:
+    saved = f"push %rbx; push %rdi; {text}; pop %rdi; pop %rbx"
+    assert judged(tmp_path, function(saved, WALK, "lfence")).verdict is PROVED
+    assert judged(tmp_path, function(saved, SHORT, "lfence")).verdict is REFUTED
+
+
+# What decides a branch to a short walk, and what the verdict is.
+DECIDES = {
+    "nobody knows whether it is there": (SCAN.format("mov $10,%ecx; repne scasb"), "jne", UNDECIDED),
+    "nor whether two are the same": (SCAN.format("mov $7,%ecx; repe cmpsb"), "jne", UNDECIDED),
+    "the last one is compared": (SCAN.format("mov $1,%ecx; repne scasb"), "jne", REFUTED),
+    "so is the only one": (SCAN.format("cmpsw"), "jb", REFUTED),
+    "none is": (SCAN.format("xor %ecx,%ecx; cmp %ecx,%ecx; repne scasb"), "jne", PROVED),
+    "fewer are left": (SCAN.format("mov $10,%ecx; repne scasb") + "; cmp $9,%ecx", "ja", PROVED),
+    "of a count that nobody knows": (SCAN.format("mov %rdx,%rcx; repne scasq") + "; cmp %rdx,%rcx", "ja", PROVED),
+    "some are left only where one was found": (
+        SCAN.format("mov $10,%ecx; repne scasb") + "; setne %al; test %ecx,%ecx; setne %dl; test %al,%dl", "jnz",
+        PROVED),
+    "or where one is another": (
+        SCAN.format("mov $10,%ecx; repe cmpsl") + "; sete %al; test %ecx,%ecx; setne %dl; test %al,%dl", "jnz", PROVED),
+    "the pointer says the same": (
+        "mov %rdi,%r8; mov $10,%ecx; repne scasb; mov %rdi,%rax; sub %r8,%rax; add %rcx,%rax; mov %r8,%rdi; "
+        "cmp $10,%rax", "jne", PROVED),
+    "downwards, too": (
+        "mov %rdi,%r8; mov $10,%ecx; std; repne scasw; cld; mov %r8,%rax; sub %rdi,%rax; shr $1,%rax; add %rcx,%rax; "
+        "mov %r8,%rdi; cmp $10,%rax", "jne", PROVED),
+    "what is equal is not below": (
+        SCAN.format("mov $10,%ecx; repne scasb") + "; setb %al; sete %dl; test %al,%dl", "jnz", PROVED),
+    "from a table": ("mov %rsi,%rbx; mov %dl,%al; xlat; mov %al,%cl; mov %dl,%al; xlat; cmp %al,%cl", "jne", PROVED),
+    "from another table": ("mov %rsi,%rbx; xlat; mov %al,%cl; mov %dl,%al; xlat; cmp %al,%cl", "jne", REFUTED),
+    "a limit": ("lsl %esi,%eax", "jnz", REFUTED),
+    "access rights": ("xor %eax,%eax; lar %esi,%eax; test %al,%al", "jnz", PROVED),
+    "other flags than ZF": ("stc; verw %si", "jnc", PROVED),
+    "what fxsave leaves alone": ("movl $5,464(%rsi); fxsave (%rsi); cmpl $5,464(%rsi)", "jne", PROVED),
+    "what it stores": ("movl $5,160(%rsi); fxsave (%rsi); cmpl $5,160(%rsi)", "jne", UNDECIDED),
+    "what fxrstor loads": ("fxrstor (%rsi); movd %xmm0,%eax; test %eax,%eax", "jnz", UNDECIDED),
+    "other memory than xsave's": ("movl $5,(%rdx); xsave (%rsi); cmpl $5,(%rdx)", "jne", PROVED),
+    "an order of two numbers, twice": (
+        "fcomi %st(1),%st; setb %al; fucomi %st(1),%st; setb %cl; cmp %al,%cl", "jne", PROVED),
+    "before one is popped": (
+        "fucomi %st(2),%st; setp %al; fcomip %st(2),%st; setp %cl; cmp %al,%cl", "jne", PROVED),
+    "behind another number": (
+        "fcomi %st(1),%st; setb %al; fldl (%rsi); fcomi %st(1),%st; setb %cl; cmp %al,%cl", "jne", UNDECIDED),
+    "a number of x87 and itself": ("fcomi %st,%st", "jne", PROVED),
+    "a limit, twice": ("xor %eax,%eax; xor %ecx,%ecx; lsl %esi,%eax; lsl %esi,%ecx; cmp %eax,%ecx", "jne", PROVED),
+    "whether one may write, twice": ("verw %si; setz %al; verw %si; setz %cl; cmp %al,%cl", "jne", PROVED),
+    "behind another table": ("verw %si; setz %al; lgdt (%rdx); verw %si; setz %cl; cmp %al,%cl", "jne", REFUTED),
+    "a block of AES, twice": (
+        "movq %rsi,%xmm0; movq %rsi,%xmm2; aesenc %xmm1,%xmm0; aesenc %xmm1,%xmm2; pxor %xmm0,%xmm2; "
+        "ptest %xmm2,%xmm2", "jnz", UNDECIDED),
+    "its lower half": (
+        "movq %rsi,%xmm0; movq %rsi,%xmm2; aesenc %xmm1,%xmm0; aesenc %xmm1,%xmm2; pxor %xmm0,%xmm2; "
+        "movq %xmm2,%rax; test %rax,%rax", "jnz", PROVED),
+    "another one": (
+        "movq %rsi,%xmm0; movq %rsi,%xmm2; aesenc %xmm1,%xmm0; aesdec %xmm1,%xmm2; pxor %xmm0,%xmm2; "
+        "movq %xmm2,%rax; test %rax,%rax", "jnz", UNDECIDED),
+    "a number and itself": ("vucomisd %xmm2,%xmm2", "jne", PROVED),
+    "which may be none": ("ucomisd %xmm2,%xmm2", "jp", UNDECIDED),
+    "above the clock": ("rdtsc; shr $32,%rax", "jnz", PROVED),
+    "above its upper half": ("rdtsc; shr $32,%rdx", "jnz", PROVED),
+    "above a counter": ("xor %ecx,%ecx; rdpmc; shr $32,%rdx", "jnz", PROVED),
+    "the clock": ("rdtsc; test $1,%al", "jnz", REFUTED),
+    "the clock, twice": (
+        "rdtsc; shl $32,%rdx; or %rdx,%rax; mov %rax,%r8; rdtsc; shl $32,%rdx; or %rdx,%rax; cmp %r8,%rax", "jb",
+        UNDECIDED),
+    "time that passed": (
+        "rdtsc; shl $32,%rdx; or %rdx,%rax; mov %rax,%r8; rdtsc; shl $32,%rdx; or %rdx,%rax; sub %r8,%rax; "
+        "cmp $1000,%rax", "ja", REFUTED),
+    "random numbers have no zero flag": ("rdrand %rax", "jz", PROVED),
+    "nor a sign": ("rdseed %eax", "js", PROVED),
+    "there may be none": ("rdrand %ecx", "jnc", REFUTED),
+    "no leaf": ("push %rbx; xor %eax,%eax; cpuid; pop %rbx; test %eax,%eax", "jz", PROVED),
+    "not many": ("push %rbx; xor %eax,%eax; cpuid; pop %rbx; cmp $7,%eax", "jb", REFUTED),
+    "no extended leaf": ("push %rbx; mov $0x80000000,%eax; cpuid; pop %rbx; test %eax,%eax", "jns", PROVED),
+    "protected mode": ("smsw %eax; test $1,%al", "jz", PROVED),
+    "the same in memory": ("smsw -8(%rsp); testb $1,-8(%rsp)", "jz", PROVED),
+    "paging": ("mov %cr0,%rax; test %eax,%eax", "jns", PROVED),
+    "a task switch": ("smsw %ax; test $8,%al", "jz", REFUTED),
+    "a reserved flag": ("lahf; test $2,%ah", "jz", PROVED),
+    "two that are not set": ("lahf; test $0x28,%ah", "jnz", PROVED),
+    "in what is pushed": ("pushf; pop %rax; test $0x8028,%eax", "jnz", PROVED),
+    "an adjust flag that was set": (
+        "mov %esi,%eax; sahf; lahf; mov %ah,%cl; mov %esi,%eax; sahf; lahf; cmp %ah,%cl", "jne", UNDECIDED),
+    "a saved state of x87": ("xor %ecx,%ecx; xgetbv; test $1,%al", "jz", PROVED),
+    "a saved state of AVX": ("xor %ecx,%ecx; xgetbv; test $4,%al", "jz", REFUTED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_what_decides_is_what_can_be(name: str, tmp_path: Path) -> None:
+    before, jump, verdict = DECIDES[name]
+    assert judged(tmp_path, branching(before, jump)).verdict is verdict
+    # Whatever it is where both ways walk, or neither does.
+    assert judged(tmp_path, branching(before, jump, WALK.replace("9", "8"))).verdict is PROVED
+
+
+@pytest.mark.parametrize("before", [SCAN.format("mov $7,%ecx; repe cmpsb"), "fxrstor (%rsi); ptest %xmm0,%xmm0"])
+def test_where_all_ways_are_short_it_is_refuted(before: str, tmp_path: Path) -> None:
+    text = function(f"{before}; jne 5f", SHORT, "lfence; ret", "5:", SHORT, "lfence")
+    assert judged(tmp_path, text).verdict is REFUTED
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "lea greeting(%rip),%rsi; lea request(%rip),%rdi; mov $6,%ecx; repe cmpsb; cmp $2,%ecx",
+        "lea greeting(%rip),%rdi; mov $-1,%rcx; xor %eax,%eax; repne scasb; cmp $-7,%rcx",
+        "lea request+5(%rip),%rdi; mov $'e',%al; mov %rdx,%rcx; or $8,%rcx; mov $8,%ecx; std; repne scasb; cld; "
+        "cmp $3,%ecx",
+    ],
+)
+def test_strings_that_are_known_are_followed(before: str, tmp_path: Path) -> None:
+    text = branching(SCAN.format(before), "jne") + STRINGS
+    assert judged(tmp_path, text).verdict is PROVED
+
+
+# A walk from register to register with something between two lines.
+BETWEEN = "mov %rdi,%r8; mov $1024,%r9d; 9: movzbl (%r8),%eax; {}; add $64,%r8; dec %r9d; jnz 9b; lfence"
+
+
+def test_between_two_lines_it_is_told_what_is_touched(tmp_path: Path) -> None:
+    known = judged(
+        tmp_path,
+        function(BETWEEN.format("lea -64(%rsp),%rdi; mov $3,%ecx; repne scasb")),
+        policy="LRU",
+        geometry=Geometry(32768, 8, 64),
+    )
+    assert known.verdict is PROVED
+    unknown = judged(tmp_path, function(BETWEEN.format("mov %rsi,%rdi; mov $-1,%rcx; repne scasb")))
+    assert (unknown.verdict, unknown.rows[0].cause) == (UNDECIDED, "outside-call")
+    assert "which lines `repne scasb` touches" in unknown.reason
+    assert not unknown.outside
+    extended = judged(tmp_path, function(BETWEEN.format("xsave (%rsi)")))
+    assert extended.verdict is UNDECIDED and "`xsave`" in extended.reason
+
+
+def test_a_pointer_into_the_stack_comes_back_from_saved_state(tmp_path: Path) -> None:
+    """What is loaded by it may be what lies there, and what is stored by it may change that."""
+    for saves in ("fxsave (%rsi); mov 160(%rsi),%rax", "xsave (%rsi); mov 160(%rsi),%rax"):
+        text = f"movq $5,-8(%rsp); lea -8(%rsp),%rcx; movq %rcx,%xmm0; {saves}; movq $6,(%rax); cmpq $5,-8(%rsp)"
+        assert judged(tmp_path, branching(text, "jne")).verdict is not PROVED
+    text = "movq $5,-8(%rsp); lea -8(%rsp),%rcx; mov %rcx,160(%rsi); fxrstor (%rsi); movq %xmm0,%rax; movq $6,(%rax)"
+    assert judged(tmp_path, branching(f"{text}; cmpq $5,-8(%rsp)", "jne")).verdict is not PROVED
