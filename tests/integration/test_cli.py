@@ -17,8 +17,8 @@ import pytest
 from l1dflush import __version__
 from l1dflush.cache_files import OFF_VARIABLE
 from l1dflush.cli import main as door
-from l1dflush.cli.failure import VERBS
 from l1dflush.cli.main import main
+from l1dflush.cli.verbs import VERBS
 from l1dflush.cli.words import refuse_empty
 from l1dflush.report.json_report import SCHEMAS, schema
 
@@ -94,7 +94,7 @@ PROCESSES = {
     "judge": (
         "from l1dflush.verdict import judge; from l1dflush.verdict.options import VerifyOptions\n"
         "judge.verify(ROUTINE, VerifyOptions())",
-        ("rich", "typer", "l1dflush.cli", "l1dflush.report", "l1dflush.routine.elf_reader"),
+        ("rich", "click", "l1dflush.cli", "l1dflush.report", "l1dflush.routine.elf_reader"),
     ),
 }
 

@@ -64,6 +64,14 @@ def test_a_page_that_is_not_there(capsys: Capture) -> None:
     assert main(["help", "../README"]) == 1
 
 
+@pytest.mark.parametrize("verb", ["explain", "help"])
+def test_a_verb_without_a_page_of_its_own(verb: str, capsys: Capture) -> None:
+    assert verb not in PAGES
+    assert main([verb, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"l1dflush {verb} [OPTIONS]" in told and shown([verb.upper()], capsys) == told
+
+
 def texts(path: Path) -> list[str]:
     """The string constants of a module, without its docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -86,5 +94,5 @@ def test_messages_name_pages_that_are_there() -> None:
     for path in (ROOT / "src" / "l1dflush").rglob("*.py"):
         for text in texts(path):
             assert not re.search(r"\bdocs/[\w-]+\.md", text), f"{path}: {text}"
-            named |= set(re.findall(r"l1dflush help ([a-z-]+)", text))
+            named |= set(re.findall(r"l1dflush help ([a-z][a-z-]*)", text))
     assert {"cpus", "policies", "lab", "mitigation"} <= named <= set(PAGES)

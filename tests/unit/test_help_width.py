@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from l1dflush.cli.failure import VERBS
 from l1dflush.cli.main import answer
+from l1dflush.cli.verbs import VERBS
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from l1dflush.cli.values import ROUTINE
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,23 +16,22 @@ if TYPE_CHECKING:
 
 OPTION = "--against"
 STANDARD_INPUT = "-"
-Against = Annotated[
-    list[str] | None,
-    typer.Option(
-        OPTION,
-        metavar="OLD",
-        help="Say what differs from this routine: anything that ROUTINE can be. All options apply to both. Repeat it"
-        " for an OLD of several files.",
-    ),
-]
+against = click.option(
+    OPTION,
+    metavar="OLD",
+    multiple=True,
+    type=ROUTINE,
+    help="Say what differs from this routine: anything that ROUTINE can be. All options apply to both. Repeat it for an"
+    " OLD of several files.",
+)
 
 
-def checked(against: Sequence[str] | None, routine: Sequence[str]) -> tuple[str, ...]:
+def checked(against: Sequence[str], routine: Sequence[str]) -> tuple[str, ...]:
     """The inputs to compare with, none if there are none; several are taken together.
 
     Raises InputError where both routines would have to be read from standard input.
     """
-    old = tuple(against or ())
+    old = tuple(against)
     if STANDARD_INPUT in old and STANDARD_INPUT in routine:
         raise InputError("standard input cannot be both routines", where=OPTION, hint="put one of them into a file")
     return old
@@ -44,7 +44,7 @@ def compared(
 
     Raises InputError, which says that it is about OLD.
     """
-    from l1dflush.verdict.compare import compare  # noqa: PLC0415 (takes long, and is not always needed)
+    from l1dflush.verdict.compare import compare
 
     try:
         old = judge(old_sources)

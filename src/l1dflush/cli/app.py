@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush import __version__
-from l1dflush.cli.failure import VERBS
 from l1dflush.cli.output import Outcome
+from l1dflush.cli.verbs import VERBS
+from l1dflush.errors import InputError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+NAME = "l1dflush"
 _HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
 _EXAMPLES = """\b
 Examples:
@@ -28,46 +34,88 @@ Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 """
 
 
-# Verbs whose module is not called as they are.
-_MODULES = {"help": "help_pages", "what-if": "what_if"}
+class Verbs(click.Group):
+    """All verbs, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of the help text."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb of that name, None if there is none."""
+        return load(cmd_name) if cmd_name in VERBS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that ``args`` begin with. Raises InputError if there is none."""
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            near = get_close_matches(args[0], VERBS, n=3, cutoff=0.5)
+            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            raise InputError(f"there is no verb '{args[0][:80]}'", hint=f"{meant}'{NAME} --help' lists them")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes what each verb does."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs and options that begin so."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=verb.summary) for name, verb in VERBS.items() if name.startswith(incomplete)]
+        # As of a command that is no group: a group would import them all.
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
 
-def command(arguments: Sequence[str] = ()) -> Any:
-    """The command line as one command object: that of all verbs, or of the one that ``arguments`` begin with."""
-    verbs = arguments[:1] if arguments and arguments[0] in VERBS else VERBS
-    app = typer.Typer(
-        name="l1dflush",
-        help=_HELP,
-        epilog=_EXAMPLES,
-        add_completion=False,
-        # Plain help is quick, can be grepped, and looks the same everywhere.
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback(invoke_without_command=True)(_no_verb)
-    for verb in verbs:
-        import_module(f"l1dflush.cli.{_MODULES.get(verb, verb)}").register(app)
-    return typer.main.get_command(app)
+def load(name: str) -> click.Command:
+    """The command of one of the verbs that there are."""
+    module = import_module(f"l1dflush.cli.{VERBS[name].module}")
+    (found,) = (one for one in vars(module).values() if isinstance(one, click.Command) and one.name == name)
+    return found
 
 
-def exits() -> type[typer.Exit]:
-    """What ``--help`` and ``--version`` raise when they have said everything."""
-    return typer.Exit
+def command(arguments: Sequence[str] = ()) -> click.Group:
+    """The command line as one command; the verb that ``arguments`` begin with is loaded."""
+    if arguments and arguments[0] in VERBS:
+        load(arguments[0])
+    return l1dflush
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"l1dflush {__version__}")
-        raise typer.Exit
+def verb_context(name: str) -> click.Context:
+    """The context of a verb that is not run: for its help."""
+    return load(name).make_context(name, [], parent=whole_context(), resilient_parsing=True)
 
 
-def _no_verb(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> Outcome | None:
+def whole_context() -> click.Context:
+    """The same of the program itself."""
+    return l1dflush.make_context(NAME, [], resilient_parsing=True)
+
+
+def outcome(whole: click.Group, arguments: Sequence[str]) -> object:
+    """What the verb in ``arguments`` returns, or the status with which ``--help`` and ``--version`` end. Raises what
+    the verb raises, and ClickException for a command line that cannot be parsed."""
+    try:
+        with whole.make_context(NAME, list(arguments)) as context:
+            return context.command.invoke(context)
+    except click.exceptions.Exit as stopped:
+        return stopped.exit_code
+
+
+@click.group(
+    NAME,
+    cls=Verbs,
+    help=_HELP,
+    epilog=_EXAMPLES,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name=NAME, message="%(prog)s %(version)s")
+@click.pass_context
+def l1dflush(context: click.Context) -> Outcome | None:
+    """What is done before any verb."""
     if context.invoked_subcommand is None:
         return Outcome(1, message=f"which verb?\n{context.get_help()}")
     return None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush import __version__
 from l1dflush.cli import options
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import progress, while_working
+from l1dflush.cli.values import FILE, ROUTINE
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from l1dflush.cache.geometry import Geometry
     from l1dflush.check.model import Certificate, Claim
     from l1dflush.verdict.options import VerifyOptions
@@ -30,37 +34,31 @@ Exit status: 0 accepted, 1 error, 2 rejected, 3 too large to be checked, 130 int
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("check", epilog=_EXAMPLES, short_help="Check a certificate, without the prover.")(check)
-
-
+@verb("check", epilog=_EXAMPLES)
+@argument("file", metavar="FILE", type=FILE, told="What 'verify --certificate' wrote; - for standard input.")
+@click.option(
+    "--routine",
+    metavar="ROUTINE",
+    multiple=True,
+    type=ROUTINE,
+    help="Compare with this routine's hash and words. Repeatable.",
+)
 @options.about_a_routine
-def check(
-    *,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What 'verify --certificate' wrote; - for standard input.")
-    ],
-    routine: Annotated[
-        list[str] | None,
-        typer.Option("--routine", metavar="ROUTINE", help="Compare with this routine's hash and words. Repeatable."),
-    ] = None,
-    asked: VerifyOptions,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
-) -> Outcome:
+@options.json
+@options.no_color
+def check(*, file: Path, routine: Sequence[str], asked: VerifyOptions, json: bool, no_color: bool) -> Outcome:
     """Check a certificate step by step, in plain Python that shares no code with the prover, and say what it
     proves. The options that concern the routine go with --routine."""
-    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
+    from l1dflush.verdict.options import VerifyOptions
 
     if not routine and asked != VerifyOptions():
         what = "--function, --define and the like are about a routine, and there is none"
         raise InputError(what, hint="name it with --routine, or leave them out")
 
-    from l1dflush.check.checker import RejectedError  # noqa: PLC0415
-    from l1dflush.check.checker import check as checked  # noqa: PLC0415
-    from l1dflush.check.read import read_certificate  # noqa: PLC0415
-    from l1dflush.check.result import accepted, rejected  # noqa: PLC0415
+    from l1dflush.check.checker import RejectedError
+    from l1dflush.check.checker import check as checked
+    from l1dflush.check.read import read_certificate
+    from l1dflush.check.result import accepted, rejected
 
     certificate = read_certificate(file)
     try:
@@ -72,22 +70,22 @@ def check(
     except RejectedError as error:
         result = rejected(certificate, error, __version__)
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return Outcome(result.exit_status, json_text(result))
-    from l1dflush.report.check_text import check_lines  # noqa: PLC0415
+    from l1dflush.report.check_text import check_lines
 
     return Outcome(result.exit_status, Page(lambda width: check_lines(result, width), no_color))
 
 
-def _compare(certificate: Certificate, routine: list[str], asked: VerifyOptions) -> None:
+def _compare(certificate: Certificate, routine: Sequence[str], asked: VerifyOptions) -> None:
     """Raises RejectedError unless the certificate is about the words of this routine, all of them."""
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from l1dflush.cache.geometry import Geometry  # noqa: PLC0415
-    from l1dflush.check.checker import RejectedError  # noqa: PLC0415
-    from l1dflush.isolation.judged import words_of  # noqa: PLC0415
-    from l1dflush.proof.conditions import Conditions, Start  # noqa: PLC0415
+    from l1dflush.cache.geometry import Geometry
+    from l1dflush.check.checker import RejectedError
+    from l1dflush.isolation.judged import words_of
+    from l1dflush.proof.conditions import Conditions, Start
 
     if certificate.routine is None:
         raise InputError("this certificate is not about a routine", where="--routine", hint="leave out --routine")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from l1dflush.cli import options
+from l1dflush.cli import measure_options, options
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.files import write_whole
-from l1dflush.cli.measure_options import OnCpu
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.pictures import check_picture, picture_form
 from l1dflush.cli.progress import bar, progress
+from l1dflush.cli.values import FILE, POLICY, TEXT_FILE, OneOf, words
 from l1dflush.errors import InputError, UndecidedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from l1dflush.vmentry.cost.count import Counted
     from l1dflush.vmentry.cost.model import CostResult, FlushInfo
 
@@ -41,58 +44,57 @@ class Unit(StrEnum):
     NS = "ns"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("cost", epilog=_EXAMPLES, short_help="What flushes at VM entry cost, by a trace of VM exits.")(cost)
-
-
+@verb("cost", epilog=_EXAMPLES)
+@argument(
+    "trace",
+    metavar="TRACE",
+    type=TEXT_FILE,
+    told="Text of perf script or trace-cmd report with kvm:kvm_exit, or CSV (time,reason[,vcpu][,cpu]); gzip, xz and"
+    " zstd are unpacked. - for standard input.",
+)
+@click.option(
+    "--flush-cost",
+    metavar="NAME=TIME",
+    multiple=True,
+    help="What a flush takes: seed=4200ns,planned=490ns. Repeatable.",
+)
+@click.option("--costs", metavar="FILE", type=FILE, help="Take them from what 'measure --json' wrote.")
+@click.option("--measure", is_flag=True, help="Measure them here. The default, if they are not given.")
+@measure_options.on_cpu
+@click.option(
+    "--policy",
+    metavar="NAME",
+    type=POLICY,
+    help="The policy that a planned flush is for.  [default: the catalogue's]",
+    show_default=False,
+)
+@click.option(
+    "--sensitive",
+    metavar="REASON",
+    multiple=True,
+    help="Exits that always ask for a flush under cond. Repeatable.",
+)
+@click.option("--harmless", metavar="REASON", multiple=True, help="Exits that ask for none under cond. Repeatable.")
+@click.option(
+    "--time-unit", type=OneOf(lambda: words(Unit)), default=Unit.S.value, help="What the times in a CSV are in."
+)
+@click.option("--plot", metavar="FILE", type=FILE, help="Draw the time lost into a file, .svg or .png.")
+@options.json
+@options.no_color
 def cost(
     *,
-    trace: Annotated[
-        str,
-        typer.Argument(
-            metavar="TRACE",
-            help="Text of perf script or trace-cmd report with kvm:kvm_exit, or CSV (time,reason[,vcpu][,cpu]);"
-            " gzip, xz and zstd are unpacked. - for standard input.",
-        ),
-    ],
-    flush_cost: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--flush-cost", metavar="NAME=TIME", help="What a flush takes: seed=4200ns,planned=490ns. Repeatable."
-        ),
-    ] = None,
-    costs: Annotated[
-        Path | None,
-        typer.Option("--costs", metavar="FILE", help="Take them from what 'measure --json' wrote."),
-    ] = None,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure them here. The default, if they are not given.")
-    ] = False,
-    on_cpu: OnCpu = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="NAME",
-            help="The policy that a planned flush is for.  [default: the catalogue's]",
-            show_default=False,
-        ),
-    ] = None,
-    sensitive: Annotated[
-        list[str] | None,
-        typer.Option("--sensitive", metavar="REASON", help="Exits that always ask for a flush under cond. Repeatable."),
-    ] = None,
-    harmless: Annotated[
-        list[str] | None,
-        typer.Option("--harmless", metavar="REASON", help="Exits that ask for none under cond. Repeatable."),
-    ] = None,
-    time_unit: Annotated[Unit, typer.Option("--time-unit", help="What the times in a CSV are in.")] = Unit.S,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the time lost into a file, .svg or .png.")
-    ] = None,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
+    trace: str,
+    flush_cost: Sequence[str],
+    costs: Path | None,
+    measure: bool,
+    on_cpu: int | None,
+    policy: str | None,
+    sensitive: Sequence[str],
+    harmless: Sequence[str],
+    time_unit: Unit,
+    plot: Path | None,
+    json: bool,
+    no_color: bool,
 ) -> Outcome:
     """Count the flushes that a host does before VM entries under 'cond' and 'always', by exit reason, and the time that
     they take. What cond does after an exit is not always known from the exit: its figure is an interval."""
@@ -100,16 +102,16 @@ def cost(
         check_picture(plot)
     if trace != _STANDARD_INPUT:
         _check_readable(trace)
-    from l1dflush.vmentry.cost.answer import costed  # noqa: PLC0415
-    from l1dflush.vmentry.cost.reasons import chosen_rules  # noqa: PLC0415
+    from l1dflush.vmentry.cost.answer import costed
+    from l1dflush.vmentry.cost.reasons import chosen_rules
 
-    rules = chosen_rules(sensitive or (), harmless or ())
+    rules = chosen_rules(sensitive, harmless)
     flushes = _flushes(flush_cost, costs, measure, on_cpu, policy)
     counted = _counted(trace, time_unit.value)
     name = "standard input" if trace == _STANDARD_INPUT else Path(trace).name
-    result = costed(name, counted, flushes, rules, [*(sensitive or ()), *(harmless or ())])
+    result = costed(name, counted, flushes, rules, [*sensitive, *harmless])
     if plot is not None:
-        from l1dflush.report.cost_plot import cost_picture  # noqa: PLC0415
+        from l1dflush.report.cost_plot import cost_picture
 
         try:
             with progress("drawing ..."):
@@ -122,17 +124,17 @@ def cost(
 
 def _text(result: CostResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return json_text(result)
-    from l1dflush.report.cost import cost_lines  # noqa: PLC0415
+    from l1dflush.report.cost import cost_lines
 
     return Page(lambda width: cost_lines(result, width), no_color)
 
 
 def _check_readable(path: str) -> None:
     """Raises InputError where the trace surely cannot be read, before anything is measured."""
-    from l1dflush.vmentry.cost.stream import opened  # noqa: PLC0415
+    from l1dflush.vmentry.cost.stream import opened
 
     # A pipe has only one reader, and is not opened twice.
     try:
@@ -145,10 +147,10 @@ def _check_readable(path: str) -> None:
 
 
 def _flushes(
-    given: list[str] | None, file: Path | None, measure: bool, on_cpu: int | None, policy: str | None
+    given: Sequence[str], file: Path | None, measure: bool, on_cpu: int | None, policy: str | None
 ) -> list[FlushInfo]:
     """The costs, those that are given in place of measured ones of the same name, in the order in which they came."""
-    from l1dflush.vmentry.cost import flushes as cost_flushes  # noqa: PLC0415
+    from l1dflush.vmentry.cost import flushes as cost_flushes
 
     for option, there in (("--on-cpu", on_cpu is not None), ("--policy", policy is not None)):
         if there and (given or file) and not measure:
@@ -169,8 +171,8 @@ def _flushes(
 
 
 def _counted(trace: str, unit: str) -> Counted:
-    from l1dflush.vmentry.cost.count import counted  # noqa: PLC0415
-    from l1dflush.vmentry.cost.stream import opened  # noqa: PLC0415
+    from l1dflush.vmentry.cost.count import counted
+    from l1dflush.vmentry.cost.stream import opened
 
     with opened(trace) as there:
         if there.size is None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
 from l1dflush.cli import options
+from l1dflush.cli.command import verb
 from l1dflush.cli.listing import as_json, as_table
 from l1dflush.cli.output import Outcome
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("cpus", short_help="List the CPUs and what is known of them.")(cpus)
 
-
-def cpus(
-    cpu_folder: options.CpuFolder = None, json: options.Json = False, no_color: options.NoColor = False
-) -> Outcome:
+@verb("cpus")
+@options.cpu_folder
+@options.json
+@options.no_color
+def cpus(*, cpu_folder: Sequence[Path], json: bool, no_color: bool) -> Outcome:
     """List the CPUs: L1D, replacement policy, and how certain that is. --json has the sources."""
-    from l1dflush.data.catalogue import load_catalogue  # noqa: PLC0415
+    from l1dflush.data.catalogue import load_catalogue
 
-    catalogue = load_catalogue(tuple(cpu_folder or ()))
+    catalogue = load_catalogue(tuple(cpu_folder))
     if json:
         return as_json("cpus", [_with_sets(cpu.model_dump(mode="json")) for cpu in catalogue])
     rows = [

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Annotated
-
-import typer
 
 from l1dflush.cli import options
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.values import RULE
 from l1dflush.errors import InputError
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("explain", short_help="Explain a finding.")(explain)
-
-
-def explain(
-    rule_id: Annotated[str, typer.Argument(metavar="ID", help="A rule (see 'l1dflush rules').")],
-    no_color: options.NoColor = False,
-) -> Outcome:
+@verb("explain")
+@argument("rule_id", metavar="ID", type=RULE, told="A rule (see 'l1dflush rules').")
+@options.no_color
+def explain(*, rule_id: str, no_color: bool) -> Outcome:
     """Explain a rule: why it matters, what to do, how it is checked."""
-    from l1dflush.verdict.rules import RULES  # noqa: PLC0415
+    from l1dflush.verdict.rules import RULES
 
     by_id = {rule.id: rule for rule in RULES}
     rule = by_id.get(rule_id.strip().casefold())
@@ -32,9 +26,9 @@ def explain(
         near = [known for known in by_id if rule_id and rule_id.casefold() in known][:3] or near
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"no rule is called '{rule_id[:80]}'", hint=f"{meant}'l1dflush rules' lists them")
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
-    from l1dflush.report.layout import paragraph  # noqa: PLC0415
+    from l1dflush.report.layout import paragraph
 
     def lines(width: int) -> list[Text]:
         out = [Text(rule.id, "bold").append(f"  ({rule.severity})", "")]

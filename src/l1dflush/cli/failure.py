@@ -9,13 +9,9 @@ from typing import Literal
 
 from l1dflush.cli import interrupts
 from l1dflush.cli.output import Outcome
+from l1dflush.cli.verbs import VERBS
 from l1dflush.errors import InputError, InternalError, L1dflushError, UndecidedError, one_line
 
-# In the order of the help text.
-VERBS = (
-    "verify", "check", "replay", "size", "plan", "run", "measure", "identify", "cost", "lab", "trace", "routines",
-    "rules", "explain", "cpus", "policies", "schema", "vm", "status", "what-if", "gather", "help",
-)  # fmt: skip
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
 INTERRUPTED = Outcome(interrupts.STATUS, message=interrupts.MESSAGE)
 
@@ -38,13 +34,14 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
     elif isinstance(error, L1dflushError):
         what = message = str(error)
     elif (complaint := _usage(error)) is not None:
-        what, hint = complaint, f"see 'l1dflush {verb} --help'".replace("  ", " ")
+        what, meant = complaint
+        hint = f"{meant}see 'l1dflush {verb} --help'".replace("  ", " ")
         message = f"{what} ({hint})"
     else:
         what, hint = _internal(error), f"please report this; {DEBUG_VARIABLE}=1 shows where it comes from"
         message = f"{what} ({hint})"
         if os.environ.get(DEBUG_VARIABLE) == "1":
-            import traceback  # noqa: PLC0415
+            import traceback
 
             message += "\n" + "".join(traceback.format_exception(error)).rstrip()
     # After "--" nothing is an option.
@@ -54,9 +51,9 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
 
 
 def _json(verb: str, what: str, where: str | None, hint: str | None, status: int) -> str:
-    from l1dflush import __version__  # noqa: PLC0415
-    from l1dflush.report.json_report import json_text  # noqa: PLC0415
-    from l1dflush.verdict.model import ErrorInfo, ErrorResult, Verdict  # noqa: PLC0415
+    from l1dflush import __version__
+    from l1dflush.report.json_report import json_text
+    from l1dflush.verdict.model import ErrorInfo, ErrorResult, Verdict
 
     info = ErrorInfo(what=what, where=where, hint=hint)
     verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.UNDECIDED if status == _UNDECIDED else Verdict.ERROR
@@ -65,16 +62,18 @@ def _json(verb: str, what: str, where: str | None, hint: str | None, status: int
     )
 
 
-def _usage(error: Exception) -> str | None:
-    """What the command-line library complains about, in its own words; None if it is not its error."""
-    import typer  # noqa: PLC0415
+def _usage(error: Exception) -> tuple[str, str] | None:
+    """What the command-line library complains about, mostly in its own words, and what may have been meant; None if it
+    is not its error."""
+    import click
 
-    # The class is public under no name that all versions share, but it is a base of one that is.
-    complaints = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-    if not isinstance(error, complaints):
+    if isinstance(error, click.NoSuchOption):
+        meant = f"did you mean {' or '.join(error.possibilities)}? " if error.possibilities else ""
+        return one_line(f"there is no option {error.option_name}"), meant
+    if not isinstance(error, click.ClickException):
         return None
-    text = one_line(getattr(error, "format_message", error.__str__)()).rstrip(".").replace("Value error, ", "")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+    text = one_line(error.format_message()).rstrip(".")
+    return text[:1].lower() + text[1:], ""
 
 
 def _internal(error: Exception) -> str:

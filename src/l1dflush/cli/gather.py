@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from l1dflush.cli import options
+from l1dflush.cli.command import verb
 from l1dflush.cli.files import check_writable, write_whole
 from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.values import FOLDER, TEXT_FILE
 from l1dflush.errors import one_line
 
 _STANDARD_OUTPUT = "-"
@@ -27,28 +28,29 @@ what could not be read, with why. No host name, no serial number, no address.
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("gather", epilog=_EXAMPLES, short_help="Write this host's facts to an archive.")(gather)
-
-
-def gather(
-    *,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The archive. - for standard output.")
-    ] = _NAME,
-    sysroot: Annotated[
-        Path | None,
-        typer.Option("--sysroot", metavar="DIR", help="Of the host whose proc, sys and etc were copied to here."),
-    ] = None,
-    no_color: options.NoColor = False,
-) -> Outcome:
+@verb("gather", epilog=_EXAMPLES)
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    type=TEXT_FILE,
+    default=_NAME,
+    help="The archive. - for standard output.",
+)
+@click.option(
+    "--sysroot",
+    metavar="DIR",
+    type=FOLDER,
+    help="Of the host whose proc, sys and etc were copied to here.",
+)
+@options.no_color
+def gather(*, output: str, sysroot: Path | None, no_color: bool) -> Outcome:
     """Write what decides about L1TF on this host to an archive (.tar.gz), so that it can be judged on another
     machine. Reads only what the user may, says what it could not read, and changes nothing."""
-    from l1dflush.host.reading.collect import sysroot as folder  # noqa: PLC0415
-    from l1dflush.host.reading.files import LiveFiles  # noqa: PLC0415
-    from l1dflush.host.reading.gather import gather as gathered  # noqa: PLC0415
-    from l1dflush.host.reading.registers import GatheredRegisters, LiveRegisters  # noqa: PLC0415
+    from l1dflush.host.reading.collect import sysroot as folder
+    from l1dflush.host.reading.files import LiveFiles
+    from l1dflush.host.reading.gather import gather as gathered
+    from l1dflush.host.reading.registers import GatheredRegisters, LiveRegisters
 
     if output != _STANDARD_OUTPUT:
         check_writable(Path(output))
@@ -62,6 +64,6 @@ def gather(
         known = [fact.known for _, fact in facts.each()]
         return Outcome(0, content, f"{sum(known)} of {len(known)} facts were read of {one_line(facts.where)}")
     write_whole(Path(output), content)
-    from l1dflush.report.gather import gather_lines  # noqa: PLC0415
+    from l1dflush.report.gather import gather_lines
 
     return Outcome(0, Page(lambda width: gather_lines(facts, output, len(content), width), no_color))

@@ -6,13 +6,17 @@ import re
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush.cli import options
+from l1dflush.cli.command import argument, verb
+from l1dflush.cli.files import write_whole
 from l1dflush.cli.output import Outcome, Page
-from l1dflush.errors import InputError
+from l1dflush.cli.values import FOLDER, TOPIC
+from l1dflush.cli.verbs import VERBS
+from l1dflush.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -22,40 +26,68 @@ Examples:
   l1dflush help            what there is to read
   l1dflush help cpus       the catalogue, and how to add a CPU to it
   l1dflush verify --help   the options of a verb
+  l1dflush help --man DIR  pages for man(1)
 """
 _PACKAGE = Path(__file__).parents[1]
 # Where the package was installed to, and where it is in a checkout.
 _FOLDERS = (_PACKAGE / "docs", _PACKAGE.parents[1] / "docs")
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("help", epilog=_EXAMPLES, short_help="Show a page of the manual.")(help_page)
-
-
-def help_page(
-    topic: Annotated[
-        str | None, typer.Argument(metavar="TOPIC", help="A page; without one, the list of pages.")
-    ] = None,
-    no_color: options.NoColor = False,
-) -> Outcome:
+@verb("help", epilog=_EXAMPLES)
+@argument(
+    "topic", metavar="[TOPIC]", required=False, type=TOPIC, told="A page, or a verb; without one, the list of pages."
+)
+@click.option(
+    "--man", metavar="DIR", type=FOLDER, help="Write the pages for man(1), one for each verb, to this folder."
+)
+@options.no_color
+def help_page(*, topic: str | None, man: Path | None, no_color: bool) -> Outcome:
     """Show a page of the manual, or the list of all pages. What a verb's options are its --help says."""
+    if man is not None:
+        if topic is not None:
+            raise InputError("--man writes all pages", hint="leave out the topic")
+        return _written(man)
     pages = _pages()
     if topic is None:
         return Outcome(0, Page(partial(_listed, pages), no_color))
     name = topic.strip().casefold().removeprefix("docs/").removesuffix(".md")
     if name not in pages:
-        near = get_close_matches(name, pages, n=3, cutoff=0.5)
+        if name in VERBS:
+            return Outcome(0, _verb_help(name))
+        near = get_close_matches(name, topics(), n=3, cutoff=0.5)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"there is no page '{topic[:80]}'", hint=f"{meant}'l1dflush help' lists them")
     text = pages[name].read_text(encoding="utf-8")
 
     def lines(width: int) -> list[Text]:
-        from l1dflush.report.manual import manual_lines  # noqa: PLC0415
+        from l1dflush.report.manual import manual_lines
 
         return manual_lines(text, width)
 
     return Outcome(0, Page(lines, no_color))
+
+
+def topics() -> list[str]:
+    """What there is help about."""
+    return list(dict.fromkeys([*_pages(), *VERBS]))
+
+
+def _verb_help(name: str) -> str:
+    from l1dflush.cli.app import verb_context
+
+    with verb_context(name) as context:
+        return f"{context.get_help()}\n"
+
+
+def _written(folder: Path) -> Outcome:
+    from l1dflush.cli.man_pages import man_pages
+
+    if not folder.is_dir():
+        raise InputError("there is no such folder", where=str(folder), hint="make it first")
+    pages = man_pages()
+    for name, text in pages.items():
+        write_whole(folder / name, text.encode("utf-8"))
+    return Outcome(0, message=f"{len(pages)} pages were written to {one_line(str(folder))}")
 
 
 def _pages() -> dict[str, Path]:
@@ -67,7 +99,7 @@ def _pages() -> dict[str, Path]:
 
 
 def _listed(pages: dict[str, Path], width: int) -> list[Text]:
-    from l1dflush.report.layout import table  # noqa: PLC0415
+    from l1dflush.report.layout import table
 
     rows = []
     for name, path in pages.items():

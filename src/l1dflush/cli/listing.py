@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def as_json(command: str, items: Sequence[Mapping[str, Any]]) -> Outcome:
     """The items under the name of the verb that lists them."""
-    import json  # noqa: PLC0415
+    import json
 
-    from l1dflush.document import FORMAT_VERSION  # noqa: PLC0415
+    from l1dflush.document import FORMAT_VERSION
 
     document = {
         "format_version": FORMAT_VERSION,
@@ -31,10 +31,10 @@ def as_table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: Sequence[int], no_color: bool, note: str = ""
 ) -> Outcome:
     """The rows aligned; the ``flexible`` columns are wrapped where the line is too short."""
-    from l1dflush.report.layout import paragraph, table  # noqa: PLC0415
+    from l1dflush.report.layout import paragraph, table
 
     def lines(width: int) -> list[Text]:
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         below = [Text(), *paragraph(note, width)] if note else []
         return table(titles, rows, width, flexible=flexible) + below

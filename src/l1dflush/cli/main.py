@@ -19,6 +19,9 @@ from l1dflush.cli import failure, interrupts
 from l1dflush.cli.output import Outcome, fitted, write
 from l1dflush.cli.words import refuse_empty
 
+# In the environment: a shell asks what a word may become.
+_COMPLETE_VARIABLE = "_L1DFLUSH_COMPLETE"
+
 
 def run() -> int:
     """The entry point of the console script."""
@@ -60,19 +63,21 @@ def answer(arguments: Sequence[str]) -> Outcome:
 
 def _outcome(arguments: Sequence[str]) -> Outcome:
     refuse_empty(arguments)
-    from l1dflush.cli.app import command, exits  # noqa: PLC0415 (takes long: see above)
+    if not arguments and _COMPLETE_VARIABLE in os.environ:
+        from l1dflush.cli.completion import completed
+
+        return completed(_COMPLETE_VARIABLE, os.environ[_COMPLETE_VARIABLE])
+    from l1dflush.cli.app import command, outcome
 
     # Help texts are printed by the library that parses; caught here they take the same way out as all else,
     # and nothing that a library may say by the way gets between the lines of a result.
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        try:
-            whole = command(arguments)
-            interrupts.working()
-            with whole.make_context("l1dflush", list(arguments)) as context:
-                result = context.command.invoke(context)
-        except exits() as stopped:
-            return Outcome(stopped.exit_code, said.getvalue())
+        whole = command(arguments)
+        interrupts.working()
+        result = outcome(whole, arguments)
+    if isinstance(result, int):
+        return Outcome(result, said.getvalue())
     if not isinstance(result, Outcome):
         raise TypeError(f"a verb returned {type(result).__name__}")
     return result

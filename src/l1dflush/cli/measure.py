@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from l1dflush.cli import options
+from l1dflush.cli import measure_options, options
+from l1dflush.cli.command import verb
 from l1dflush.cli.files import write_whole
-from l1dflush.cli.measure_options import OnCpu, Seed
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.pictures import check_picture, picture_form
 from l1dflush.cli.progress import bar, progress
+from l1dflush.cli.values import FILE, POLICY, OneOf, words
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from l1dflush.host.measure.costs import Costs
     from l1dflush.host.measure.model import MeasureResult
     from l1dflush.host.measure.session import Silicon
@@ -46,30 +49,32 @@ class What(StrEnum):
     COSTS = "costs"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("measure", epilog=_EXAMPLES, short_help="Measure what survives a flush here, and what it costs.")(
-        measure
-    )
-
-
+@verb("measure", epilog=_EXAMPLES)
+@click.option("--what", type=OneOf(lambda: words(What)), default=What.ALL.value, help="What is measured.")
+@click.option(
+    "--policy",
+    metavar="NAME",
+    type=POLICY,
+    help="The policy to compare with.  [default: the catalogue's]",
+    show_default=False,
+)
+@measure_options.on_cpu
+@measure_options.seed
+@options.cpu_folder
+@click.option("--plot", metavar="FILE", type=FILE, help="Draw the survivors into a file, .svg or .png.")
+@options.json
+@options.no_color
 def measure(
     *,
-    what: Annotated[What, typer.Option("--what", help="What is measured.")] = What.ALL,
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", metavar="NAME", help="The policy to compare with.  [default: the catalogue's]",
-                     show_default=False),
-    ] = None,
-    on_cpu: OnCpu = None,
-    seed: Seed = 1,
-    cpu_folder: options.CpuFolder = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the survivors into a file, .svg or .png.")
-    ] = None,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
-) -> Outcome:  # fmt: skip
+    what: What,
+    policy: str | None,
+    on_cpu: int | None,
+    seed: int,
+    cpu_folder: Sequence[Path],
+    plot: Path | None,
+    json: bool,
+    no_color: bool,
+) -> Outcome:
     """Measure, by the time that loads take, how many old lines survive a flush of 0, 4, 8, ... KiB on this machine,
     beside what policies predict, and what each flush costs. Needs no privileges and works in a virtual machine. It
     proves nothing: 'verify' does."""
@@ -77,13 +82,13 @@ def measure(
         if what is What.COSTS:
             raise InputError("there are no survivors to draw", where="--plot", hint="leave out --what costs")
         check_picture(plot)
-    from l1dflush.host.this_cpu import this_cpu  # noqa: PLC0415
+    from l1dflush.host.this_cpu import this_cpu
 
-    known = this_cpu(tuple(cpu_folder or ()))
+    known = this_cpu(tuple(cpu_folder))
     asked = _policy(policy, known.geometry.ways) if policy else known.policy
     with progress("getting ready ..."):
-        from l1dflush.host.measure.planned import planned_bytes  # noqa: PLC0415
-        from l1dflush.host.measure.session import silicon  # noqa: PLC0415
+        from l1dflush.host.measure.planned import planned_bytes
+        from l1dflush.host.measure.session import silicon
 
         planned = None if asked is None else planned_bytes(asked, known.geometry)
 
@@ -91,7 +96,7 @@ def measure(
         result = _measured(there, what, asked, planned, seed, known.title)
     message = _INTERRUPTED if result.interrupted else ""
     if plot is not None and result.survivors:
-        from l1dflush.report.measure_plot import survivors_picture  # noqa: PLC0415
+        from l1dflush.report.measure_plot import survivors_picture
 
         try:
             with progress("drawing ..."):
@@ -104,10 +109,10 @@ def measure(
 
 def _text(result: MeasureResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return json_text(result)
-    from l1dflush.report.measure import measure_lines  # noqa: PLC0415
+    from l1dflush.report.measure import measure_lines
 
     return Page(lambda width: measure_lines(result, width), no_color)
 
@@ -115,10 +120,10 @@ def _text(result: MeasureResult, json: bool, no_color: bool) -> str | Page:
 def _measured(
     there: Silicon, what: What, policy: str | None, planned: int | None, seed: int, title: str
 ) -> MeasureResult:
-    from l1dflush.cache.policies import all_policies  # noqa: PLC0415
-    from l1dflush.host.measure import costs as costing  # noqa: PLC0415
-    from l1dflush.host.measure import survivors as surviving  # noqa: PLC0415
-    from l1dflush.host.measure.results import measured  # noqa: PLC0415
+    from l1dflush.cache.policies import all_policies
+    from l1dflush.host.measure import costs as costing
+    from l1dflush.host.measure import survivors as surviving
+    from l1dflush.host.measure.results import measured
 
     ways = there.geometry.ways
     survivors: Survivors | None = None
@@ -150,7 +155,7 @@ def _measured(
 
 
 def _policy(text: str, ways: int) -> str:
-    from l1dflush.cache.policies import get_policy  # noqa: PLC0415
+    from l1dflush.cache.policies import get_policy
 
     try:
         return get_policy(text, ways).name

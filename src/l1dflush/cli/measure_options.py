@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
+from l1dflush.cli.values import Whole
 
-OnCpu = Annotated[
-    int | None,
-    typer.Option(
-        "--on-cpu", metavar="N", min=0, help="The CPU to measure on.  [default: where it runs]", show_default=False
-    ),
-]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="For the random choices.")]
+on_cpu = click.option(
+    "--on-cpu",
+    metavar="N",
+    type=Whole(min=0),
+    help="The CPU to measure on.  [default: where it runs]",
+    show_default=False,
+)
+seed = click.option("--seed", metavar="N", type=Whole(min=0), default=1, help="For the random choices.")

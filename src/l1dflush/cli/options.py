@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-import typer
+import click
 
+from l1dflush.cli.command import argument
+from l1dflush.cli.values import FOLDER, NUMBER, ROUTINE, OneOf, Whole, words
 from l1dflush.errors import InputError
 
-if TYPE_CHECKING:
-    from l1dflush.verdict.options import VerifyOptions
-
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Level(StrEnum):
@@ -30,82 +27,97 @@ class Level(StrEnum):
     SIZE = "s"
 
 
-_ROUTINE_HELP = (
-    "A patch or mail, C, assembly, an object file or kernel module, - for standard input, or a built-in"
-    " routine (see 'l1dflush routines'). Several files are taken together, as a linker would."
-)
+def stacked(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Several decorators as one, which does what they do one above the other."""
 
-Sources = Annotated[list[str], typer.Argument(metavar="ROUTINE", help=_ROUTINE_HELP)]
-Function = Annotated[
-    str | None, typer.Option("--function", metavar="NAME", help="Which function, if there are several.")
-]
-Define = Annotated[
-    list[str] | None,
-    typer.Option("--define", "-D", metavar="NAME[=VALUE]", help="Define a name that the C code uses. Repeatable."),
-]
-Undefine = Annotated[
-    list[str] | None,
-    typer.Option("--undefine", "-U", metavar="NAME", help="Say that a name is defined nowhere. Repeatable."),
-]
-Optimize = Annotated[Level, typer.Option("--optimize", help="Optimisation level that C is compiled at.")]
-Bind = Annotated[
-    list[str] | None,
-    typer.Option(
+    def all_of_them(function: _F) -> _F:
+        for one in reversed(decorators):
+            function = one(function)
+        return function
+
+    return all_of_them
+
+
+sources = argument(
+    "routine",
+    metavar="ROUTINE...",
+    nargs=-1,
+    required=True,
+    type=ROUTINE,
+    told="A patch or mail, C, assembly, an object file or kernel module, - for standard input, or a built-in routine"
+    " (see 'l1dflush routines'). Several files are taken together, as a linker would.",
+)
+max_seconds = click.option(
+    "--max-seconds", metavar="N", type=NUMBER, help="Give up after so long.  [default: 10]", show_default=False
+)
+cpu_folder = click.option(
+    "--cpu-folder",
+    metavar="DIR",
+    multiple=True,
+    type=FOLDER,
+    help="A folder with CPU files of your own. Repeatable.",
+)
+json = click.option("--json", is_flag=True, help="Write JSON (see 'l1dflush schema').")
+no_color = click.option("--no-color", is_flag=True, help="No colour, as with NO_COLOR=1.")
+
+_routine_options = stacked(
+    click.option("--function", metavar="NAME", help="Which function, if there are several."),
+    click.option(
+        "--define",
+        "-D",
+        metavar="NAME[=VALUE]",
+        multiple=True,
+        help="Define a name that the C code uses. Repeatable.",
+    ),
+    click.option(
+        "--undefine", "-U", metavar="NAME", multiple=True, help="Say that a name is defined nowhere. Repeatable."
+    ),
+    click.option(
+        "--optimize",
+        type=OneOf(lambda: words(Level)),
+        default=Level.USUAL.value,
+        help="Optimisation level that C is compiled at.",
+    ),
+    click.option(
         "--bind",
         metavar="NAME=VALUE",
+        multiple=True,
         help="What a register, parameter or variable holds at entry: a number, 'buffer', or another input and a"
         " distance, like rdi+65536. Repeatable.",
     ),
-]
-BufferSize = Annotated[
-    str | None,
-    typer.Option("--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."),
-]
-StaticKey = Annotated[
-    list[str] | None,
-    typer.Option(
+    click.option("--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."),
+    click.option(
         "--static-key",
         metavar="NAME=on|off",
+        multiple=True,
         help="Follow a kernel's jump labels of this key one way only. Repeatable.",
     ),
-]
-RunFirst = Annotated[
-    list[str] | None,
-    typer.Option(
+    click.option("--from", "begin", metavar="LABEL", help="Begin at a symbol, symbol+offset or address."),
+    click.option(
+        "--until", metavar="LABEL", multiple=True, help="End at a symbol, symbol+offset or address. Repeatable."
+    ),
+    click.option("--range", "extent", metavar="A:B", help="The same as --from A --until B: an inlined flush."),
+    click.option(
         "--run-first",
         metavar="FUNCTION",
+        multiple=True,
         help="Run this function before the routine, which finds in memory what it left. Repeatable.",
     ),
-]
-From = Annotated[
-    str | None, typer.Option("--from", metavar="LABEL", help="Begin at a symbol, symbol+offset or address.")
-]
-Until = Annotated[
-    list[str] | None,
-    typer.Option("--until", metavar="LABEL", help="End at a symbol, symbol+offset or address. Repeatable."),
-]
-Range = Annotated[
-    str | None, typer.Option("--range", metavar="A:B", help="The same as --from A --until B: an inlined flush.")
-]
-MaxPaths = Annotated[
-    int, typer.Option("--max-paths", metavar="N", min=1, help="Give up when there are more paths.", show_default=True)
-]
-MaxSeconds = Annotated[
-    float | None,
-    typer.Option("--max-seconds", metavar="N", help="Give up after so long.  [default: 10]", show_default=False),
-]
-CpuFolder = Annotated[
-    list[Path] | None,
-    typer.Option("--cpu-folder", metavar="DIR", help="A folder with CPU files of your own. Repeatable."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON (see 'l1dflush schema').")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colour, as with NO_COLOR=1.")]
+    click.option(
+        "--max-paths",
+        metavar="N",
+        type=Whole(min=1),
+        default=64,
+        help="Give up when there are more paths.",
+    ),
+    max_seconds,
+)
 
 
-def pairs(option: str, texts: Sequence[str] | None, default: str | None = None) -> dict[str, str]:
+def pairs(option: str, texts: Sequence[str], default: str | None = None) -> dict[str, str]:
     """``NAME=VALUE`` texts as a mapping. Without ``default`` the value must be there. Raises InputError."""
     out: dict[str, str] = {}
-    for text in texts or ():
+    for text in texts:
         name, equals, value = text.partition("=")
         if not name.strip() or not (equals or default is not None):
             form = "NAME=VALUE" if default is None else "NAME or NAME=VALUE"
@@ -116,9 +128,9 @@ def pairs(option: str, texts: Sequence[str] | None, default: str | None = None) 
     return out
 
 
-def undefined(names: Sequence[str] | None, defines: Mapping[str, str]) -> frozenset[str]:
+def undefined(names: Sequence[str], defines: Mapping[str, str]) -> frozenset[str]:
     """The names of ``--undefine``. Raises InputError for what is no name, or is defined as well."""
-    found = frozenset(name.strip() for name in names or ())
+    found = frozenset(name.strip() for name in names)
     for name in sorted(found):
         if not name.isidentifier() or not name.isascii():
             raise InputError(f"'{name}' is not a name", where="--undefine", hint="NAME as in C")
@@ -141,7 +153,7 @@ def size(option: str, text: str | None) -> int | None:
     """A positive number of bytes. Raises InputError."""
     if text is None:
         return None
-    from l1dflush.cache.geometry import parse_size  # noqa: PLC0415
+    from l1dflush.cache.geometry import parse_size
 
     try:
         value = parse_size(text)
@@ -160,10 +172,10 @@ def switch(option: str, name: str, text: str) -> bool:
     return known[text.lower()]
 
 
-def part(start: str | None, until: Sequence[str] | None, extent: str | None) -> tuple[str | None, tuple[str, ...]]:
+def part(start: str | None, until: Sequence[str], extent: str | None) -> tuple[str | None, tuple[str, ...]]:
     """Where to begin and where to end. Raises InputError when ``--range`` is malformed or not alone."""
     if extent is None:
-        return start, tuple(until or ())
+        return start, tuple(until)
     if start is not None or until:
         raise InputError("--range already says where to begin and end", hint="drop --from and --until")
     begin, colon, end = extent.rpartition(":")
@@ -172,77 +184,56 @@ def part(start: str | None, until: Sequence[str] | None, extent: str | None) -> 
     return begin, (end,)
 
 
-def input_options(
-    *,
-    function: Function = None,
-    define: Define = None,
-    undefine: Undefine = None,
-    optimize: Optimize = Level.USUAL,
-    bind: Bind = None,
-    buffer_size: BufferSize = None,
-    static_key: StaticKey = None,
-    start: From = None,
-    until: Until = None,
-    extent: Range = None,
-    run_first: RunFirst = None,
-    max_paths: MaxPaths = 64,
-    max_seconds: MaxSeconds = None,
-) -> VerifyOptions:
-    """The options that concern the routine, checked. Raises InputError."""
-    # Checked before the import, which takes long, so that a slip is answered at once.
-    defines, bindings = pairs("--define", define, "1"), pairs("--bind", bind)
-    undefines = undefined(undefine, defines)
-    limit, buffer_bytes = seconds(max_seconds), size("--buffer-size", buffer_size)
-    keys = {name: switch("--static-key", name, value) for name, value in pairs("--static-key", static_key).items()}
-    begin, ends = part(start, until, extent)
-
-    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
-
-    return VerifyOptions(
-        function=function,
-        defines=defines,
-        undefines=undefines,
-        optimize=optimize.value,
-        bind=bindings,
-        buffer_size=buffer_bytes,
-        static_keys=keys,
-        start=begin,
-        until=ends,
-        run_first=tuple(run_first or ()),
-        max_paths=max_paths,
-        max_seconds=limit,
-    )
-
-
 def about_a_routine(verb: Callable[..., _T]) -> Callable[..., _T]:
-    """A verb whose parameter ``asked`` is what :func:`input_options` makes of its parameters: on the command line they
-    stand in its place, each an option.
-    """
-    common = inspect.signature(input_options).parameters
+    """The options that concern the routine, for a verb that takes what they say, checked, as ``asked``: a
+    :class:`~l1dflush.verdict.options.VerifyOptions`."""
 
     @functools.wraps(verb)
-    def with_options(**given: Any) -> _T:
-        extent = given["extent"]
-        asked = input_options(**{name: given.pop(name) for name in common})
+    def with_options(
+        *,
+        function: str | None,
+        define: Sequence[str],
+        undefine: Sequence[str],
+        optimize: Level,
+        bind: Sequence[str],
+        buffer_size: str | None,
+        static_key: Sequence[str],
+        begin: str | None,
+        until: Sequence[str],
+        extent: str | None,
+        run_first: Sequence[str],
+        max_paths: int,
+        max_seconds: float | None,
+        **own: Any,
+    ) -> _T:
+        # Checked before the import, which takes long, so that a slip is answered at once.
+        defines, bindings = pairs("--define", define, "1"), pairs("--bind", bind)
+        undefines = undefined(undefine, defines)
+        limit, buffer_bytes = seconds(max_seconds), size("--buffer-size", buffer_size)
+        keys = {name: switch("--static-key", name, value) for name, value in pairs("--static-key", static_key).items()}
+        start, ends = part(begin, until, extent)
+
+        from l1dflush.verdict.options import VerifyOptions
+
+        asked = VerifyOptions(
+            function=function,
+            defines=defines,
+            undefines=undefines,
+            optimize=optimize.value,
+            bind=bindings,
+            buffer_size=buffer_bytes,
+            static_keys=keys,
+            start=start,
+            until=ends,
+            run_first=tuple(run_first),
+            max_paths=max_paths,
+            max_seconds=limit,
+        )
         try:
-            return verb(asked=asked, **given)
+            return verb(asked=asked, **own)
         except InputError as error:
             if extent is None or error.where not in ("--from", "--until"):
                 raise
             raise InputError(error.what, where="--range", hint=error.hint) from None
 
-    own = inspect.signature(verb).parameters
-    before, after = list(own)[: list(own).index("asked")], list(own)[list(own).index("asked") + 1 :]
-    there = {**{name: own[name] for name in before}, **common, **{name: own[name] for name in after}}
-    hints = _hints(input_options, common) | _hints(verb, (*before, *after))
-    parameters = [one.replace(annotation=hints[name]) for name, one in there.items()]
-    # Both of what the versions of typer look at.
-    vars(with_options)["__signature__"] = inspect.Signature(parameters)
-    with_options.__annotations__ = hints
-    return with_options
-
-
-def _hints(function: Callable[..., object], names: Iterable[str]) -> dict[str, Any]:
-    """The annotations of these parameters. Those of the others may not be known when a program runs."""
-    named = SimpleNamespace(__annotations__={name: function.__annotations__[name] for name in names})
-    return get_type_hints(named, function.__globals__, include_extras=True)
+    return _routine_options(with_options)

@@ -112,7 +112,7 @@ def _write_all(stream: TextIO, text: str | bytes) -> None:
 
 
 def _stepped(outcome: Outcome, steps: Steps) -> Outcome:
-    from l1dflush.cli import stepping  # noqa: PLC0415 (seldom needed)
+    from l1dflush.cli import stepping
 
     def page(part: list[Text]) -> str:
         return _encodable(sys.stdout, _rendered(Page(lambda _: part, steps.no_color)))
@@ -151,9 +151,9 @@ def _rendered(page: Page) -> str:
     if not wants_color(page.no_color):
         return plain_text(page, width)
     lines = page.make(width)
-    from io import StringIO  # noqa: PLC0415
+    from io import StringIO
 
-    from rich.console import Console  # noqa: PLC0415 (not needed in a pipe)
+    from rich.console import Console
 
     file = StringIO()
     console = Console(
@@ -182,7 +182,7 @@ def no_escapes() -> bool:
 
 def output_width() -> int:
     """COLUMNS if it is set, else the terminal's width, else 80."""
-    from l1dflush.report.layout import MIN_WIDTH  # noqa: PLC0415
+    from l1dflush.report.layout import MIN_WIDTH
 
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and 0 < int(columns) < 10_000:

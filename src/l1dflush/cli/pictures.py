@@ -10,7 +10,7 @@ from l1dflush.errors import InputError
 
 def check_picture(path: Path) -> None:
     """Raises InputError where no picture could be drawn, or written to ``path``."""
-    from importlib.util import find_spec  # noqa: PLC0415
+    from importlib.util import find_spec
 
     if path.suffix.lower() not in (".svg", ".png"):
         raise InputError(f"'{path}' is no picture that can be drawn", where="--plot", hint="name it .svg or .png")

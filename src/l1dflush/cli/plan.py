@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush.cli import options, proof_options
+from l1dflush.cli.command import verb
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import progress
+from l1dflush.cli.values import CPU, POLICY, OneOf, words
 from l1dflush.errors import InputError, UndecidedError
 
 if TYPE_CHECKING:
+    from l1dflush.plan.find import Goal
     from l1dflush.plan.model import PlanResult
     from l1dflush.plan.planned import Planned
     from l1dflush.plan.walk import Walk
@@ -40,14 +43,6 @@ Exit status: 0 a plan, 1 error, 2 no number of accesses is enough, 3 undecided, 
 """
 
 
-class Small(StrEnum):
-    """Goals that ``--goal`` takes."""
-
-    LOADS = "loads"
-    WORD = "word"
-    BUFFER = "buffer"
-
-
 class Form(StrEnum):
     """Forms that ``--emit`` takes."""
 
@@ -57,61 +52,72 @@ class Form(StrEnum):
     BYTES = "bytes"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("plan", epilog=_EXAMPLES, short_help="Plan the cheapest flush that is provably enough.")(plan)
+def _goals() -> dict[str, StrEnum]:
+    from l1dflush.plan.find import Goal
+
+    return words(Goal)
 
 
+@verb("plan", epilog=_EXAMPLES)
+@click.option("--cpu", metavar="NAME", type=CPU, help="A CPU (see 'l1dflush cpus').")
+@options.cpu_folder
+@click.option("--policy", metavar="NAME", type=POLICY, help="A policy, or a file with a machine.")
+@proof_options.geometry
+@proof_options.host
+@proof_options.start
+@proof_options.touches
+@click.option(
+    "--goal",
+    type=OneOf(_goals),
+    default="loads",
+    help="What is to be small: the pairwise different loads, the word with repeats, or the buffer.",
+)
+@click.option("--emit", type=OneOf(lambda: words(Form)), help="Write code, which is proved before.")
+@proof_options.memory
+@options.max_seconds
+@options.json
+@options.no_color
 def plan(
     *,
-    cpu: Annotated[str | None, typer.Option("--cpu", metavar="NAME", help="A CPU (see 'l1dflush cpus').")] = None,
-    cpu_folder: options.CpuFolder = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine.")
-    ] = None,
-    geometry: proof_options.CacheGeometry = None,
-    host: proof_options.Host = False,
-    start: proof_options.Start = None,
-    touches: proof_options.Touches = 0,
-    goal: Annotated[
-        Small,
-        typer.Option(
-            "--goal",
-            help="What is to be small: the pairwise different loads, the word with repeats, or the buffer.",
-        ),
-    ] = Small.LOADS,
-    emit: Annotated[Form | None, typer.Option("--emit", help="Write code, which is proved before.")] = None,
-    memory: proof_options.Memory = None,
-    max_seconds: options.MaxSeconds = None,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
+    cpu: str | None,
+    cpu_folder: Sequence[Path],
+    policy: str | None,
+    geometry: str | None,
+    host: bool,
+    start: str | None,
+    touches: int,
+    goal: Goal,
+    emit: Form | None,
+    memory: str | None,
+    max_seconds: float | None,
+    json: bool,
+    no_color: bool,
 ) -> Outcome:
     """Find the fewest loads that are provably enough to empty the L1D, say what each further assumption would save,
     and write code for it."""
-    limit, prover_memory = options.seconds(max_seconds), proof_options.memory(memory)
+    limit, prover_memory = options.seconds(max_seconds), proof_options.memory_bytes(memory)
     if not (cpu or geometry or host):
         raise InputError("which cache?", hint="--cpu NAME, --host, or --geometry with --policy")
 
-    from l1dflush.cli.size_questions import Wanted, questions  # noqa: PLC0415
+    from l1dflush.cli.size_questions import Wanted, questions
 
     given = (policy,) if policy else ()
-    wanted = Wanted(given, (), (cpu,) if cpu else (), geometry, host, tuple(cpu_folder or ()))
+    wanted = Wanted(given, (), (cpu,) if cpu else (), geometry, host, tuple(cpu_folder))
     asked = questions(wanted, start, touches)
     if len(asked) > 1 or asked[0].certainty == "unknown":
-        from l1dflush.cache.policies import policy_unknown  # noqa: PLC0415
+        from l1dflush.cache.policies import policy_unknown
 
         names = ", ".join(one.policy.name for one in asked[:12])
         whose = asked[0].title or "this cache"
         raise InputError(policy_unknown(whose, asked[0].said), hint=f"choose one with --policy: {names}")
 
-    from l1dflush.plan.find import Goal  # noqa: PLC0415
-    from l1dflush.plan.planned import planned  # noqa: PLC0415
-    from l1dflush.proof.limits import Limits  # noqa: PLC0415
+    from l1dflush.plan.planned import planned
+    from l1dflush.proof.limits import Limits
 
     with progress(f"planning for {asked[0].policy.name} at {asked[0].policy.ways} ways ..."):
         # Whoever wants code has read the report before.
         saving = None if emit is not None else Limits(prover_memory, _SECONDS_SAVING)
-        made = planned(asked[0], Goal(goal.value), Limits(prover_memory, limit), saving)
+        made = planned(asked[0], goal, Limits(prover_memory, limit), saving)
     result = made.result
     if emit not in (None, Form.C) and asked[0].isa != "x86" and made.walk is not None:
         what = f"{emit} is x86 code, and {asked[0].title} is no x86 CPU"
@@ -123,12 +129,12 @@ def plan(
 
 def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return json_text(result)
     if result.code is not None:
         return result.code
-    from l1dflush.report.plan import plan_lines  # noqa: PLC0415
+    from l1dflush.report.plan import plan_lines
 
     return Page(lambda width: plan_lines(result, width), no_color)
 
@@ -157,9 +163,9 @@ _ARGUMENT = {"rdi": "buffer"}
 def _with_code(made: Planned, walk: Walk, asked: Asked, form: Form, limits: Limits) -> PlanResult:
     """The result with code, after that was proved. Raises UndecidedError where that cannot be decided, InputError where
     a kernel cannot have it, and RuntimeError if it is refuted."""
-    from l1dflush.plan import emit as emitted  # noqa: PLC0415
-    from l1dflush.plan import portable  # noqa: PLC0415
-    from l1dflush.plan.planned import head_of  # noqa: PLC0415
+    from l1dflush.plan import emit as emitted
+    from l1dflush.plan import portable
+    from l1dflush.plan.planned import head_of
 
     head, conditions = head_of(made.result), asked.conditions
     match form:
@@ -191,9 +197,9 @@ def _with_code(made: Planned, walk: Walk, asked: Asked, form: Form, limits: Limi
 
 
 def _for_a_kernel(made: Planned, walk: Walk, conditions: Conditions) -> tuple[str, list[_Check]]:
-    from l1dflush.plan import kernel  # noqa: PLC0415
-    from l1dflush.plan.emit import PAGE  # noqa: PLC0415
-    from l1dflush.plan.planned import head_of  # noqa: PLC0415
+    from l1dflush.plan import kernel
+    from l1dflush.plan.emit import PAGE
+    from l1dflush.plan.planned import head_of
 
     first = made.first
     if first is not None and first.missing is not None:
@@ -213,9 +219,9 @@ def _for_a_kernel(made: Planned, walk: Walk, conditions: Conditions) -> tuple[st
 
 
 def _prove(check: _Check, asked: Asked, limits: Limits) -> None:
-    from l1dflush.isolation.judged import verify  # noqa: PLC0415
-    from l1dflush.verdict.model import Verdict  # noqa: PLC0415
-    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
+    from l1dflush.isolation.judged import verify
+    from l1dflush.verdict.model import Verdict
+    from l1dflush.verdict.options import VerifyOptions
 
     with tempfile.TemporaryDirectory(prefix="l1dflush-") as folder:
         path = Path(folder) / f"plan{check.suffix}"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush.cli import options
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.listing import as_table
 from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.values import POLICY
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.text import Text
 
 _NOTE = (
@@ -20,48 +24,36 @@ _NOTE = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("policies", short_help="List the replacement policies, or draw what one does.")(policies)
-
-
-def policies(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="A policy, or a file with a machine.", show_default=False),
-    ] = None,
-    sequence: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SEQUENCE",
-            help="Accesses to lines, like 'A B C A?'. A? asks whether it hits, A! invalidates the line.",
-            show_default=False,
-        ),
-    ] = None,
-    ways: Annotated[
-        int | None, typer.Option("--ways", metavar="K", help="Ways of the set.  [default: 4, or the fewest]")
-    ] = None,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
-) -> Outcome:
+@verb("policies")
+@argument("name", metavar="[NAME]", required=False, type=POLICY, told="A policy, or a file with a machine.")
+@argument(
+    "sequence",
+    metavar="[SEQUENCE]...",
+    nargs=-1,
+    told="Accesses to lines, like 'A B C A?'. A? asks whether it hits, A! invalidates the line.",
+)
+@click.option("--ways", metavar="K", type=int, help="Ways of the set.  [default: 4, or the fewest]")
+@options.json
+@options.no_color
+def policies(*, name: str | None, sequence: Sequence[str], ways: int | None, json: bool, no_color: bool) -> Outcome:
     """List the replacement policies; with NAME, draw what the policy does, access by access, from an empty set."""
     if name is None:
         if ways is not None:
             raise InputError("--ways is about one policy, and there is none", hint="l1dflush policies NAME --ways K")
         return _list(json, no_color)
-    from l1dflush.cache.policy.play import example_sequence, parse_sequence, play  # noqa: PLC0415
-    from l1dflush.cli.policy_files import policy_named  # noqa: PLC0415
+    from l1dflush.cache.policy.play import example_sequence, parse_sequence, play
+    from l1dflush.cli.policy_files import policy_named
 
     policy = policy_named(name, ways)
     run = play(policy, parse_sequence(" ".join(sequence) if sequence else example_sequence(policy.ways)))
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
-        from l1dflush.verdict.policies import policy_run  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
+        from l1dflush.verdict.policies import policy_run
 
         return Outcome(0, json_text(policy_run(policy, run)))
 
     def lines(width: int) -> list[Text]:
-        from l1dflush.report.policy_picture import policy_picture  # noqa: PLC0415
+        from l1dflush.report.policy_picture import policy_picture
 
         return policy_picture(policy, run, width)
 
@@ -69,11 +61,11 @@ def policies(
 
 
 def _list(json: bool, no_color: bool) -> Outcome:
-    from l1dflush.verdict.policies import policy_list  # noqa: PLC0415
+    from l1dflush.verdict.policies import policy_list
 
     listed = policy_list()
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return Outcome(0, json_text(listed))
     rows = [[policy.name, _ways(policy.ways), policy.rule] for policy in listed.policies]

@@ -22,7 +22,7 @@ def policy_named(text: str, ways: int | None) -> Policy:
     Raises :class:`~l1dflush.errors.InputError` for a name that is neither a policy nor a file, and for ``ways`` that
     the policy does not have.
     """
-    from l1dflush.cache.policies import MAX_WAYS, canonical_name, get_policy  # noqa: PLC0415
+    from l1dflush.cache.policies import MAX_WAYS, canonical_name, get_policy
 
     path = Path(text)
     try:
@@ -48,7 +48,7 @@ def policy_named(text: str, ways: int | None) -> Policy:
 
 
 def _machine(path: Path, ways: int | None) -> Policy:
-    from l1dflush.cache.policy.machine import MAX_BYTES, parse_machine  # noqa: PLC0415
+    from l1dflush.cache.policy.machine import MAX_BYTES, parse_machine
 
     content = read_file(path, MAX_BYTES, hint="name a file with a machine", stdin=False)
     try:

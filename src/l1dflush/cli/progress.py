@@ -34,8 +34,8 @@ def progress(what: str) -> Iterator[None]:
                 _say(what)
 
     def show() -> None:
-        from rich.console import Console  # noqa: PLC0415 (only when it takes long anyway)
-        from rich.text import Text  # noqa: PLC0415
+        from rich.console import Console
+        from rich.text import Text
 
         status = Console(stderr=True).status(Text(what), spinner="line")
         with lock:
@@ -74,8 +74,8 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
             _say(f"{what} ...")
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from l1dflush.cli.values import ROUTINE, Whole
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,40 +17,32 @@ MOST_TOUCHES = 8
 # What a process can be limited to, with room for what else it maps.
 _MOST_MEMORY = 16 << 40
 
-CacheGeometry = Annotated[
-    str | None, typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
-]
-Host = Annotated[bool, typer.Option("--host", help="The L1D of this machine.")]
-Start = Annotated[
-    str | None,
-    typer.Option(
-        "--start",
-        metavar="START",
-        help="What a set may hold at the start: any, any+invalid, cold, or steady or steady-from-any (flushes again and"
-        " again); each also with +invalidations.  [default: any+invalid]",
-        show_default=False,
-    ),
-]
-Then = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--then",
-        metavar="ROUTINE",
-        help="With a steady start: this routine flushes next, in turn. Repeatable.",
-    ),
-]
-Touches = Annotated[
-    int,
-    typer.Option(
-        "--touches", metavar="N", min=0, max=MOST_TOUCHES, help="Accesses by others to a set during the flush."
-    ),
-]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        "--memory", metavar="SIZE", help="What the prover may take, like 512M.  [default: 2G]", show_default=False
-    ),
-]
+geometry = click.option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64.")
+host = click.option("--host", is_flag=True, help="The L1D of this machine.")
+start = click.option(
+    "--start",
+    metavar="START",
+    help="What a set may hold at the start: any, any+invalid, cold, or steady or steady-from-any (flushes again and"
+    " again); each also with +invalidations.  [default: any+invalid]",
+    show_default=False,
+)
+then = click.option(
+    "--then",
+    metavar="ROUTINE",
+    multiple=True,
+    type=ROUTINE,
+    help="With a steady start: this routine flushes next, in turn. Repeatable.",
+)
+touches = click.option(
+    "--touches",
+    metavar="N",
+    type=Whole(0, MOST_TOUCHES),
+    default=0,
+    help="Accesses by others to a set during the flush.",
+)
+memory = click.option(
+    "--memory", metavar="SIZE", help="What the prover may take, like 512M.  [default: 2G]", show_default=False
+)
 
 
 def conditions(start: str | None, touches: int, policy: Policy | None = None) -> Conditions:
@@ -57,8 +50,8 @@ def conditions(start: str | None, touches: int, policy: Policy | None = None) ->
 
     Where no start is named and nobody knows what the policy does when an invalid way is filled, all ways are valid.
     """
-    from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions  # noqa: PLC0415
-    from l1dflush.proof.conditions import Start as SetStart  # noqa: PLC0415
+    from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions
+    from l1dflush.proof.conditions import Start as SetStart
 
     if start is None:
         return Conditions(ALL_WAYS_VALID.start if policy and not policy.has_fills else SetStart(), touches)
@@ -68,10 +61,10 @@ def conditions(start: str | None, touches: int, policy: Policy | None = None) ->
         raise InputError(error.what, where="--start", hint=error.hint) from None
 
 
-def memory(text: str | None) -> int:
+def memory_bytes(text: str | None) -> int:
     """The prover's memory in bytes. Raises InputError."""
-    from l1dflush.cli.options import size  # noqa: PLC0415
-    from l1dflush.proof.limits import DEFAULT_MEMORY  # noqa: PLC0415
+    from l1dflush.cli.options import size
+    from l1dflush.proof.limits import DEFAULT_MEMORY
 
     value = size("--memory", text)
     if value is not None and value > _MOST_MEMORY:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from l1dflush.cli import options
-from l1dflush.cli.measure_options import OnCpu, Seed
+from l1dflush.cli import measure_options, options
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.output import Outcome, Steps
+from l1dflush.cli.values import CPU, POLICY, TEXT_FILE, Whole
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from l1dflush.verdict.model import CounterexampleInfo, VerifyResult
     from l1dflush.verdict.replay_model import Replayed
 
@@ -30,58 +34,59 @@ cannot be measured or driven, 130 interrupted.
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("replay", epilog=_EXAMPLES, short_help="Play a counterexample, step by step.")(replay)
-
-
+@verb("replay", epilog=_EXAMPLES)
+@argument(
+    "file",
+    metavar="[FILE]",
+    required=False,
+    type=TEXT_FILE,
+    told="What 'verify --json' wrote; - for standard input.  [required without --silicon]",
+)
+@click.option(
+    "--row",
+    metavar="N",
+    type=Whole(min=1),
+    help="The counterexample of the N-th row.  [default: the first]",
+    show_default=False,
+)
+@click.option(
+    "--silicon",
+    is_flag=True,
+    help="Drive this CPU's L1D into it, by timing. Without FILE: one access fewer than needed, then as many.",
+)
+@click.option("--policy", metavar="NAME", type=POLICY, help="With --silicon: a policy, or a file with a machine.")
+@click.option(
+    "--cpu",
+    metavar="NAME",
+    type=CPU,
+    help="With --silicon: the policy of this CPU.  [default: this machine's]",
+    show_default=False,
+)
+@options.cpu_folder
+@click.option(
+    "--start",
+    metavar="START",
+    help="With --silicon: any, any+invalid or cold.  [default: any]",
+    show_default=False,
+)
+@measure_options.on_cpu
+@measure_options.seed
+@click.option("--json", is_flag=True, help="With --silicon: write JSON (see 'l1dflush schema').")
+@options.no_color
 def replay(
     *,
-    file: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FILE", help="What 'verify --json' wrote; - for standard input.  [required without --silicon]",
-            show_default=False,
-        ),
-    ] = None,
-    row: Annotated[
-        int | None,
-        typer.Option(
-            "--row", metavar="N", min=1, help="The counterexample of the N-th row.  [default: the first]",
-            show_default=False,
-        ),
-    ] = None,
-    silicon: Annotated[
-        bool,
-        typer.Option(
-            "--silicon",
-            help="Drive this CPU's L1D into it, by timing. Without FILE: one access fewer than needed, then as many.",
-        ),
-    ] = False,
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", metavar="NAME", help="With --silicon: a policy, or a file with a machine."),
-    ] = None,
-    cpu: Annotated[
-        str | None,
-        typer.Option("--cpu", metavar="NAME", help="With --silicon: the policy of this CPU.  [default: this machine's]",
-                     show_default=False),
-    ] = None,
-    cpu_folder: options.CpuFolder = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--start", metavar="START", help="With --silicon: any, any+invalid or cold.  [default: any]",
-            show_default=False,
-        ),
-    ] = None,
-    on_cpu: OnCpu = None,
-    seed: Seed = 1,
-    json: Annotated[
-        bool, typer.Option("--json", help="With --silicon: write JSON (see 'l1dflush schema').")
-    ] = False,
-    no_color: options.NoColor = False,
-) -> Outcome:  # fmt: skip
+    file: str | None,
+    row: int | None,
+    silicon: bool,
+    policy: str | None,
+    cpu: str | None,
+    cpu_folder: Sequence[Path],
+    start: str | None,
+    on_cpu: int | None,
+    seed: int,
+    json: bool,
+    no_color: bool,
+) -> Outcome:
     """Play a counterexample on the plain policy, check that what happens is what the file says, and draw the
     set after each step. In a terminal Enter shows the next one, and q ends it.
 
@@ -90,17 +95,17 @@ def replay(
     if silicon:
         _refuse({"--row": row is not None and file is None}, "there is no FILE")
         found = None if file is None else _played(file, row)
-        from l1dflush.cli.replay_silicon import Asked, on_silicon  # noqa: PLC0415
+        from l1dflush.cli.replay_silicon import Asked, on_silicon
 
-        return on_silicon(Asked(policy, cpu, tuple(cpu_folder or ()), start), found, on_cpu, seed, json, no_color)
-    given = {"--policy": policy, "--cpu": cpu, "--cpu-folder": cpu_folder, "--start": start, "--on-cpu": on_cpu}
+        return on_silicon(Asked(policy, cpu, tuple(cpu_folder), start), found, on_cpu, seed, json, no_color)
+    given = {"--policy": policy, "--cpu": cpu, "--cpu-folder": cpu_folder or None, "--start": start, "--on-cpu": on_cpu}
     _refuse({name: value is not None for name, value in given.items()} | {"--json": json}, "--silicon is missing")
     if file is None:
         raise InputError("missing argument 'FILE'", hint="see 'l1dflush replay --help'")
     played = _played(file, row)
     if isinstance(played, Outcome):
         return played
-    from l1dflush.report.replay import replay_parts  # noqa: PLC0415
+    from l1dflush.report.replay import replay_parts
 
     return Outcome(0, Steps(lambda width: replay_parts(played, width), no_color))
 
@@ -114,8 +119,8 @@ def _played(file: str, row: int | None) -> Replayed | Outcome:
     """The counterexample, played on the plain policy; or what to say where the file is not true."""
     example = _example(_result(file), row, file)
 
-    from l1dflush.verdict.replay_model import FileLiesError  # noqa: PLC0415
-    from l1dflush.verdict.replayed import replayed  # noqa: PLC0415
+    from l1dflush.verdict.replay_model import FileLiesError
+    from l1dflush.verdict.replayed import replayed
 
     try:
         return replayed(example)
@@ -123,17 +128,17 @@ def _played(file: str, row: int | None) -> Replayed | Outcome:
         where = f"{file}: {error.where}" if error.where else file
         raise InputError(error.what, where=where, hint=error.hint) from None
     except FileLiesError as error:
-        from l1dflush.errors import one_line  # noqa: PLC0415
+        from l1dflush.errors import one_line
 
         return Outcome(_LIE, message=one_line(f"{file}: {str(error)[:400]}"))
 
 
 def _result(file: str) -> VerifyResult:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from l1dflush.json_keys import check_keys  # noqa: PLC0415
-    from l1dflush.user_files import read_file  # noqa: PLC0415
-    from l1dflush.verdict.model import VerifyResult  # noqa: PLC0415
+    from l1dflush.json_keys import check_keys
+    from l1dflush.user_files import read_file
+    from l1dflush.verdict.model import VerifyResult
 
     content = read_file(file, MAX_BYTES)
     hint = "what 'l1dflush verify --json' writes, without --against"

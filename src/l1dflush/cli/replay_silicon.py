@@ -43,13 +43,13 @@ def on_silicon(
         for option in (option for option, value in given.items() if value is not None):
             raise InputError(f"{option} and a file exclude each other", hint="the file says what is driven")
 
-    from l1dflush.drive.drives import drive  # noqa: PLC0415
-    from l1dflush.host.l1d import l1d_geometry  # noqa: PLC0415
-    from l1dflush.host.measure.clock import require_clock  # noqa: PLC0415
-    from l1dflush.host.measure.driven import ROUNDS, check_length  # noqa: PLC0415
-    from l1dflush.host.measure.results import environment_info  # noqa: PLC0415
-    from l1dflush.host.measure.session import CONTROL_SET, silicon  # noqa: PLC0415
-    from l1dflush.host.measure.silicon_replay import Place, silicon_replay  # noqa: PLC0415
+    from l1dflush.drive.drives import drive
+    from l1dflush.host.l1d import l1d_geometry
+    from l1dflush.host.measure.clock import require_clock
+    from l1dflush.host.measure.driven import ROUNDS, check_length
+    from l1dflush.host.measure.results import environment_info
+    from l1dflush.host.measure.session import CONTROL_SET, silicon
+    from l1dflush.host.measure.silicon_replay import Place, silicon_replay
 
     require_clock()
     ways = l1d_geometry().ways
@@ -64,18 +64,18 @@ def on_silicon(
 
 
 def _of_file(found: Replayed, ways: int) -> tuple[Scene, About]:
-    from l1dflush.drive.scenes import scene_of  # noqa: PLC0415
-    from l1dflush.host.measure.silicon_replay import About  # noqa: PLC0415
+    from l1dflush.drive.scenes import scene_of
+    from l1dflush.host.measure.silicon_replay import About
 
     _check_ways("the counterexample is of a set", found.policy.ways, ways)
     return scene_of(found), About("in the file")
 
 
 def _one_short(asked: Asked, ways: int) -> tuple[Scene, About]:
-    from l1dflush.cli.options import seconds  # noqa: PLC0415
-    from l1dflush.drive.scenes import one_short  # noqa: PLC0415
-    from l1dflush.host.measure.silicon_replay import About  # noqa: PLC0415
-    from l1dflush.proof.limits import Limits  # noqa: PLC0415
+    from l1dflush.cli.options import seconds
+    from l1dflush.drive.scenes import one_short
+    from l1dflush.host.measure.silicon_replay import About
+    from l1dflush.proof.limits import Limits
 
     conditions = proof_options.conditions(asked.start or "any", 0)
     if conditions.start.steady:
@@ -85,19 +85,19 @@ def _one_short(asked: Asked, ways: int) -> tuple[Scene, About]:
         )  # fmt: skip
     policy, certainty = _policy(asked, ways)
     with progress(f"looking for the start in which one access fewer is not enough, for {policy.name} ..."):
-        short = one_short(policy, conditions, Limits(proof_options.memory(None), seconds(None)))
+        short = one_short(policy, conditions, Limits(proof_options.memory_bytes(None), seconds(None)))
     return short.scene, About(certainty, str(conditions.start), short.needs)
 
 
 def _policy(asked: Asked, ways: int) -> tuple[Policy, str]:
     """The one that is to be driven, and how it came to be known."""
-    from l1dflush.cli.size_questions import Wanted, questions  # noqa: PLC0415
+    from l1dflush.cli.size_questions import Wanted, questions
 
     named = (asked.policy,) if asked.policy is not None else ()
     cpus = (asked.cpu,) if asked.cpu is not None else ()
     found = questions(Wanted(named, (), cpus, None, not cpus, asked.cpu_folders), None, 0)
     if len(found) > 1 or found[0].certainty == "unknown":
-        from l1dflush.cache.policies import policy_unknown  # noqa: PLC0415
+        from l1dflush.cache.policies import policy_unknown
 
         raise InputError(policy_unknown(found[0].title, found[0].said), hint=_IDENTIFY)
     _check_ways(f"{found[0].title or found[0].policy.name}: sets", found[0].policy.ways, ways)
@@ -114,9 +114,9 @@ def _check_ways(what: str, theirs: int, ways: int) -> None:
 
 def _text(result: SiliconResult, policy: Policy, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return json_text(result)
-    from l1dflush.report.silicon import silicon_lines  # noqa: PLC0415
+    from l1dflush.report.silicon import silicon_lines
 
     return Page(lambda width: silicon_lines(result, policy, width), no_color)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
 from l1dflush.cli import options
+from l1dflush.cli.command import verb
 from l1dflush.cli.listing import as_json, as_table
 from l1dflush.cli.output import Outcome
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("routines")(routines)
-
-
-def routines(json: options.Json = False, no_color: options.NoColor = False) -> Outcome:
+@verb("routines")
+@options.json
+@options.no_color
+def routines(*, json: bool, no_color: bool) -> Outcome:
     """List the built-in routines."""
-    from l1dflush.routine import built_in  # noqa: PLC0415
+    from l1dflush.routine import built_in
 
     known = [built_in.describe(name) for name in built_in.names()]
     if json:

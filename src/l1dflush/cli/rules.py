@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import typer
-
 from l1dflush.cli import options
+from l1dflush.cli.command import verb
 from l1dflush.cli.listing import as_json
 from l1dflush.cli.output import Outcome, Page
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("rules", short_help="List what a routine is checked for besides.")(rules)
-
-
-def rules(json: options.Json = False, no_color: options.NoColor = False) -> Outcome:
+@verb("rules")
+@options.json
+@options.no_color
+def rules(*, json: bool, no_color: bool) -> Outcome:
     """List the rules that a routine is checked against. Findings never change a verdict."""
-    from l1dflush.verdict.rules import RULES  # noqa: PLC0415
+    from l1dflush.verdict.rules import RULES
 
     if json:
         return as_json(
@@ -32,9 +29,9 @@ def rules(json: options.Json = False, no_color: options.NoColor = False) -> Outc
                 for rule in RULES
             ],
         )
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
-    from l1dflush.report.layout import paragraph  # noqa: PLC0415
+    from l1dflush.report.layout import paragraph
 
     def lines(width: int) -> list[Text]:
         out: list[Text] = []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.output import Outcome
 from l1dflush.errors import InputError, NoTaskFlushError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _EXAMPLES = """\b
 Examples:
@@ -26,35 +30,26 @@ _SIBLINGS = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command(
-        "run",
-        epilog=_EXAMPLES,
-        short_help="Run a command whose L1D the kernel flushes.",
-        # What comes behind the command's name is the command's.
-        context_settings={"allow_interspersed_args": False},
-    )(run)
-
-
-def run(
-    *,
-    command: Annotated[list[str], typer.Argument(metavar="CMD", help="The command and its arguments, after --.")],
-    on_context_switch: Annotated[
-        bool,
-        typer.Option(
-            "--on-context-switch",
-            show_default=False,
-            help="Flush whenever CMD is switched out for another process. The default, since there is no other way.",
-        ),
-    ] = True,
-) -> Outcome:
+@verb(
+    "run",
+    epilog=_EXAMPLES,
+    # What comes behind the command's name is the command's.
+    context_settings={"allow_interspersed_args": False},
+)
+@argument("command", metavar="CMD...", nargs=-1, required=True, told="The command and its arguments, after --.")
+@click.option(
+    "--on-context-switch",
+    is_flag=True,
+    expose_value=False,
+    help="Flush whenever CMD is switched out for another process. The default, since there is no other way.",
+)
+def run(*, command: Sequence[str]) -> Outcome:
     """Run a command with the kernel's own L1D flush (PR_SPEC_L1D_FLUSH) switched on for it and all that it begins, or
     say why there is none."""
     if not command[0]:
         raise InputError("the command's name is empty")
 
-    from l1dflush.host.speculation import flush_when_switched_out, this_machine  # noqa: PLC0415
+    from l1dflush.host.speculation import flush_when_switched_out, this_machine
 
     machine = this_machine()
     try:
@@ -67,13 +62,13 @@ def run(
     return _become(command)
 
 
-def _become(command: list[str]) -> Outcome:
+def _become(command: Sequence[str]) -> Outcome:
     """The command takes this process's place, so signals and the exit status are its own. Returns if it cannot."""
     # Python ignores these, and what is ignored stays so.
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     except (OSError, ValueError) as error:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         said = (error.strerror if isinstance(error, OSError) else None) or str(error)

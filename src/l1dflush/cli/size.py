@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush.cli import options, proof_options
+from l1dflush.cli.command import verb
 from l1dflush.cli.files import write_whole
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.pictures import check_picture, picture_form
 from l1dflush.cli.progress import progress
+from l1dflush.cli.values import CPU, FILE, NUMBER, POLICY
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from l1dflush.verdict.size_model import SizeResult
 
 # A table has many questions, and one of them that has no quick answer must not keep the others.
@@ -32,56 +36,58 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("size", epilog=_EXAMPLES, short_help="Tell how many accesses empty a set.")(size)
-
-
+@verb("size", epilog=_EXAMPLES)
+@click.option(
+    "--policy", metavar="NAME", multiple=True, type=POLICY, help="A policy, or a file with a machine. Repeatable."
+)
+@click.option("--ways", metavar="K", multiple=True, type=int, help="Ways of the set. Repeatable.")
+@click.option("--cpu", metavar="NAME", multiple=True, type=CPU, help="A CPU (see 'l1dflush cpus'). Repeatable.")
+@options.cpu_folder
+@proof_options.geometry
+@proof_options.host
+@proof_options.start
+@proof_options.touches
+@click.option(
+    "--chance",
+    metavar="CHANCE",
+    help="Of policies that throw dice: accesses after which an old line stays with a chance below this, like 2^-20 or"
+    " 1e-6.",
+)
+@proof_options.memory
+@click.option(
+    "--max-seconds",
+    metavar="N",
+    type=NUMBER,
+    help="Give up after so long, each.  [default: 10 for one, 2 for several]",
+    show_default=False,
+)
+@click.option("--plot", metavar="FILE", type=FILE, help="Draw the curves into a file, .svg or .png.")
+@options.json
+@options.no_color
 def size(
     *,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine. Repeatable."),
-    ] = None,
-    ways: Annotated[list[int] | None, typer.Option("--ways", metavar="K", help="Ways of the set. Repeatable.")] = None,
-    cpu: Annotated[
-        list[str] | None, typer.Option("--cpu", metavar="NAME", help="A CPU (see 'l1dflush cpus'). Repeatable.")
-    ] = None,
-    cpu_folder: options.CpuFolder = None,
-    geometry: proof_options.CacheGeometry = None,
-    host: proof_options.Host = False,
-    start: proof_options.Start = None,
-    touches: proof_options.Touches = 0,
-    chance: Annotated[
-        str | None,
-        typer.Option(
-            "--chance",
-            metavar="CHANCE",
-            help="Of policies that throw dice: accesses after which an old line stays with a chance below this, like"
-            " 2^-20 or 1e-6.",
-        ),
-    ] = None,
-    memory: proof_options.Memory = None,
-    max_seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--max-seconds", metavar="N", help="Give up after so long, each.  [default: 10 for one, 2 for several]",
-            show_default=False,
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves into a file, .svg or .png.")
-    ] = None,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
-) -> Outcome:  # fmt: skip
+    policy: Sequence[str],
+    ways: Sequence[int],
+    cpu: Sequence[str],
+    cpu_folder: Sequence[Path],
+    geometry: str | None,
+    host: bool,
+    start: str | None,
+    touches: int,
+    chance: str | None,
+    memory: str | None,
+    max_seconds: float | None,
+    plot: Path | None,
+    json: bool,
+    no_color: bool,
+) -> Outcome:
     """Tell the fewest pairwise different accesses that empty a set, whatever it holds at the start."""
     limit = None if max_seconds is None else options.seconds(max_seconds)
-    prover_memory = proof_options.memory(memory)
-    from l1dflush.cli.size_questions import Wanted, allowed_chance, questions  # noqa: PLC0415
+    prover_memory = proof_options.memory_bytes(memory)
+    from l1dflush.cli.size_questions import Wanted, allowed_chance, questions
 
     fraction = allowed_chance(chance)
-    wanted = Wanted(tuple(policy or ()), tuple(ways or ()), tuple(cpu or ()), geometry, host, tuple(cpu_folder or ()))
+    wanted = Wanted(tuple(policy), tuple(ways), tuple(cpu), geometry, host, tuple(cpu_folder))
     asked = questions(wanted, start, touches)
     if asked[0].conditions.start.steady:
         _refuse_with_steady({"--plot": plot is not None, "--chance": chance is not None})
@@ -89,8 +95,8 @@ def size(
         _check_plot(plot, len(asked))
     one = len(asked) == 1 and asked[0].certainty != "unknown"
 
-    from l1dflush.proof.limits import Limits  # noqa: PLC0415
-    from l1dflush.verdict.sizes import sizes  # noqa: PLC0415
+    from l1dflush.proof.limits import Limits
+    from l1dflush.verdict.sizes import sizes
 
     limits = Limits(prover_memory, limit or (_SECONDS_ALONE if one else _SECONDS_EACH))
     result = sizes(asked, limits, fraction, one=one, working=progress)
@@ -111,17 +117,17 @@ def _refuse_with_steady(given: dict[str, bool]) -> None:
 
 def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return json_text(result)
-    from l1dflush.report.sizes import size_lines  # noqa: PLC0415
+    from l1dflush.report.sizes import size_lines
 
     return Page(lambda width: size_lines(result, width), no_color)
 
 
 def _check_plot(path: Path, cells: int) -> None:
     """Raises InputError where nothing could be drawn, before anything is computed."""
-    from l1dflush.report.plot import MOST_CURVES  # noqa: PLC0415
+    from l1dflush.report.plot import MOST_CURVES
 
     check_picture(path)
     if cells > MOST_CURVES:
@@ -130,7 +136,7 @@ def _check_plot(path: Path, cells: int) -> None:
 
 
 def _write_plot(result: SizeResult, path: Path) -> None:
-    from l1dflush.report.plot import curves_picture  # noqa: PLC0415
+    from l1dflush.report.plot import curves_picture
 
     with progress("drawing ..."):
         write_whole(path, curves_picture(result, picture_form(path)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from l1dflush.cli import options
+from l1dflush.cli.command import verb
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from l1dflush.verdict.options import VerifyOptions
 
 _EXAMPLES = """\b
@@ -20,30 +21,23 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("trace", epilog=_EXAMPLES, short_help="Show what a routine does to memory, in order.")(trace)
-
-
+@verb("trace", epilog=_EXAMPLES)
+@options.sources
 @options.about_a_routine
-def trace(
-    *,
-    routine: options.Sources,
-    asked: VerifyOptions,
-    json: options.Json = False,
-    no_color: options.NoColor = False,
-) -> Outcome:
+@options.json
+@options.no_color
+def trace(*, routine: Sequence[str], asked: VerifyOptions, json: bool, no_color: bool) -> Outcome:
     """Show what a routine reads, writes and executes, path by path. --json has every single event."""
-    from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
+    from l1dflush.isolation.judged import trace_of
 
     notes: list[str] = []
     waiting = while_working(f"running {' + '.join(routine)} ...", None if json else "l1dflush.report.trace_text")
     result = trace_of(routine, asked, waiting=waiting, warn=notes.append)
     message = "".join(notes)
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return Outcome(result.exit_status, json_text(result), message)
-    from l1dflush.report.trace_text import trace_lines  # noqa: PLC0415
+    from l1dflush.report.trace_text import trace_lines
 
     return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color), message)

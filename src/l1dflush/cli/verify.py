@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from l1dflush.cli import options, proof_options
-from l1dflush.cli.against import STANDARD_INPUT, Against, checked, compared
+from l1dflush.cli.against import STANDARD_INPUT, against, checked, compared
+from l1dflush.cli.command import verb
 from l1dflush.cli.files import check_writable
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
+from l1dflush.cli.values import CPU, FILE, POLICY, OneOf, words
 from l1dflush.errors import InputError
+from l1dflush.severity import Severity
 
 if TYPE_CHECKING:
+    from enum import StrEnum
+
     from l1dflush.cache.geometry import Geometry
     from l1dflush.cache.policies import Policy
-    from l1dflush.severity import Severity
     from l1dflush.verdict.comparison import ComparisonResult
-    from l1dflush.verdict.model import NothingResult, VerifyResult
+    from l1dflush.verdict.model import NothingResult, Verdict, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 
 _EXAMPLES = """\b
@@ -46,83 +49,72 @@ Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 """
 
 
-class FailOn(StrEnum):
-    """Severities that ``--fail-on`` takes."""
+def _verdicts() -> dict[str, StrEnum]:
+    from l1dflush.verdict.model import Verdict
 
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Expect(StrEnum):
-    """Verdicts that ``--expect`` takes."""
-
-    PROVED = "proved"
-    REFUTED = "refuted"
-    UNDECIDED = "undecided"
+    return words((Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED))
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command("verify", epilog=_EXAMPLES, short_help="Prove that a flush routine empties the L1D.")(verify)
-
-
+@verb("verify", epilog=_EXAMPLES)
+@options.sources
 @options.about_a_routine
+@click.option("--cpu", metavar="NAME", multiple=True, type=CPU, help="Only this CPU (see 'l1dflush cpus'). Repeatable.")
+@options.cpu_folder
+@click.option("--policy", metavar="NAME", type=POLICY, help="A policy, or a file with a machine; goes with --geometry.")
+@click.option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64; goes with --policy.")
+@click.option("--every-cpu", is_flag=True, help="CPUs without L1TF decide the exit status as well.")
+@click.option("--every-path", is_flag=True, help="Paths that skip the flush count as well.")
+@click.option(
+    "--fail-on",
+    type=OneOf(lambda: words((Severity.WARNING, Severity.ERROR))),
+    help="A finding of this severity or worse gives exit status 2.",
+)
+@click.option("--expect", type=OneOf(_verdicts), help="Exit status 0 if this is the verdict, else 2.")
+@proof_options.start
+@proof_options.then
+@proof_options.touches
+@proof_options.memory
+@click.option(
+    "--if-any", is_flag=True, help="Exit status 0 where there surely is no flush in ROUTINE: nothing to judge."
+)
+@against
+@click.option("--certificate", metavar="FILE", type=FILE, help="If PROVED, write a proof for 'l1dflush check' to FILE.")
+@options.json
+@click.option("--quiet", "-q", is_flag=True, help="Write no result; the exit status has it.")
+@options.no_color
 def verify(
     *,
-    routine: options.Sources,
+    routine: Sequence[str],
     asked: VerifyOptions,
-    cpu: Annotated[
-        list[str] | None,
-        typer.Option("--cpu", metavar="NAME", help="Only this CPU (see 'l1dflush cpus'). Repeatable."),
-    ] = None,
-    cpu_folder: options.CpuFolder = None,
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", metavar="NAME", help="A policy, or a file with a machine; goes with --geometry."),
-    ] = None,
-    geometry: Annotated[
-        str | None,
-        typer.Option("--geometry", metavar="SIZE,WAYS,LINE", help="A cache, like 32K,8,64; goes with --policy."),
-    ] = None,
-    every_cpu: Annotated[
-        bool, typer.Option("--every-cpu", help="CPUs without L1TF decide the exit status as well.")
-    ] = False,
-    every_path: Annotated[bool, typer.Option("--every-path", help="Paths that skip the flush count as well.")] = False,
-    fail_on: Annotated[
-        FailOn | None,
-        typer.Option("--fail-on", help="A finding of this severity or worse gives exit status 2."),
-    ] = None,
-    expect: Annotated[
-        Expect | None, typer.Option("--expect", help="Exit status 0 if this is the verdict, else 2.")
-    ] = None,
-    set_start: proof_options.Start = None,
-    then: proof_options.Then = None,
-    touches: proof_options.Touches = 0,
-    memory: proof_options.Memory = None,
-    if_any: Annotated[
-        bool,
-        typer.Option("--if-any", help="Exit status 0 where there surely is no flush in ROUTINE: nothing to judge."),
-    ] = False,
-    against: Against = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", metavar="FILE", help="If PROVED, write a proof for 'l1dflush check' to FILE."),
-    ] = None,
-    json: options.Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write no result; the exit status has it.")] = False,
-    no_color: options.NoColor = False,
+    cpu: Sequence[str],
+    cpu_folder: Sequence[Path],
+    policy: str | None,
+    geometry: str | None,
+    every_cpu: bool,
+    every_path: bool,
+    fail_on: Severity | None,
+    expect: Verdict | None,
+    start: str | None,
+    then: Sequence[str],
+    touches: int,
+    memory: str | None,
+    if_any: bool,
+    against: Sequence[str],
+    certificate: Path | None,
+    json: bool,
+    quiet: bool,
+    no_color: bool,
 ) -> Outcome:
     """Prove that a flush routine empties the L1D, for every state that the cache can be in, or show how a
     line survives."""
     shape = _cache(policy, geometry, cpu)
     machine = _machine(policy, shape)
-    about = proof_options.conditions(set_start, touches, machine)
-    prover_memory = proof_options.memory(memory)
+    about = proof_options.conditions(start, touches, machine)
+    prover_memory = proof_options.memory_bytes(memory)
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
-    others = list(then or ())
-    if STANDARD_INPUT in others and [*routine, *old, *others].count(STANDARD_INPUT) > 1:
+    if STANDARD_INPUT in then and [*routine, *old, *then].count(STANDARD_INPUT) > 1:
         what = "standard input cannot be several routines"
         raise InputError(what, where="--then", hint="put one of them into a file")
     if certificate is not None:
@@ -133,20 +125,20 @@ def verify(
         check_writable(certificate)
     if if_any:
         _check_if_any(asked, old, certificate)
-    from l1dflush.isolation.judged import verify as judge  # noqa: PLC0415
-    from l1dflush.isolation.judged import verify_if_any  # noqa: PLC0415
+    from l1dflush.isolation.judged import verify as judge
+    from l1dflush.isolation.judged import verify_if_any
 
     asked = replace(
         asked,
-        cpus=tuple(cpu or ()),
-        cpu_folders=tuple(cpu_folder or ()),
+        cpus=tuple(cpu),
+        cpu_folders=tuple(cpu_folder),
         policy=machine or policy,
         geometry=shape,
         every_cpu=every_cpu,
         every_path=every_path,
-        fail_on=_severity(fail_on),
+        fail_on=fail_on,
         conditions=about,
-        then=tuple(then or ()),
+        then=tuple(then),
         memory=prover_memory,
     )
     notes: dict[str, None] = {}
@@ -156,7 +148,7 @@ def verify(
         return while_working(f"running and proving {' + '.join(sources)} ...", shown)
 
     def as_expected(found: VerifyResult) -> VerifyResult:
-        return found if expect is None else judged_by(found, expect, _severity(fail_on))
+        return found if expect is None else judged_by(found, expect, fail_on)
 
     def judged(sources: Sequence[str]) -> VerifyResult:
         mine = asked.for_other(sources) if old else asked
@@ -172,7 +164,7 @@ def verify(
     text = "" if quiet else _text(result, json, no_color)
     if certificate is None:
         return Outcome(result.exit_status, text, "".join(notes))
-    from l1dflush.cli.certify import certify  # noqa: PLC0415
+    from l1dflush.cli.certify import certify
 
     refusal = certify(certificate, new, routine, asked)
     status = result.exit_status if refusal is None else result.exit_status or refusal.status
@@ -196,25 +188,25 @@ def _check_if_any(asked: VerifyOptions, old: Sequence[str], certificate: Path | 
 
 def _text(result: VerifyResult | NothingResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text  # noqa: PLC0415
+        from l1dflush.report.json_report import json_text
 
         return json_text(result)
-    from l1dflush.verdict.model import NothingResult, VerifyResult  # noqa: PLC0415
+    from l1dflush.verdict.model import NothingResult, VerifyResult
 
     if isinstance(result, NothingResult):
-        from l1dflush.report.nothing import nothing_lines  # noqa: PLC0415
+        from l1dflush.report.nothing import nothing_lines
 
         return Page(lambda width: nothing_lines(result, width), no_color)
     if isinstance(result, VerifyResult):
-        from l1dflush.report.terminal import verify_lines  # noqa: PLC0415
+        from l1dflush.report.terminal import verify_lines
 
         return Page(lambda width: verify_lines(result, width), no_color)
-    from l1dflush.report.comparison import comparison_lines  # noqa: PLC0415
+    from l1dflush.report.comparison import comparison_lines
 
     return Page(lambda width: comparison_lines(result, width), no_color)
 
 
-def _cache(policy: str | None, geometry: str | None, cpus: list[str] | None) -> Geometry | None:
+def _cache(policy: str | None, geometry: str | None, cpus: Sequence[str]) -> Geometry | None:
     """The cache that ``--policy`` and ``--geometry`` describe together. Raises InputError."""
     if (policy is None) != (geometry is None):
         missing = "--geometry" if geometry is None else "--policy"
@@ -226,7 +218,7 @@ def _cache(policy: str | None, geometry: str | None, cpus: list[str] | None) -> 
         return None
     if cpus:
         raise InputError("--cpu and --policy exclude each other", hint="a CPU has its own cache and policy")
-    from l1dflush.cache.geometry import Geometry  # noqa: PLC0415
+    from l1dflush.cache.geometry import Geometry
 
     try:
         return Geometry.parse(geometry)
@@ -238,26 +230,17 @@ def _machine(policy: str | None, geometry: Geometry | None) -> Policy | None:
     """The machine, if ``--policy`` names a file with one. Raises InputError."""
     if policy is None or geometry is None:
         return None
-    from l1dflush.cache.policy.machine import MachinePolicy  # noqa: PLC0415
-    from l1dflush.cli.policy_files import policy_named  # noqa: PLC0415
+    from l1dflush.cache.policy.machine import MachinePolicy
+    from l1dflush.cli.policy_files import policy_named
 
     found = policy_named(policy, geometry.ways)
     return found if isinstance(found, MachinePolicy) else None
 
 
-def _severity(fail_on: FailOn | None) -> Severity | None:
-    if fail_on is None:
-        return None
-    from l1dflush.severity import Severity  # noqa: PLC0415
-
-    return Severity(fail_on.value)
-
-
-def judged_by(result: VerifyResult, expect: Expect, fail_on: Severity | None) -> VerifyResult:
+def judged_by(result: VerifyResult, expect: Verdict, fail_on: Severity | None) -> VerifyResult:
     """The same result with the exit status that ``--expect`` asks for: 0 or 2, whatever the verdict is.
 
     Findings that ``--fail-on`` is about are not expected.
     """
-    expected = result.verdict.value.lower() == expect.value
     clean = fail_on is None or all(finding.severity.rank < fail_on.rank for finding in result.findings)
-    return result.model_copy(update={"exit_status": 0 if expected and clean else 2})
+    return result.model_copy(update={"exit_status": 0 if result.verdict is expect and clean else 2})

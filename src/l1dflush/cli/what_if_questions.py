@@ -41,7 +41,7 @@ def answers_to(facts: str, *, json: bool, no_color: bool) -> Outcome:
     if json:
         message = f"{failed} of {len(lines)} questions have no answer" if failed else ""
         return Outcome(1 if failed else 0, "".join(f"{line}\n" for line in lines), message)
-    from l1dflush.report.what_if import what_if_lines  # noqa: PLC0415
+    from l1dflush.report.what_if import what_if_lines
 
     return Outcome(0, Page(lambda width: what_if_lines(answers, width), no_color))
 
