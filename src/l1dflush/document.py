@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,3 +15,25 @@ class Document(BaseModel):
     """Frozen, with no keys that the schema does not have; built when it is first used, so that importing is quick."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def build(model: type[BaseModel]) -> None:
+    """Builds a model, those that it is made of first: of a result they are all used by themselves as well, and what is
+    built is taken as it is into what it is a part of, while a part of something is built once more when it is used."""
+    _build(model, set())
+
+
+def _build(model: type[BaseModel], begun: set[type[BaseModel]]) -> None:
+    begun.add(model)
+    for field in model.model_fields.values():
+        for part in _models_in(field.annotation):
+            if part not in begun:
+                _build(part, begun)
+    model.model_rebuild()
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for one in get_args(annotation):
+        yield from _models_in(one)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
+from l1dflush.document import build
 from l1dflush.errors import UndecidedError
 from l1dflush.isolation.child import run_in_child
 from l1dflush.isolation.limits import limits_for
@@ -97,7 +98,8 @@ def _isolated(
     waiting: _Waiting | None,
     warn: _Warn | None,
 ) -> _Result:
-    model.model_rebuild()
+    # In the child and here: it is a fork.
+    build(model)
     # The child has no other open files, and a routine may be needed again.
     keep([*([source] if isinstance(source, str) else source), *options.then], MAX_BYTES)
 
