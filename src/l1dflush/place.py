@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-DOCUMENTED = {"extra": "forbid", "use_attribute_docstrings": True}
-"""How facts are taken into results and their schemas."""
+STRICT = {"extra": "forbid"}
+"""How facts are taken into results: as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Place:
     ('flush.c:12', 'flush+0x1c', '0x400012')
     """
 
-    __pydantic_config__: ClassVar = DOCUMENTED
+    __pydantic_config__: ClassVar = STRICT
 
     file: str | None = None
     """name of the file as the input or the debug information has it"""

@@ -29,8 +29,9 @@ from plain_machine import NotForThisError, Placed, Run
 from seeds import Seed
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.report.json_report import json_text, schema
+from l1dflush.report.json_report import json_text
 from l1dflush.report.layout import plain
+from l1dflush.report.schemas import schema
 from l1dflush.report.terminal import verify_lines
 from l1dflush.trace.decode import Decoder, Instruction
 from l1dflush.trace.model import ArenaKind, Kind, Trace

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from l1dflush.cli.main import main
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 Capture = pytest.CaptureFixture[str]
 INPUTS = Path(__file__).parents[1] / "golden" / "inputs"

@@ -16,7 +16,7 @@ import pytest
 
 from l1dflush.check.model import digest_of
 from l1dflush.cli.main import main
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 Capture = pytest.CaptureFixture[str]
 TRIALS = Path(__file__).parents[1] / "data" / "trials" / "inputs"

@@ -20,7 +20,7 @@ from l1dflush.cli import main as door
 from l1dflush.cli.main import main
 from l1dflush.cli.verbs import VERBS
 from l1dflush.cli.words import refuse_empty
-from l1dflush.report.json_report import SCHEMAS, schema
+from l1dflush.report.schemas import SCHEMAS, schema
 
 Capture = pytest.CaptureFixture[str]
 MACHINE = Path(__file__).parents[1] / "data" / "learned-policies" / "hw" / "haswell_l1.dot"

@@ -13,7 +13,7 @@ from l1dflush.cache.policies import NAMES
 from l1dflush.cli.main import answer, main
 from l1dflush.cli.verbs import VERBS
 from l1dflush.data.catalogue import load_catalogue
-from l1dflush.report.json_report import SCHEMAS
+from l1dflush.report.schemas import SCHEMAS
 from l1dflush.routine import built_in
 from l1dflush.verdict.rules import RULES
 

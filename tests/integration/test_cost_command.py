@@ -17,7 +17,7 @@ import pytest
 
 from l1dflush.cli.main import main
 from l1dflush.errors import UndecidedError
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 from l1dflush.vmentry.cost import flushes as cost_flushes
 from l1dflush.vmentry.cost.model import FlushInfo
 

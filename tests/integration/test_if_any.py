@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from l1dflush.cli.main import main
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 Capture = pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 SOURCES = Path(sys.modules["l1dflush"].__file__ or "").parents[1]
 CRASH = "import ctypes\nctypes.string_at(0)\n"

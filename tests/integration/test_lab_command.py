@@ -18,7 +18,7 @@ import pytest
 
 from l1dflush.cli.main import main
 from l1dflush.errors import InputError
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 from l1dflush.vmentry.lab.scenario import FOLDER, FlushFile, MachineFile, ScenarioFile, shipped
 from l1dflush.vmentry.lab.script import parsed
 from l1dflush.vmentry.subsystem import Event

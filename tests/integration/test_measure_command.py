@@ -26,7 +26,7 @@ from l1dflush.host.measure import session
 from l1dflush.host.measure import survivors as surviving
 from l1dflush.host.measure.session import Silicon
 from l1dflush.host.this_cpu import ThisCpu
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 Capture = pytest.CaptureFixture[str]
 NATIVE = pytest.mark.skipif(not _core.NATIVE, reason="no native code to time loads with")

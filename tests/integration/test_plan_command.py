@@ -15,7 +15,7 @@ import pytest
 from l1dflush.cli.main import main
 from l1dflush.errors import UndecidedError
 from l1dflush.plan.walk import walk_of
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 from l1dflush.verdict.model import Verdict
 
 Capture = pytest.CaptureFixture[str]

@@ -21,7 +21,7 @@ from l1dflush.host import l1d, this_cpu
 from l1dflush.host.measure import clock, driven, quiet, session
 from l1dflush.host.measure.clock import Clock
 from l1dflush.host.measure.environment import Environment
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 Capture = pytest.CaptureFixture[str]
 SURVIVOR = Path(__file__).parents[1] / "golden" / "inputs" / "survivor.json"

@@ -17,7 +17,7 @@ from sysroots import KINDS, L1TF, UNREAD, CopiedHost
 from l1dflush.cli.main import main
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.host.reading.collect import from_sysroot
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 from l1dflush.status.flush_worth import FlushWorth
 from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import StatusResult

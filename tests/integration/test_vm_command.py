@@ -13,7 +13,7 @@ from fake_kvm import HALT, FakeKernel, exit_of, port
 
 from l1dflush import _core
 from l1dflush.cli.main import main
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 from l1dflush.vmentry.kvm import abi, real_host
 from l1dflush.vmentry.kvm import session as kvm_session
 from l1dflush.vmentry.kvm import vm as kvm

@@ -11,7 +11,7 @@ import pytest
 
 from l1dflush.cli.main import main
 from l1dflush.mitigation.question import Question
-from l1dflush.report.json_report import schema
+from l1dflush.report.schemas import schema
 
 Capture = pytest.CaptureFixture[str]
 ASKED = Path(__file__).parents[1] / "golden" / "inputs" / "what-if.json"

@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 from made_results import FENCE, OWN, WALK, counterexample_with, everything, found, path, result_with, row_with
 
-from l1dflush.report.json_report import json_text, schema
+from l1dflush.report.json_report import json_text
 from l1dflush.report.rows import candidates
+from l1dflush.report.schemas import schema
 from l1dflush.severity import Severity
 from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.compare import compare

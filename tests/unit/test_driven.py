@@ -25,8 +25,8 @@ from l1dflush.host.measure.silicon_model import SeenInfo, SiliconResult
 from l1dflush.host.measure.silicon_replay import About, Place, silicon_replay
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
-from l1dflush.report.json_report import schema
 from l1dflush.report.layout import plain
+from l1dflush.report.schemas import schema
 from l1dflush.report.silicon import ladder, silicon_lines
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions

@@ -8,7 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from l1dflush.report.json_report import DIALECT, SCHEMAS, json_text, schema, schema_text
+from l1dflush.report.json_report import json_text
+from l1dflush.report.schemas import DIALECT, SCHEMAS, schema, schema_text
 from l1dflush.verdict.model import ErrorInfo, ErrorResult, VerifyResult
 
 

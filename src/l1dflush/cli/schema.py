@@ -18,7 +18,7 @@ from l1dflush.errors import InputError
 )
 def schema(*, which: str | None) -> Outcome:
     """Write the JSON Schema of what --json writes."""
-    from l1dflush.report.json_report import SCHEMAS, schema_text
+    from l1dflush.report.schemas import SCHEMAS, schema_text
 
     if which is not None and which not in SCHEMAS:
         raise InputError(f"no schema is called '{which[:80]}'", hint=f"there are {', '.join(SCHEMAS)}")

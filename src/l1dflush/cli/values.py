@@ -148,7 +148,7 @@ def _scenarios(_: click.Context) -> list[str]:
 
 
 def _results(_: click.Context) -> Iterable[str]:
-    from l1dflush.report.json_report import SCHEMAS
+    from l1dflush.report.schemas import SCHEMAS
 
     return SCHEMAS
 

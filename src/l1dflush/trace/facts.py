@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from l1dflush.place import DOCUMENTED
+from l1dflush.place import STRICT
 
 # Feature words of Linux that are a CPUID register as it is (cpuid_leafs in its cpufeature.h), by number.
 _CPUID_WORDS = {0: "(1).EDX", 4: "(1).ECX", 9: "(7,0).EBX", 16: "(7,0).ECX", 18: "(7,0).EDX"}
@@ -41,7 +41,7 @@ class Relation(StrEnum):
 class Field:
     """A place in memory by its distance from another one."""
 
-    __pydantic_config__: ClassVar = DOCUMENTED
+    __pydantic_config__: ClassVar = STRICT
 
     base: str
     """what the name begins with"""
@@ -64,7 +64,7 @@ class Subject:
     ('`rdi`', 'the low 32 bits of `x`')
     """
 
-    __pydantic_config__: ClassVar = DOCUMENTED
+    __pydantic_config__: ClassVar = STRICT
 
     name: str
     """what the value is called: a register or variable as it was at first, what is in memory, a result"""
@@ -91,7 +91,7 @@ class Fact:
     '`edi` is not zero'
     """
 
-    __pydantic_config__: ClassVar = DOCUMENTED
+    __pydantic_config__: ClassVar = STRICT
 
     relation: Relation
     subjects: tuple[Subject, ...]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from l1dflush.place import DOCUMENTED
+from l1dflush.place import STRICT
 
 # How many names of what an address comes from are written down.
 MOST_NAMES = 6
@@ -44,7 +44,7 @@ class Region:
     ('what `rdi` points to', 'gs:irq_stat')
     """
 
-    __pydantic_config__: ClassVar = DOCUMENTED
+    __pydantic_config__: ClassVar = STRICT
 
     kind: RegionKind
     names: tuple[str, ...] = ()
