@@ -112,7 +112,7 @@ _Feature = Annotated[str, BeforeValidator(_feature)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class _Vouched(_Table):
