@@ -140,6 +140,8 @@ def verify(
         conditions=about,
         then=tuple(then),
         memory=prover_memory,
+        # The report for people shows those of rows that decide.
+        all_examples=json or bool(old),
     )
     notes: dict[str, None] = {}
 

@@ -52,7 +52,11 @@ def rows_of(question: Question, caches: Sequence[Cache], needs: Sequence[Need]) 
         case = geometry, policy, lacks
         if case not in outcomes:
             places = question.flush.places
-            outcomes[case] = _outcome(question, geometry, policy) if lacks is None else not_there(lacks, places)
+            # Those that decide come first, so that what is kept has an example wherever one is to be shown.
+            examples = question.all_examples or not informs
+            outcomes[case] = (
+                _outcome(question, geometry, policy, examples=examples) if lacks is None else not_there(lacks, places)
+            )
         outcome = outcomes[case]
         rows.append(
             Row(
@@ -80,11 +84,11 @@ def rows_of(question: Question, caches: Sequence[Cache], needs: Sequence[Need]) 
     return rows
 
 
-def _outcome(question: Question, geometry: Geometry, policy: str | Policy | None) -> Outcome:
+def _outcome(question: Question, geometry: Geometry, policy: str | Policy | None, *, examples: bool) -> Outcome:
     if isinstance(policy, str) and not is_defined(policy, geometry.ways):
         reason = policy_unknown("this cache", policy)
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, "policy-not-supported", reason)
-    return judge_cache(question, geometry, policy)
+    return judge_cache(question, geometry, policy, examples=examples)
 
 
 def overall(rows: Iterable[Row]) -> tuple[Verdict, str]:

@@ -177,6 +177,7 @@ def _judge(
             placement=placement(trace, buffer),
             conditions=options.conditions,
             others=tuple(one for one in in_turn if one is not None),
+            all_examples=options.all_examples,
         )
         rows = certain(
             rows_of(question, caches, needs), question, (trace, *others), lambda q: rows_of(q, caches, needs)

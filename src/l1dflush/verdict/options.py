@@ -48,6 +48,8 @@ class VerifyOptions:
     max_instructions: int = 100_000_000
     memory: int = DEFAULT_MEMORY
     conditions: Conditions = DEFAULT
+    # Whether rows that do not decide have a counterexample, too: finding it may take longer than the proof.
+    all_examples: bool = True
     # Sources of the routines that take their turn with the first one, for a steady start.
     then: tuple[str, ...] = ()
 

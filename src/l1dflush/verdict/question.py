@@ -101,6 +101,8 @@ class Question:
     placement: Placement | None = None
     conditions: Conditions = DEFAULT
     others: tuple[Flush, ...] = ()
+    # Of rows that do not decide as well.
+    all_examples: bool = True
 
     @property
     def flushes(self) -> tuple[Flush, ...]:

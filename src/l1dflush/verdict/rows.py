@@ -27,15 +27,16 @@ MOST_EVENTS = 2_000_000
 _Judge = Callable[[str | Policy, bool], Outcome]
 
 
-def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | None) -> Outcome:
-    """The verdict for one geometry and one policy; with None, what all known policies agree on."""
+def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | None, *, examples: bool) -> Outcome:
+    """The verdict for one geometry and one policy; with None, what all known policies agree on. With ``examples`` a
+    refuted one has a counterexample."""
     names: Sequence[str] = known_policies(geometry.ways)
     try:
         judge = _judge_of(question, geometry, names if policy is None else (policy,))
     except UndecidedError as error:
         return Outcome(Verdict.UNDECIDED, None, None, None, 0, error.cause, str(error))
     if policy is not None:
-        return judge(policy, True)
+        return judge(policy, examples)
     outcomes = [judge(name, False) for name in names]
     candidates = tuple(
         Candidate(policy=name, verdict=o.verdict, needs=o.needs, leftovers=o.leftovers, at_least=o.at_least)
@@ -44,7 +45,7 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | N
     first = outcomes[0]
     if outcomes and all(o.verdict is Verdict.REFUTED for o in outcomes):
         least = min(o.leftovers or 0 for o in outcomes)
-        example = judge(names[0], True).counterexample
+        example = judge(names[0], True).counterexample if examples else None
         return Outcome(
             Verdict.REFUTED, None, first.has, least, first.sets_without_walk,
             reason="under every known policy", candidates=candidates, counterexample=example,
