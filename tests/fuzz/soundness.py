@@ -28,6 +28,7 @@ from adversary import canonical, leftovers
 from plain_machine import NotForThisError, Placed, Run
 from seeds import Seed
 
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.report.json_report import json_text
 from l1dflush.report.layout import plain
@@ -36,7 +37,7 @@ from l1dflush.report.terminal import verify_lines
 from l1dflush.trace.decode import Decoder, Instruction
 from l1dflush.trace.model import ArenaKind, Kind, Trace
 from l1dflush.verdict import judge
-from l1dflush.verdict.model import Verdict, VerifyResult
+from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 # Every CPU that counts has this cache: 64 sets of 8 ways with lines of 64 bytes.

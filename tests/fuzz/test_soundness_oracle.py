@@ -19,8 +19,8 @@ from plain_machine import Placed
 from seeds import Seed
 from soundness import Judged, UnsoundError
 
+from l1dflush.ending import Verdict
 from l1dflush.verdict import rows
-from l1dflush.verdict.model import Verdict
 
 pytestmark = pytest.mark.skipif(not seeds.HAS_AS, reason="the GNU assembler is not installed")
 FULL = Module()

@@ -13,8 +13,8 @@ import capstone
 import pytest
 
 from l1dflush import Flusher, _core
+from l1dflush.ending import Verdict
 from l1dflush.errors import NoNativeCodeError
-from l1dflush.verdict.model import Verdict
 
 native = pytest.mark.skipif(not _core.NATIVE, reason=f"no native flush for {platform.system()} {platform.machine()}")
 needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from l1dflush.ending import Verdict
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 
 WALK = """

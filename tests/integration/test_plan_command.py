@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 
 from l1dflush.cli.main import main
+from l1dflush.ending import Verdict
 from l1dflush.errors import UndecidedError
 from l1dflush.plan.walk import walk_of
 from l1dflush.report.schemas import schema
-from l1dflush.verdict.model import Verdict
 
 Capture = pytest.CaptureFixture[str]
 KERNEL = Path(__file__).parent / "kernel_stand_in"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from flush_programs import WALK, function, judged
 
+from l1dflush.ending import Verdict
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict, VerifyResult
+from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ import pytest
 from flush_programs import WALK, function, judged
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.verdict.model import Verdict
+from l1dflush.ending import Verdict
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

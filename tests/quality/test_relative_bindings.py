@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flush_programs import function, judged
 
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
-from l1dflush.verdict.model import Verdict
 
 pytestmark = pytest.mark.skipif(
     shutil.which("as") is None or shutil.which("gcc") is None, reason="no assembler or compiler"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from l1dflush.cache.geometry import Geometry
+from l1dflush.ending import Verdict
 from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict, VerifyResult
+from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")

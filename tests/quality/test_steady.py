@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from l1dflush.cache.geometry import Geometry
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Row, Verdict, VerifyResult
+from l1dflush.verdict.model import Row, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")

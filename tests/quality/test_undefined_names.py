@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import pytest
 
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.report.terminal import verify_lines
 from l1dflush.verdict import judge
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict, VerifyResult
+from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 pytestmark = pytest.mark.skipif(

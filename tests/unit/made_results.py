@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.trace.facts import Fact, Field, Relation, Subject
@@ -22,7 +23,6 @@ from l1dflush.verdict.model import (
     Run,
     Scope,
     Step,
-    Verdict,
     VerifyResult,
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.routine.c_attributes import not_expanded
 from l1dflush.routine.c_source import load_c
@@ -16,7 +17,7 @@ from l1dflush.routine.kernel_prelude import prelude
 from l1dflush.routine.options import LoadOptions
 from l1dflush.verdict import judge
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict, VerifyResult
+from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 pytestmark = pytest.mark.skipif(

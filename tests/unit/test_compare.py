@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from made_results import FENCE, OWN, WALK, counterexample_with, everything, found, path, result_with, row_with
 
+from l1dflush.ending import Verdict
 from l1dflush.report.json_report import json_text
 from l1dflush.report.rows import candidates
 from l1dflush.report.schemas import schema
@@ -16,7 +17,7 @@ from l1dflush.severity import Severity
 from l1dflush.trace.region import Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import Change, Differences, Effect
-from l1dflush.verdict.model import Candidate, PathInfo, Run, Verdict, VerifyResult
+from l1dflush.verdict.model import Candidate, PathInfo, Run, VerifyResult
 
 WORSE, BETTER, DIFFERENT, NONE = Effect.WORSE, Effect.BETTER, Effect.DIFFERENT, Effect.NONE
 

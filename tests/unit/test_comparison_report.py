@@ -6,6 +6,7 @@ import pytest
 from made_results import decision, everything, result_with, row_with
 from rich.cells import cell_len
 
+from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
@@ -13,7 +14,7 @@ from l1dflush.severity import Severity
 from l1dflush.trace.facts import Fact, Relation, Subject
 from l1dflush.trace.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
-from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, Verdict, VerifyResult
+from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, VerifyResult
 
 
 def text(old: VerifyResult, new: VerifyResult, width: int = 80) -> str:

@@ -11,8 +11,8 @@ import pytest
 from fake_silicon import INTEL, ZEN, Disturbance, FakeRegion, fake_silicon
 
 from l1dflush.cache.policies import Deterministic, all_policies, get_policy
+from l1dflush.ending import ExitStatus
 from l1dflush.errors import UndecidedError
-from l1dflush.exit_status import ExitStatus
 from l1dflush.host.measure import identify as measured
 from l1dflush.host.measure.identify import Identified, identify, ranked
 from l1dflush.host.measure.pages import chosen_pages

@@ -12,12 +12,12 @@ import pytest
 from flush_programs import WALK, function, judged
 from trace_programs import elf, number_of_paths
 
+from l1dflush.ending import Verdict
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.object_file import load_image
 from l1dflush.routine.toolchain import assemble
 from l1dflush.trace.abstract import trace
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 
 needs_cc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")

@@ -13,6 +13,7 @@ import pytest
 from trace_programs import elf
 
 import l1dflush.trace
+from l1dflush.ending import Verdict
 from l1dflush.report.json_report import json_text
 from l1dflush.routine import layout
 from l1dflush.routine.load import LoadOptions, load_bytes
@@ -20,7 +21,6 @@ from l1dflush.trace.abstract import trace
 from l1dflush.trace.bases import Bases
 from l1dflush.trace.lift import Lifter
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 
 needs_cc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")

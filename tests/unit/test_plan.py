@@ -10,6 +10,7 @@ import pytest
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.plan.emit import assembly, c_function, machine_code
 from l1dflush.plan.find import Found, Goal, NeverError, find, savings
@@ -21,7 +22,6 @@ from l1dflush.proof.limits import UNLIMITED, Limits
 from l1dflush.proof.prover import decide, needs
 from l1dflush.proof.question import word_of
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.options import VerifyOptions
 
 TREE = Geometry(32768, 8, 64)

@@ -9,6 +9,7 @@ import pytest
 from made_hosts import NAMES, made, without_module
 
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
@@ -17,7 +18,6 @@ from l1dflush.status.flush_worth import FlushWorth
 from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.status.result import status_result
-from l1dflush.verdict.model import Verdict
 
 P = "Mitigation: PTE Inversion; VMX: "
 SMT_OFF = {"smt_control": "off", "smt_active": False, "command_line": "nosmt"}

@@ -13,6 +13,7 @@ from old_hosts import CPUS, NAMES, Has, Old
 from thorough import examples
 
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
@@ -20,7 +21,6 @@ from l1dflush.status.flush_worth import FlushWorth
 from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.status.result import status_result
-from l1dflush.verdict.model import Verdict
 
 LISTS = lists()
 HIDEABLE = ("release", "machine", "signature", "cpuinfo",

@@ -14,6 +14,7 @@ from xen_hosts import SETTINGS, written, xen_log
 from xen_hosts import threads as made_threads
 
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
@@ -25,7 +26,6 @@ from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
 from l1dflush.status.judged import judge
 from l1dflush.status.result import understood
 from l1dflush.status.worlds import World
-from l1dflush.verdict.model import Verdict
 
 LISTS = lists()
 P = "Mitigation: PTE Inversion"

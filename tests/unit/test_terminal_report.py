@@ -10,6 +10,7 @@ import pytest
 from made_results import decision
 from rich.cells import cell_len
 
+from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.report.layout import MIN_WIDTH, plain, wrap
 from l1dflush.report.picture import counterexample_lines, labels, picture
@@ -22,7 +23,6 @@ from l1dflush.verdict.model import (
     Run,
     TracePath,
     TraceResult,
-    Verdict,
     VerifyResult,
 )
 

@@ -92,3 +92,16 @@ def test_a_slip_is_told_in_our_own_way(arguments: list[str], told: str, capsys: 
     said = capsys.readouterr().err
     assert said.startswith("l1dflush: ") and said.endswith(f"see 'l1dflush {arguments[0]} --help')\n")
     assert told in said and said.count("\n") == 1
+
+
+def test_no_help_text_waits_for_what_only_a_verb_needs() -> None:
+    program = (
+        "import sys\n"
+        "from l1dflush.cli.main import answer\n"
+        f"for verb in {list(VERBS)!r}:\n"
+        "    assert answer([verb, '--help']).status == 0\n"
+        "heavy = {'pydantic', 'rich', 'numpy', 'capstone', 'pypcode', 'bitwuzla', 'elftools', 'tree_sitter'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

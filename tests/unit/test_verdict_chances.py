@@ -11,11 +11,12 @@ import pytest
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policy.machine import parse_machine
+from l1dflush.ending import Verdict
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.report.rows import chances
 from l1dflush.verdict.chances import fraction_text
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import ChanceInfo, Row, Verdict
+from l1dflush.verdict.model import ChanceInfo, Row
 from l1dflush.verdict.options import VerifyOptions
 
 COLD = Conditions(Start.parse("cold"))

@@ -10,6 +10,7 @@ from made_hosts import made, without_module
 
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
@@ -23,7 +24,6 @@ from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.model import WhatIfHostResult
 from l1dflush.status.result import status_result
 from l1dflush.status.what_if import explained_host, matrix_result, what_if_result
-from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 LISTS = lists()

@@ -15,6 +15,7 @@ from sysroots import CopiedHost
 from xen_hosts import SETTINGS, threads, written, xen_log
 
 from l1dflush.data.l1tf_cpus import lists
+from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading import files as reading_files
 from l1dflush.host.reading.collect import from_archive, from_sysroot
@@ -29,7 +30,6 @@ from l1dflush.status.flush_worth import FlushWorth
 from l1dflush.status.grounds import Cause, L1tfVerdict
 from l1dflush.status.model import StatusResult
 from l1dflush.status.result import status_result
-from l1dflush.verdict.model import Verdict
 
 UNKNOWN, PARTIAL, MITIGATED, VULNERABLE, NOT_AFFECTED = (
     L1tfVerdict.UNKNOWN,

@@ -12,11 +12,12 @@ from l1dflush.check.read import certificate_text
 from l1dflush.cli.files import write_whole
 from l1dflush.cli.output import Outcome
 from l1dflush.cli.progress import progress
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.isolation.judged import words_of
 from l1dflush.proof.certificate import certificate, claim
 from l1dflush.proof.limits import Limits
-from l1dflush.verdict.model import Verdict, VerifyResult
+from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 

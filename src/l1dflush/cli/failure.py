@@ -52,8 +52,9 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
 
 def _json(verb: str, what: str, where: str | None, hint: str | None, status: int) -> str:
     from l1dflush import __version__
+    from l1dflush.ending import Verdict
     from l1dflush.report.json_report import json_text
-    from l1dflush.verdict.model import ErrorInfo, ErrorResult, Verdict
+    from l1dflush.verdict.model import ErrorInfo, ErrorResult
 
     info = ErrorInfo(what=what, where=where, hint=hint)
     verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.UNDECIDED if status == _UNDECIDED else Verdict.ERROR

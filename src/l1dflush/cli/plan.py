@@ -219,8 +219,8 @@ def _for_a_kernel(made: Planned, walk: Walk, conditions: Conditions) -> tuple[st
 
 
 def _prove(check: _Check, asked: Asked, limits: Limits) -> None:
+    from l1dflush.ending import Verdict
     from l1dflush.isolation.judged import verify
-    from l1dflush.verdict.model import Verdict
     from l1dflush.verdict.options import VerifyOptions
 
     with tempfile.TemporaryDirectory(prefix="l1dflush-") as folder:

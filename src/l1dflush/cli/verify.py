@@ -17,16 +17,15 @@ from l1dflush.cli.files import check_writable
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import while_working
 from l1dflush.cli.values import CPU, FILE, POLICY, OneOf, words
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.severity import Severity
 
 if TYPE_CHECKING:
-    from enum import StrEnum
-
     from l1dflush.cache.geometry import Geometry
     from l1dflush.cache.policies import Policy
     from l1dflush.verdict.comparison import ComparisonResult
-    from l1dflush.verdict.model import NothingResult, Verdict, VerifyResult
+    from l1dflush.verdict.model import NothingResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 
 _EXAMPLES = """\b
@@ -49,12 +48,6 @@ Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 """
 
 
-def _verdicts() -> dict[str, StrEnum]:
-    from l1dflush.verdict.model import Verdict
-
-    return words((Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED))
-
-
 @verb("verify", epilog=_EXAMPLES)
 @options.sources
 @options.about_a_routine
@@ -69,7 +62,11 @@ def _verdicts() -> dict[str, StrEnum]:
     type=OneOf(lambda: words((Severity.WARNING, Severity.ERROR))),
     help="A finding of this severity or worse gives exit status 2.",
 )
-@click.option("--expect", type=OneOf(_verdicts), help="Exit status 0 if this is the verdict, else 2.")
+@click.option(
+    "--expect",
+    type=OneOf(lambda: words((Verdict.PROVED, Verdict.REFUTED, Verdict.UNDECIDED))),
+    help="Exit status 0 if this is the verdict, else 2.",
+)
 @proof_options.start
 @proof_options.then
 @proof_options.touches

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document
-from l1dflush.verdict.model import GeometryInfo, Verdict
+from l1dflush.ending import Verdict
+from l1dflush.verdict.model import GeometryInfo
 
 
 class SavingInfo(Document):

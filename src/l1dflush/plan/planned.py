@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
+from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import one_line
-from l1dflush.exit_status import ExitStatus
 from l1dflush.plan.emit import PAGE
 from l1dflush.plan.find import Found, Goal, NeverError, find, savings
 from l1dflush.plan.first import First, first_flush
@@ -16,7 +16,7 @@ from l1dflush.plan.model import PlanResult, SavingInfo
 from l1dflush.plan.walk import Walk, walk_of
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.limits import Limits
-from l1dflush.verdict.model import GeometryInfo, Verdict
+from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.sizes import Asked
 
 

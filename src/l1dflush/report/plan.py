@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from l1dflush.ending import Verdict
 from l1dflush.plan.model import PlanResult, SavingInfo
 from l1dflush.report.layout import Column, header, paragraph, row, safe
-from l1dflush.verdict.model import Verdict
 
 # A word that is read in order is not spelled out.
 _LONGEST_WORD = 32

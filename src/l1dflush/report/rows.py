@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from l1dflush.ending import Verdict
 from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
-from l1dflush.verdict.model import Candidate, ChanceInfo, Row, Verdict
+from l1dflush.verdict.model import Candidate, ChanceInfo, Row
 
 VERDICT_STYLES = {
     Verdict.PROVED: "bold green",

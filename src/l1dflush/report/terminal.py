@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from l1dflush.exit_status import ExitStatus
+from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.report.left_out import left_out_lines
 from l1dflush.report.paths import path_lines
@@ -26,7 +26,6 @@ from l1dflush.verdict.model import (
     OutsideInfo,
     RoutineInfo,
     Row,
-    Verdict,
     VerifyResult,
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from l1dflush.ending import Verdict
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.files import EMPTY, NO_FILE
 from l1dflush.host.reading.host_facts import HostFacts
@@ -21,7 +22,6 @@ from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
 from l1dflush.status.judged import judge_alone, judge_explanation
 from l1dflush.status.worlds import World, capabilities, is_x86
 from l1dflush.status.xen_host import xen_advice
-from l1dflush.verdict.model import Verdict
 
 _PARAMETER = "/sys/module/kvm_intel/parameters/vmentry_l1d_flush"
 _CONTROL = "/sys/devices/system/cpu/smt/control"

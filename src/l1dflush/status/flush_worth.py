@@ -9,10 +9,11 @@ from pathlib import Path
 
 from l1dflush.cache.cpus import Cpu
 from l1dflush.data.catalogue import load_catalogue
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.isolation.judged import verify
-from l1dflush.verdict.model import RoutineInfo, Row, Verdict
+from l1dflush.verdict.model import RoutineInfo, Row
 from l1dflush.verdict.options import VerifyOptions
 
 BUILT_IN = "linux-4.18"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from l1dflush.exit_status import ExitStatus
+from l1dflush.ending import ExitStatus
 
 
 class L1tfVerdict(StrEnum):

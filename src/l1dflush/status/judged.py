@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.host.l1d import FLUSH_COMMAND
 from l1dflush.host.reading.host_facts import HostFacts
@@ -25,7 +26,6 @@ from l1dflush.status.sandbox import imitates_linux
 from l1dflush.status.stand_ins import x86_alone
 from l1dflush.status.worlds import X86, is_x86
 from l1dflush.status.xen_host import believes_bug, without_bug, xen_grounds
-from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from l1dflush.ending import Verdict
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Control
@@ -11,7 +12,6 @@ from l1dflush.status.changes import Change, changed
 from l1dflush.status.explained import Explanation
 from l1dflush.status.judged import judge_explanation
 from l1dflush.status.model import Cell
-from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import WRITABLE, Boot
 
 _SAID = ("l1tf", "mitigations", "nosmt")

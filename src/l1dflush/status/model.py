@@ -8,10 +8,11 @@ from pydantic import Field
 
 from l1dflush import __version__
 from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.ending import Verdict
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
 from l1dflush.status.grounds import Cause, L1tfVerdict
-from l1dflush.verdict.model import RoutineInfo, Row, Verdict
+from l1dflush.verdict.model import RoutineInfo, Row
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 

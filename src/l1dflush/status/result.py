@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, one_line
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
@@ -33,7 +34,6 @@ from l1dflush.status.model import (
 from l1dflush.status.sandbox import imitates_linux
 from l1dflush.status.stand_ins import check_named
 from l1dflush.status.worlds import is_x86
-from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism
 
 _MOST_CASES = 3

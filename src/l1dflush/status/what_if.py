@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import InputError
-from l1dflush.exit_status import ExitStatus
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Kernel
@@ -19,7 +19,6 @@ from l1dflush.status.grounds import L1tfVerdict
 from l1dflush.status.matrix import cells
 from l1dflush.status.model import MatrixResult, Outcome, WhatIfHostResult
 from l1dflush.status.result import outcome, understood
-from l1dflush.verdict.model import Verdict
 from l1dflush.vmentry.subsystem import Mechanism
 
 

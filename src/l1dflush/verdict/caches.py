@@ -8,11 +8,12 @@ from l1dflush.cache.cpus import Catalogue, Cpu
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.prover import resolved
 from l1dflush.trace.model import Need
 from l1dflush.verdict.instructions import lacking, not_there
-from l1dflush.verdict.model import GeometryInfo, Row, Verdict
+from l1dflush.verdict.model import GeometryInfo, Row
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Outcome, Question
 from l1dflush.verdict.rows import judge_cache

@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Literal
 
+from l1dflush.ending import Verdict
 from l1dflush.severity import Severity
 from l1dflush.trace.facts import Field
 from l1dflush.verdict.compare_paths import compare_paths, overall
 from l1dflush.verdict.compare_rows import compare_rows
 from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange
 from l1dflush.verdict.likeness import own_names, pairs, without_names, without_places
-from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, Verdict, VerifyResult
+from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, VerifyResult
 from l1dflush.verdict.moved import moved_fields, renamed
 from l1dflush.verdict.summary import summarise
 

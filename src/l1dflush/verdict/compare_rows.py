@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
+from l1dflush.ending import Verdict
 from l1dflush.verdict.compare_paths import overall
 from l1dflush.verdict.comparison import Change, Effect, RowChange
-from l1dflush.verdict.model import GeometryInfo, Row, Verdict
+from l1dflush.verdict.model import GeometryInfo, Row
 
 
 def compare_rows(old: Sequence[Row], new: Sequence[Row]) -> tuple[RowChange, ...]:

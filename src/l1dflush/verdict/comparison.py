@@ -12,8 +12,9 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.ending import Verdict
 from l1dflush.trace.facts import Fact
-from l1dflush.verdict.model import Finding, Verdict, VerifyResult
+from l1dflush.verdict.model import Finding, VerifyResult
 
 
 class Effect(StrEnum):

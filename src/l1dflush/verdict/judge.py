@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from l1dflush import __version__
+from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.exit_status import ExitStatus
 from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
@@ -46,7 +46,7 @@ from l1dflush.verdict.left_out import (
     ways_to_give,
     with_branches,
 )
-from l1dflush.verdict.model import Finding, Row, TraceResult, Verdict, VerifyResult
+from l1dflush.verdict.model import Finding, Row, TraceResult, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.prepares import told
 from l1dflush.verdict.question import Flush, Question

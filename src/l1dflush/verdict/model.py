@@ -5,12 +5,12 @@ Field descriptions end up in the published JSON Schema; they are the documentati
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document
+from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.trace.facts import Fact
@@ -18,15 +18,6 @@ from l1dflush.trace.region import BUFFER, Region
 
 INVALID = "invalid"
 """What stands for a way without a line."""
-
-
-class Verdict(StrEnum):
-    """What a proof can come to."""
-
-    PROVED = "PROVED"
-    REFUTED = "REFUTED"
-    UNDECIDED = "UNDECIDED"
-    ERROR = "ERROR"
 
 
 class RoutineInfo(Document):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, known_policies, policy_unknown
+from l1dflush.ending import Verdict
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.beginning import FIRST_EVENTS, beginning, fewest_lines
@@ -17,7 +18,7 @@ from l1dflush.proof.words import SetWord, set_words
 from l1dflush.trace.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
-from l1dflush.verdict.model import Candidate, Verdict
+from l1dflush.verdict.model import Candidate
 from l1dflush.verdict.question import Outcome, PathWords, Question, Reach
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
 

@@ -11,14 +11,14 @@ from l1dflush import __version__
 from l1dflush.cache.cpus import Isa
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
+from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import UndecidedError
-from l1dflush.exit_status import ExitStatus
 from l1dflush.proof import prover
 from l1dflush.proof.chance import accesses_for_chance, by_chance
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.steady import least_lines
-from l1dflush.verdict.model import GeometryInfo, Verdict
+from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.size_model import OneSizeResult, SizeCell, SizeResult, SizeVerdict
 
 _LINE = 64

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
+from l1dflush.ending import Verdict
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.protocols import Flushes, Protocol, protocols
 from l1dflush.proof.steady import decide_protocol, least_lines
 from l1dflush.verdict.examples import protocol_example
-from l1dflush.verdict.model import Verdict
 from l1dflush.verdict.question import Flush, Outcome, Question
 
 # The verdict does not wait longer than that for a number that it can do without.

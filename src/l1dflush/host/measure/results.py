@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush import __version__
-from l1dflush.exit_status import ExitStatus
+from l1dflush.ending import ExitStatus
 from l1dflush.host.measure.costs import Cost
 from l1dflush.host.measure.identify import Identified
 from l1dflush.host.measure.model import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from l1dflush import __version__
 from l1dflush.drive.drives import Drive, Scene
-from l1dflush.exit_status import ExitStatus
+from l1dflush.ending import ExitStatus
 from l1dflush.host.measure.agreement import Agreement
 from l1dflush.host.measure.driven import Driven, Seen, driven
 from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo

@@ -14,8 +14,8 @@ from l1dflush import __version__
 from l1dflush.cache.cpus import Cpu
 from l1dflush.cache.policies import get_policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
+from l1dflush.ending import ExitStatus
 from l1dflush.errors import InputError
-from l1dflush.exit_status import ExitStatus
 from l1dflush.plan.emit import assembly
 from l1dflush.plan.find import NeverError, find
 from l1dflush.plan.walk import walk_of
