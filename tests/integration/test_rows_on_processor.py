@@ -316,6 +316,7 @@ NOTHING = {
     "lfence": ("lfence",), "mfence": ("mfence",), "sfence": ("sfence",), "clflush": ("clflush (%rdi)",),
     "clflushopt": ("clflushopt 8(%rsi)",), **{name: (f"{name} (%rdi)",) for name in (
         "prefetcht0", "prefetcht1", "prefetcht2", "prefetchnta", "prefetchw", "prefetch")},
+    "clwb": ("clwb 8(%rsi)",), "cldemote": ("cldemote (%rdi)",),
     "wait": ("wait",), "fninit": ("fninit",), "fnclex": ("fnclex",), "emms": ("emms",),
     "vldmxcsr": ("stmxcsr (%rdi); vldmxcsr (%rdi)",),
     "ldmxcsr": ("stmxcsr (%rdi); ldmxcsr (%rdi)",), "fldcw": ("fnstcw (%rdi); fldcw (%rdi)",),
@@ -416,7 +417,7 @@ def test_rows_for_the_kernel_are_what_the_emulator_does() -> None:
 SHORT = {
     "pushal": ("pushal", "pushaw"), "popal": ("popal", "popaw"),
     "push": ("push %ebx", "pushw %bx", "push $5", "push %esp"),
-    "pop": ("pop %ebx", "popw %cx", "pop 4(%esp)", "pop %esp"), "leave": ("leave",), "enter": ("enter $8,$0",),
+    "pop": ("pop %ebx", "popw %cx", "pop 4(%esp)", "pop %esp"), "leave": ("leave",),
     "pushfd": ("pushf; andl $0xcc7,(%esp)",), "popfd": ("andl $0xcc7,(%esp); popf",),
     "mov": ("mov (%edi),%eax", "mov %ah,%bl"),
     "lea": ("addr16 lea 8(%bx,%si),%eax", "addr16 lea -1(%bx),%cx", "lea 5(%ebx,%ecx,4),%eax"),
@@ -425,6 +426,12 @@ SHORT = {
     "shld": ("shldl $5,%ebx,%edx",), "cmpxchg8b": ("cmpxchg8b (%edi)",), "bsf": ("bsf %ebx,%ecx",),
     "bts": ("btsl %ebx,%ecx", "lock btsl $5,(%edi)"), "imul": ("imul %ebx,%ecx", "imull (%edi)"),
     "loop": ("loop 1f; inc %eax; 1:",),
+    "jcxz": ("jcxz 1f; inc %eax; 1:", "mov $0,%cx; jcxz 1f; inc %eax; 1:"),
+    **{name: (name,) for name in ("daa", "das", "aaa", "aas")}, "aam": ("aam", "aam $7"), "aad": ("aad", "aad $3"),
+    "arpl": ("arpl %bx,%cx", "arpl %bx,(%edi)", "mov $4,%cx; mov $7,%bx; arpl %bx,%cx", "mov $6,%dx; arpl %ax,%dx"),
+    "bound": ("movl $0,(%edi); movl $9,4(%edi); mov $5,%eax; bound %eax,(%edi)",),
+    "scasb": ("and $3,%ecx; repne scasb", "std; scasb"), "cmpsd": ("cmpsl", "and $3,%ecx; repe cmpsl"),
+    "xlatb": ("mov %edi,%ebx; xlat",), "enter": ("enter $8,$0", "enter $8,$1", "enter $0,$3"),
     "jecxz": ("jecxz 1f; inc %eax; 1:",), "call": ("call 1f; 1:",), "xchg": ("xchg %ebx,(%edi)",),
     "bswap": ("bswap %ebx",),
 }  # fmt: skip
@@ -495,6 +502,7 @@ NEITHER = {
     **dict.fromkeys(("clac", "stac", "invpcid", "wbnoinvd", "serialize"), "the emulator does not know them"),
     **{f"{name}{kind}": "how much they move depends on the processor" for name in (
         "xsave", "xsaveopt", "xsavec", "xsaves", "xrstor", "xrstors") for kind in ("", "64")},
+    **dict.fromkeys(("in", "out"), "they ask for ports that a program does not have"),
     **dict.fromkeys(("rdpkru", "wrpkru"), "whether they run depends on the kernel"),
     **dict.fromkeys(("pushf", "popf", "pushaw", "popaw", "sal"), "other names of rows that are tried"),
 }  # fmt: skip

@@ -4,6 +4,7 @@ decides only what it can decide."""
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from flush_programs import WALK, function, judged
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.ending import Verdict
+from l1dflush.verdict.judge import verify
+from l1dflush.verdict.options import VerifyOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
@@ -36,7 +39,7 @@ BEFORE = (
     "vaesenc %xmm1,%xmm2,%xmm3", "vaesdeclast (%rsi),%xmm2,%xmm3", "vaesimc %xmm1,%xmm2",
     "vaeskeygenassist $3,%xmm1,%xmm2", "vpclmulqdq $17,%xmm1,%xmm2,%xmm3", "mov %rbp,%r9; enter $16,$2; leave",
     "vtestps %xmm0,%xmm1", "vcvtph2ps %xmm0,%xmm1", "vfmaddsub132pd %ymm0,%ymm1,%ymm2", "mpsadbw $3,%xmm0,%xmm1",
-    "vstmxcsr -8(%rsp); vldmxcsr -8(%rsp)",
+    "vstmxcsr -8(%rsp); vldmxcsr -8(%rsp)", "cldemote (%rdi)", "in $0x80,%al", "outl %eax,(%dx)",
 )  # fmt: skip
 
 
@@ -45,6 +48,24 @@ def test_what_stands_before_a_walk_does_not_matter(text: str, tmp_path: Path) ->
     saved = f"push %rbx; push %rdi; {text}; pop %rdi; pop %rbx"
     assert judged(tmp_path, function(saved, WALK, "lfence")).verdict is PROVED
     assert judged(tmp_path, function(saved, SHORT, "lfence")).verdict is REFUTED
+
+
+# The same of 32-bit mode.
+BEFORE_32 = (
+    "daa", "aas", "aam", "aad $7", "arpl %ax,(%esi)", "bound %eax,(%esi)", "jcxz 7f; 7:", "repe cmpsl",
+    "addr16 repne scasb", "lsl %ax,%cx", "fxsave (%esi)", "frstor (%esi)", "pclmulqdq $1,%xmm1,%xmm2",
+    "enter $8,$3; leave",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BEFORE_32)
+def test_so_in_32_bit_code(text: str, tmp_path: Path) -> None:
+    saved = f"push %esi; mov 8(%esp),%edi; push %edi; {text}; pop %edi; pop %esi"
+    for walk, verdict in ((WALK, PROVED), (SHORT, REFUTED)):
+        code = function(saved, walk.replace("%rdi,%rax", "%edi,%eax"), "lfence")
+        file = tmp_path / "flush.o"
+        subprocess.run(["as", "--32", "-o", file, "-"], input=code, text=True, check=True)
+        assert verify(str(file), VerifyOptions(cpus=("skylake",))).verdict is verdict
 
 
 # What decides a branch to a short walk, and what the verdict is.
@@ -173,6 +194,10 @@ def test_between_two_lines_it_is_told_what_is_touched(tmp_path: Path) -> None:
     assert (unknown.verdict, unknown.rows[0].cause) == (UNDECIDED, "outside-call")
     assert "which lines `repne scasb` touches" in unknown.reason
     assert not unknown.outside
+    for text in ("clwb (%r8)", "cldemote -64(%r8)"):
+        between = judged(tmp_path, function(BETWEEN.format(text)), cpus=("skylake-sp",))
+        assert between.rows[0].cause == "outside-call" and text.split()[0] in between.reason
+        assert judged(tmp_path, function(text, WALK), cpus=("skylake-sp",)).verdict is PROVED
     extended = judged(tmp_path, function(BETWEEN.format("xsave (%rsi)")))
     assert extended.verdict is UNDECIDED and "`xsave`" in extended.reason
 

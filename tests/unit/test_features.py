@@ -54,7 +54,7 @@ xsaves (%rdi); xrstors (%rdi); repne scasb; repe cmpsq; xlat; lsl %eax,%ecx; lar
 vtestps %xmm0,%xmm1; vcvtph2ps %xmm0,%xmm1; vcvtps2ph $0,%ymm0,(%rdi); vfmaddsub132pd %ymm0,%ymm1,%ymm2
 mpsadbw $1,%xmm0,%xmm1; vmpsadbw $1,%ymm0,%ymm1,%ymm2; phminposuw %xmm0,%xmm1; vphminposuw %xmm0,%xmm1
 phaddsw %xmm0,%xmm1; vphaddsw %ymm0,%ymm1,%ymm2; vinsertps $1,%xmm0,%xmm1,%xmm2
-vstmxcsr (%rdi); vldmxcsr (%rdi); verr %ax; smsw %eax
+clwb (%rdi); cldemote (%rdi); vstmxcsr (%rdi); vldmxcsr (%rdi); verr %ax; smsw %eax
 bsf %eax,%ecx; bsr %rax,%rcx; bswap %rax; cmpxchg %eax,(%rdi); cmove %eax,%ecx; rdtsc; wrmsr; rdmsr; invlpg (%rdi)
 """
 
@@ -76,7 +76,7 @@ def accepted(text: str, *features: str) -> bool:
 
 # The assembler wants a processor for which these do something; on the others they are no-operations (their pages in the
 # manual).
-NOTHING_ELSEWHERE = ("endbr64", "prefetchw (%rdi)")
+NOTHING_ELSEWHERE = ("endbr64", "prefetchw (%rdi)", "cldemote (%rdi)")
 
 
 @pytest.mark.parametrize("text", samples())

@@ -153,6 +153,7 @@ def test_the_routine_may_have_changed_it(name: str) -> None:
          "vpaddd %xmm1,%xmm2,%xmm0; vpextrq $1,%xmm0,%rax; test $8,%al"),
         ("pmovmskb %xmm0,%eax; test $8,%al", "pmovmskb %xmm0,%eax; test $4,%al"),
         ("mov %ds,%eax; test $3,%al", "mov %es,%eax; test $3,%al"),
+        *((f"mov ${n},%eax; inc %ecx; cpuid; bt $3,%eax; sbb %eax,%eax; test %eax,%eax",) * 2 for n in (4, 5, 7, 10)),
         ("verw %si; setz %al; test %al,%al", "verr %si; setz %al; test %al,%al"),
         ("verw %si; setz %al; test %al,%al", "verw %di; setz %al; test %al,%al"),
         ("lsl %esi,%eax; setz %al; test %al,%al", "lar %esi,%eax; setz %al; test %al,%al"),

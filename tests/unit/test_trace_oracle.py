@@ -94,7 +94,8 @@ SPELLED = {
     # What AT&T's assemblers always had the other way round.
     "fsubp": "fsubrp", "fsubrp": "fsubp", "fdivp": "fdivrp", "fdivrp": "fdivp",
     "cdqe": "cltq", "cwde": "cwtl", "cbw": "cbtw", "movsd": "movsl", "lodsd": "lodsl", "stosd": "stosl",
-    "scasd": "scasl",
+    "scasd": "scasl", "bound": "bound %eax,(%esi)", "jcxz": "jcxz 1f", "out": "out %al,(%dx)", "in": "in (%dx),%al",
+    "arpl": "arpl %ax,%cx",
 }  # fmt: skip
 
 

@@ -197,6 +197,10 @@ def _build() -> dict[str, Effect]:
     put("cdqe cwde cbw", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rax")))
     wide = _gpr("rax", "rdx")
     put("mul div idiv", Effect(Form.PLAIN, (_R,), reads=wide, writes=wide, flags_written=ALL_FLAGS))
+    # Of 32-bit mode: decimal arithmetic, which asks for the adjust flag, and a bounds check.
+    put("daa das aaa aas aam aad", Effect(Form.PLAIN, reads=_gpr("rax"), writes=_gpr("rax"), flags_written=ALL_FLAGS))
+    put("arpl", Effect(Form.PLAIN, (_U, _R), flags_written=frozenset({REST})))
+    put("bound", Effect(Form.SKIP, (_R, _R)))
     put("clc stc", Effect(Form.PLAIN, flags_written=frozenset({CARRY})))
     put("cmc", Effect(Form.PLAIN, flags_read=frozenset({CARRY}), flags_written=frozenset({CARRY})))
     put("cld std", Effect(Form.PLAIN))
@@ -212,7 +216,7 @@ def _build() -> dict[str, Effect]:
     put("pushal pushaw", Effect(Form.PUSH_ALL))
     put("popal popaw", Effect(Form.POP_ALL))
     put("jmp", Effect(Form.JUMP, (_R,)))
-    put("jrcxz jecxz", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx")))
+    put("jrcxz jecxz jcxz", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx")))
     put("loope loopne", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx"), writes=_gpr("rcx"), flags_read=frozenset({REST})))
     put("loop", Effect(Form.BRANCH, (_R,), reads=_gpr("rcx"), writes=_gpr("rcx")))
     for cc, flags in _CC_FLAGS.items():
@@ -237,6 +241,7 @@ def _build() -> dict[str, Effect]:
     put("prefetcht0 prefetcht1 prefetcht2 prefetchnta prefetch prefetchw", Effect(Form.SKIP, (Role.PREFETCH,)))
     put("clflush clflushopt", Effect(Form.SKIP, (Role.LINE_FLUSH,)))
     put("wbinvd invd", Effect(Form.SKIP, event=Event.FLUSH_ALL))
+    put("clwb cldemote", Effect(Form.OPAQUE, (_A,)))
     # wbnoinvd writes back and keeps the lines.
     put("wbnoinvd", Effect(Form.SKIP))
     put(
@@ -253,6 +258,8 @@ def _build() -> dict[str, Effect]:
     put("rdmsr rdpmc xgetbv", Effect(Form.RESULTS_UNKNOWN, reads=_gpr("rcx"), writes=_gpr("rax", "rdx")))
     put("rdrand rdseed", Effect(Form.RESULTS_UNKNOWN, (_W,), flags_written=ALL_FLAGS))
     put("rdpid", Effect(Form.RESULTS_UNKNOWN, (_W,)))
+    put("in", Effect(Form.RESULTS_UNKNOWN, (_W, _R)))
+    put("out", Effect(Form.SKIP, (_R, _R)))
     # Writing the flush command is an event; other MSRs are recorded the same way and told apart by number.
     put("wrmsr", Effect(Form.SKIP, reads=_gpr("rax", "rcx", "rdx"), event=Event.MSR_WRITE))
 
@@ -344,8 +351,4 @@ MOV_TO_SEGMENT = Effect(Form.SEGMENT_CHANGE, (_W, _R))
 HARMLESS_SYSTEM_REGISTERS = frozenset({"cr2", "cr8", *(f"dr{number}" for number in range(8))})
 
 # Why some well-known instructions are not in the table: what to say instead of just their name.
-REASONS = {
-    "clwb": "whether it keeps the line depends on the CPU",
-    "ud1": "its length depends on the CPU",
-    "cldemote": "it is a hint that may move the line out of the L1D",
-}
+REASONS = {"ud1": "its length depends on the CPU"}

@@ -2,8 +2,8 @@
 
 Source: SDM volume 2, the column "CPUID Feature Flag" of the instructions' pages, and APM volume 3 for AMD's. What older
 processors run as a no-operation needs nothing: ``endbr64``, ``pause``, hint ``nop``s, ``prefetchw`` (SDM volume 2, its
-page: as a NOP where it is not supported). What they run as *another* instruction does: ``lzcnt`` and ``tzcnt`` are
-``bsr`` and ``bsf`` there, with another result, and ``wbnoinvd`` is ``wbinvd``.
+page: as a NOP where it is not supported) and ``cldemote``. What they run as *another* instruction does: ``lzcnt`` and
+``tzcnt`` are ``bsr`` and ``bsf`` there, with another result, and ``wbnoinvd`` is ``wbinvd``.
 """
 
 from __future__ import annotations

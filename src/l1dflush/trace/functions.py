@@ -29,7 +29,9 @@ _ONLY_WRITES = re.compile(r"(?:sqrt|round|rcp|rsqrt)s[sd]|cvtsi2s[sd]|cvtss2sd|c
 # With VEX nothing is read of what is written to, but by these.
 _UPDATES = ("vfm", "vfnm", "vpternlog")
 # Those that move registers that nobody follows on from memory or to it, or ask for the adjust flag.
-_NOT_FOLLOWED = SAVED_STATE.keys() | {"lahf", "pushf", "pushfd", "pushfq"}
+_NOT_FOLLOWED = SAVED_STATE.keys() | {
+    "lahf", "pushf", "pushfd", "pushfq", "daa", "das", "aaa", "aas", "aam", "aad",
+}  # fmt: skip
 
 
 def is_function(insn: Instruction) -> bool:

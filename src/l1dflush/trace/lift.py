@@ -63,7 +63,8 @@ _GOES_ON = frozenset({Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF})
 _ASSUMED = (
     (frozenset({"vmread", "vmwrite", "invept", "invvpid", "vmptrld", "vmclear", "vmxon", "vmptrst"}),
      "VMX instructions (vmread, vmwrite and the like) do not fail"),
-    (frozenset({"div", "idiv"}), "divisions neither divide by zero nor overflow"),
+    (frozenset({"div", "idiv", "aam"}), "divisions neither divide by zero nor overflow"),
+    (frozenset({"bound"}), "indices are inside of the bounds that `bound` checks"),
 )  # fmt: skip
 _EVENTS = {
     Does.FENCE: Kind.FENCE,

@@ -164,6 +164,28 @@ def _exchange_twice(o: Operands, addresses: Addresses) -> None:
     o.set_flag("ZF", same)
 
 
+def _adjust_decimal(o: Operands, _: Addresses) -> None:
+    """daa, aaa and the like"""
+    o.emit(Do.COPY, o.register("rax")._replace(size=2), o.unknown(2, Origin.COMPUTED))
+    o.unknown_flags()
+
+
+def _adjust_privilege(o: Operands, addresses: Addresses) -> None:
+    """arpl: the lowest two bits become at least those of the other selector."""
+    address = addresses.get(0)
+    own, least = o.read(0, address), o.read(1)
+    levels = [o.made(Do.BIT_AND, 2, one, Number(3, 2)) for one in (own, least)]
+    less = o.made(Do.BELOW, 1, *levels)
+    without = o.made(Do.BIT_AND, 2, own, Number(0xFFFC, 2))
+    o.write(0, o.made(Do.CHOOSE, 2, less, o.made(Do.BIT_OR, 2, without, levels[1]), own), address)
+    o.set_flag("ZF", less)
+
+
+def _keep_content(o: Operands, addresses: Addresses) -> None:
+    """clwb, cldemote: whether the line stays depends on the processor (SDM volume 2, their pages), but not what is in
+    memory."""
+
+
 # --- what nobody knows
 
 
@@ -239,6 +261,9 @@ VALUES: dict[str, Callable[[Operands, Addresses], None]] = {
     "adox": _add_with,
     "cmpxchg8b": _exchange_twice,
     "cmpxchg16b": _exchange_twice,
+    **dict.fromkeys(("daa", "das", "aaa", "aas", "aam", "aad"), _adjust_decimal),
+    "arpl": _adjust_privilege,
+    **dict.fromkeys(("clwb", "cldemote"), _keep_content),
     "xlatb": translate_byte,
     "lahf": load_flags,
     **DESCRIPTORS,

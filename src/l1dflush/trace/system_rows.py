@@ -31,8 +31,9 @@ SETS_INTERRUPTS = "cli, sti and popf change the interrupt flag, as they do in a 
 KERNEL_GS = "kernel_gs"
 # No processor has it, neither as an MSR nor as a leaf of cpuid.
 _NO_MSR = 0xFFFF_FFFF
-# Leaves of cpuid that take nothing from ecx (SDM volume 2, CPUID).
-_WITHOUT_PARTS = ((0, 3), (5, 6), (9, 10), (0x8000_0000, 0x8000_0008))
+# Leaves of cpuid that take nothing from ecx. One that a processor does not have is its highest one, which may (SDM
+# volume 2, CPUID): so not those behind leaf 4, and of the extended ones those that show 64-bit mode.
+_WITHOUT_PARTS = {32: ((0, 3),), 64: ((0, 3), (0x8000_0000, 0x8000_0001))}
 CPUID_STAYS = "cpuid answers the same each time"
 # By what a decision on it is made of: what is granted of state that changes by itself or for other reasons.
 STAYS = {
@@ -110,7 +111,7 @@ def _set_flag(o: Operands, _: Addresses) -> None:
 def _identify(o: Operands, _: Addresses) -> None:
     """cpuid"""
     leaf, part = (o.register(name)._replace(size=4) for name in ("rax", "rcx"))
-    asked = [leaf, o.made(Do.CHOOSE, 4, _within(o, leaf, _WITHOUT_PARTS), Number(0, 4), part)]
+    asked = [leaf, o.made(Do.CHOOSE, 4, _within(o, leaf, _WITHOUT_PARTS[o.bits]), Number(0, 4), part)]
     names = ("rax", "rbx", "rcx", "rdx")
     given = o.kept(_IDENTITY)
     found = [o.result(f"cpuid {name}", 4, *asked, given, origin=Origin.NO_POINTER) for name in names]

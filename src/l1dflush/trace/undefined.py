@@ -131,7 +131,7 @@ def is_floating(insn: Instruction) -> bool:
 
 # Results that are no pointers: the others may hold what memory or a register held before.
 _NO_POINTERS = frozenset({
-    "rdtscp", "xgetbv", "rdpid", "rdpkru", "str", "sldt", "stmxcsr", "fnstcw", "fnstsw",
+    "in", "rdtscp", "xgetbv", "rdpid", "rdpkru", "str", "sldt", "stmxcsr", "fnstcw", "fnstsw",
 })  # fmt: skip
 
 
