@@ -127,6 +127,7 @@ DECIDES = {
     "the clock, twice": (
         "rdtsc; shl $32,%rdx; or %rdx,%rax; mov %rax,%r8; rdtsc; shl $32,%rdx; or %rdx,%rax; cmp %r8,%rax", "jb",
         UNDECIDED),
+    "the clock's lower half, twice": ("rdtsc; mov %eax,%r8d; rdtsc; cmp %r8d,%eax", "jb", REFUTED),
     "time that passed": (
         "rdtsc; shl $32,%rdx; or %rdx,%rax; mov %rax,%r8; rdtsc; shl $32,%rdx; or %rdx,%rax; sub %r8,%rax; "
         "cmp $1000,%rax", "ja", REFUTED),
@@ -139,6 +140,13 @@ DECIDES = {
     "protected mode": ("smsw %eax; test $1,%al", "jz", PROVED),
     "the same in memory": ("smsw -8(%rsp); testb $1,-8(%rsp)", "jz", PROVED),
     "paging": ("mov %cr0,%rax; test %eax,%eax", "jns", PROVED),
+    "nothing above CR0": ("mov %cr0,%rax; shr $32,%rax", "jnz", PROVED),
+    "long entries": ("mov %cr4,%rax; bt $5,%eax", "jnc", PROVED),
+    "other bits of CR4": ("mov %cr4,%rax; bt $4,%eax", "jnc", REFUTED),
+    "priorities of tasks": ("mov %cr8,%rax; cmp $15,%rax", "ja", PROVED),
+    "a bit of DR7 that is set": ("mov %dr7,%rax; test $0x400,%eax", "jz", PROVED),
+    "one of DR6 that is not": ("mov %dr6,%rax; test $0x1000,%eax", "jnz", PROVED),
+    "one that may be": ("mov %dr6,%rax; test $0x2000,%eax", "jnz", REFUTED),
     "a task switch": ("smsw %ax; test $8,%al", "jz", REFUTED),
     "a reserved flag": ("lahf; test $2,%ah", "jz", PROVED),
     "two that are not set": ("lahf; test $0x28,%ah", "jnz", PROVED),

@@ -365,7 +365,8 @@ class _Run:
         """Whether it asks which of two readings of the clock is greater, as they are: the later one is, if it does not
         wrap (SDM volume 3, section 18.17)."""
         kind, _, _, operands, _, _ = self._machine.described(condition)
-        return kind == "below" and all(one.constant == 0 and self._names.made_of(one, _is_clock) for one in operands)
+        whole = all(one.constant == 0 and one.bits == 64 for one in operands)
+        return kind == "below" and whole and all(self._names.made_of(one, _is_clock) for one in operands)
 
     def _is_not_followed(self, insn: Instruction, slot: int) -> bool:
         return not_followed(insn, temporary=self._lifter.slots.is_temporary(slot))

@@ -1,20 +1,20 @@
-"""What asks about segments' descriptors: lsl, lar, verr, verw.
+"""What is about segments' descriptors: lsl, lar, verr, verw; and the registers that lead to their tables.
 
-What they say depends on the selector, on the descriptor in memory that it leads to and on the privilege. They change
-nothing but the zero flag and what they write (SDM volume 2, the pages of LAR, LSL and VERR). The descriptor's bytes are
-loaded here as others are, so that a store that may be to them makes another answer possible; that processors may bring
-in lines of descriptors is left out, as it is where a segment register is loaded.
+What the first ones say depends on the selector, on the descriptor in memory that it leads to and on the privilege. They
+change nothing but the zero flag and what they write (SDM volume 2, the pages of LAR, LSL and VERR). The descriptor's
+bytes are loaded here as others are, so that a store that may be to them makes another answer possible; that processors
+may bring in lines of descriptors is left out, as it is where a segment register is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from l1dflush.trace.decode import Register
+from l1dflush.trace.decode import Memory, Register
 from l1dflush.trace.operands import Operands
 from l1dflush.trace.operations import Do, Number, Operand
 from l1dflush.trace.slots import WORD, Part
-from l1dflush.trace.system_rows import kept_as
+from l1dflush.trace.system_rows import TABLES, kept_as
 from l1dflush.trace.undefined import Origin
 
 Addresses = Mapping[int, Operand]
@@ -69,7 +69,33 @@ def _describe(o: Operands, addresses: Addresses) -> None:
     o.set_flag("ZF", valid)
 
 
+def _selector(o: Operands, addresses: Addresses) -> None:
+    """str, sldt: 16 bits, and in a wider register nothing above them."""
+    to = o.insn.operands[0]
+    assert isinstance(to, Register | Memory)
+    value = kept_as(o, TABLES[o.insn.mnemonic], 2)
+    wide = isinstance(to, Register) and to.size > 2
+    o.write(0, o.made(Do.WIDEN, to.size, value) if wide else value, addresses.get(0))
+
+
+def _store_table(o: Operands, addresses: Addresses) -> None:
+    """sgdt, sidt: the limit and the address, which may be any."""
+    name = TABLES[o.insn.mnemonic]
+    o.store(addresses[0], kept_as(o, name, 2))
+    o.store(o.at(addresses[0], 2), kept_as(o, f"{name} address", o.width, Origin.POINTER))
+
+
+def _load_table(o: Operands, _: Addresses) -> None:
+    """lgdt, lidt, lldt, ltr"""
+    name = TABLES[f"s{o.insn.mnemonic[1:]}"]
+    for one in (name, f"{name} address"):
+        o.forget(o.kept(one), Origin.NO_POINTER)
+
+
 DESCRIPTORS: dict[str, Callable[[Operands, Addresses], None]] = {
     **dict.fromkeys(("verr", "verw"), _verify),
     **dict.fromkeys(("lsl", "lar"), _describe),
+    **dict.fromkeys(("str", "sldt"), _selector),
+    **dict.fromkeys(("sgdt", "sidt"), _store_table),
+    **dict.fromkeys(("lgdt", "lidt", "lldt", "ltr"), _load_table),
 }

@@ -46,11 +46,19 @@ STAYS = {
 _IDENTITY = "identity"
 _MSRS, _TSC_AUX = "msrs", "tsc_aux"
 RAISED, X87, X87_REGISTERS = "raised exceptions", "x87 status", "x87 registers"
-# Bits of CR0 that are 1 where this code runs: protected mode, and paging in 64-bit mode (SDM volume 3, sections 2.5 and
-# 4.1.1).
-_CR0 = {32: 1, 64: 1 << 31 | 1}
+_HALF = 0xFFFF_FFFF
+# Bits that are 1 where this code runs, and those that may be, by mode: protected mode, and in 64-bit mode paging with
+# long entries; what is reserved (SDM volume 3, sections 2.5, 4.1.1, 17.2.3 and 17.2.4).
+_FIXED: dict[tuple[str, int], tuple[int, int]] = {
+    ("cr0", 32): (1, _HALF),
+    ("cr0", 64): (1 << 31 | 1, _HALF),
+    ("cr4", 64): (1 << 5, -1),
+    ("cr8", 64): (0, 0xF),
+    **{("dr6", bits): (0, _HALF & ~(1 << 12)) for bits in (32, 64)},
+    **{("dr7", bits): (1 << 10, _HALF & ~(1 << 12 | 3 << 14)) for bits in (32, 64)},
+}
 # What loads and stores the registers that lead to tables of the system.
-_TABLES = {"sgdt": "gdtr", "sidt": "idtr", "sldt": "ldtr", "str": "tr"}
+TABLES = {"sgdt": "gdtr", "sidt": "idtr", "sldt": "ldtr", "str": "tr"}
 
 
 def _read_system(o: Operands, addresses: Addresses) -> None:
@@ -60,7 +68,7 @@ def _read_system(o: Operands, addresses: Addresses) -> None:
     if register.full not in _KEPT:
         o.forget_operand(0, addresses.get(0), Origin.COMPUTED)
         return
-    value: Operand = _control(o) if register.full == "cr0" else o.whole(register.full.upper())
+    value: Operand = _system(o, register.full)
     assert value is not None
     if value.size < to.size:
         # A selector: what is above it is cleared (since the Pentium Pro).
@@ -79,17 +87,22 @@ def _write_system(o: Operands, _: Addresses) -> None:
         o.forget(part, Origin.COMPUTED)
 
 
-def _control(o: Operands) -> Part:
-    """CR0"""
-    register = o.whole("CR0")
-    return o.made(Do.BIT_OR, register.size, register, Number(_CR0[o.bits], register.size))
+def _system(o: Operands, name: str) -> Part:
+    """What a register of the system holds, with the bits that are fixed."""
+    register = o.whole(name.upper())
+    if (name, o.bits) not in _FIXED:
+        return register
+    ones, all_of_it = _FIXED[name, o.bits]
+    if all_of_it != -1:
+        register = o.made(Do.BIT_AND, register.size, register, Number(all_of_it, register.size))
+    return o.made(Do.BIT_OR, register.size, register, Number(ones, register.size)) if ones else register
 
 
 def _machine_status(o: Operands, addresses: Addresses) -> None:
     """smsw: the lowest half of CR0, and in a register nobody knows what above it."""
     to = o.insn.operands[0]
     assert isinstance(to, Register | Memory)
-    value = _control(o)._replace(size=2)
+    value = _system(o, "cr0")._replace(size=2)
     if to.size > 2:
         above = o.unknown(to.size - 2, Origin.NO_POINTER)
         value = o.made(Do.JOIN, to.size, above, value)
@@ -164,29 +177,6 @@ def goes_on(o: Operands, name: str) -> None:
     """What is kept by this name may be another from now on. It is counted up, which needs no further unknown value."""
     part = o.kept(name)
     o.emit(Do.ADD, part, part, Number(1, part.size))
-
-
-def _selector(o: Operands, addresses: Addresses) -> None:
-    """str, sldt: 16 bits, and in a wider register nothing above them."""
-    to = o.insn.operands[0]
-    assert isinstance(to, Register | Memory)
-    value = kept_as(o, _TABLES[o.insn.mnemonic], 2)
-    wide = isinstance(to, Register) and to.size > 2
-    o.write(0, o.made(Do.WIDEN, to.size, value) if wide else value, addresses.get(0))
-
-
-def _store_table(o: Operands, addresses: Addresses) -> None:
-    """sgdt, sidt: the limit and the address, which may be any."""
-    name = _TABLES[o.insn.mnemonic]
-    o.store(addresses[0], kept_as(o, name, 2))
-    o.store(o.at(addresses[0], 2), kept_as(o, f"{name} address", o.width, Origin.POINTER))
-
-
-def _load_table(o: Operands, _: Addresses) -> None:
-    """lgdt, lidt, lldt, ltr"""
-    name = _TABLES[f"s{o.insn.mnemonic[1:]}"]
-    for one in (name, f"{name} address"):
-        o.forget(o.kept(one), Origin.NO_POINTER)
 
 
 def _read_extended(o: Operands, _: Addresses) -> None:
@@ -365,9 +355,6 @@ BY_MNEMONIC: dict[str, Callable[[Operands, Addresses], None]] = {
     **dict.fromkeys(("rdtsc", "rdpmc"), _count),
     **dict.fromkeys(("rdrand", "rdseed"), _random),
     **dict.fromkeys(("rdtscp", "rdpid"), _number_of_cpu),
-    **dict.fromkeys(("str", "sldt"), _selector),
-    **dict.fromkeys(("sgdt", "sidt"), _store_table),
-    **dict.fromkeys(("lgdt", "lidt", "lldt", "ltr"), _load_table),
     **dict.fromkeys(("rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase"), _base_of_segment),
     **dict.fromkeys(_SET_FLAGS, _set_flag),
 }
@@ -390,7 +377,7 @@ CHANGED_BY_CALLS = frozenset(
         RAISED,
         X87,
         X87_REGISTERS,
-        *_TABLES.values(),
+        *TABLES.values(),
         "gdtr address",
         "idtr address",
         "ldtr address",
