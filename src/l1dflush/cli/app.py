@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -50,6 +49,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb that ``args`` begin with. Raises InputError if there is none."""
         if args[0] not in VERBS and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
             near = get_close_matches(args[0], VERBS, n=3, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise InputError(f"there is no verb '{args[0][:80]}'", hint=f"{meant}'{NAME} --help' lists them")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 from l1dflush.errors import InputError
@@ -36,6 +35,8 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that nobody ever sees a part of it. Raises InputError if it cannot be written; then an old
     file of that name is still what it was.
     """
+    import secrets
+
     # What a link points to is replaced, not the link.
     target = path.resolve()
     unfinished = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")

@@ -38,6 +38,8 @@ def run() -> int:
         # An interrupt that came while a module was being made makes Python kill itself with the signal at its
         # end, handled or not. Everything is written and cleaned up by now.
         os._exit(status)
+    # The interpreter's end would look at all that was ever made for garbage, which takes as long as a small proof.
+    gc.freeze()
     return status
 
 
