@@ -53,6 +53,7 @@ CPUS = sorted(cpu.name for cpu in load_catalogue())
         ("l1dflush ", list(VERBS)),
         ("l1dflush verify --cpu ", CPUS),
         ("l1dflush plan --json --cpu ", CPUS),
+        ("l1dflush cpus ", CPUS),
         ("l1dflush size --policy ", list(NAMES)),
         ("l1dflush policies ", list(NAMES)),
         ("l1dflush verify ", list(built_in.names())),
@@ -111,7 +112,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed("l1dflush status --from l", monkeypatch) == [("file", "l")]
 
 
-@pytest.mark.parametrize("line", ["l1dflush run --nope -- x", "l1dflush verify --bind ", "l1dflush cpus x"])
+@pytest.mark.parametrize("line", ["l1dflush run --nope -- x", "l1dflush verify --bind ", "l1dflush rules x"])
 def test_where_nothing_is_known_nothing_is_said(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(line, monkeypatch) == []
 

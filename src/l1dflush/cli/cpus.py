@@ -5,26 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from l1dflush.cli import options
-from l1dflush.cli.command import verb
+from l1dflush.cli.command import argument, verb
 from l1dflush.cli.listing import as_json, as_table
-from l1dflush.cli.output import Outcome
+from l1dflush.cli.output import Outcome, Page
+from l1dflush.cli.values import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_EXAMPLES = """\b
+Examples:
+  l1dflush cpus
+  l1dflush cpus "Ice Lake"                all that is known of it
+  l1dflush cpus --cpu-folder ./my-cpus    with files of your own
+"""
 
-@verb("cpus")
+
+@verb("cpus", epilog=_EXAMPLES)
+@argument("name", metavar="[NAME]", required=False, type=CPU, told="All that is known of this CPU, with the sources.")
 @options.cpu_folder
 @options.json
 @options.no_color
-def cpus(*, cpu_folder: Sequence[Path], json: bool, no_color: bool) -> Outcome:
-    """List the CPUs: L1D, replacement policy, and how certain that is. --json has the sources."""
+def cpus(*, name: str | None, cpu_folder: Sequence[Path], json: bool, no_color: bool) -> Outcome:
+    """List the CPUs: L1D, replacement policy, and how certain that is; or tell all that is known of one, with who says
+    so. --json has the sources of all."""
     from l1dflush.data.catalogue import load_catalogue
 
     catalogue = load_catalogue(tuple(cpu_folder))
+    one = None if name is None else catalogue.get(name)
     if json:
-        return as_json("cpus", [_with_sets(cpu.model_dump(mode="json")) for cpu in catalogue])
+        known = catalogue if one is None else (one,)
+        return as_json("cpus", [_with_sets(cpu.model_dump(mode="json")) for cpu in known])
+    if one is not None:
+        from l1dflush.report.cpu import cpu_lines
+
+        return Outcome(0, Page(lambda width: cpu_lines(one, width), no_color))
     rows = [
         [
             cpu.name,
@@ -36,7 +52,7 @@ def cpus(*, cpu_folder: Sequence[Path], json: bool, no_color: bool) -> Outcome:
         ]
         for cpu in catalogue
     ]
-    note = "L1D is size, ways x line. 'l1dflush verify --cpu NAME' proves for one of them."
+    note = "L1D is size, ways x line. 'l1dflush cpus NAME' has the sources; 'l1dflush verify --cpu NAME' proves for it."
     titles = ["name", "title", "L1D", "policy", "certainty", "L1TF"]
     return as_table(titles, rows, flexible=(4, 1), no_color=no_color, note=note)
 
