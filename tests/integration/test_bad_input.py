@@ -138,7 +138,7 @@ def test_running_off_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     "instruction",
     [
-        "xsave (%rdi)",
+        "getsec",
         "hlt",
         "syscall",
         "monitor",
