@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from plain_machine import NotForThisError
@@ -18,7 +19,7 @@ from random_programs import Access, Run
 from l1dflush import _core
 from l1dflush.routine.model import Image, Routine
 from l1dflush.trace import abstract
-from l1dflush.trace.model import STORES, Arena, ArenaKind, Decision, Event, Kind, Path
+from l1dflush.trace.model import STORES, Arena, ArenaKind, Decision, Event, Kind, Path, is_instruction
 from l1dflush.trace.names import RETURN, STACK
 from l1dflush.trace.options import TraceOptions
 
@@ -186,8 +187,8 @@ def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str |
         if outcome is not None and bool(outcome) != decision.holds:
             return f"the decision at {decision.pc:#x} on {', '.join(decision.sources)} is not what it comes to"
     places: dict[str, int] = {}
-    events = list(_halves(e for e in path.events if e.kind is Kind.LOAD or e.kind in STORES))
-    for number, (event, access) in enumerate(zip(events, run.accesses, strict=False)):
+    events, accesses = _side_by_side(path, run, traced)
+    for number, (event, access) in enumerate(zip(events, accesses, strict=False)):
         arena = event.arena
         section = traced.image.section_at(event.pc)
         if arena is None or section is None:
@@ -206,9 +207,40 @@ def why_not(path: Path, traced: Traced, run: Run, evaluated: Evaluated) -> str |
             if at >> 47 not in (0, (1 << 17) - 1) and at % (1 << 48) == access.address:
                 raise NotForThisError("the emulator does not see that an address is not canonical")
             return f"access {number} is {_shown(access)}, not at {base:#x}{event.offset:+#x}, {arena.region!s}"
-    if len(events) != len(run.accesses):
-        return f"there are {len(run.accesses)} accesses, not {len(events)}"
+    if len(events) != len(accesses):
+        return f"there are {len(accesses)} accesses, not {len(events)}"
     return None
+
+
+def _side_by_side(path: Path, run: Run, traced: Traced) -> tuple[list[Event], list[Access]]:
+    """The events of the path, and the accesses of the run. Of an instruction of which some may be done or not, or are
+    somewhere, both are left out where the run has as many as there can be: in a loop nobody can tell which is which."""
+    events: list[Event] = []
+    accesses: list[Access] = []
+    left = run.accesses[::-1]
+    told = _halves(e for e in path.events if e.kind is Kind.LOAD or e.kind in STORES or _is_vague(e))
+    vague = {event.pc for event in path.events if _is_vague(event)}
+    for pc, those in groupby(told, key=lambda event: event.pc):
+        if pc not in vague:
+            for event in those:
+                events.append(event)
+                accesses += [left.pop()] if left else []
+            continue
+        section, here = traced.image.section_at(pc), list(those)
+        assert section is not None
+        done: list[Access] = []
+        while left and (left[-1].section, left[-1].offset) == (section.name, pc - section.address):
+            done.append(left.pop())
+        surely = [event for event in here if not _is_vague(event)]
+        most = len(here) if not any(map(is_instruction, here)) else len(done)
+        if not len(surely) <= len(done) <= most:
+            events, accesses = events + surely, accesses + done
+    return events, accesses + left[::-1]
+
+
+def _is_vague(event: Event) -> bool:
+    """Whether it may be done or not, or is somewhere."""
+    return event.kind is Kind.PREFETCH or is_instruction(event)
 
 
 def _shown(access: Access) -> str:
@@ -219,7 +251,7 @@ def _shown(access: Access) -> str:
 def _halves(events: Iterable[Event]) -> Iterable[Event]:
     """The emulator reports 16 bytes in two halves."""
     for event in events:
-        for at in range(0, event.size, _HALF):
+        for at in range(0, max(event.size, 1), _HALF):
             yield event._replace(offset=event.offset + at, size=min(event.size, _HALF))
 
 

@@ -416,8 +416,9 @@ class _Writer:
         backwards = self.chance(0.1)
         if backwards:
             self.put("std")
+        scans = (f"{how}{kind}{suffix}" for how in ("repe ", "repne ", "") for kind in ("scas", "cmps"))
         self.put(dice.choice((f"rep stos{suffix}", f"rep movs{suffix}", f"rep lods{suffix}", f"stos{suffix}",
-                              f"movs{suffix}", f"lods{suffix}")))  # fmt: skip
+                              f"movs{suffix}", f"lods{suffix}", *scans)))  # fmt: skip
         if backwards:
             self.put("cld")
 

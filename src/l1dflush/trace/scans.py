@@ -94,6 +94,12 @@ def _addresses(o: Operands, how: _Scan, distance: Operand = None) -> list[Operan
     return found
 
 
+def _read(o: Operands, how: _Scan, kind: Kind, distance: Operand = None) -> None:
+    """The accesses to an element; of two the manual does not say which one is first, and emulators take the second."""
+    for at in reversed(_addresses(o, how, distance)):
+        o.access(kind, at, how.size)
+
+
 def _values(o: Operands, how: _Scan) -> tuple[Operand, Operand]:
     """What is compared: the first one less the second one makes the flags."""
     loaded = [o.load(at, how.size) for at in _addresses(o, how)]
@@ -103,8 +109,7 @@ def _values(o: Operands, how: _Scan) -> tuple[Operand, Operand]:
 
 def _one(o: Operands, how: _Scan) -> None:
     """Reads one element, and compares."""
-    for at in _addresses(o, how):
-        o.access(Kind.LOAD, at, how.size)
+    _read(o, how, Kind.LOAD)
     first, second = _values(o, how)
     less = o.made(Do.SUBTRACT, how.size, first, second)
     o.emit(Do.BELOW, o.flag("CF"), first, second)
@@ -126,14 +131,12 @@ def _touch(o: Operands, how: _Scan, count: Part, step: Part) -> None:
     known = o.made(Do.IF_KNOWN, how.width, count, Number(-1, how.width))
     most = min(_FEW, _LINE // how.size)
     many = o.skip_if(o.made(Do.BELOW, 1, Number(most, how.width), known))
-    for at in _addresses(o, how):
-        o.access(Kind.LOAD, at, how.size)
+    _read(o, how, Kind.LOAD)
     ends, distance = [], step
     for number in range(1, most):
         ends.append(o.skip_if(o.made(Do.EQUAL, 1, known, Number(number, how.width))))
-        for at in _addresses(o, how, distance):
-            # What a prefetch brings in may come in or not.
-            o.access(Kind.PREFETCH, at, how.size)
+        # What a prefetch brings in may come in or not.
+        _read(o, how, Kind.PREFETCH, distance)
         distance = o.made(Do.ADD, how.width, distance, step)
     ends.append(o.skip_if(None))
     o.land(many)
