@@ -12,6 +12,7 @@ from l1dflush.routine.c_text import WORD, cut, word_set
 
 _MARK = "/* On demand */"
 _FILE = "prelude.h"
+_ERROR_NUMBERS = "prelude-errno.h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ _SYSTEM = word_set("PAGE_SHIFT PAGE_SIZE PAGE_MASK SMP_CACHE_BYTES L1_CACHE_SHIF
 @cache
 def prelude() -> Prelude:
     """The prelude that comes with the package, read once."""
-    text = resources.files("l1dflush").joinpath("data", _FILE).read_text(encoding="ascii")
+    files = (resources.files("l1dflush").joinpath("data", name) for name in (_FILE, _ERROR_NUMBERS))
+    text = "\n".join(file.read_text(encoding="ascii") for file in files)
     always, _, rest = text.partition(_MARK)
     demand = cut(rest, where=_FILE)
     entries: dict[str, tuple[int, str, frozenset[str]]] = {}
