@@ -42,6 +42,13 @@ Value Terms::equal(Value x, Value y) {
         }
         return atom(Op::equal_zero, 1, d);
     }
+    // Whether the upper bits of something are 0.
+    if (n.count == 2 && d.constant == 0) {
+        const bool first_way = nodes_[addends_[n.first].atom].op == Op::widen && first.factor == 1;
+        const bool second_way = nodes_[addends_[n.first + 1].atom].op == Op::widen && addends_[n.first + 1].factor == 1;
+        const auto r = rounded(first_way || second_way ? negate(d) : d);
+        if (r && r->rest == 0) return equal(slice(r->x, r->low, d.bits - r->low), number(d.bits - r->low, 0));
+    }
     // Two forms of it, as x == y and y == x: that whose first factor is the smaller.
     if (first.factor > sign_of(d.bits)) return equal(negate(d), number(d.bits, 0));
     if (n.count == 2 && d.constant == 0) {

@@ -86,8 +86,11 @@ Known Terms::known_of(const Node &n, std::span<const Addend> addends) const {
     case Op::shift_right:
         k.most = a.most;
         break;
+    case Op::divide:
+        if (b.least > 0) k.most = a.most / b.least;
+        break;
     case Op::remainder:
-        if (b.least > 0) k.most = b.most - 1;
+        if (b.least > 0) k.most = std::min(a.most, b.most - 1);
         break;
     case Op::count_ones:
     case Op::count_leading_zeros:

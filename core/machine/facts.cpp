@@ -24,11 +24,36 @@ Value Facts::simplified(Terms &terms, Value v) {
     return terms.replaced(v, put_in_);
 }
 
+// What is decided of an operand says something of the whole.
+std::optional<Interval> Facts::limits_of_operand(const Terms &terms, TermId term) const {
+    const Node &n = terms.node(term);
+    const bool widens = n.op == Op::widen || n.op == Op::widen_signed;
+    if (intervals_.empty() || (!widens && n.op != Op::slice)) return std::nullopt;
+    if (n.a.term == 0 || !intervals_.contains(n.a.term)) return std::nullopt;
+    const auto of = limits(terms, n.a);
+    if (!of || of->size == 0) return std::nullopt;
+    const Word last = (of->from + (of->size - 1)) & mask_of(n.a.bits);
+    if (n.op == Op::widen_signed) {
+        // Without the border between the largest and the smallest number in it.
+        const Word sign = sign_of(n.a.bits);
+        if ((of->from ^ sign) > (last ^ sign)) return std::nullopt;
+        return Interval{((of->from ^ sign) - sign) & mask_of(n.bits), of->size};
+    }
+    if (of->from > last) return std::nullopt;
+    if (n.op == Op::widen) return of;
+    const Word first = of->from >> n.from;
+    const Word size = (last >> n.from) - first + 1;
+    if ((first & ~mask_of(n.bits)) != ((last >> n.from) & ~mask_of(n.bits))) return std::nullopt;
+    return Interval{first & mask_of(n.bits), size};
+}
+
 std::optional<Interval> Facts::limits(const Terms &terms, Value x) const {
     const Word mask = mask_of(x.bits);
     if (x.known()) return Interval{x.constant, 1};
     const auto found = intervals_.find(x.term);
     if (found != intervals_.end()) return Interval{(found->second.from + x.constant) & mask, found->second.size};
+    if (const auto of_operand = limits_of_operand(terms, x.term); of_operand)
+        return Interval{(of_operand->from + x.constant) & mask, of_operand->size};
     const Known k = terms.known(x);
     if (k.least == 0 && k.most == mask) return std::nullopt;
     return Interval{k.least, k.most - k.least + 1};
@@ -68,6 +93,11 @@ Word Facts::narrow(const Terms &terms, Value x, Interval to) {
     if (x.term == 0) return 0;
     const Word mask = mask_of(x.bits);
     to.from = (to.from - x.constant) & mask;
+    // Of multiples of some number only these.
+    if (const Word low = mask_of(terms.node(x.term).known.trailing_zeros()); low != 0 && to.size != 0) {
+        const Word skipped = negated(to.from) & low;
+        if (skipped < to.size) to = {(to.from + skipped) & mask, ((to.size - skipped - 1) & ~low) + 1};
+    }
     const auto held = limits(terms, Value{x.term, x.bits, 0});
     Interval &kept = intervals_[x.term];
     if (!held) {
@@ -93,6 +123,45 @@ Word Facts::narrow(const Terms &terms, Value x, Interval to) {
     if (to.size >= held->size) return mask - to.size + 1;
     kept = to;
     return mask - held->size + 1;
+}
+
+// What is known of a term says in which numbers that is which it is a part of, as that its sign is 0; and what was widened.
+void Facts::narrow_operand(Terms &terms, TermId term) {
+    if (term == 0) return;
+    const Node n = terms.node(term);
+    const auto of = limits(terms, Value{term, n.bits, 0});
+    if (!of || of->size == 0) return;
+    if (n.op == Op::slice && n.from != 0) {
+        const Value whole = terms.slice(n.a, 0, n.from + n.bits);
+        if (whole.term == 0) return;
+        narrow(terms, whole, {(of->from << n.from) & mask_of(whole.bits), of->size << n.from});
+        narrow_operand(terms, whole.term);
+    }
+    if (n.op == Op::sum && n.count == 1) {
+        const Addend only = terms.addends(n).front();
+        const auto moved = static_cast<unsigned>(std::countr_zero(only.factor));
+        if (!std::has_single_bit(only.factor) || moved == 0 || (of->from & mask_of(moved)) != 0) return;
+        const Value left = terms.slice(Value{only.atom, n.bits, 0}, 0, n.bits - moved);
+        narrow(terms, left, {of->from >> moved, ((of->size - 1) >> moved) + 1});
+        narrow_operand(terms, left.term);
+        return;
+    }
+    if ((n.op == Op::widen || n.op == Op::widen_signed) && n.a.bits < n.bits) {
+        // Seen from the smallest number that it can be.
+        const Word least = n.op == Op::widen ? 0 : sign_of(n.a.bits);
+        const Word numbers = mask_of(n.a.bits) + 1;
+        Word start = (of->from + least) & mask_of(n.bits);
+        Word last = (start + (of->size - 1)) & mask_of(n.bits);
+        if (start > last) {
+            if (start < numbers) return;
+            start = 0;
+        }
+        if (start >= numbers) return;
+        last = std::min(last, numbers - 1);
+        if (last - start == numbers - 1) return;
+        narrow(terms, n.a, {(start - least) & mask_of(n.a.bits), last - start + 1});
+        narrow_operand(terms, n.a.term);
+    }
 }
 
 // The part of a symbol that a term is; none if it is no such part, or something is said of bits of it in another way.
@@ -143,12 +212,18 @@ void Facts::decide(Terms &terms, Value condition, bool holds) {
     } else {
         parts = n.bits == 1 && part_of(terms, condition.term) != nullptr;
     }
+    if (n.bits == 1 && n.op == Op::slice) {
+        narrow(terms, Value{condition.term, 1, 0}, {value ? 1U : 0U, 1});
+        narrow_operand(terms, condition.term);
+    }
     if (to) {
         const Word excluded = narrow(terms, n.a, *to);
+        narrow_operand(terms, n.a.term);
         Part *const part = follows ? nullptr : part_of(terms, n.a.term);
         if (part != nullptr && !__builtin_add_overflow(part->excluded, excluded, &part->excluded)) parts = true;
     }
     by_parts_ = by_parts_ && (parts || follows);
+    decide_few(terms, condition.term, value);
     // What was put in before may come to more now.
     std::unordered_map<TermId, Value> fresh;
     for (const auto &[term, decision] : conditions_) fresh[term] = number(1, decision);

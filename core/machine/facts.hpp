@@ -2,8 +2,9 @@
 // again.
 //
 // A comparison with a constant says in which interval (modulo 2^n) a term lies. Of each term one interval is kept, which
-// holds all that is possible; what cannot be said by one is remembered as a decided condition alone. So what is decided
-// here surely follows, but not all that follows is decided: a path may be one that no input takes.
+// holds all that is possible; of terms that may be few numbers these are kept one by one (few.cpp). What cannot be said
+// like that is remembered as a decided condition alone. So what is decided here surely follows, but not all that follows
+// is decided: a path may be one that no input takes.
 #pragma once
 
 #include <optional>
@@ -26,6 +27,8 @@ public:
     Value simplified(Terms &terms, Value v);
     // Whether the condition holds, if that is known.
     std::optional<bool> decided(Terms &terms, Value condition);
+    // The same, if it depends on nothing but what may be few numbers: for all of them that are left.
+    std::optional<bool> by_few(Terms &terms, Value condition) const;
     // The condition holds, or does not.
     void decide(Terms &terms, Value condition, bool holds);
     // The numbers that a value may be, if they are not all.
@@ -45,13 +48,23 @@ private:
         TermId term;
         Word excluded;
     };
+    // Terms that may be few numbers, and which of them together.
+    struct Few {
+        std::vector<TermId> terms;
+        std::vector<std::vector<Word>> left;
+    };
+    std::optional<Few> few_in(const Terms &terms, TermId term) const;
+    void decide_few(Terms &terms, TermId condition, bool value);
     Part *part_of(const Terms &terms, TermId term);
     std::optional<bool> by_limits(const Terms &terms, const Node &node) const;
+    std::optional<Interval> limits_of_operand(const Terms &terms, TermId term) const;
     Word narrow(const Terms &terms, Value x, Interval to);
+    void narrow_operand(Terms &terms, TermId term);
 
     std::unordered_map<TermId, bool> conditions_;
     std::unordered_map<TermId, Interval> intervals_;  // of terms without a constant
     std::unordered_map<TermId, Value> put_in_;        // and what it came to before
+    std::vector<Few> few_;
     std::vector<Part> parts_;
     bool by_parts_ = true;  // all that was decided is about them
 };

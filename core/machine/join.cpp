@@ -6,6 +6,7 @@
 // which what they differ in depends on the condition. Nothing is lost by that: who needs to know asks for it then.
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "machine/machine.hpp"

@@ -8,6 +8,8 @@ namespace l1dflush::machine {
 namespace {
 
 constexpr int most_runs = 4;
+// Deeper terms are not looked through.
+constexpr unsigned most_depth = 12;
 
 bool in_order(const Value &x, const Value &y) {
     return std::pair(x.term, x.constant) <= std::pair(y.term, y.constant);
@@ -24,6 +26,12 @@ Value Terms::masked(Value x, Word mask) {
     const auto low = static_cast<unsigned>(std::countr_zero(mask));
     // An address that is rounded; of what is no sum its bits say more.
     const Op op = nodes_[x.term].op;
+    if (x.constant == 0 && low != 0 && (op == Op::slice || op == Op::multiply_high)) {
+        // Of what is multiplied by the inverse of a number the upper part may be a quotient.
+        const Value top = widen(slice(x, low, x.bits - low), x.bits);
+        if (top.term != 0 && nodes_[top.term].op == Op::divide && (possible & ~mask & ~mask_of(low)) == 0)
+            return scale(top, Word{1} << low);
+    }
     const bool bitwise = x.constant == 0 && (op == Op::bit_and || op == Op::bit_or || op == Op::bit_xor);
     if (!bitwise && (possible & ~mask & ~mask_of(low)) == 0)
         return subtract(x, widen(slice(x, 0, low), x.bits));
@@ -155,6 +163,15 @@ Value Terms::choose(Value condition, Value x, Value y) {
     if (condition.known()) return condition.constant != 0 ? x : y;
     if (x == y) return x;
     if (condition.constant != 0) return choose(complement(condition), y, x);
+    // What is chosen may depend on the same.
+    const auto where = [&](Value v, bool holds) {
+        if (v.term == 0 || !nodes_[v.term].conditional || nodes_[v.term].depth > most_depth) return v;
+        std::unordered_map<TermId, Value> known{{condition.term, number(1, holds)}};
+        return replaced(v, known);
+    };
+    x = where(x, true);
+    y = where(y, false);
+    if (x == y) return x;
     if (x.bits == 1) return add(y, bit_and(condition, add(x, y)));
     if (const Value d = subtract(x, y); d.known())
         return add(y, scale(widen(condition, x.bits), d.constant));

@@ -107,6 +107,13 @@ std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State
             continue;
         }
         Value question{condition.term, 1, 0};
+        if (const auto index = asked_of_index(s, condition)) {
+            if (const auto known = s.facts.decided(t, *index)) {
+                s.facts.decide(t, *index, *known);
+                continue;
+            }
+            if (!joins(s.at->at)) question = Value{index->term, 1, 0};
+        }
         // A sum of conditions, or one in the other: the parts first.
         if (const auto inner = Facts::inner(t, question)) {
             if (const auto known = s.facts.decided(t, *inner)) {
@@ -115,6 +122,11 @@ std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State
             }
             // Where both ways meet again it does not matter what a condition is made of.
             if (!joins(s.at->at)) question = *inner;
+        }
+        if (const auto known = s.facts.by_few(t, question)) {
+            if (question.term == condition.term) return answer(*known != (condition.constant != 0));
+            s.facts.decide(t, question, *known);
+            continue;
         }
         if (const auto instead = by_distance(s, question)) {
             if (const auto known = s.facts.decided(t, *instead)) {

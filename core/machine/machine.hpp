@@ -216,9 +216,10 @@ private:
     std::optional<bool> at_an_end(State &s, Value question);
     std::optional<Value> by_distance(State &s, Value question);
     bool lies_at_an_end(const Events &events, Value base, Interval where) const;
-    std::optional<Value> spelled_out(const State &s, Value v);
+    std::optional<Value> spelled_out(State &s, Value v);
     void settle_tables(State &s, Value v);
-    std::vector<std::pair<Value, Base::Pointer>> entries_of(const State &s, const Origin &origin);
+    std::optional<Value> asked_of_index(State &s, Value v);
+    std::vector<std::pair<Value, Base::Pointer>> entries_of(State &s, const Origin &origin);
     std::optional<Value> by_table(State &s, Value to, std::vector<State> &forks, const Bounds &bounds);
     void run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);
     Value truth(Value v) { return world_.terms.complement(world_.terms.equal(v, number(v.bits, 0))); }

@@ -59,6 +59,12 @@ std::optional<Value> Machine::by_distance(State &s, Value question) {
     }
     const auto [least, most] = *limits;
     if (least < -most_distance || most > most_distance) return std::nullopt;
+    // So many of the lowest bits are surely 0; more are not asked for.
+    const auto even_bits = [&](Value address) {
+        unsigned low = 0;
+        while (low < 12 && t.slice(address, 0, low + 1) == number(low + 1, 0)) ++low;
+        return low;
+    };
     // That between the two the addresses do not begin anew is said of the lower one, or of the other.
     const auto is_apart = [&](Value lower, Value upper, std::int64_t near, std::int64_t far) -> std::optional<Value> {
         const Value reaches = t.complement(t.below(lower, number(bits_, negated(static_cast<Word>(far)) & mask_of(bits_))));
@@ -74,11 +80,12 @@ std::optional<Value> Machine::by_distance(State &s, Value question) {
         }
         if (!s.facts.decided(t, reaches)) return t.complement(reaches);
         // It reaches that far at most; an address that is a multiple of some number may surely reach less far, too.
-        unsigned low = 0;
-        while (low < 12 && t.slice(lower, 0, low + 1) == number(low + 1, 0)) ++low;
+        const unsigned low = even_bits(lower);
         const Word from = (negated(static_cast<Word>(far)) + mask_of(low)) & ~mask_of(low) & mask_of(bits_);
         const Word surely = negated(static_cast<Word>(near)) & mask_of(bits_);
         if (near > 0 && from >= surely) return number(1, 0);
+        // And one that would come so near to the end reaches it.
+        if (near > 0 && far - near < std::int64_t{1} << even_bits(upper)) return number(1, 0);
         return std::nullopt;
     };
     if (most > 0) {
@@ -130,7 +137,7 @@ bool Machine::lies_at_an_end(const Events &events, Value base, Interval where) c
 
 // With what was loaded from tables that nobody writes, by an index of which few numbers are left, as a choice of their
 // entries.
-std::optional<Value> Machine::spelled_out(const State &s, Value v) {
+std::optional<Value> Machine::spelled_out(State &s, Value v) {
     if (v.term == 0) return std::nullopt;
     Terms &t = world_.terms;
     std::unordered_map<TermId, Value> known;
@@ -170,13 +177,15 @@ void Machine::settle_tables(State &s, Value v) {
 }
 
 // The entries of a table that may have been loaded, and when each was; none if that is not known.
-std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(const State &s, const Origin &origin) {
+std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(State &s, const Origin &origin) {
     Terms &t = world_.terms;
-    const Node region = t.node(origin.base);
-    std::vector<TermId> atoms{origin.base};
-    if (region.op == Op::sum) {
-        atoms.clear();
+    const Value begin{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)};
+    const Value place = t.node(origin.base).conditional ? s.facts.simplified(t, begin) : begin;
+    std::vector<TermId> atoms;
+    if (place.term != 0) {
+        const Node region = t.node(place.term);
         for (const Addend &a : t.addends(region)) atoms.push_back(a.atom);
+        if (region.op != Op::sum) atoms.push_back(place.term);
     }
     // What the place depends on: the narrowest that says it, with its numbers.
     std::vector<std::pair<Value, Interval>> free;
@@ -196,7 +205,7 @@ std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(const State &s,
         if (count > most_entries) return {};
         free.push_back(*best);
     }
-    if (free.empty()) return {};
+    if (free.empty() && place == begin) return {};
     std::vector<std::pair<Value, Base::Pointer>> entries;
     for (std::size_t which = 0; which < count; ++which) {
         std::unordered_map<TermId, Value> numbers;
@@ -208,24 +217,51 @@ std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(const State &s,
             numbers[what.term] = one;
             is_this = t.bit_and(is_this, t.equal(what, one));
         }
-        const Value at = t.replaced(Value{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)}, numbers);
-        const auto entry = world_.constant_at(at, origin.bytes);
+        const auto entry = world_.constant_at(t.replaced(place, numbers), origin.bytes);
         if (!entry) return {};
         entries.emplace_back(is_this, *entry);
     }
     return entries;
 }
 
-std::optional<Base::Pointer> World::constant_at(Value at, unsigned bytes) {
-    const auto found = base_at(at.term, offset_of(at));
-    if (!found) return std::nullopt;
-    return bases[found->first].writable ? std::nullopt : content_at(found->first, found->second, bytes);
+// A condition that says which entry of a table that nobody writes was loaded, as a limited index does.
+std::optional<Value> Machine::asked_of_index(State &s, Value v) {
+    if (v.term == 0) return std::nullopt;
+    for (const Word symbol : world_.symbols_in(v.term)) {
+        const Origin &origin = world_.origins[symbol];
+        if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
+        if (!world_.terms.node(origin.base).conditional) continue;
+        const Value place = s.facts.simplified(world_.terms, Value{origin.base, static_cast<std::uint8_t>(bits_), 0});
+        if (place.term == 0 || !world_.terms.node(place.term).conditional) continue;
+        const auto is_table = [&](const Addend &a) {
+            const auto found = world_.bases_of.find(a.atom);
+            return found != world_.bases_of.end() && std::ranges::any_of(found->second, [&](std::uint32_t b) {
+                return world_.bases[b].known && !world_.bases[b].writable;
+            });
+        };
+        // In a linked file the table's place is a number.
+        const bool linked = world_.base_at(0, offset_of({0, static_cast<std::uint8_t>(bits_),
+                                                         (place.constant + static_cast<Word>(origin.offset)) & mask_of(bits_)}))
+                                .has_value();
+        if (!linked && std::ranges::none_of(world_.terms.addends(world_.terms.node(place.term)), is_table)) continue;
+        if (const auto inner = Facts::inner(world_.terms, place)) return inner;
+    }
+    return std::nullopt;
 }
 
 // Where a jump by a table goes: asks for the index, one number after the other. None if the state has gone on.
 std::optional<Value> Machine::by_table(State &s, Value to, std::vector<State> &forks, const Bounds &bounds) {
     Terms &t = world_.terms;
+    if (auto known = world_.distances; !known.empty()) to = t.replaced(to, known);
     if (to.term == 0 || world_.base_at(to.term, static_cast<std::int64_t>(to.constant))) return to;
+    Value last;
+    while (const auto inner = asked_of_index(s, to)) {
+        if (*inner == last) break;
+        last = *inner;
+        const auto holds = decide(s, *inner, forks, bounds);
+        if (!holds) return std::nullopt;
+        s.facts.decide(t, *inner, *holds);
+    }
     const auto table = spelled_out(s, to);
     if (!table) return to;
     Value where = *table;

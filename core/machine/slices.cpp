@@ -61,6 +61,10 @@ Value Terms::slice_atom(TermId term, unsigned from, unsigned bits) {
     case Op::choose:
         if (!deep) return choose(n.a, slice(n.b, from, bits), slice(n.c, from, bits));
         break;
+    case Op::multiply_high:
+        if (n.a.known() && end == n.bits)
+            if (const auto result = quotient(n.b, n.a.constant, n.bits + from)) return slice(*result, 0, bits);
+        break;
     case Op::multiply:
         if (from == 0 && !deep) return multiply(slice(n.a, 0, bits), slice(n.b, 0, bits));
         break;
@@ -82,10 +86,30 @@ bool Terms::are_apart(const std::vector<Addend> &addends, Value x) const {
     return true;
 }
 
+// Compilers divide by a number as they multiply by its inverse: floor(a * k / 2^s) is a / d for all a < 2^n if k is
+// 2^s / d rounded up, and k * d - 2^s is at most 2^(s-n) (Granlund and Montgomery, "Division by invariant integers using
+// multiplication", 1994, theorem 4.2).
+std::optional<Value> Terms::quotient(Value a, Word k, unsigned s) {
+    if (k < 3 || s < a.bits || s > 126) return std::nullopt;
+    const Wide power = Wide{1} << s;
+    const Wide by = (power + k - 1) / k;
+    if (by < 3 || by > mask_of(a.bits)) return std::nullopt;
+    const Wide more = by * k - power;
+    if (more == 0 || more > Wide{1} << (s - a.bits)) return std::nullopt;
+    return divide(Op::divide, a, number(a.bits, static_cast<Word>(by)));
+}
+
 Value Terms::slice(Value x, unsigned from, unsigned bits) {
     if (from == 0) return slice_low(x, bits);
     if (x.known()) return number(bits, x.constant >> from);
     const Node n = nodes_[x.term];
+    if (n.op == Op::sum && n.count == 1 && x.constant == 0 && from + bits == x.bits) {
+        const Addend only = addends_[n.first];
+        const Node wide = nodes_[only.atom];
+        if (wide.op == Op::widen && 2U * wide.a.bits <= x.bits && only.factor <= mask_of(x.bits - wide.a.bits))
+            if (const auto result = quotient(wide.a, only.factor, from))
+                return result->bits >= bits ? slice(*result, 0, bits) : widen(*result, bits);
+    }
     if (n.op != Op::sum && x.constant == 0) return slice_atom(x.term, from, bits);
     // What is above it does not matter, so from here on it is the top of x.
     if (from + bits < x.bits) return slice(slice_low(x, from + bits), from, bits);

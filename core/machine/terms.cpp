@@ -138,7 +138,7 @@ Value Terms::of_addends(std::vector<Addend> &addends, unsigned bits, Word consta
                 addends[out++] = total;
         }
         addends.resize(out);
-        again = join_slices(addends, bits, constant);
+        again = join_slices(addends, bits, constant) || join_quotients(addends, bits);
     }
     constant &= mask;
     if (addends.empty()) return number(bits, constant);
@@ -225,6 +225,29 @@ bool Terms::join_slices(std::vector<Addend> &addends, unsigned bits, Word &const
             addends.erase(addends.begin() + static_cast<std::ptrdiff_t>(std::max(i, j)));
             addends.erase(addends.begin() + static_cast<std::ptrdiff_t>(std::min(i, j)));
             take(widen(slice(high.a, low.from, both), bits), factor);
+            return true;
+        }
+    }
+    return false;
+}
+
+// x - d * (x / d) becomes the remainder.
+bool Terms::join_quotients(std::vector<Addend> &addends, unsigned bits) {
+    for (std::size_t i = 0; i < addends.size(); ++i) {
+        const Node part = nodes_[addends[i].atom];
+        const bool wide = part.op == Op::widen && part.a.constant == 0;
+        const Node n = wide ? nodes_[part.a.term] : part;
+        if (n.op != Op::divide || !n.b.known() || n.a.constant != 0 || n.a.term == 0) continue;
+        const Value whole = wide ? widen(n.a, bits) : n.a;
+        if (whole.constant != 0 || nodes_[whole.term].op == Op::sum) continue;
+        for (std::size_t j = 0; j < addends.size(); ++j) {
+            if (addends[j].atom != whole.term) continue;
+            const Word factor = addends[j].factor;
+            if (addends[i].factor != (negated(factor * n.b.constant) & mask_of(bits))) continue;
+            const Value rest = divide(Op::remainder, n.a, n.b);
+            addends.erase(addends.begin() + static_cast<std::ptrdiff_t>(std::max(i, j)));
+            addends.erase(addends.begin() + static_cast<std::ptrdiff_t>(std::min(i, j)));
+            append(addends, wide ? widen(rest, bits) : rest, factor);
             return true;
         }
     }

@@ -179,6 +179,8 @@ private:
     bool same(const Node &x, const Node &y, std::span<const Addend> addends) const;
     void grow();
 
+    std::optional<Value> quotient(Value a, Word k, unsigned s);
+    bool join_quotients(std::vector<Addend> &addends, unsigned bits);
     Value slice_low(Value x, unsigned bits);
     Value slice_atom(TermId atom, unsigned from, unsigned bits);
     bool are_apart(const std::vector<Addend> &addends, Value x) const;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +148,21 @@ LOOPS = {
         f"p = (char *)((unsigned long)p & -4096L); char *e = p + 65536; while (p < e) {{ {READ}p; p += 64; }}",
         (ALL_LINES,),
     ),
+    "down to a rounded beginning": Loop(
+        f"for (char *q = p + 65472; q >= (char *)((unsigned long)p & -64L); q -= 64) {READ}q;", (ALL_LINES[::-1],)
+    ),
+    "down as far as above a rounded beginning": Loop(
+        f"char *b = (char *)((unsigned long)p & -64L), *q = p + 65536; do {{ q -= 64; {READ}q; }} while (q > b);",
+        (ALL_LINES[::-1], (*ALL_LINES[::-1], -LINE)),
+    ),
+    "down to what was rounded as well": Loop(
+        f"char *b = (char *)((unsigned long)p & -4096L), *q = b + 65536; do {{ q -= 64; {READ}q; }} while (q > b);",
+        (ALL_LINES[::-1],),
+    ),
+    "down from a rounded end": Loop(
+        f"char *e = (char *)(((unsigned long)p + 65536) & -64L); for (char *q = e - 64; q >= p; q -= 64) {READ}q;",
+        (ALL_LINES[:0:-1], ALL_LINES[::-1]),
+    ),
     "three deep": Loop(
         f"for (int k = 0; k < 4; k++) for (int i = 0; i < 4; i++) for (int j = 63; j >= 0; j--) "
         f"{READ}(p + k * 16384 + i * 4096 + j * 64);",
@@ -195,6 +210,82 @@ def test_what_is_read(name: str, compiler: str, mode: str, tmp_path: Path) -> No
             continue
         data = compiled(compiler, mode, level, loop.body, tmp_path)
         assert reads(data) == sorted(loop.reads, key=len), level
+
+
+# Sizes and numbers of lines that are one of a few, by what ``m`` is: plain Python says which, for many numbers.
+ARGUMENTS = (*range(-300, 300), *(sign * (1 << bit) - less for sign in (1, -1) for bit in range(31) for less in (0, 1)))
+TABLE = (8192, 65536, 16384, 128, 32768, 64, 192, 49152)
+ENTRIES = f"static const int sizes[8] = {{{', '.join(map(str, TABLE))}}};"
+
+
+@dataclass(frozen=True)
+class Sized:
+    """``lines``: how many lines are read, or which, if ``m`` is so much."""
+
+    body: str
+    lines: Callable[[int], int | tuple[int, ...]]
+
+    def wanted(self) -> set[tuple[int, ...]]:
+        found = (self.lines(m) for m in ARGUMENTS)
+        return {tuple(range(0, one * LINE, LINE)) if isinstance(one, int) else one for one in found}
+
+
+UP_TO_N = f"for (int i = 0; i < n; i += 64) {READ}(p + i);"
+SIZED = {
+    "a checked index": Sized(
+        f"{ENTRIES} int n; if (m < 0 || m > 7) n = 256; else n = sizes[m]; {UP_TO_N}",
+        lambda m: (TABLE[m] if 0 <= m <= 7 else 256) // LINE,
+    ),
+    "a checked index of 16 bits": Sized(
+        f"{ENTRIES} short k = m; if (k < 0 || k >= 8) return; int n = sizes[k]; {UP_TO_N}",
+        lambda m: TABLE[m & 0xFFFF] // LINE if m & 0xFFFF < 8 else 0,
+    ),
+    "an index of 8 bits, or the first": Sized(
+        f"{ENTRIES} signed char k = m; if (k < 2 || k >= 6) k = 0; long n = sizes[k]; {UP_TO_N}",
+        lambda m: TABLE[m & 255 if 2 <= m & 255 < 6 else 0] // LINE,
+    ),
+    "an index without its sign": Sized(
+        f"{ENTRIES} unsigned char k = m; if (k > 3) k = 7; int n = sizes[k]; {UP_TO_N}",
+        lambda m: TABLE[m & 255 if m & 255 <= 3 else 7] // LINE,
+    ),
+    "a checked case": Sized(
+        "if (m < 0 || m > 7) m = 3; switch (m) { "
+        + " ".join(f"case {k}: " + f"{READ}(p + {k}); " * (k + 1) + "break;" for k in range(8))
+        + " }",
+        lambda m: ((m,) * (m + 1)) if 0 <= m <= 7 else (3,) * 4,
+    ),
+    "at most, at least": Sized(
+        f"if (m > 4) m = 4; if (m < 0) m = 0; for (int i = 0; i < m; i++) {READ}(p + i * 64);",
+        lambda m: max(min(m, 4), 0),
+    ),
+    "steps above": Sized(f"int n = 1024 + (m & 7) * 4096; {UP_TO_N}", lambda m: 16 + (m & 7) * 64),
+    "steps below": Sized(f"int n = 65536 - ((m >> 3) & 3) * 4096; {UP_TO_N}", lambda m: 1024 - (m >> 3 & 3) * 64),
+    "bits": Sized(f"int n = 65536 ^ ((m & 5) << 12); {UP_TO_N}", lambda m: 1024 ^ (m & 5) << 6),
+    "doubled": Sized(f"int n = 4096 << (m & 3); {UP_TO_N}", lambda m: 64 << (m & 3)),
+    "halved": Sized(f"unsigned n = 65536u >> (m >> 1 & 3); {UP_TO_N}", lambda m: 1024 >> (m >> 1 & 3)),
+    "what is left of a division": Sized(
+        f"unsigned n = 512 + (unsigned)m % 5 * 128; {UP_TO_N}", lambda m: 8 + (m & 0xFFFFFFFF) % 5 * 2
+    ),
+    "what is left of 16 bits": Sized(
+        f"unsigned short k = m; int n = 64 + k % 3 * 64; {UP_TO_N}", lambda m: 1 + (m & 0xFFFF) % 3
+    ),
+    "a flag for each": Sized(
+        f"int n = 64; for (int k = 0; k < 4; k++) if (m & (1 << k)) n += 64; {UP_TO_N}",
+        lambda m: 1 + (m & 15).bit_count(),
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["-m64", "-m32"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("name", SIZED)
+def test_a_size_that_is_one_of_a_few(name: str, compiler: str, mode: str, tmp_path: Path) -> None:
+    """Each that some number gives is on a path, and no other one."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    sized = SIZED[name]
+    for level in LEVELS if THOROUGH else LEVELS[::2]:
+        assert set(reads(compiled(compiler, mode, level, sized.body, tmp_path))) == sized.wanted(), level
 
 
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])

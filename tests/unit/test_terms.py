@@ -122,6 +122,53 @@ def test_long_sums_and_long_chains_stay_small(t: Terms) -> None:
     assert len(t) < 40_000
 
 
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+def test_a_multiplication_that_divides(t: Terms, bits: int) -> None:
+    """Whatever is made of the upper part of a product, by the right multipliers of a division and by others: it is the
+    upper part of the product, and with what is subtracted as a remainder it is what is left."""
+    dice = random.Random(bits)
+    found = set()
+    for divisor in (3, 5, 6, 7, 10, 12, 100, 127, *(dice.randrange(3, 1 << bits) for _ in range(30))):
+        for more in (0, 1, 2, 3, divisor.bit_length() - 1, divisor.bit_length()):
+            inverse = -(-(1 << bits + more) // divisor) + dice.choice((0, 0, 1, -1))
+            if inverse >> bits or more >= bits:
+                continue
+            x = t.symbol(bits)
+            if bits < 64:
+                product = t.combine("multiply", t.widen(x, 2 * bits), t.number(2 * bits, inverse))
+                upper = t.slice(product, bits + more, bits - more)
+            else:
+                upper = t.slice(t.combine("multiply_high", x, t.number(bits, inverse)), more, bits - more)
+            quotient = t.widen(upper, bits)
+            rest = t.combine("subtract", x, t.combine("multiply", quotient, t.number(bits, divisor)))
+            found.add((t.known(rest)[3] < divisor, t.known(quotient)[3] <= mask(bits) // divisor))
+            near = (divisor * dice.randrange(1 << bits) + dice.choice((0, -1)) for _ in range(6))
+            every = range(256) if bits == 8 else (0, mask(bits), mask(bits) - mask(bits) % divisor - 1, *near)
+            for number in (one & mask(bits) for one in every):
+                by = t.number(bits, number)
+                wanted = number * inverse >> bits + more
+                assert t.replaced(quotient, x, by).constant == wanted, (divisor, more, inverse, number)
+                assert t.replaced(rest, x, by).constant == (number - wanted * divisor) & mask(bits)
+    # Some were taken for a division, and some not.
+    assert {(True, True), (False, False)} <= found
+
+
+def test_upper_bits_that_are_0(t: Terms) -> None:
+    x = t.symbol(64)
+    masked = t.combine("bit_and", x, t.number(64, mask(64) & ~15))
+    assert t.combine("equal", masked, t.number(64, 0)) == t.combine("equal", t.slice(x, 4, 60), t.number(60, 0))
+
+
+def test_what_is_chosen_by_the_same_condition_twice(t: Terms) -> None:
+    condition = t.combine("below", t.symbol(32), t.number(32, 7))
+    x, y, z = (t.symbol(32) for _ in range(3))
+    assert t.choose(condition, x, t.choose(condition, y, z)) == t.choose(condition, x, z)
+    by = t.combine("add", t.widen(condition, 32), t.number(32, 5))
+    assert t.choose(condition, t.number(32, 6), by) == by
+    assert t.choose(condition, t.number(32, 7), by) != by
+    assert t.choose(t.complement(condition), t.number(32, 5), by) == by
+
+
 def test_wrong_widths_are_refused(t: Terms) -> None:
     x, y = t.symbol(64), t.symbol(32)
     with pytest.raises(ValueError, match="width"):

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from l1dflush import _core
-from l1dflush.errors import InputError, UndecidedError
+from l1dflush.errors import UndecidedError
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Routine
-from l1dflush.trace.bindings import bound, may_be_base, stack_argument
+from l1dflush.trace.at_entry import begin, guards_by_place
+from l1dflush.trace.bindings import may_be_base
 from l1dflush.trace.decided import Conditions, shown
-from l1dflush.trace.decode import Instruction, general_registers
+from l1dflush.trace.decode import Instruction
 from l1dflush.trace.effects import CARRY, Form
 from l1dflush.trace.events import Events
 from l1dflush.trace.extent import with_extent
@@ -38,8 +39,8 @@ from l1dflush.trace.model import (
     somewhere,
 )
 from l1dflush.trace.msrs import MsrWrite
-from l1dflush.trace.names import RETURN, STACK, Names
-from l1dflush.trace.operands import KINDS, register_name
+from l1dflush.trace.names import Names
+from l1dflush.trace.operands import KINDS
 from l1dflush.trace.operations import EVENT
 from l1dflush.trace.options import TraceOptions
 from l1dflush.trace.placing import Placing
@@ -47,21 +48,10 @@ from l1dflush.trace.possible import Possibility
 from l1dflush.trace.stops import Stop, undecided
 from l1dflush.trace.system_rows import SETS_INTERRUPTS, STAYS
 from l1dflush.trace.two_places import relied_on
-from l1dflush.trace.wrapping import GRANTED, OFF_ENDS, without_wrapping
+from l1dflush.trace.wrapping import OFF_ENDS, without_wrapping
 
 # Kinds of events that show that memory is there.
 _ACCESSES = {KINDS.index(kind) for kind in TOUCHES - {Kind.PREFETCH}}
-# Where the stack protector's guard is (GCC's -mstack-protector-guard): behind a segment's base, and by name.
-_GUARDS = {64: (("gs", 0x28), ("fs", 0x28)), 32: (("gs", 0x14),)}
-_NAMED_GUARDS = {
-    64: (("gs", "__ref_stack_chk_guard"), ("gs", "__stack_chk_guard")),
-    32: (("fs", "__stack_chk_guard"), ("fs", "__ref_stack_chk_guard"), ("gs", "__stack_chk_guard")),
-}
-# Where per-thread and per-CPU memory has its own address: the thread's pointer and glibc's other copy of it ("ELF
-# Handling For Thread-Local Storage"; ``tcbhead_t``), and what Linux adds to a per-CPU variable's address
-# (``asm/percpu.h``).
-_SELF = {64: (("fs", 0), ("fs", 0x10)), 32: (("gs", 0), ("gs", 8))}
-_NAMED_SELF = {64: (("gs", "this_cpu_off"),), 32: (("fs", "this_cpu_off"),)}
 KEPT_SAVED = "registers saved on the stack, and return addresses, are not overwritten there through other variables"
 KEYS_STAY = "functions that are called and not here leave static keys as they are"
 _VM_ENTRIES = ("vmlaunch", "vmresume")
@@ -101,20 +91,10 @@ class _Run:
         self._decided: dict[tuple[int, ...], Decision] = {}
 
     def trace(self) -> Trace:
-        machine, bases, image = self._machine, self._lifter.bases, self._routine.image
-        stack = machine.base(STACK)
-        top = machine.terms.combine("subtract", stack, machine.terms.number(image.bits, self._width))
-        machine.set_slot(0, top)
-        if not self._routine.partial:
-            machine.store(top, machine.base(RETURN))
-            # Compilers rely on it (psABI: the direction flag is clear at entry).
-            (direction,) = self._lifter.register("DF")
-            machine.set_slot(direction.slot, machine.terms.number(8, 0))
-        self._bind()
+        machine, bases = self._machine, self._lifter.bases
+        begin(self._lifter, self._names, self._routine, self._options.bind)
         machine.set_accesses(sorted(_ACCESSES))
         machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
-        self._keep_guards()
-        self._lead_to_themselves()
         asked = Possibility(machine, self._options.max_seconds)
         start = bases.place_at(self._routine.entry)
         caller = Caller(self._lifter, self._routine.first, start) if self._routine.first else None
@@ -132,7 +112,7 @@ class _Run:
             raise self._undecided(*stopped.args) from None
         placing = Placing(machine, bases, asked)
         placed = placing.possible(found)
-        possible = without_wrapping(machine, placed, asked, _ACCESSES)
+        possible, off_ends = without_wrapping(machine, placed, asked, _ACCESSES)
         instructions = self._instructions = [self._lifter.instructions[place] for place in machine.places]
         ran = {insn.address: insn for insn in instructions if insn.address != NOWHERE}
         self._features = self._kernel.feature_tests(ran)
@@ -155,9 +135,7 @@ class _Run:
         undefined = [] if self._routine.partial else self._names.nobody_gave(_sources(paths))
         routine = with_extent(self._routine, ((insn.address, insn.next) for insn in ran.values()), paths)
         granted = dict.fromkeys([*self._granted(paths), *self._lifter.assumptions, *self._kernel.granted(ran)])
-        if len(possible) < len(placed):
-            granted[GRANTED] = None
-        granted |= dict.fromkeys([*placing.granted, *relied_on(paths)])
+        granted |= dict.fromkeys([*off_ends, *placing.granted, *relied_on(paths)])
         if machine.kept_off_ends:
             granted[OFF_ENDS] = None
         if machine.kept_saved:
@@ -180,41 +158,9 @@ class _Run:
             return 0, 0
         return self._lifter.bases.of_section(section), address - section.address
 
-    def _keep_guards(self) -> None:
-        """Outside functions leave the stack protector's guard alone."""
-        machine, bits = self._machine, self._routine.image.bits
-        symbols = self._routine.image.symbols
-        behind = [(segment, machine.terms.number(bits, offset)) for segment, offset in _GUARDS[bits]]
-        for segment, name in _NAMED_GUARDS[bits]:
-            if name in symbols:
-                behind.append((segment, self._lifter.bases.value(self._lifter.bases.place_of(symbols[name]))))
-        for segment, offset in behind:
-            machine.keep(self._in_segment(segment, offset))
-
-    def _in_segment(self, segment: str, offset: _core.Value) -> _core.Value:
-        """The address so far behind a segment's base."""
-        return self._machine.terms.combine("add", self._machine.slot(self._lifter.segments[segment].slot), offset)
-
-    def _lead_to_themselves(self) -> None:
-        """What is at the places where a segment's own address belongs may lead into it, nobody knows where to."""
-        machine, bits = self._machine, self._routine.image.bits
-        symbols = self._routine.image.symbols
-        places = [(segment, machine.terms.number(bits, at), f"{segment}:{at:#x}") for segment, at in _SELF[bits]]
-        for segment, name in _NAMED_SELF[bits]:
-            if name in symbols:
-                at = self._lifter.bases.value(self._lifter.bases.place_of(symbols[name]))
-                places.append((segment, at, f"{segment}:{name}"))
-        for segment, offset, name in places:
-            distance = machine.new_symbol(bits)
-            leads_to = self._in_segment(segment, distance)
-            machine.store(self._in_segment(segment, offset), leads_to)
-            self._names.leads_to_itself(leads_to, distance, name)
-
     def _granted(self, paths: Iterable[Path]) -> Iterator[str]:
         """What was taken for granted on the way, but for the code as it is."""
-        bits = self._routine.image.bits
-        guards = {(f"{segment}:", offset): f"{segment}:{offset:#x}" for segment, offset in _GUARDS[bits]}
-        guards |= {(f"{segment}:external:{name}", 0): f"{segment}:{name}" for segment, name in _NAMED_GUARDS[bits]}
+        guards = guards_by_place(self._routine.image.bits)
         for one in self._routine.first:
             yield f"what {one.name} leaves in memory is there when {self._routine.name} runs"
         sources = {source for path in paths for decision in path.decisions for source in decision.sources}
@@ -259,56 +205,6 @@ class _Run:
             return False
         section = self._lifter.bases.section_at(int(arena.key.removeprefix("section:"), 16))
         return section is not None and section.executable and max(one, other) >= 0 and min(one, other) < section.size
-
-    def _bind(self) -> None:
-        """Gives registers and variables the values that the user says they have."""
-        machine, bits = self._machine, self._routine.image.bits
-        for one in bound(self._routine, self._options.bind, general_registers(bits)):
-            whole = machine.terms.number(bits, one.value & ((1 << bits) - 1))
-            if one.base is not None:
-                whole = machine.terms.combine("add", self._at_entry(one.base), whole)
-            if one.register is not None and (place := self._on_stack(one.register)) is not None:
-                machine.store(place, whole, kept=False)
-            elif one.register is not None:
-                (part,) = self._lifter.register(register_name(one.register, bits))
-                machine.set_slot(part.slot, self._put(machine.slot(part.slot), whole, one.start, one.size))
-            elif one.symbol is not None:
-                size = min(one.symbol.size or self._width, self._width)
-                at = self._lifter.bases.place_of(one.symbol)
-                value = whole
-                if size < self._width:
-                    value = machine.terms.number(8 * size, one.value & ((1 << 8 * size) - 1))
-                    if one.base is not None:
-                        what = f"{one.symbol.name} has {size} bytes, and an address has {self._width}"
-                        raise InputError(what, where=f"--bind {one.symbol.name}", hint="a number, or another variable")
-                machine.bind(self._lifter.bases.value(at), value)
-
-    def _on_stack(self, name: str) -> _core.Value | None:
-        """Where an argument on the stack is; None for a register."""
-        terms, distance = self._machine.terms, stack_argument(name, self._width)
-        if distance is None:
-            return None
-        return terms.combine("add", self._machine.base(STACK), terms.number(8 * self._width, distance))
-
-    def _at_entry(self, name: str) -> _core.Value:
-        """What a register or an argument on the stack holds at entry."""
-        place = self._on_stack(name)
-        if place is not None:
-            return self._machine.load(place, self._width)
-        (part,) = self._lifter.register(register_name(name, 8 * self._width))
-        return self._machine.slot(part.slot)
-
-    def _put(self, old: _core.Value, new: _core.Value, start: int, size: int) -> _core.Value:
-        """``old`` with its bytes from ``start`` on replaced by the lowest ``size`` of ``new``."""
-        terms, bits = self._machine.terms, old.bits
-        first, end = 8 * start, 8 * (start + size)
-        total = terms.number(bits, 0)
-        for value, low, high, to in ((old, 0, first, 0), (new, 0, end - first, first), (old, end, bits, end)):
-            if low < high:
-                part = terms.widen(terms.slice(value, low, high - low), bits)
-                moved = terms.combine("shift_left", part, terms.number(bits, to))
-                total = terms.combine("add", total, moved)
-        return total
 
     def _undecided(self, cause: str, base: int, offset: int, value: _core.Value, regions: list[int]) -> UndecidedError:
         """What the machine stopped at, in words."""

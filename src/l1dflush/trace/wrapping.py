@@ -10,7 +10,7 @@ nothing decides as this path did; and where they are not, that is what was decid
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from l1dflush import _core
 from l1dflush.trace.operations import EVENT
@@ -29,16 +29,20 @@ RunPath = tuple[
 
 def without_wrapping(
     machine: _core.Machine, paths: Sequence[RunPath], asked: Possibility, accesses: Collection[int]
-) -> list[RunPath]:
-    """``paths`` without those that wrap; ``accesses`` are the kinds of events that show that memory is there."""
+) -> tuple[list[RunPath], list[str]]:
+    """``paths`` without those that wrap, and what is granted for that; ``accesses`` are the kinds of events that show
+    that memory is there."""
     keys = [
         [(condition.term, holds != bool(condition.constant)) for _, _, condition, holds, *_ in one[0]] for one in paths
     ]
     extents = [_extents(one, accesses) for one in paths]
-    regions = {region for one in extents for region in one}
+    regions = {region: asked.symbols_in(machine.terms.value(region)) for one in extents for region in one}
     left = set(range(len(paths)))
+    granted: dict[str, None] = {}
     found = [
-        (at, number, region) for number, one in enumerate(paths) for at, region in _compared(machine, one, regions)
+        (at, number, region)
+        for number, one in enumerate(paths)
+        for at, region in _compared(machine, one, regions, asked)
     ]
     # The last decisions first: what is gone on the other side is no path there.
     for at, number, region in sorted(found, reverse=True):
@@ -58,17 +62,27 @@ def without_wrapping(
         # A check for an error number (the last page) is no question about where an object ends.
         would = [*decided[:at], (in_last_page, False), (condition, not holds)]
         is_end = exactly is not None and asked([*would, (exactly, True)]) is False
-        if wraps is not None and is_end and asked([*decided, (wraps, False)]) is False:
+        if wraps is None or not is_end:
+            continue
+        if asked([*decided, (wraps, False)]) is False:
             left.discard(number)
-    return [one for number, one in enumerate(paths) if number in left]
+            granted[GRANTED] = None
+        elif asked([*decided, (wraps, False), (_in_first_page(machine, region, low), False)]) is False:
+            left.discard(number)
+            granted[GRANTED] = granted[OFF_ENDS] = None
+    return [one for number, one in enumerate(paths) if number in left], list(granted)
 
 
-def _compared(machine: _core.Machine, path: RunPath, regions: set[int]) -> Iterator[tuple[int, int]]:
-    """Which decisions compare an address in one of the regions with something."""
+def _compared(
+    machine: _core.Machine, path: RunPath, regions: Mapping[int, frozenset[int]], asked: Possibility
+) -> Iterator[tuple[int, int]]:
+    """Which decisions compare an address in one of the regions with something, or one that is made of the same unknown
+    values, as it is if one of them was rounded. ``regions`` has these values for each."""
     for at, (_, _, condition, *_) in enumerate(path[0]):
         op, _, _, operands, _, _ = machine.described(condition)
         if op == "below":
-            yield from ((at, region) for region in {value.term for value in operands} & regions)
+            made_of = {asked.symbols_in(value) for value in operands if value.term}
+            yield from ((at, region) for region, symbols in regions.items() if symbols in made_of)
 
 
 def _extents(path: RunPath, accesses: Collection[int]) -> dict[int, tuple[int, int]]:
@@ -93,6 +107,14 @@ def _wraps(machine: _core.Machine, region: int, low: int, high: int, beyond: int
         return None
     wraps = _carries(machine, region, low, high - low - 1 + beyond)
     return wraps if wraps.term else None
+
+
+def _in_first_page(machine: _core.Machine, region: int, low: int) -> _core.Value:
+    """That what is at offset ``low`` of a region lies in the first page."""
+    terms = machine.terms
+    bits = terms.value(region).bits
+    at = terms.combine("add", terms.value(region), terms.number(bits, low & ((1 << bits) - 1)))
+    return terms.combine("below", at, terms.number(bits, PAGE))
 
 
 def _carries(machine: _core.Machine, region: int, low: int, distance: int) -> _core.Value:
