@@ -28,7 +28,7 @@ _SCALAR = re.compile(
 _ONLY_WRITES = re.compile(r"(?:sqrt|round|rcp|rsqrt)s[sd]|cvtsi2s[sd]|cvtss2sd|cvtsd2ss")
 # With VEX nothing is read of what is written to, but by these.
 _UPDATES = ("vfm", "vfnm", "vpternlog")
-# Those that move registers that nobody follows on from memory or to it, or ask for the adjust flag.
+# Those that load or store registers that nobody follows, or ask for the adjust flag.
 _NOT_FOLLOWED = SAVED_STATE.keys() | {
     "lahf", "pushf", "pushfd", "pushfq", "daa", "das", "aaa", "aas", "aam", "aad",
 }  # fmt: skip
