@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+_REPORT = "l1dflush.report.notebook"
 FORMAT_VERSION: Literal[2] = 2
 """Of all documents but certificates. It changes when a program that reads one might misunderstand it."""
 
@@ -15,6 +17,20 @@ class Document(BaseModel):
     """Frozen, with no keys that the schema does not have; built when it is first used, so that importing is quick."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``--json`` writes, as a dictionary of plain values."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """What ``--json`` writes: keys in the order of the schema."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks: the report that people get, if there is one for this."""
+        # What renders results knows them, and not the other way round.
+        made: str | None = import_module(_REPORT).html(self)
+        return made
 
 
 def build(model: type[BaseModel]) -> None:

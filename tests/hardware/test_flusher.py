@@ -364,7 +364,7 @@ if int(effective.split()[1], 16) >> 14 & 1:
 
 @pytest.mark.parametrize("limit", [0, 32 << 10])
 def test_the_limit_of_locked_memory(limit: int) -> None:
-    made = "import l1dflush.host.flusher, l1dflush.plan.find\nFlusher('seed').close()\n"
+    made = "import l1dflush.host.flusher, l1dflush.planning.find\nFlusher('seed').close()\n"
     name, locked, small, text = in_child(f"{made}{UNPRIVILEGED}fails()", str(limit)).split(maxsplit=3)
     assert (name, locked, small) == ("LockedMemoryError", "0", "True")
     assert "53248 bytes were to be locked" in text and f"(RLIMIT_MEMLOCK, ulimit -l) is {limit}" in text

@@ -14,7 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from l1dflush.check.model import digest_of
+from l1dflush.checking.model import digest_of
 from l1dflush.cli.main import main
 from l1dflush.report.schemas import schema
 

@@ -15,7 +15,7 @@ import pytest
 from l1dflush.cli.main import main
 from l1dflush.ending import Verdict
 from l1dflush.errors import UndecidedError
-from l1dflush.plan.walk import walk_of
+from l1dflush.planning.walk import walk_of
 from l1dflush.report.schemas import schema
 
 Capture = pytest.CaptureFixture[str]
@@ -60,7 +60,7 @@ def test_what_cannot_be_decided_is_no_defect(monkeypatch: pytest.MonkeyPatch, ca
     def undecided(*_: object) -> object:
         return SimpleNamespace(verdict=Verdict.UNDECIDED, cause="out-of-time", reason="too slow", rows=())
 
-    monkeypatch.setattr("l1dflush.isolation.judged.verify", undecided)
+    monkeypatch.setattr("l1dflush.isolation.proved_plan.verify", undecided)
     assert main(["plan", *CACHE, "--emit", "asm"]) == 3
     out, err = capsys.readouterr()
     assert out == "" and "could not be proved as assembly: too slow" in err
@@ -113,7 +113,7 @@ def test_kernel_code_names_what_was_proved(capsys: Capture) -> None:
 @needs_cc
 def test_both_flushes_of_kernel_code_are_proved(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     # One line less than is needed, in the first flush only.
-    monkeypatch.setattr("l1dflush.plan.first.walk_of", lambda word, shape: walk_of(word[:-1], shape))
+    monkeypatch.setattr("l1dflush.planning.first.walk_of", lambda word, shape: walk_of(word[:-1], shape))
     assert main(["plan", *CACHE, "--start", "steady", "--emit", "kernel"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "the plan is REFUTED as the first flush of kernel C at -O0" in err
@@ -123,11 +123,11 @@ def test_kernel_code_needs_a_first_flush_that_is_known(monkeypatch: pytest.Monke
     def too_large(*_: object, **__: object) -> int:
         raise UndecidedError("state-space-too-large", "too large")
 
-    monkeypatch.setattr("l1dflush.plan.first.needs", too_large)
+    monkeypatch.setattr("l1dflush.planning.first.needs", too_large)
     assert main(["plan", *CACHE, "--start", "steady", "--emit", "kernel"]) == 3
     out, err = capsys.readouterr()
     assert out == "" and "how many loads a full flush takes was not found out (too large)" in err
-    monkeypatch.setattr("l1dflush.plan.first.needs", lambda *_, **__: None)
+    monkeypatch.setattr("l1dflush.planning.first.needs", lambda *_, **__: None)
     assert main(["plan", *CACHE, "--start", "steady", "--emit", "kernel"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "no number of loads is certain to be a full flush" in err
@@ -193,7 +193,7 @@ def test_never(capsys: Capture) -> None:
 
 @needs_as
 def test_a_plan_that_does_not_prove_is_never_written(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("l1dflush.plan.planned.walk_of", lambda word, shape: walk_of(word[:-1], shape))
+    monkeypatch.setattr("l1dflush.planning.planned.walk_of", lambda word, shape: walk_of(word[:-1], shape))
     assert main(["plan", *CACHE, "--emit", "asm"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "the plan is REFUTED as assembly" in err
@@ -305,7 +305,7 @@ def test_a_compiler_that_counts_in_memory_is_no_defect(monkeypatch: pytest.Monke
     def refuted(*_: object) -> object:
         return SimpleNamespace(verdict=Verdict.REFUTED, cause=None, reason="3 are left", rows=())
 
-    monkeypatch.setattr("l1dflush.isolation.judged.verify", refuted)
+    monkeypatch.setattr("l1dflush.isolation.proved_plan.verify", refuted)
     assert main(["plan", "--cpu", "power9", "--policy", "LRU", "--emit", "c"]) == 3
     out, err = capsys.readouterr()
     assert out == "" and "touch more than the lines: 3 are left" in err

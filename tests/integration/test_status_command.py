@@ -18,11 +18,11 @@ from l1dflush.cli.main import main
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.ending import Verdict
 from l1dflush.host.reading.collect import from_sysroot
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.grounds import L1tfVerdict
+from l1dflush.host.status.model import StatusResult
+from l1dflush.host.status.result import status_result
 from l1dflush.report.schemas import schema
-from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.grounds import L1tfVerdict
-from l1dflush.status.model import StatusResult
-from l1dflush.status.result import status_result
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,9 +10,9 @@ from typing import Any
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policy.machine import parse_machine
 from l1dflush.cache.policy.model import Policy
-from l1dflush.check.checker import CheckedClaim, check
-from l1dflush.check.model import Certificate, Item, Kind, digest_of
-from l1dflush.check.read import certificate_text, parse_certificate
+from l1dflush.checking.checker import CheckedClaim, check
+from l1dflush.checking.model import Certificate, Item, Kind, digest_of
+from l1dflush.checking.read import certificate_text, parse_certificate
 from l1dflush.proof.certificate import certificate, claim, distinct_claim
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.proof.prover import ItemKind, Word

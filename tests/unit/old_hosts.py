@@ -10,7 +10,7 @@ from made_hosts import made
 
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.status.grounds import L1tfVerdict
+from l1dflush.host.status.grounds import L1tfVerdict
 
 Has = Literal["nothing", "inversion", "all"]
 Kvm = Literal["module", "built in", "gave up", "not loaded", "absent"]

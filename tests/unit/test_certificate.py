@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from l1dflush import _core
 from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.machine import parse_machine
-from l1dflush.check import read as reader
-from l1dflush.check import start as enumeration
-from l1dflush.check.checker import RejectedError, check
-from l1dflush.check.model import Certificate, digest_of
-from l1dflush.check.read import MAX_BYTES, certificate_text, parse_certificate, read_certificate
+from l1dflush.checking import read as reader
+from l1dflush.checking import start as enumeration
+from l1dflush.checking.checker import RejectedError, check
+from l1dflush.checking.model import Certificate, digest_of
+from l1dflush.checking.read import MAX_BYTES, certificate_text, parse_certificate, read_certificate
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof import certificate as maker
 from l1dflush.proof.certificate import certificate, claim, distinct_claim
@@ -423,7 +423,7 @@ def test_a_certificate_that_nobody_would_read_is_not_written(monkeypatch: pytest
 
 def test_the_checker_shares_no_code_with_the_prover() -> None:
     program = (
-        "import sys, l1dflush.check.checker, l1dflush.check.read, l1dflush.check.result\n"
+        "import sys, l1dflush.checking.checker, l1dflush.checking.read, l1dflush.checking.result\n"
         "parts = ('l1dflush._core', 'l1dflush.proof', 'l1dflush.trace', 'l1dflush.verdict', 'l1dflush.routine')\n"
         "found = [name for name in sys.modules if name.startswith(parts)]\n"
         "sys.exit(f'imported {found}' if found else 0)"

@@ -11,9 +11,9 @@ from l1dflush.data.l1tf_cpus import lists
 from l1dflush.ending import Verdict
 from l1dflush.host.reading.collect import from_archive, from_sysroot
 from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.result import status_result
 from l1dflush.report.status import status_lines
-from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.result import status_result
 
 TRIALS = Path(__file__).parents[1] / "data" / "trials"
 

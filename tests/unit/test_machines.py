@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from l1dflush import _core
+from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policies import Choice, Policy, State, all_policies, all_states, get_policy
 from l1dflush.cache.policy import machine, machine_table
 from l1dflush.cache.policy.machine import MachinePolicy, parse_machine
 from l1dflush.errors import InputError
-from l1dflush.proof.core_policy import core_policy
 
 LEARNED = Path(__file__).parents[1] / "data" / "learned-policies"
 

@@ -12,11 +12,11 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.plan.emit import assembly, c_function, machine_code
-from l1dflush.plan.find import Found, Goal, NeverError, find, savings
-from l1dflush.plan.first import First, first_flush
-from l1dflush.plan.kernel import FIRST, FLUSH, kernel_source
-from l1dflush.plan.walk import Stretch, Walk, walk_of
+from l1dflush.planning.emit import assembly, c_function, machine_code
+from l1dflush.planning.find import Found, Goal, NeverError, find, savings
+from l1dflush.planning.first import First, first_flush
+from l1dflush.planning.kernel import FIRST, FLUSH, kernel_source
+from l1dflush.planning.walk import Stretch, Walk, walk_of
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
 from l1dflush.proof.limits import UNLIMITED, Limits
 from l1dflush.proof.prover import decide, needs

@@ -11,9 +11,9 @@ from made_hosts import made
 from l1dflush.data.l1tf_cpus import lists
 from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.result import status_result
 from l1dflush.report.prometheus import prometheus_text
-from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.result import status_result
 
 P = "Mitigation: PTE Inversion; VMX: "
 LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'

@@ -10,7 +10,6 @@ import pytest
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
-from l1dflush.cli.size_questions import allowed_chance
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
@@ -19,6 +18,7 @@ from l1dflush.report import plot
 from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import plain
 from l1dflush.report.sizes import size_lines
+from l1dflush.requests.caches import allowed_chance
 from l1dflush.verdict.size_model import OneSizeResult, SizeResult
 from l1dflush.verdict.sizes import Asked, sizes
 

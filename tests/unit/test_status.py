@@ -13,11 +13,11 @@ from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.grounds import Cause, L1tfVerdict
+from l1dflush.host.status.model import StatusResult
+from l1dflush.host.status.result import status_result
 from l1dflush.report.status import status_lines
-from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.grounds import Cause, L1tfVerdict
-from l1dflush.status.model import StatusResult
-from l1dflush.status.result import status_result
 
 P = "Mitigation: PTE Inversion; VMX: "
 SMT_OFF = {"smt_control": "off", "smt_active": False, "command_line": "nosmt"}

@@ -18,14 +18,14 @@ from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.host.status.explained import explain
+from l1dflush.host.status.grounds import Cause, Judged, L1tfVerdict
+from l1dflush.host.status.judged import judge
+from l1dflush.host.status.result import understood
+from l1dflush.host.status.worlds import World
 from l1dflush.mitigation.affected import identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
 from l1dflush.mitigation.facts import Cpu, Facts, Kernel, Limits
-from l1dflush.status.explained import explain
-from l1dflush.status.grounds import Cause, Judged, L1tfVerdict
-from l1dflush.status.judged import judge
-from l1dflush.status.result import understood
-from l1dflush.status.worlds import World
 
 LISTS = lists()
 P = "Mitigation: PTE Inversion"

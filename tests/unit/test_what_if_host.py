@@ -15,15 +15,15 @@ from l1dflush.errors import InputError
 from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.fact import Fact
 from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.host.status.changes import Change, Takes, changed, written_as
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.grounds import L1tfVerdict
+from l1dflush.host.status.model import WhatIfHostResult
+from l1dflush.host.status.result import status_result
+from l1dflush.host.status.what_if import explained_host, matrix_result, what_if_result
 from l1dflush.mitigation.facts import Control
 from l1dflush.report.matrix import matrix_lines
 from l1dflush.report.what_if_host import what_if_host_lines
-from l1dflush.status.changes import Change, Takes, changed, written_as
-from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.grounds import L1tfVerdict
-from l1dflush.status.model import WhatIfHostResult
-from l1dflush.status.result import status_result
-from l1dflush.status.what_if import explained_host, matrix_result, what_if_result
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 LISTS = lists()

@@ -24,12 +24,12 @@ from l1dflush.host.reading.gather import gather
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.reading.registers import GatheredRegisters
 from l1dflush.host.reading.xen import kept_info, kept_log, xen_lines
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.grounds import Cause, L1tfVerdict
+from l1dflush.host.status.model import StatusResult
+from l1dflush.host.status.result import status_result
 from l1dflush.mitigation.xen_log import XenSettings, read_log
 from l1dflush.report.status import status_lines
-from l1dflush.status.flush_worth import FlushWorth
-from l1dflush.status.grounds import Cause, L1tfVerdict
-from l1dflush.status.model import StatusResult
-from l1dflush.status.result import status_result
 
 UNKNOWN, PARTIAL, MITIGATED, VULNERABLE, NOT_AFFECTED = (
     L1tfVerdict.UNKNOWN,

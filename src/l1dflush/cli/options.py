@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -12,19 +11,11 @@ import click
 from l1dflush.cli.command import argument
 from l1dflush.cli.values import FOLDER, NUMBER, ROUTINE, OneOf, Whole, words
 from l1dflush.errors import InputError
+from l1dflush.requests import routine as requests
+from l1dflush.requests.routine import Level
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class Level(StrEnum):
-    """Optimisation levels of the C compiler."""
-
-    NONE = "0"
-    SOME = "1"
-    USUAL = "2"
-    MORE = "3"
-    SIZE = "s"
 
 
 def stacked(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
@@ -128,50 +119,6 @@ def pairs(option: str, texts: Sequence[str], default: str | None = None) -> dict
     return out
 
 
-def undefined(names: Sequence[str], defines: Mapping[str, str]) -> frozenset[str]:
-    """The names of ``--undefine``. Raises InputError for what is no name, or is defined as well."""
-    found = frozenset(name.strip() for name in names)
-    for name in sorted(found):
-        if not name.isidentifier() or not name.isascii():
-            raise InputError(f"'{name}' is not a name", where="--undefine", hint="NAME as in C")
-        if name in defines:
-            raise InputError(
-                f"'{name}' is defined as well", where="--undefine", hint="drop one of --define, --undefine"
-            )
-    return found
-
-
-def seconds(value: float | None) -> float:
-    """The time limit. Raises InputError unless it is a positive number."""
-    limit = 10.0 if value is None else value
-    if not 0 < limit < float("inf"):
-        raise InputError(f"'{limit:g}' is no time limit", where="--max-seconds", hint="a positive number of seconds")
-    return limit
-
-
-def size(option: str, text: str | None) -> int | None:
-    """A positive number of bytes. Raises InputError."""
-    if text is None:
-        return None
-    from l1dflush.cache.geometry import parse_size
-
-    try:
-        value = parse_size(text)
-    except InputError as error:
-        raise InputError(error.what, where=option, hint=error.hint) from None
-    if value <= 0:
-        raise InputError("a size of 0", where=option, hint="write it like 65536, 0x10000 or 64K")
-    return value
-
-
-def switch(option: str, name: str, text: str) -> bool:
-    """``on`` or ``off`` as a truth value. Raises InputError for anything else."""
-    known = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
-    if text.lower() not in known:
-        raise InputError(f"'{text}' is neither on nor off", where=f"{option} {name}")
-    return known[text.lower()]
-
-
 def part(start: str | None, until: Sequence[str], extent: str | None) -> tuple[str | None, tuple[str, ...]]:
     """Where to begin and where to end. Raises InputError when ``--range`` is malformed or not alone."""
     if extent is None:
@@ -206,28 +153,20 @@ def about_a_routine(verb: Callable[..., _T]) -> Callable[..., _T]:
         max_seconds: float | None,
         **own: Any,
     ) -> _T:
-        # Checked before the import, which takes long, so that a slip is answered at once.
-        defines, bindings = pairs("--define", define, "1"), pairs("--bind", bind)
-        undefines = undefined(undefine, defines)
-        limit, buffer_bytes = seconds(max_seconds), size("--buffer-size", buffer_size)
-        keys = {name: switch("--static-key", name, value) for name, value in pairs("--static-key", static_key).items()}
         start, ends = part(begin, until, extent)
-
-        from l1dflush.verdict.options import VerifyOptions
-
-        asked = VerifyOptions(
+        asked = requests.about_a_routine(
             function=function,
-            defines=defines,
-            undefines=undefines,
-            optimize=optimize.value,
-            bind=bindings,
-            buffer_size=buffer_bytes,
-            static_keys=keys,
-            start=start,
+            define=pairs("--define", define, "1"),
+            undefine=undefine,
+            optimize=optimize,
+            bind=pairs("--bind", bind),
+            buffer_size=buffer_size,
+            static_key=pairs("--static-key", static_key),
+            begin=start,
             until=ends,
-            run_first=tuple(run_first),
+            run_first=run_first,
             max_paths=max_paths,
-            max_seconds=limit,
+            max_seconds=max_seconds,
         )
         try:
             return verb(asked=asked, **own)

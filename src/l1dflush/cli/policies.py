@@ -42,7 +42,7 @@ def policies(*, name: str | None, sequence: Sequence[str], ways: int | None, jso
             raise InputError("--ways is about one policy, and there is none", hint="l1dflush policies NAME --ways K")
         return _list(json, no_color)
     from l1dflush.cache.policy.play import example_sequence, parse_sequence, play
-    from l1dflush.cli.policy_files import policy_named
+    from l1dflush.data.policy_files import policy_named
 
     policy = policy_named(name, ways)
     run = play(policy, parse_sequence(" ".join(sequence) if sequence else example_sequence(policy.ways)))

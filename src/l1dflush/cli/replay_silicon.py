@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from l1dflush.cli import proof_options
+from l1dflush import arguments
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.progress import bar, progress
 from l1dflush.errors import InputError
@@ -72,26 +72,26 @@ def _of_file(found: Replayed, ways: int) -> tuple[Scene, About]:
 
 
 def _one_short(asked: Asked, ways: int) -> tuple[Scene, About]:
-    from l1dflush.cli.options import seconds
     from l1dflush.drive.scenes import one_short
     from l1dflush.host.measure.silicon_replay import About
     from l1dflush.proof.limits import Limits
+    from l1dflush.requests.routine import conditions
 
-    conditions = proof_options.conditions(asked.start or "any", 0)
-    if conditions.start.steady:
+    about = conditions(asked.start or "any", 0)
+    if about.start.steady:
         raise InputError(
             "a steady start is about flushes again and again", where="--start",
             hint="'verify --start steady --json' writes a file that can be driven",
         )  # fmt: skip
     policy, certainty = _policy(asked, ways)
     with progress(f"looking for the start in which one access fewer is not enough, for {policy.name} ..."):
-        short = one_short(policy, conditions, Limits(proof_options.memory_bytes(None), seconds(None)))
-    return short.scene, About(certainty, str(conditions.start), short.needs)
+        short = one_short(policy, about, Limits(arguments.memory(None), arguments.seconds(None)))
+    return short.scene, About(certainty, str(about.start), short.needs)
 
 
 def _policy(asked: Asked, ways: int) -> tuple[Policy, str]:
     """The one that is to be driven, and how it came to be known."""
-    from l1dflush.cli.size_questions import Wanted, questions
+    from l1dflush.requests.caches import Wanted, questions
 
     named = (asked.policy,) if asked.policy is not None else ()
     cpus = (asked.cpu,) if asked.cpu is not None else ()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from l1dflush import arguments
 from l1dflush.cli import options, proof_options
 from l1dflush.cli.command import verb
 from l1dflush.cli.files import write_whole
@@ -82,9 +83,9 @@ def size(
     no_color: bool,
 ) -> Outcome:
     """Tell the fewest pairwise different accesses that empty a set, whatever it holds at the start."""
-    limit = None if max_seconds is None else options.seconds(max_seconds)
-    prover_memory = proof_options.memory_bytes(memory)
-    from l1dflush.cli.size_questions import Wanted, allowed_chance, questions
+    limit = None if max_seconds is None else arguments.seconds(max_seconds)
+    prover_memory = arguments.memory(memory)
+    from l1dflush.requests.caches import Wanted, allowed_chance, questions
 
     fraction = allowed_chance(chance)
     wanted = Wanted(tuple(policy), tuple(ways), tuple(cpu), geometry, host, tuple(cpu_folder))

@@ -12,13 +12,13 @@ from l1dflush.cli.output import Outcome, Page, plain_text
 from l1dflush.cli.progress import while_working
 from l1dflush.cli.values import FILE, OneOf, words
 from l1dflush.errors import InputError
-from l1dflush.status.grounds import L1tfVerdict
+from l1dflush.host.status.grounds import L1tfVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from l1dflush.status.model import StatusResult
+    from l1dflush.host.status.model import StatusResult
 
 _EXAMPLES = """\b
 Examples:
@@ -67,14 +67,15 @@ def status(
 
         check_writable(output)
     from l1dflush.data.l1tf_cpus import lists
-    from l1dflush.status.flush_worth import Flush
-    from l1dflush.status.result import status_result
+    from l1dflush.host.status.flush_worth import Flush
+    from l1dflush.host.status.result import status_result
+    from l1dflush.requests.host import host_facts, shipped_module
 
-    host = host_options.host_facts(archive, sysroot)
+    host = host_facts(archive, sysroot)
     shown = None if json or prometheus else "l1dflush.report.status"
     flush = Flush(
         module,
-        host_options.shipped_module(host, archive, sysroot),
+        shipped_module(host, archive, sysroot),
         tuple(cpu_folder),
         lambda what: while_working(what, shown),
     )

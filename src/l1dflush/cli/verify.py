@@ -19,11 +19,10 @@ from l1dflush.cli.progress import while_working
 from l1dflush.cli.values import CPU, FILE, POLICY, OneOf, words
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
+from l1dflush.requests.routine import about_caches
 from l1dflush.severity import Severity
 
 if TYPE_CHECKING:
-    from l1dflush.cache.geometry import Geometry
-    from l1dflush.cache.policies import Policy
     from l1dflush.verdict.comparison import ComparisonResult
     from l1dflush.verdict.model import NothingResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
@@ -104,10 +103,20 @@ def verify(
 ) -> Outcome:
     """Prove that a flush routine empties the L1D, for every state that the cache can be in, or show how a
     line survives."""
-    shape = _cache(policy, geometry, cpu)
-    machine = _machine(policy, shape)
-    about = proof_options.conditions(start, touches, machine)
-    prover_memory = proof_options.memory_bytes(memory)
+    asked = about_caches(
+        asked,
+        cpu=cpu,
+        cpu_folder=cpu_folder,
+        policy=policy,
+        geometry=geometry,
+        every_cpu=every_cpu,
+        every_path=every_path,
+        fail_on=fail_on,
+        start=start,
+        then=then,
+        touches=touches,
+        memory=memory,
+    )
     if json and quiet:
         raise InputError("--json and --quiet exclude each other", hint="drop one")
     old = checked(against, routine)
@@ -117,7 +126,7 @@ def verify(
     if certificate is not None:
         if old:
             raise InputError("--certificate and --against exclude each other", hint="a certificate is of one routine")
-        if about.start.steady:
+        if asked.conditions.start.steady:
             raise InputError("there are no certificates for a steady start", where="--certificate", hint="leave it out")
         check_writable(certificate)
     if if_any:
@@ -125,21 +134,8 @@ def verify(
     from l1dflush.isolation.judged import verify as judge
     from l1dflush.isolation.judged import verify_if_any
 
-    asked = replace(
-        asked,
-        cpus=tuple(cpu),
-        cpu_folders=tuple(cpu_folder),
-        policy=machine or policy,
-        geometry=shape,
-        every_cpu=every_cpu,
-        every_path=every_path,
-        fail_on=fail_on,
-        conditions=about,
-        then=tuple(then),
-        memory=prover_memory,
-        # The report for people shows those of rows that decide.
-        all_examples=json or bool(old),
-    )
+    # The report for people shows the counterexamples of rows that decide.
+    asked = replace(asked, all_examples=json or bool(old))
     notes: dict[str, None] = {}
 
     def working(sources: Sequence[str]) -> AbstractContextManager[None]:
@@ -203,37 +199,6 @@ def _text(result: VerifyResult | NothingResult | ComparisonResult, json: bool, n
     from l1dflush.report.comparison import comparison_lines
 
     return Page(lambda width: comparison_lines(result, width), no_color)
-
-
-def _cache(policy: str | None, geometry: str | None, cpus: Sequence[str]) -> Geometry | None:
-    """The cache that ``--policy`` and ``--geometry`` describe together. Raises InputError."""
-    if (policy is None) != (geometry is None):
-        missing = "--geometry" if geometry is None else "--policy"
-        raise InputError(
-            f"{missing} is missing",
-            hint="--policy and --geometry go together: --policy FIFO --geometry 32K,8,64",
-        )
-    if geometry is None:
-        return None
-    if cpus:
-        raise InputError("--cpu and --policy exclude each other", hint="a CPU has its own cache and policy")
-    from l1dflush.cache.geometry import Geometry
-
-    try:
-        return Geometry.parse(geometry)
-    except InputError as error:
-        raise InputError(error.what, where="--geometry", hint=error.hint) from None
-
-
-def _machine(policy: str | None, geometry: Geometry | None) -> Policy | None:
-    """The machine, if ``--policy`` names a file with one. Raises InputError."""
-    if policy is None or geometry is None:
-        return None
-    from l1dflush.cache.policy.machine import MachinePolicy
-    from l1dflush.cli.policy_files import policy_named
-
-    found = policy_named(policy, geometry.ways)
-    return found if isinstance(found, MachinePolicy) else None
 
 
 def judged_by(result: VerifyResult, expect: Verdict, fail_on: Severity | None) -> VerifyResult:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from l1dflush import arguments
 from l1dflush.cli import options
 from l1dflush.cli.command import argument, verb
 from l1dflush.cli.output import Outcome, Page
@@ -102,7 +103,7 @@ def vm(
         raise InputError("give a guest, or --demo", hint="one of the two")
     if demo and long_mode:
         raise InputError("the demonstration is for real mode", where="--long-mode")
-    size, limit = options.size("--memory", memory) or _MEMORY, options.seconds(max_seconds)
+    size, limit = arguments.size(arguments.MEMORY, memory) or _MEMORY, arguments.seconds(max_seconds)
 
     with progress("running ..."):
         from l1dflush.vmentry.kvm.vm import Kvm

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from l1dflush.host.reading.host_facts import HostFacts
-    from l1dflush.status.changes import Change
-    from l1dflush.status.model import MatrixResult, WhatIfHostResult
+    from l1dflush.host.status.model import MatrixResult, WhatIfHostResult
 
 _EXAMPLES = """\b
 Examples:
@@ -93,48 +91,33 @@ def what_if(
         from l1dflush.cli.what_if_questions import answers_to
 
         return answers_to(facts, json=json, no_color=no_color)
-    from l1dflush.status.changes import Change, written_as
+    from l1dflush.host.status.what_if import about_host
+    from l1dflush.requests.host import change as changed
+    from l1dflush.requests.host import host_facts
 
-    folders = tuple(cpu_folder)
-    other_cpu = None
-    if cpu is not None:
-        from l1dflush.data.catalogue import load_catalogue
-
-        other_cpu = load_catalogue(folders).get(cpu)
-    change = Change(
-        line=" ".join(cmdline),
-        without=tuple(without),
-        kernel=kernel,
-        cpu=other_cpu,
+    change = changed(
+        cmdline=cmdline,
+        without=without,
+        write=write,
+        smt=smt,
         microcode=microcode,
+        kernel=kernel,
+        cpu=cpu,
+        cpu_folder=cpu_folder,
         ept=ept,
         load=load,
-        smt=smt,
-        writes=tuple(map(written_as, write)),
     )
     if change.nothing and not matrix:
         hint = "--cmdline, --without, --write, --smt, --microcode, --kernel, --cpu, --ept, --load; or --matrix"
         raise InputError("what should be different?", hint=hint)
-    result = _result(host_options.host_facts(archive, sysroot), change, folders, matrix=matrix)
+    result = about_host(
+        host_facts(archive, sysroot),
+        change,
+        folders=tuple(cpu_folder),
+        matrix=matrix,
+        waiting=lambda what: while_working(what, None),
+    )
     return Outcome(result.exit_status, _text(result, json=json, no_color=no_color))
-
-
-def _result(
-    host: HostFacts, change: Change, folders: tuple[Path, ...], *, matrix: bool
-) -> WhatIfHostResult | MatrixResult:
-    from l1dflush.data.l1tf_cpus import lists
-    from l1dflush.status.flush_worth import Flush
-    from l1dflush.status.what_if import explained_host, matrix_result, what_if_result
-
-    known = lists()
-    explained = explained_host(host, known)
-    # Only its verdict counts here, and Linux's walk is the same in every module.
-    flush = Flush(folders=folders, waiting=lambda what: while_working(what, None))
-    then = (flush.worth(host) if change.cpu is None else flush.worth_on((change.cpu,))).verdict
-    if matrix:
-        return matrix_result(host, explained, change, then, known)
-    now = then if change.cpu is None else flush.worth(host).verdict
-    return what_if_result(host, explained, change, (now, then), known)
 
 
 def _text(result: WhatIfHostResult | MatrixResult, *, json: bool, no_color: bool) -> str | Page:
@@ -142,7 +125,7 @@ def _text(result: WhatIfHostResult | MatrixResult, *, json: bool, no_color: bool
         from l1dflush.report.json_report import json_text
 
         return json_text(result)
-    from l1dflush.status.model import MatrixResult
+    from l1dflush.host.status.model import MatrixResult
 
     if isinstance(result, MatrixResult):
         from l1dflush.report.matrix import matrix_lines

@@ -12,7 +12,7 @@ from l1dflush.cache.policies import Policy, get_policy, policy_unknown
 from l1dflush.errors import InputError, NoPlanError, UndecidedError
 from l1dflush.host.l1d import CACHES, CPUINFO
 from l1dflush.host.this_cpu import this_cpu
-from l1dflush.plan.find import NeverError, find
+from l1dflush.planning.find import NeverError, find
 from l1dflush.proof.conditions import Base, Conditions, Start
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 

@@ -152,7 +152,7 @@ class Flusher(_core.NativeFlush):
             hint = "policy= and geometry= name them"
             raise NoPlanError(f"for {plan.cache.said.rstrip(',')} there is no policy to prove it for", hint=hint)
         from l1dflush.isolation.judged import verify  # noqa: PLC0415 (takes long to import)
-        from l1dflush.plan.emit import as_data  # noqa: PLC0415
+        from l1dflush.planning.emit import as_data  # noqa: PLC0415
         from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
 
         name = f"l1dflush_{plan.routine}"

@@ -12,8 +12,8 @@ WIDE_BITS = 44
 """What the L1D of the CPUs in ``wide_cache`` uses at least."""
 _WIDE_LIMIT = {(4, 9): 125, (4, 14): 68, (4, 18): 6}
 """Stable versions with 'x86/speculation/l1tf: Increase l1tf memory limit for Nehalem+' (cc51e5428ea5 of 24 August 2018,
-so 4.19): read in the stable queue's lists of releases. When 4.4.y took it was not found; :mod:`l1dflush.status.worlds`
-tries both."""
+so 4.19): read in the stable queue's lists of releases. When 4.4.y took it was not found;
+:mod:`l1dflush.host.status.worlds` tries both."""
 _LIMIT_SET = {(4, 9): 231, (4, 14): 189}
 """Stable versions with 'x86/cpu: Move x86_cache_bits settings' (July 2020, by mail, and in the stable queue's lists of
 releases): the two branches had put the line that sets the bits where only CPUs without CPUID come by."""

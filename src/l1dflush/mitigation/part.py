@@ -1,7 +1,7 @@
 """How much of the mitigation of August 2018 a kernel has, by what it calls itself.
 
-What a host shows in ``/sys`` decides before any of this (:mod:`l1dflush.status.worlds`): these lists are for kernels
-that nothing can be read of, and for those that somebody asks about.
+What a host shows in ``/sys`` decides before any of this (:mod:`l1dflush.host.status.worlds`): these lists are for
+kernels that nothing can be read of, and for those that somebody asks about.
 """
 
 from __future__ import annotations

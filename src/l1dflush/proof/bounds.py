@@ -9,9 +9,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from l1dflush import _core
+from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.proof.conditions import Base, Conditions, Start
-from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.question import ItemKind, Word, core_start
 

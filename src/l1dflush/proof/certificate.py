@@ -1,7 +1,7 @@
 """Certificates: what the prover found, written down so that somebody else can check it.
 
 A certificate is made of the layers of the prover's search, and no more is believed of it than its reader checks: see
-:mod:`l1dflush.check`. Here it is made, and checked once before anybody gets it.
+:mod:`l1dflush.checking`. Here it is made, and checked once before anybody gets it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from l1dflush import __version__
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.cache.policy.model import Policy
-from l1dflush.check.checker import RejectedError, check
-from l1dflush.check.model import (
+from l1dflush.checking.checker import RejectedError, check
+from l1dflush.checking.model import (
     FORMAT_VERSION,
     CacheInfo,
     Certificate,

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from l1dflush import _core
+from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Deterministic, Policy
 from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.conditions import DEFAULT, Conditions
-from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.limits import UNLIMITED, Limits
 from l1dflush.proof.prover import decide, survivors
 from l1dflush.proof.question import Word, core_conditions, core_limits, core_question, resolved, told

@@ -14,11 +14,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from l1dflush import _core
+from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.bounds import comes_to_0, empties, from_above, stretches
 from l1dflush.proof.conditions import ALL_WAYS_VALID, DEFAULT, Conditions
-from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.counterexample import Counterexample, Move, Outcomes, from_witness
 from l1dflush.proof.limits import UNLIMITED, Limits
 from l1dflush.proof.question import (

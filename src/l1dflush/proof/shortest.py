@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from l1dflush import _core
+from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policies import Policy
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions
-from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.limits import UNLIMITED, Limits
 from l1dflush.proof.prover import needs
 from l1dflush.proof.question import Word, core_limits, core_start, resolved, told, word_of

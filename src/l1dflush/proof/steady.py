@@ -18,10 +18,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from l1dflush import _core
+from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import Base, Conditions, Start
-from l1dflush.proof.core_policy import core_policy
 from l1dflush.proof.limits import UNLIMITED, Limits
 from l1dflush.proof.prover import decide, needs
 from l1dflush.proof.question import ItemKind, Word, resolved, told, word_of

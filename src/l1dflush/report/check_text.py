@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.check.model import Item, Kind
-from l1dflush.check.result import CheckedClaimInfo, CheckedWordInfo, CheckResult, Place
+from l1dflush.checking.model import Item, Kind
+from l1dflush.checking.result import CheckedClaimInfo, CheckedWordInfo, CheckResult, Place
 from l1dflush.report.layout import paragraph, safe
 
 _INDENT = " " * 12

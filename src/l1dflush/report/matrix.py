@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from l1dflush.host.status.grounds import L1tfVerdict
+from l1dflush.host.status.model import Cell, MatrixResult
 from l1dflush.report.layout import Column, header, paragraph, row
 from l1dflush.report.status import MECHANISMS, STYLES
 from l1dflush.report.what_if_host import not_loaded
-from l1dflush.status.grounds import L1tfVerdict
-from l1dflush.status.model import Cell, MatrixResult
 from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mode
 
 _SHORT = {

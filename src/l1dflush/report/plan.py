@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.ending import Verdict
-from l1dflush.plan.model import PlanResult, SavingInfo
+from l1dflush.planning.model import PlanResult, SavingInfo
 from l1dflush.report.layout import Column, header, paragraph, row, safe
 
 # A word that is read in order is not spelled out.

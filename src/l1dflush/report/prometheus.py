@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from l1dflush.ending import Verdict
-from l1dflush.status.grounds import Cause, L1tfVerdict
-from l1dflush.status.model import StatusResult
+from l1dflush.host.status.grounds import Cause, L1tfVerdict
+from l1dflush.host.status.model import StatusResult
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
 _PREFIX = "l1dflush_l1tf_"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.ending import Verdict
+from l1dflush.host.status.grounds import L1tfVerdict
+from l1dflush.host.status.model import FlushInfo, Outcome, StatusResult
+from l1dflush.host.status.worlds import X86
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.rules import BOOT_NONE, NO_FLUSH
 from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
-from l1dflush.status.grounds import L1tfVerdict
-from l1dflush.status.model import FlushInfo, Outcome, StatusResult
-from l1dflush.status.worlds import X86
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
 STYLES = {

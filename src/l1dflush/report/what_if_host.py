@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from l1dflush.host.status.grounds import L1tfVerdict
+from l1dflush.host.status.model import Outcome, WhatIfHostResult
 from l1dflush.mitigation.question import ActionAnswer
 from l1dflush.mitigation.rules import BOOT_NONE
 from l1dflush.report.layout import header, paragraph, row, side_by_side
 from l1dflush.report.status import NO_FILE, STYLES, at_entry, smt_control
-from l1dflush.status.grounds import L1tfVerdict
-from l1dflush.status.model import Outcome, WhatIfHostResult
 from l1dflush.vmentry.subsystem import Boot
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.check.model import Item, Kind
+from l1dflush.checking.model import Item, Kind
 from l1dflush.document import Document
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind

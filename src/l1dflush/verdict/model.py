@@ -304,6 +304,11 @@ class VerifyResult(Document):
     reason: str = Field(description="one line about the verdict; may be empty")
     exit_status: int
 
+    @property
+    def proved(self) -> bool:
+        """Whether nothing can be left behind on any cache that was asked about and decides."""
+        return self.verdict is Verdict.PROVED
+
 
 class LookedAtInfo(Document):
     """A function or a file in which there is no flush."""

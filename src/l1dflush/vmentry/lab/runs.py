@@ -16,9 +16,9 @@ from l1dflush.cache.policies import get_policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.ending import ExitStatus
 from l1dflush.errors import InputError
-from l1dflush.plan.emit import assembly
-from l1dflush.plan.find import NeverError, find
-from l1dflush.plan.walk import walk_of
+from l1dflush.planning.emit import assembly
+from l1dflush.planning.find import NeverError, find
+from l1dflush.planning.walk import walk_of
 from l1dflush.proof.conditions import DEFAULT
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.routine import built_in
