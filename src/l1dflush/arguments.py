@@ -108,6 +108,7 @@ RUN_FIRST = Argument("run_first")
 THEN = Argument("then")
 HOST = Argument("host")
 CHANCE = Argument("chance")
+WRITE = Argument("write")
 
 DEFAULT_SECONDS = 10.0
 # What a process can be limited to, with room for what else it maps.

@@ -182,6 +182,11 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "no level": ("optimize: 5", lambda: l1d.verify("x.c", optimize=5)),  # type: ignore[arg-type]
     "a key that is neither": (r"static_key\['k'\]", lambda: l1d.verify("x.o", static_key={"k": "maybe"})),
     "no path": ("max_paths: 0", lambda: l1d.verify("x.o", max_paths=0)),
+    "no such input": (r"bind: 'zzz' is neither", lambda: l1d.verify("one-pass", bind={"zzz": 1})),
+    "no such input to begin at": ("begin: ", lambda: l1d.verify("one-pass", begin="nowhere")),
+    "no function of a built-in routine": ("function: ", lambda: l1d.verify("one-pass", function="f")),
+    "in turn without turns": ("start='steady'", lambda: l1d.verify("one-pass", then="openbsd")),
+    "no such routine in turn": (r"then\['nowhere'\]", lambda: l1d.verify("one-pass", start="steady", then="nowhere")),
     "no cache": ("which cache", l1d.plan),
     "no form": ("form: 'd'", lambda: l1d.plan(policy="LRU", geometry="32K,8,64").code("d")),
     "a plan that is none": ("form: no number", lambda: l1d.plan(policy="random", geometry="32K,8,64").code()),

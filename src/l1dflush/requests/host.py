@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from l1dflush import arguments
-from l1dflush.arguments import CPU, CPU_FOLDER, Argument
+from l1dflush.arguments import CPU, CPU_FOLDER, WRITE, Argument
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError
 from l1dflush.host.reading.collect import from_archive, from_sysroot, this_host
@@ -21,7 +21,6 @@ SYSROOT = Argument("sysroot")
 MODULE = Argument("module")
 CMDLINE = Argument("cmdline")
 WITHOUT = Argument("without")
-WRITE = Argument("write")
 SMT = Argument("smt")
 KERNEL = Argument("kernel")
 LOAD = Argument("load")

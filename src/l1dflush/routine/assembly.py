@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from l1dflush.arguments import DEFINE
 from l1dflush.errors import InputError
 from l1dflush.routine.asm_asked import Given, asked
 from l1dflush.routine.asm_conditions import left_out_of_assembly
@@ -191,7 +192,7 @@ def _settings(defines: Mapping[str, str]) -> str:
     settings = [f"{name}, {value}" for name, value in defines.items()]
     for setting in settings:
         if not _NUMBER.fullmatch(setting):
-            raise InputError("not a name and a number", where="--define", hint="NAME=VALUE")
+            raise InputError("not a name and a number", where=str(DEFINE), hint="NAME=VALUE")
     return "".join(f".set {setting}\n" for setting in settings)
 
 

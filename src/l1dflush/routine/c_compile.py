@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from l1dflush.arguments import DEFINE
 from l1dflush.errors import InputError
 from l1dflush.place import Place
 from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
@@ -116,7 +117,7 @@ def with_branches(error: InputError, function: str, branches: Sequence[LeftOut])
     names = dict.fromkeys(name for one in branches for name in one.names)
     more = f" ({', '.join(names)} are not given)" if len(names) > 1 else ""
     what = f"`{first.name}` leaves the function '{function}' out: {first.names[0]} is not given{more}"
-    return InputError(what, where=first.where, hint=f"--define {first.names[0]} brings it in")
+    return InputError(what, where=first.where, hint=f"{DEFINE.of(first.names[0])} brings it in")
 
 
 def not_compiled(index: CIndex, failed: Mapping[str, InputError]) -> Iterator[LeftOut]:

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from l1dflush.arguments import BEGIN, UNTIL
 from l1dflush.errors import InputError
 from l1dflush.routine.model import Image, Routine
 from l1dflush.routine.options import LoadOptions
@@ -23,10 +24,10 @@ def narrowed(routines: Sequence[Routine], options: LoadOptions) -> list[Routine]
     if options.start is None and not options.until:
         return list(routines)
     first = routines[0]
-    until = frozenset(code_address(first.image, label, "--until") for label in options.until)
+    until = frozenset(code_address(first.image, label, str(UNTIL)) for label in options.until)
     if options.start is None:
         return [replace(routine, until=until) for routine in routines]
-    entry = code_address(first.image, options.start, "--from")
+    entry = code_address(first.image, options.start, str(BEGIN))
     whole = next((r for r in routines if r.entry == entry), None)
     if whole is not None and (options.function in (None, whole.name)):
         return [replace(whole, until=until)]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from l1dflush.arguments import FUNCTION
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
 from l1dflush.routine.detect import SAMPLE, Format, as_text, compression, detect
@@ -36,7 +37,7 @@ def load(source: str | Sequence[str], options: LoadOptions) -> list[Routine]:
         (source,) = source
     if source in built_in.names():
         if options.function not in (None, source):
-            raise InputError(f"the built-in routine '{source}' is a single function", where="--function")
+            raise InputError(f"the built-in routine '{source}' is a single function", where=str(FUNCTION))
         return _as_asked([built_in.load_built_in(source)], options)
     return load_bytes(read_input(source), _shown(source), options)
 

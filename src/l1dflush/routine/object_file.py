@@ -14,6 +14,7 @@ from typing import Literal
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 
+from l1dflush.arguments import FUNCTION
 from l1dflush.errors import InputError
 from l1dflush.routine.elf_reader import ElfFile, read_elf
 from l1dflush.routine.kernel_tables import linked_tables, patch_sites
@@ -187,7 +188,7 @@ def chosen_functions(image: Image, entries: dict[str, int], function: str | None
         raise InputError("there is no machine code in it", where=where)
     if len(entries) > MAX_CANDIDATES:
         what = f"it has {len(entries)} functions"
-        raise InputError(what, where=where, hint="name one with --function")
+        raise InputError(what, where=where, hint=f"name one with {FUNCTION}")
     return entries
 
 

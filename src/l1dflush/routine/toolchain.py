@@ -20,6 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from l1dflush.arguments import DEFINE, OPTIMIZE, UNDEFINE
 from l1dflush.errors import InputError
 from l1dflush.place import Place
 
@@ -140,7 +141,7 @@ def compile_c(
     """
     if optimize not in OPTIMIZE_LEVELS:
         hint = f"one of {', '.join(OPTIMIZE_LEVELS)}"
-        raise InputError(f"no such level of optimisation: '{optimize}'", where="--optimize", hint=hint)
+        raise InputError(f"no such level of optimisation: '{optimize}'", where=str(OPTIMIZE), hint=hint)
     _refuse_other_files(text, where, preprocessed=True)
     command = [*_compiler(where), "-c", "-x", "c", "-g", f"-O{optimize}", *_NO_HEADERS]
     command += [*_define_flags(defines or {}, undefines), *extra_flags, "-o", "output.o", "input.c"]
@@ -173,11 +174,11 @@ def _define_flags(defines: Mapping[str, str], undefines: Collection[str]) -> lis
     flags = []
     for name, value in defines.items():
         if not _NAME.fullmatch(name) or not value.isprintable():
-            raise InputError(f"cannot define '{name}'", where="--define", hint="NAME=VALUE, NAME as in C")
+            raise InputError(f"cannot define '{name}'", where=str(DEFINE), hint="NAME=VALUE, NAME as in C")
         flags.append(f"-D{name}={value}")
     for name in sorted(undefines):
         if not _NAME.fullmatch(name):
-            raise InputError(f"'{name}' is not a name", where="--undefine", hint="NAME as in C")
+            raise InputError(f"'{name}' is not a name", where=str(UNDEFINE), hint="NAME as in C")
         flags.append(f"-U{name}")
     return flags
 

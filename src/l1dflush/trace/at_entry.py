@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from l1dflush import _core
+from l1dflush.arguments import BIND
 from l1dflush.errors import InputError
 from l1dflush.routine.model import Routine
 from l1dflush.trace.bindings import bound, stack_argument
@@ -82,7 +83,7 @@ class _Entry:
                     value = machine.terms.number(8 * size, one.value & ((1 << 8 * size) - 1))
                     if one.base is not None:
                         what = f"{one.symbol.name} has {size} bytes, and an address has {self._width}"
-                        raise InputError(what, where=f"--bind {one.symbol.name}", hint="a number, or another variable")
+                        raise InputError(what, where=BIND.of(one.symbol.name), hint="a number, or another variable")
                 machine.bind(self._lifter.bases.value(at), value)
 
     def _on_stack(self, name: str) -> _core.Value | None:

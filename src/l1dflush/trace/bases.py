@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from l1dflush import _core
+from l1dflush.arguments import BIND
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
@@ -289,7 +290,7 @@ class Bases:
             return Place(self._external(symbol.name), 0, width)
         place = self._inside(symbol.address, width)
         if place is None:
-            raise InputError(f"'{symbol.name}' is not in the file's memory", where="--bind")
+            raise InputError(f"'{symbol.name}' is not in the file's memory", where=str(BIND))
         return place
 
     def target(self, of: Relocated, addend: int | None, size: int, distance: int = 0) -> Place | None:

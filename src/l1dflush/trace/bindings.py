@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from l1dflush.arguments import BIND
 from l1dflush.cache.geometry import parse_size
 from l1dflush.errors import InputError
 from l1dflush.routine.model import STACK_ARGUMENT, Routine, Symbol
@@ -55,7 +56,7 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
     names = _Names(routine, registers)
     found: list[Binding] = []
     for name, text in bindings.items():
-        register, symbol = names.of(name, "--bind")
+        register, symbol = names.of(name, str(BIND))
         if text == BUFFER:
             continue
         base = None
@@ -65,7 +66,7 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
             base, value = _relative(names, name, text, bindings)
         bits = 8 * names.size(name, symbol)
         if not -(1 << bits - 1) <= value < 1 << bits:
-            raise InputError(f"'{text}' does not fit into {bits} bits", where=f"--bind {name}")
+            raise InputError(f"'{text}' does not fit into {bits} bits", where=BIND.of(name))
         start = 0 if name in names.by_name or name not in REGISTERS or register is None else REGISTERS[name][2]
         found.append(Binding(register, symbol, value, base, start, bits // 8))
     return _in_order(found)
@@ -121,7 +122,7 @@ class _Names:
 
 def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str, int]:
     """The register that a value is relative to, and its distance. Raises InputError."""
-    where = f"--bind {name}"
+    where = BIND.of(name)
     match = _RELATIVE.fullmatch(text)
     if match is None:
         raise InputError(f"'{text}' is no number", where=where, hint=_VALUES)
@@ -147,7 +148,7 @@ def _the_buffer(names: _Names, name: str, bindings: Mapping[str, str]) -> str:
     if len(found) == 1:
         return found[0]
     which = f"there are {', '.join(found)}" if found else "nothing says which input it is"
-    raise InputError(f"which input is the buffer? {which}", where=f"--bind {name}", hint="--bind NAME=buffer says it")
+    raise InputError(f"which input is the buffer? {which}", where=BIND.of(name), hint=f"{BIND} NAME=buffer says it")
 
 
 def _in_order(found: Sequence[Binding]) -> list[Binding]:
@@ -160,7 +161,7 @@ def _in_order(found: Sequence[Binding]) -> list[Binding]:
         if not ready:
             names = " and ".join(sorted(one.register or "" for one in left))
             what = f"what {names} holds is given relative to itself"
-            raise InputError(what, where="--bind", hint="give one of them a number")
+            raise InputError(what, where=str(BIND), hint="give one of them a number")
         order += ready
         left = [one for one in left if one not in ready]
     return order

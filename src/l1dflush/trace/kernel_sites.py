@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
+from l1dflush.arguments import STATIC_KEY
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.trace.decode import REGISTERS, Instruction
@@ -72,7 +73,7 @@ class KernelSites:
         for name in static_keys:
             if name not in known:
                 hint = _keys_like(name, known) if known else _NO_KEYS
-                raise InputError(f"there is no static key '{name}'", where="--static-key", hint=hint)
+                raise InputError(f"there is no static key '{name}'", where=str(STATIC_KEY), hint=hint)
 
     def is_return(self, address: int, symbol: Symbol) -> bool:
         """Whether a jump out of the image at ``address`` is a return."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from l1dflush.arguments import CPU, GEOMETRY, POLICY
 from l1dflush.cache.cpus import Catalogue, Cpu
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, is_defined, policy_unknown
@@ -25,12 +26,10 @@ Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]
 def caches_of(options: VerifyOptions) -> list[Cache]:
     """The caches that the options name. Raises InputError."""
     if options.policy is not None and options.geometry is None:
-        raise InputError(
-            "--policy and --geometry go together", hint="for example --policy tree-PLRU --geometry 32K,8,64"
-        )
+        raise InputError(f"{POLICY} and {GEOMETRY} go together")
     if options.geometry is not None:
         if options.cpus:
-            raise InputError("--cpu and --policy exclude each other", hint="a CPU has a policy already")
+            raise InputError(f"{CPU} and {POLICY} exclude each other", hint="a CPU has a policy already")
         policy = None if options.policy is None else resolved(options.policy, options.geometry.ways)
         return [(None, options.geometry, policy, True)]
     catalogue: Catalogue = load_catalogue(options.cpu_folders)

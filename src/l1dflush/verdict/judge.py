@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from l1dflush import __version__
+from l1dflush.arguments import START, THEN
 from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.built_in import written_for
@@ -66,7 +67,9 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     Raises InputError for input that cannot be used. What the tool cannot follow becomes UNDECIDED.
     """
     if options.then and not options.conditions.start.steady:
-        raise InputError("routines in turn need a start that is about flushes again and again", hint="--start steady")
+        raise InputError(
+            "routines in turn need a start that is about flushes again and again", hint=START.given("steady")
+        )
     caches_of(options)  # what is wrong with it comes first
     routines = load(source, options.load_options())
     caches = caches_of(options.on_what_it_is_for(written_for(routines[0])))
@@ -106,7 +109,7 @@ def _other(name: str, options: VerifyOptions, deadline: float) -> Trace:
     try:
         return select(load(name, mine.load_options()), mine)
     except InputError as error:
-        where = f"--then {name}" if error.where in (None, name) else f"--then {name}: {error.where}"
+        where = THEN.of(name) if error.where in (None, name) else f"{THEN.of(name)}: {error.where}"
         raise InputError(error.what, where=where, hint=error.hint) from None
     except UndecidedError as error:
         raise UndecidedError(error.cause, f"{name}, which takes its turn, cannot be followed: {error}") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from l1dflush import arguments
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_cache, speaks_of_flush
@@ -166,7 +167,9 @@ def _come_to_end(trace: Trace) -> Trace:
     """The trace, if some path ends where the user wants it to."""
     if trace.routine.until and not any(path.end == UNTIL for path in trace.paths):
         raise InputError(
-            "no path of the routine comes there", where="--until", hint="what ends with a return needs --from only"
+            "no path of the routine comes there",
+            where=str(arguments.UNTIL),
+            hint=f"what ends with a return needs {arguments.BEGIN} only",
         )
     return trace
 

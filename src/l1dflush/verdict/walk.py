@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import inf, isfinite
 from typing import Literal
 
+from l1dflush.arguments import BIND
 from l1dflush.errors import InputError
 from l1dflush.place import Place
 from l1dflush.proof.placements import PLACED
@@ -104,7 +105,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
         for name in declared:
             arenas |= _declared(trace, name, _pointed_to) or _declared(trace, name, _is_storage)
         if not arenas:
-            raise InputError(f"no path reads what {declared[0]} points to", where=f"--bind {declared[0]}=buffer")
+            raise InputError(f"no path reads what {declared[0]} points to", where=f"{BIND.of(declared[0])}=buffer")
     else:
         by, arenas = READS, _walked(trace.paths, READS)
         if not arenas:

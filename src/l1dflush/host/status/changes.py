@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import takewhile
 
+from l1dflush.arguments import CPU, WRITE
 from l1dflush.cache.cpus import Cpu as CatalogueCpu
 from l1dflush.errors import InputError
 from l1dflush.host.status.explained import Explanation
@@ -135,7 +136,7 @@ def written_as(text: str) -> str:
     known = name.removeprefix("kvm_intel.").removeprefix("kvm-intel.") == PARAMETER
     if not known or not equals:
         hint = f"{PARAMETER}=never, cond, always or auto; --smt is for SMT, --ept for EPT, --cmdline for the boot line"
-        raise InputError(f"'{text[:80]}' cannot be written at run time", where="--write", hint=hint)
+        raise InputError(f"'{text[:80]}' cannot be written at run time", where=str(WRITE), hint=hint)
     return value
 
 
@@ -198,7 +199,7 @@ def _other_cpu(cpu: Cpu, other: CatalogueCpu, kernel: Kernel, lists: Lists) -> C
     there where another vendor's was before. Raises InputError."""
     vendor = _VENDORS.get(other.vendor)
     if other.isa != "x86" or vendor is None or not other.models:
-        raise InputError(f"the decision is about x86, and {other.title} is none", where="--cpu")
+        raise InputError(f"the decision is about x86, and {other.title} is none", where=str(CPU))
     model = other.models[0]
     intel, before = vendor is Vendor.INTEL, cpu.vendor is Vendor.INTEL
     plain = replace(
