@@ -11,8 +11,8 @@ from l1dflush.routine.built_in import load_built_in
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.lift import Lifter
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.lift import Lifter
 
 BYTES = 72  # of an operation, as the core has it
 HEAD = "\t.globl l1d_flush\n\t.type l1d_flush, @function\nl1d_flush:\n\txor %eax, %eax\n\txor %edx, %edx\n1:\t"

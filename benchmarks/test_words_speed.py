@@ -7,9 +7,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.proof.words import set_words
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.region import Region, RegionKind
 
 BUFFER = Arena("input:rdi", ArenaKind.INPUT, Region(RegionKind.POINTED, ("rdi",)), 4096)
 STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)

@@ -3,6 +3,7 @@
     import l1dflush as l1d
 
     l1d.verify("fix.patch", cpu="skylake").proved       does this flush empty the L1D?
+    l1d.trace("fix.patch").paths                        what does it do, in order?
     l1d.compare("new.c", "old.c").effect                is the new one worse?
     l1d.check(l1d.certificate("linux-4.9.120"))         a proof, and whether it is one
     l1d.needs("tree-PLRU", ways=8, start="cold")        how many accesses are enough?
@@ -24,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from l1dflush.api.caches import Cpus, Plan, cpus, needs, plan, policies, policy, survivors
     from l1dflush.api.hosts import status, what_if
-    from l1dflush.api.routines import certificate, check, compare, verify
+    from l1dflush.api.routines import certificate, check, compare, trace, verify
     from l1dflush.cache.simulate import Simulator
     from l1dflush.errors import InputError, L1dflushError, UndecidedError
     from l1dflush.host.flusher import Flusher
@@ -49,6 +50,7 @@ __all__ = [
     "policy",
     "status",
     "survivors",
+    "trace",
     "verify",
     "what_if",
 ]
@@ -57,7 +59,7 @@ __all__ = [
 _HOMES = {
     "l1dflush.api.caches": ("Cpus", "Plan", "cpus", "needs", "plan", "policies", "policy", "survivors"),
     "l1dflush.api.hosts": ("status", "what_if"),
-    "l1dflush.api.routines": ("certificate", "check", "compare", "verify"),
+    "l1dflush.api.routines": ("certificate", "check", "compare", "trace", "verify"),
     "l1dflush.cache.simulate": ("Simulator",),
     "l1dflush.errors": ("InputError", "L1dflushError", "UndecidedError"),
     "l1dflush.host.flusher": ("Flusher",),

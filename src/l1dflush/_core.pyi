@@ -610,8 +610,8 @@ class Machine:
         tuple[list[tuple[int, int, Value, bool, bool, bool, int, int]], bytes, list[tuple[int, int]], int, int, bool]
     ]:
         """All paths from a place on. ``lift`` is asked once for each instruction, by base and offset, for its length
-        and its operations (:func:`l1dflush.trace.operations.packed`). ``possible`` is asked whether anything decides as
-        a path did (conditions, and whether they hold) where intervals do not settle it; if not, the path is none.
+        and its operations (:func:`l1dflush.tracing.operations.packed`). ``possible`` is asked whether anything decides
+        as a path did (conditions, and whether they hold) where intervals do not settle it; if not, the path is none.
         ``pointers`` is asked for those of an ``unread`` base, once, and adds them (:meth:`add_pointer`).
 
         Of each path: its decisions (base and offset of the instruction, condition, whether that holds, whether it

@@ -34,8 +34,8 @@ from l1dflush.report.json_report import json_text
 from l1dflush.report.layout import plain
 from l1dflush.report.schemas import schema
 from l1dflush.report.terminal import verify_lines
-from l1dflush.trace.decode import Decoder, Instruction
-from l1dflush.trace.model import ArenaKind, Kind, Trace
+from l1dflush.tracing.decode import Decoder, Instruction
+from l1dflush.tracing.model import ArenaKind, Kind, Trace
 from l1dflush.verdict import judge
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions

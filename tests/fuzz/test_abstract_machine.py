@@ -27,11 +27,11 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.report.json_report import json_text
 from l1dflush.report.terminal import verify_lines
 from l1dflush.routine.load import LoadOptions, load_bytes
-from l1dflush.trace import lower
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.model import Event, Kind, Path
-from l1dflush.trace.operations import Do
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing import lower
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.model import Event, Kind, Path
+from l1dflush.tracing.operations import Do
+from l1dflush.tracing.options import TraceOptions
 from l1dflush.verdict import judge
 from l1dflush.verdict.caches import caches_of
 from l1dflush.verdict.options import VerifyOptions

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.options import TraceOptions
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 

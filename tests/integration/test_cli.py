@@ -86,7 +86,7 @@ PROCESSES = {
         (
             "capstone",
             "l1dflush.verdict.judge",
-            "l1dflush.trace.abstract",
+            "l1dflush.tracing.abstract",
             "l1dflush.cli.measure",
             "l1dflush.cli.status",
         ),

@@ -14,9 +14,9 @@ from thorough import THOROUGH
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.model import ArenaKind, Kind
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.model import ArenaKind, Kind
+from l1dflush.tracing.options import TraceOptions
 
 SIZE, LINE, PAGE = 65536, 64, 4096
 LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os")

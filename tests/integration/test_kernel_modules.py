@@ -13,7 +13,7 @@ from kernel_modules import Module, Packing
 
 from l1dflush.cli.main import main
 from l1dflush.ending import Verdict
-from l1dflush.trace.region import BUFFER
+from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import PathInfo, VerifyResult
 from l1dflush.verdict.options import VerifyOptions

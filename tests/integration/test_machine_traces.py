@@ -13,9 +13,9 @@ from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace import abstract
-from l1dflush.trace.model import ArenaKind, Kind
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing import abstract
+from l1dflush.tracing.model import ArenaKind, Kind
+from l1dflush.tracing.options import TraceOptions
 
 DATA = Path(__file__).parents[1] / "data" / "trials"
 INPUTS = Path(__file__).parents[1] / "golden" / "inputs"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from l1dflush.cli.main import main
-from l1dflush.trace.options import TraceOptions
-from l1dflush.trace.stops import Stop, undecided
+from l1dflush.tracing.options import TraceOptions
+from l1dflush.tracing.stops import Stop, undecided
 
 TEXT = """        .globl flush_it
         .type flush_it,@function

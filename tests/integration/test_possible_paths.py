@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from l1dflush.cli.main import main
-from l1dflush.trace import possible
+from l1dflush.tracing import possible
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")

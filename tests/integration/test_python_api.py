@@ -77,6 +77,7 @@ def test_answers_are_those_of_the_command_line(tmp_path: Path) -> None:
     line = ("--cpu", "skylake", "--define", "SIZE=65536", "--start", "cold", "--buffer-size", "64K")
     assert found.proved and found.to_dict() == command("verify", str(source), *line)
     assert json.loads(found.to_json()) == found.to_dict()
+    assert l1d.trace("openbsd").to_dict() == command("trace", "openbsd")
     change = l1d.compare("openbsd", "linux-4.9.120", cpu="haswell")
     assert change.to_dict() == command("verify", "openbsd", "--against", "linux-4.9.120", "--cpu", "haswell")
     plan = l1d.plan(policy="FIFO", geometry="32K,8,64")

@@ -38,14 +38,14 @@ from thorough import examples
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
-from l1dflush.trace import rows as semantics
-from l1dflush.trace.decode import Memory, Register, decoder_of
-from l1dflush.trace.effects import EFFECTS, Effect, Role
-from l1dflush.trace.effects import Form as Kind
-from l1dflush.trace.features import needed
-from l1dflush.trace.operands import Operands
-from l1dflush.trace.operations import Do
-from l1dflush.trace.slots import Part
+from l1dflush.tracing import rows as semantics
+from l1dflush.tracing.decode import Memory, Register, decoder_of
+from l1dflush.tracing.effects import EFFECTS, Effect, Role
+from l1dflush.tracing.effects import Form as Kind
+from l1dflush.tracing.features import needed
+from l1dflush.tracing.operands import Operands
+from l1dflush.tracing.operations import Do
+from l1dflush.tracing.slots import Part
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("as") is None, reason="needs gcc and the GNU assembler"

@@ -11,7 +11,7 @@ from flush_programs import WALK, function, judged
 from l1dflush.cli.main import main
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
-from l1dflush.trace.region import BUFFER
+from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.judge import trace_of, verify
 from l1dflush.verdict.options import VerifyOptions
 

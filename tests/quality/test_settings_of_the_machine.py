@@ -9,8 +9,8 @@ import pytest
 from flush_programs import WALK, function, judged
 
 from l1dflush.ending import Verdict
-from l1dflush.trace.model import Event, Kind
-from l1dflush.trace.msrs import MsrWrite, harmless, is_harmless, msr_write
+from l1dflush.tracing.model import Event, Kind
+from l1dflush.tracing.msrs import MsrWrite, harmless, is_harmless, msr_write
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

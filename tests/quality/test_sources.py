@@ -10,7 +10,7 @@ import pytest
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.ending import Verdict
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions

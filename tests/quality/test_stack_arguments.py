@@ -13,7 +13,7 @@ from trace_programs import elf, traced
 
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
-from l1dflush.trace.model import ArenaKind
+from l1dflush.tracing.model import ArenaKind
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions

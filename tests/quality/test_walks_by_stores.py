@@ -13,7 +13,7 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
-from l1dflush.trace.region import BUFFER
+from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.if_any import verify_if_any
 from l1dflush.verdict.model import NothingResult, VerifyResult
 from l1dflush.verdict.options import VerifyOptions

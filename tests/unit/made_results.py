@@ -8,8 +8,8 @@ from typing import Any
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
-from l1dflush.trace.facts import Fact, Field, Relation, Subject
-from l1dflush.trace.region import BUFFER, STACK, Region, RegionKind
+from l1dflush.tracing.facts import Fact, Field, Relation, Subject
+from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.model import (
     BufferInfo,
     Candidate,

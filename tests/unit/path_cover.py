@@ -18,10 +18,10 @@ from random_programs import Access, Run
 
 from l1dflush import _core
 from l1dflush.routine.model import Image, Routine
-from l1dflush.trace import abstract
-from l1dflush.trace.model import STORES, Arena, ArenaKind, Decision, Event, Kind, Path, is_instruction
-from l1dflush.trace.names import RETURN, STACK
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing import abstract
+from l1dflush.tracing.model import STORES, Arena, ArenaKind, Decision, Event, Kind, Path, is_instruction
+from l1dflush.tracing.names import RETURN, STACK
+from l1dflush.tracing.options import TraceOptions
 
 _HALF = 8
 _FLAGS = {"CF": 0, "PF": 2, "AF": 4, "ZF": 6, "SF": 7, "OF": 11}

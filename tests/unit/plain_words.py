@@ -17,8 +17,8 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof.placements import Line, buffer_placements, refuse_related, shared_lines
 from l1dflush.proof.question import ItemKind, Word, canonical
 from l1dflush.proof.words import SetWord
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
 
 # Lines of one access at most.
 MOST_LINES = 100

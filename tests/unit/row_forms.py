@@ -242,7 +242,7 @@ def _scans() -> Iterator[Row]:
 
 
 def _vectors() -> Iterator[Row]:
-    from l1dflush.trace.effects import EFFECTS, Form  # noqa: PLC0415  # the names are the table's, the forms are not
+    from l1dflush.tracing.effects import EFFECTS, Form  # noqa: PLC0415  # the names are the table's, the forms are not
 
     special = {
         "movd": ("movd %ebx,%xmm1", "movd %xmm1,%ecx", "movd (%rdi),%xmm1", "movd %xmm2,(%rdi)"),

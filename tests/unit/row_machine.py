@@ -23,11 +23,11 @@ import pypcode
 
 from l1dflush import _core
 from l1dflush.routine.model import Image, Section
-from l1dflush.trace.decode import Instruction
-from l1dflush.trace.lift import Lifter
-from l1dflush.trace.model import Kind
-from l1dflush.trace.operands import KINDS, register_name
-from l1dflush.trace.operations import Do, Number, Operation, packed
+from l1dflush.tracing.decode import Instruction
+from l1dflush.tracing.lift import Lifter
+from l1dflush.tracing.model import Kind
+from l1dflush.tracing.operands import KINDS, register_name
+from l1dflush.tracing.operations import Do, Number, Operation, packed
 
 MEMORY, CODE = 0x1000_0000, 0x3000_0000
 SIZE = 512

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l1dflush import _core
-from l1dflush.trace.operations import Do, Number, Operand, Operation, Place, packed
-from l1dflush.trace.slots import Part
+from l1dflush.tracing.operations import Do, Number, Operand, Operation, Place, packed
+from l1dflush.tracing.slots import Part
 
 STACK, BACK = 0, 1
 SIZES = (1, 2, 4, 8)

@@ -424,7 +424,7 @@ def test_a_certificate_that_nobody_would_read_is_not_written(monkeypatch: pytest
 def test_the_checker_shares_no_code_with_the_prover() -> None:
     program = (
         "import sys, l1dflush.checking.checker, l1dflush.checking.read, l1dflush.checking.result\n"
-        "parts = ('l1dflush._core', 'l1dflush.proof', 'l1dflush.trace', 'l1dflush.verdict', 'l1dflush.routine')\n"
+        "parts = ('l1dflush._core', 'l1dflush.proof', 'l1dflush.tracing', 'l1dflush.verdict', 'l1dflush.routine')\n"
         "found = [name for name in sys.modules if name.startswith(parts)]\n"
         "sys.exit(f'imported {found}' if found else 0)"
     )

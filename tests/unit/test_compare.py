@@ -14,7 +14,7 @@ from l1dflush.report.json_report import json_text
 from l1dflush.report.rows import candidates
 from l1dflush.report.schemas import schema
 from l1dflush.severity import Severity
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import Change, Differences, Effect
 from l1dflush.verdict.model import Candidate, PathInfo, Run, VerifyResult

@@ -13,7 +13,7 @@ from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.report.json_report import json_text
 from l1dflush.severity import Severity
-from l1dflush.trace.region import BUFFER, STACK, Region, RegionKind
+from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.comparison import ComparisonResult, Differences, Effect
 from l1dflush.verdict.model import Finding, PathInfo, Run, VerifyResult

@@ -11,8 +11,8 @@ from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
 from l1dflush.severity import Severity
-from l1dflush.trace.facts import Fact, Relation, Subject
-from l1dflush.trace.region import STACK, Region, RegionKind
+from l1dflush.tracing.facts import Fact, Relation, Subject
+from l1dflush.tracing.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
 from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, VerifyResult
 

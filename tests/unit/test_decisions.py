@@ -7,7 +7,7 @@ import shutil
 import pytest
 from trace_programs import number_of_paths, traced
 
-from l1dflush.trace.facts import Relation
+from l1dflush.tracing.facts import Relation
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

@@ -16,8 +16,8 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.assembly import load_assembly
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace.decode import decoder_of
-from l1dflush.trace.features import FEATURES, needed
+from l1dflush.tracing.decode import decoder_of
+from l1dflush.tracing.features import FEATURES, needed
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

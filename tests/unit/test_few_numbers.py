@@ -13,7 +13,7 @@ from thorough import examples
 from trace_programs import traced
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.model import ArenaKind
+from l1dflush.tracing.model import ArenaKind
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 M32 = 0xFFFFFFFF

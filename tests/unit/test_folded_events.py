@@ -15,12 +15,12 @@ from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.proof.beginning import beginning, fewest_lines
 from l1dflush.proof.words import set_words
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.operations import Do, Number, Operation, Place, packed
-from l1dflush.trace.region import Region, RegionKind
-from l1dflush.trace.runs import FoldedRun, fold
-from l1dflush.trace.slots import Part
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.operations import Do, Number, Operation, Place, packed
+from l1dflush.tracing.region import Region, RegionKind
+from l1dflush.tracing.runs import FoldedRun, fold
+from l1dflush.tracing.slots import Part
 
 BUFFER = Arena("buffer", ArenaKind.INPUT, Region(RegionKind.POINTED, ("the buffer",)), 4096)
 STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 64)

@@ -22,7 +22,7 @@ from l1dflush.routine.load import load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import assemble
-from l1dflush.trace.abstract import trace
+from l1dflush.tracing.abstract import trace
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 

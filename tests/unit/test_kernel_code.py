@@ -11,8 +11,8 @@ from trace_programs import number_of_paths, only, traced
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import LoadOptions, load_bytes
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.model import NO_RETURN, UNTIL, ArenaKind, Kind, Path, Trace
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.model import NO_RETURN, UNTIL, ArenaKind, Kind, Path, Trace
 from l1dflush.verdict.left_behind import own_lines
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from l1dflush.place import Place
-from l1dflush.trace.facts import Fact, Relation, Subject
+from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.verdict.likeness import decisions, exclude_each_other, pairs, without_names, without_places
 from l1dflush.verdict.model import DecisionInfo, PathInfo
 

@@ -16,7 +16,7 @@ from l1dflush.ending import Verdict
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.object_file import load_image
 from l1dflush.routine.toolchain import assemble
-from l1dflush.trace.abstract import trace
+from l1dflush.tracing.abstract import trace
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 

@@ -11,7 +11,7 @@ from flush_programs import WALK, function, judged
 
 from l1dflush.ending import Verdict
 from l1dflush.routine.toolchain import assemble
-from l1dflush.trace.placing import NOT_FIRST
+from l1dflush.tracing.placing import NOT_FIRST
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions

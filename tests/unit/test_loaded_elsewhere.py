@@ -15,7 +15,7 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import Routine
-from l1dflush.trace.abstract import trace
+from l1dflush.tracing.abstract import trace
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions

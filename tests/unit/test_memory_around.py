@@ -15,9 +15,9 @@ from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.operations import EVENT, Do, Number, Operation, packed
-from l1dflush.trace.slots import Part
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.operations import EVENT, Do, Number, Operation, packed
+from l1dflush.tracing.slots import Part
 
 Bits = Literal[32, 64]
 

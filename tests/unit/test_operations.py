@@ -6,7 +6,7 @@ import pytest
 
 from l1dflush import _core
 from l1dflush.errors import InputError
-from l1dflush.trace.operations import Do, check_core
+from l1dflush.tracing.operations import Do, check_core
 
 NAMES = [one.name.lower() for one in Do]
 

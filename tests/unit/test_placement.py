@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from trace_programs import elf
 
-import l1dflush.trace
+import l1dflush.tracing
 from l1dflush.ending import Verdict
 from l1dflush.report.json_report import json_text
 from l1dflush.routine import layout
 from l1dflush.routine.load import LoadOptions, load_bytes
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.bases import Bases
-from l1dflush.trace.lift import Lifter
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.bases import Bases
+from l1dflush.tracing.lift import Lifter
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 
@@ -258,7 +258,7 @@ def test_no_address_is_written_down_where_routines_are_run() -> None:
         "0x10_0000": "how far it is moved for that",
         "0x100_0000": "what is put into a relocated place for that",
     }
-    folder = Path(next(iter(l1dflush.trace.__path__)))
+    folder = Path(next(iter(l1dflush.tracing.__path__)))
     core = ("abstract", "bases", "bindings", "lift", "lower", "names", "operations", "slots", "undefined", "variants")
     for name in core:
         for number in re.findall(r"\b0x[0-9a-fA-F_]{6,}", (folder / f"{name}.py").read_text()):

@@ -10,7 +10,7 @@ import pytest
 
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.options import LoadOptions
-from l1dflush.trace.abstract import trace
+from l1dflush.tracing.abstract import trace
 
 TO_MSR = """mov {0}, %rax
 \tmov %rax, %rdx

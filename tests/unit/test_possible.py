@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from random_terms import CONDITIONS, DIVIDES, PLAIN, Made, Maker, mask, signed
 
 from l1dflush import _core
-from l1dflush.trace import possible
-from l1dflush.trace.operations import Do, Number, Operation, packed
-from l1dflush.trace.possible import Decided, Possibility
-from l1dflush.trace.slots import Part
+from l1dflush.tracing import possible
+from l1dflush.tracing.operations import Do, Number, Operation, packed
+from l1dflush.tracing.possible import Decided, Possibility
+from l1dflush.tracing.slots import Part
 
 BITS = 8
 

@@ -11,8 +11,8 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof.protocols import Flushes, Protocol, protocols
 from l1dflush.proof.prover import ItemKind, canonical
 from l1dflush.proof.words import set_words
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.region import Region, RegionKind
 
 OTHER_NAME = Arena("elsewhere", ArenaKind.INPUT, Region(RegionKind.POINTED, ("elsewhere",)), 8, sources=("q",))
 WAY = SMALL.line * SMALL.sets

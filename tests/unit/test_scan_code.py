@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from trace_programs import function
 
-from l1dflush.trace.scan import scan
+from l1dflush.tracing.scan import scan
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

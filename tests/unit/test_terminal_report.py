@@ -16,8 +16,8 @@ from l1dflush.report.layout import MIN_WIDTH, plain, wrap
 from l1dflush.report.picture import counterexample_lines, labels, picture
 from l1dflush.report.terminal import verify_lines
 from l1dflush.report.trace_text import trace_lines
-from l1dflush.trace.facts import Fact, Relation, Subject
-from l1dflush.trace.region import STACK
+from l1dflush.tracing.facts import Fact, Relation, Subject
+from l1dflush.tracing.region import STACK
 from l1dflush.verdict.model import (
     CounterexampleInfo,
     Run,

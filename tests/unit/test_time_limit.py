@@ -15,9 +15,9 @@ from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import set_words
 from l1dflush.routine import identity
 from l1dflush.routine.intervals import Intervals
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict import judge
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import PAGE, fill_start

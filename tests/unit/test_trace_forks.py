@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from thorough import examples
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.model import Event, Kind
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.model import Event, Kind
+from l1dflush.tracing.options import TraceOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(

@@ -17,7 +17,7 @@ from plain_machine import NotForThisError
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.load import LoadOptions, load_bytes
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.options import TraceOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(

@@ -11,10 +11,10 @@ from capstone import CS_ARCH_X86, CS_MODE_32, CS_MODE_64, Cs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.effects import EFFECTS
-from l1dflush.trace.model import ArenaKind, Event, Kind
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.effects import EFFECTS
+from l1dflush.tracing.model import ArenaKind, Event, Kind
+from l1dflush.tracing.options import TraceOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 bounded = settings(

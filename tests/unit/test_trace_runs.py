@@ -7,9 +7,9 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.region import Region, RegionKind
-from l1dflush.trace.runs import LONGEST_PERIOD, FoldedRun, fold
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.region import Region, RegionKind
+from l1dflush.tracing.runs import LONGEST_PERIOD, FoldedRun, fold
 
 STACK = Arena("stack", ArenaKind.STACK, Region(RegionKind.STACK), 8)
 ARENAS = (None, STACK, Arena("symbol:pages", ArenaKind.SYMBOL, Region(RegionKind.SYMBOL, ("pages",)), 4096))

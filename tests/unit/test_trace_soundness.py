@@ -10,7 +10,7 @@ import pytest
 from trace_programs import traced
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.trace.model import Kind
+from l1dflush.tracing.model import Kind
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

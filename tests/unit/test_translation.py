@@ -13,10 +13,10 @@ import pypcode
 import pytest
 
 from l1dflush.cache_files import OFF_VARIABLE, keep, read_kept
-from l1dflush.trace import translation
-from l1dflush.trace.lower import UnliftedError
-from l1dflush.trace.pcode import PcodeOp, Varnode, shortened
-from l1dflush.trace.translation import MOST_KEPT, Translator
+from l1dflush.tracing import translation
+from l1dflush.tracing.lower import UnliftedError
+from l1dflush.tracing.pcode import PcodeOp, Varnode, shortened
+from l1dflush.tracing.translation import MOST_KEPT, Translator
 
 LANGUAGES: dict[Literal[32, 64], str] = {64: "x86:LE:64:default", 32: "x86:LE:32:default"}
 FILES: dict[Literal[32, 64], str] = {64: "pcode-64", 32: "pcode-32"}

@@ -11,7 +11,7 @@ import shutil
 import pytest
 from trace_programs import traced
 
-from l1dflush.trace.abstract import KEPT_SAVED
+from l1dflush.tracing.abstract import KEPT_SAVED
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 

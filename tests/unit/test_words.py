@@ -13,8 +13,8 @@ from l1dflush.cache.policies import all_states, get_policy, known_policies
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.prover import ItemKind, Word, canonical
 from l1dflush.proof.words import set_words
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.region import Region, RegionKind
 
 bounded = settings(
     max_examples=80, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

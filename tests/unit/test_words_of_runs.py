@@ -16,8 +16,8 @@ from word_runs import BUFFER, BUFFERS, GEOMETRIES, OTHERS, STACK, Runs, check, c
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import set_words
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import ArenaKind, Event, Kind
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import ArenaKind, Event, Kind
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

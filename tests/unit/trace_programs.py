@@ -16,10 +16,10 @@ from unicorn import x86_const as ux
 
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import Image, Origin, OriginKind, Routine, Section
-from l1dflush.trace import model
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.model import Trace
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing import model
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.model import Trace
+from l1dflush.tracing.options import TraceOptions
 
 CODE = 0x40_0000
 STACK = 0x6000_0000_0000

@@ -10,9 +10,9 @@ import pytest
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import SetWord, set_words
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, ArenaKind, Event, Kind
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
+from l1dflush.tracing.region import Region, RegionKind
 
 BUFFER = Arena("buffer", ArenaKind.INPUT, Region(RegionKind.POINTED, ("the buffer",)), 4096)
 SECOND = Arena("second", ArenaKind.SECTION, Region(RegionKind.SECTION, ("another buffer",)), 1024)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from l1dflush.checking.result import CheckResult
     from l1dflush.proof.conditions import Start
     from l1dflush.verdict.comparison import ComparisonResult
-    from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.model import TraceResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 
 
@@ -124,6 +124,18 @@ def verify(
         touches=touches, memory=memory, every_cpu=every_cpu, every_path=every_path, fail_on=fail_on,
     )  # fmt: skip
     return _judged(sources, asked)
+
+
+@public
+def trace(routine: Names, **how: Unpack[HowRun]) -> TraceResult:
+    """What a routine does, path by path, in order, without a verdict. Arguments and errors as for :func:`verify`.
+
+    >>> sum(run.count for run in trace("openbsd").paths[0].runs)
+    1045
+    """
+    from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
+
+    return trace_of(requests.sources_of(routine), requests.about_a_routine(**how))
 
 
 @public

@@ -1,5 +1,5 @@
 """An independent check of certificates: plain Python that shares no code with the prover.
 
-It imports nothing of :mod:`l1dflush.proof`, :mod:`l1dflush.trace`, :mod:`l1dflush.verdict` and the compiled core.
+It imports nothing of :mod:`l1dflush.proof`, :mod:`l1dflush.tracing`, :mod:`l1dflush.verdict` and the compiled core.
 What a policy does it asks the plain policies of :mod:`l1dflush.cache.policy`. See ``docs/certificates.md``.
 """

@@ -104,7 +104,7 @@ def _isolated(
     keep([*([source] if isinstance(source, str) else source), *options.then], MAX_BYTES)
 
     def keeping() -> str:
-        from l1dflush.trace import translation  # noqa: PLC0415 (only the child needs it)
+        from l1dflush.tracing import translation  # noqa: PLC0415 (only the child needs it)
 
         try:
             return task()

@@ -9,8 +9,8 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.proof.placements import buffer_placements
 from l1dflush.proof.question import ItemKind
 from l1dflush.proof.touches import ITEM
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, Event
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, Event
 
 # Of so many events for each set words are made first: what the beginning does may be enough.
 FIRST_EVENTS = 256

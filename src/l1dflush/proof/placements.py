@@ -14,7 +14,7 @@ from math import gcd, prod
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.touches import Stretch, Touches, lines_in_order, renamed
-from l1dflush.trace.model import MANY, Arena, ArenaKind
+from l1dflush.tracing.model import MANY, Arena, ArenaKind
 
 # Beyond this many placements of several buffers relative to each other the question is not asked any more: each of
 # them means all words anew.

@@ -19,7 +19,7 @@ from l1dflush.proof.folded_word import FoldedWord, expanded
 from l1dflush.proof.placements import Line
 from l1dflush.proof.prover import Word
 from l1dflush.proof.words import MAX_WORDS, PlacedWord, placed_words
-from l1dflush.trace.model import Event
+from l1dflush.tracing.model import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.question import ItemKind
-from l1dflush.trace.events import Events, Piece
-from l1dflush.trace.model import Arena, Kind
+from l1dflush.tracing.events import Events, Piece
+from l1dflush.tracing.model import Arena, Kind
 
 ITEM = {
     Kind.LOAD: ItemKind.ACCESS,

@@ -31,8 +31,8 @@ from l1dflush.proof.placements import (
 )
 from l1dflush.proof.question import ItemKind, Word
 from l1dflush.proof.touches import Clock, Stretch, Touches, Turn, cut, lines_in_order, renamed
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import Arena, Event
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import Arena, Event
 
 # Beyond this many placements of own lines the question is not asked any more.
 MAX_WORDS = 20_000

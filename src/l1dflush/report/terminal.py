@@ -18,7 +18,7 @@ from l1dflush.report.picture import counterexample_lines
 from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
 from l1dflush.report.runs import hex_or_decimal
 from l1dflush.severity import Severity
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.model import (
     BufferInfo,
     CounterexampleInfo,

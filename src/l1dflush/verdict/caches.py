@@ -12,7 +12,7 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.prover import resolved
-from l1dflush.trace.model import Need
+from l1dflush.tracing.model import Need
 from l1dflush.verdict.instructions import lacking, not_there
 from l1dflush.verdict.model import GeometryInfo, Row
 from l1dflush.verdict.options import VerifyOptions

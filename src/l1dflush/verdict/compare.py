@@ -20,7 +20,7 @@ from typing import Literal
 
 from l1dflush.ending import Verdict
 from l1dflush.severity import Severity
-from l1dflush.trace.facts import Field
+from l1dflush.tracing.facts import Field
 from l1dflush.verdict.compare_paths import compare_paths, overall
 from l1dflush.verdict.compare_rows import compare_rows
 from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange

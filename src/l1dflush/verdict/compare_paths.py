@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 
-from l1dflush.trace.facts import Fact
-from l1dflush.trace.region import STACK
+from l1dflush.tracing.facts import Fact
+from l1dflush.tracing.region import STACK
 from l1dflush.verdict.comparison import Change, DiffLine, Effect, PathChange
 from l1dflush.verdict.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
 from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult

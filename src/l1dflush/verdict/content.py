@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from l1dflush.routine.model import Image, NoteKind, OriginKind, Symbol
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import STORES, Kind, Trace
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import STORES, Kind, Trace
 from l1dflush.verdict.walk import PAGE, Buffer, storage
 
 # So far before and behind a variable an operand's relocation may lead that means it.

@@ -7,10 +7,10 @@ from weakref import WeakKeyDictionary
 from l1dflush.proof.conditions import Conditions
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import ArenaKind, Kind, Path, Trace, is_instruction
-from l1dflush.trace.region import Region, RegionKind
-from l1dflush.trace.runs import FoldedRun, fold
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import ArenaKind, Kind, Path, Trace, is_instruction
+from l1dflush.tracing.region import Region, RegionKind
+from l1dflush.tracing.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
 from l1dflush.verdict.model import (
     BufferInfo,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.model import Kind, Path, Trace, is_instruction
-from l1dflush.trace.msrs import may_flush_by_msr, msr_write
+from l1dflush.tracing.model import Kind, Path, Trace, is_instruction
+from l1dflush.tracing.msrs import may_flush_by_msr, msr_write
 from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
 from l1dflush.verdict.walk import FEWEST, Places, all_events, mechanism

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from l1dflush.place import Place
 from l1dflush.routine.model import NoteKind
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace, is_instruction
-from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace, is_instruction
+from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.content import never_written
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding

@@ -12,8 +12,8 @@ from l1dflush.routine import built_in
 from l1dflush.routine.load import read_input
 from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.without_flush import without_flush
-from l1dflush.trace.model import STORES
-from l1dflush.trace.region import BUFFER
+from l1dflush.tracing.model import STORES
+from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.doubts import NO_WALK
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import LookedAtInfo, NothingResult, VerifyResult

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from l1dflush.cache.cpus import Cpu
 from l1dflush.ending import Verdict
-from l1dflush.trace.model import Need
+from l1dflush.tracing.model import Need
 from l1dflush.verdict.question import Outcome
 from l1dflush.verdict.walk import Places
 

@@ -14,7 +14,7 @@ from l1dflush.routine.built_in import written_for
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine
-from l1dflush.trace.model import Trace
+from l1dflush.tracing.model import Trace
 from l1dflush.verdict.caches import Cache, caches_of, overall, rows_of
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import gcd
 
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import STORES, TOUCHES, Event, Kind, Path
-from l1dflush.trace.msrs import flushes_by_msr
-from l1dflush.trace.region import Region, RegionKind
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import STORES, TOUCHES, Event, Kind, Path
+from l1dflush.tracing.msrs import flushes_by_msr
+from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.model import LeftInfo
 from l1dflush.verdict.walk import LINE, NO_EVENTS, Buffer, Places, fill_start, others, walk_of
 

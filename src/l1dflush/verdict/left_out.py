@@ -10,7 +10,7 @@ from itertools import product
 from l1dflush.errors import InputError
 from l1dflush.place import Place
 from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
-from l1dflush.trace.model import Kind, Trace
+from l1dflush.tracing.model import Kind, Trace
 from l1dflush.verdict.findings import finding
 from l1dflush.verdict.model import Finding, LeftOutInfo, VerifyResult
 from l1dflush.verdict.walk import Places, all_events, ends_of

@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from l1dflush.trace.facts import Fact, Relation
-from l1dflush.trace.region import Region
+from l1dflush.tracing.facts import Fact, Relation
+from l1dflush.tracing.region import Region
 from l1dflush.verdict.model import PathInfo, Run, VerifyResult
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
-from l1dflush.trace.facts import Fact
-from l1dflush.trace.region import BUFFER, Region
+from l1dflush.tracing.facts import Fact
+from l1dflush.tracing.region import BUFFER, Region
 
 INVALID = "invalid"
 """What stands for a way without a line."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from l1dflush.trace.facts import Fact, Field, Subject
+from l1dflush.tracing.facts import Fact, Field, Subject
 from l1dflush.verdict.model import DecisionInfo, PathInfo, VerifyResult
 
 

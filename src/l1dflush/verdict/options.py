@@ -13,7 +13,7 @@ from l1dflush.proof.limits import DEFAULT_MEMORY
 from l1dflush.routine import built_in
 from l1dflush.routine.options import LoadOptions, as_configured
 from l1dflush.severity import Severity
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.options import TraceOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from l1dflush.errors import UndecidedError
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import OPTIONAL_STORES, Event, Kind, Path, is_instruction
-from l1dflush.trace.msrs import is_harmless, msr_write
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import OPTIONAL_STORES, Event, Kind, Path, is_instruction
+from l1dflush.tracing.msrs import is_harmless, msr_write
 from l1dflush.verdict.walk import Buffer, Places, held, walk_of
 
 FILLS_BY_REP_STOS = "fills-by-rep-stos"

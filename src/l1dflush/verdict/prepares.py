@@ -9,9 +9,9 @@ from dataclasses import replace
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine, Symbol
-from l1dflush.trace.abstract import trace
-from l1dflush.trace.model import STORES
-from l1dflush.trace.options import TraceOptions
+from l1dflush.tracing.abstract import trace
+from l1dflush.tracing.model import STORES
+from l1dflush.tracing.options import TraceOptions
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import storage
 

@@ -15,7 +15,7 @@ from l1dflush.proof.beginning import FIRST_EVENTS, beginning, fewest_lines
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.words import SetWord, set_words
-from l1dflush.trace.events import Events
+from l1dflush.tracing.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.model import Candidate

@@ -11,10 +11,10 @@ from l1dflush import arguments
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_cache, speaks_of_flush
-from l1dflush.trace.abstract import trace as run_trace
-from l1dflush.trace.events import Events
-from l1dflush.trace.model import READS, STORES, UNTIL, Arena, Event, Path, Trace
-from l1dflush.trace.scan import CodeMap, scan
+from l1dflush.tracing.abstract import trace as run_trace
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import READS, STORES, UNTIL, Arena, Event, Path, Trace
+from l1dflush.tracing.scan import CodeMap, scan
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import BY_COMMAND, LINE, PAGE, all_events, is_in, mechanism, walked_arenas
 

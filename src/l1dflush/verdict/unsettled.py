@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from l1dflush.ending import Verdict
-from l1dflush.trace.model import Decision, Path, Trace
+from l1dflush.tracing.model import Decision, Path, Trace
 from l1dflush.verdict.model import Row
 from l1dflush.verdict.question import Flush, Question
 from l1dflush.verdict.walk import mechanism

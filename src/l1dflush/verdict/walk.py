@@ -15,12 +15,12 @@ from l1dflush.place import Place
 from l1dflush.proof.placements import PLACED
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Image, Symbol
-from l1dflush.trace import bindings
-from l1dflush.trace.events import Events, Piece
-from l1dflush.trace.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
-from l1dflush.trace.msrs import flushes_by_msr, may_flush_by_msr
-from l1dflush.trace.region import BUFFER, Region, RegionKind
-from l1dflush.trace.runs import FoldedRun, fold
+from l1dflush.tracing import bindings
+from l1dflush.tracing.events import Events, Piece
+from l1dflush.tracing.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
+from l1dflush.tracing.region import BUFFER, Region, RegionKind
+from l1dflush.tracing.runs import FoldedRun, fold
 
 PAGE = 4096
 # Lines for finding the walk; the proof uses each cache's own line size.

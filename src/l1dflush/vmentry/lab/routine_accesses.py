@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.isolation.judged import trace_of
-from l1dflush.trace.region import BUFFER
+from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.model import EventInfo
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.vmentry.lab.memory import LINE, PAGE

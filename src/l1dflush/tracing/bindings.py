@@ -1,0 +1,179 @@
+"""What the user says about inputs: ``--bind NAME=VALUE``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from l1dflush.arguments import BIND
+from l1dflush.cache.geometry import parse_size
+from l1dflush.errors import InputError
+from l1dflush.routine.model import STACK_ARGUMENT, Routine, Symbol
+from l1dflush.tracing.decode import NAMES_OF_PARTS, REGISTERS
+
+# Arguments in the order of the ABI, by the 64-bit names of their registers.
+ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("rax", "rdx", "rcx")}
+# What a function may change (psABI; in 32-bit mode as kernels are built, with -mregparm=3).
+CALLER_SAVED = {
+    64: ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"),
+    32: ("rax", "rcx", "rdx"),
+}
+BUFFER = "buffer"
+
+
+class Binding(NamedTuple):
+    """A register (64-bit name) or a variable that holds ``value``, or, with ``base``, so much more than that register
+    holds at entry. Of a register that may be ``size`` bytes from byte ``start`` on: those that were named. An argument
+    on the stack stands for a register (:data:`STACK_ARGUMENT`)."""
+
+    register: str | None
+    symbol: Symbol | None
+    value: int
+    base: str | None = None
+    start: int = 0
+    size: int = 8
+
+
+_RELATIVE = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\s*([+-])\s*(\w+))?")
+_ON_STACK = re.compile(rf"{STACK_ARGUMENT}([1-9]\d{{0,2}})")
+_VALUES = "a number, like 65536, 0x10000 or 64K, buffer, or another input and a distance, like rdi+64K"
+
+
+def stack_argument(name: str, width: int) -> int | None:
+    """How many bytes above the return address an argument on the stack is; None for what is none. Each takes ``width``
+    bytes (psABI, both modes)."""
+    match = _ON_STACK.fullmatch(name)
+    return (int(match[1]) - 1) * width if match is not None else None
+
+
+def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[str]) -> list[Binding]:
+    """The bindings with a value, those that others are relative to first; ``registers`` are those that there are.
+
+    Raises InputError for a name that is nothing of the routine's, and for a value that is neither a number that fits
+    nor ``buffer`` nor relative to an input. (Which is the buffer is settled when the trace is read.)
+    """
+    names = _Names(routine, registers)
+    found: list[Binding] = []
+    for name, text in bindings.items():
+        register, symbol = names.of(name, str(BIND))
+        if text == BUFFER:
+            continue
+        base = None
+        try:
+            value = _number(text)
+        except ValueError:
+            base, value = _relative(names, name, text, bindings)
+        bits = 8 * names.size(name, symbol)
+        if not -(1 << bits - 1) <= value < 1 << bits:
+            raise InputError(f"'{text}' does not fit into {bits} bits", where=BIND.of(name))
+        start = 0 if name in names.by_name or name not in REGISTERS or register is None else REGISTERS[name][2]
+        found.append(Binding(register, symbol, value, base, start, bits // 8))
+    return _in_order(found)
+
+
+def _number(text: str) -> int:
+    """A number, or one with a unit as sizes have it: ``64K``. Raises ValueError."""
+    unit = text[-1:].isalpha() and not text.lower().removeprefix("-").startswith(("0x", "0o", "0b"))
+    if not unit:
+        return int(text, 0)
+    try:
+        return -parse_size(text[1:]) if text.startswith("-") else parse_size(text)
+    except InputError:
+        raise ValueError(text) from None
+
+
+class _Names:
+    """What the names in bindings mean."""
+
+    def __init__(self, routine: Routine, registers: Container[str]) -> None:
+        self.routine = routine
+        self.by_name = {parameter.name: parameter.register for parameter in routine.parameters}
+        self._registers = registers
+
+    def of(self, name: str, where: str) -> tuple[str | None, Symbol | None]:
+        """The register or else the symbol of that name. Raises InputError."""
+        register = self.by_name.get(name) or REGISTERS.get(name, (None,))[0]
+        if register is None and not self.routine.partial and _ON_STACK.fullmatch(name):
+            register = name
+        elif register in REGISTERS and register not in self._registers:
+            register = None  # r8 in 32-bit code
+        symbol = self.routine.image.symbols.get(name)
+        if register is None and symbol is None:
+            bits = self.routine.image.bits
+            arguments = [] if self.by_name else [NAMES_OF_PARTS[name, bits // 8, 0] for name in ARGUMENTS[bits]]
+            if arguments and not self.routine.partial:
+                arguments += [f"{STACK_ARGUMENT}1", f"{STACK_ARGUMENT}2"]
+            known = [*self.by_name, *arguments, *self.routine.image.symbols]
+            raise InputError(
+                f"'{name}' is neither a register nor a parameter nor a symbol of {self.routine.name}",
+                where=where,
+                hint="known names: " + ", ".join(known[:12]),
+            )
+        return register, symbol if register is None else None
+
+    def size(self, name: str, symbol: Symbol | None) -> int:
+        """The bytes that a register of that name, or else the symbol, can hold of an input."""
+        width = self.routine.image.bits // 8
+        if symbol is not None:
+            return min(symbol.size or width, width)
+        return width if name in self.by_name or name not in REGISTERS else min(REGISTERS[name][1], width)
+
+
+def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str, int]:
+    """The register that a value is relative to, and its distance. Raises InputError."""
+    where = BIND.of(name)
+    match = _RELATIVE.fullmatch(text)
+    if match is None:
+        raise InputError(f"'{text}' is no number", where=where, hint=_VALUES)
+    of, sign, number = match.groups()
+    if of == BUFFER and not names.by_name.get(BUFFER):
+        of = _the_buffer(names, name, bindings)
+    try:
+        register, symbol = names.of(of, where)
+        distance = _number(number or "0")
+    except (InputError, ValueError):
+        raise InputError(f"'{text}' is neither a number nor relative to an input", where=where, hint=_VALUES) from None
+    if register is None:
+        assert symbol is not None
+        what = f"'{of}' is a variable: what it holds is known only if it is bound itself"
+        raise InputError(what, where=where, hint="relative to a register or a parameter")
+    return register, -distance if sign == "-" else distance
+
+
+def _the_buffer(names: _Names, name: str, bindings: Mapping[str, str]) -> str:
+    """The input that is meant by `buffer` in a binding of ``name``. Raises InputError."""
+    said = [one for one, value in bindings.items() if value == BUFFER]
+    found = said or [one for one in names.by_name if one not in bindings]
+    if len(found) == 1:
+        return found[0]
+    which = f"there are {', '.join(found)}" if found else "nothing says which input it is"
+    raise InputError(f"which input is the buffer? {which}", where=BIND.of(name), hint=f"{BIND} NAME=buffer says it")
+
+
+def _in_order(found: Sequence[Binding]) -> list[Binding]:
+    """Those that others are relative to first. Raises InputError where they go round."""
+    order: list[Binding] = []
+    left = list(found)
+    while left:
+        waits = {one.register for one in left if one.register is not None}
+        ready = [one for one in left if one.base not in waits]
+        if not ready:
+            names = " and ".join(sorted(one.register or "" for one in left))
+            what = f"what {names} holds is given relative to itself"
+            raise InputError(what, where=str(BIND), hint="give one of them a number")
+        order += ready
+        left = [one for one in left if one not in ready]
+    return order
+
+
+def may_be_base(routine: Routine, name: str) -> bool:
+    """Whether other inputs can be given relative to that one: a register, an argument, and no variable."""
+    known = name in REGISTERS or _ON_STACK.fullmatch(name) is not None
+    return known or name in (parameter.name for parameter in routine.parameters)
+
+
+def bind_hint(names: Iterable[str]) -> str | None:
+    """How to supply the values of ``names``, if they can be named on the command line."""
+    plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
+    return " ".join(f"--bind {name}=VALUE" for name in plain) or None
