@@ -18,4 +18,11 @@ def completed(variable: str, instruction: str) -> Outcome:
     if kind is None or what not in ("source", "complete"):
         raise InputError(f"'{instruction[:80]}' is no instruction", where=variable, hint="like bash_source")
     asked = kind(command(), {}, NAME, variable)
-    return Outcome(0, asked.source() if what == "source" else f"{asked.complete()}\n")
+    if what == "source":
+        return Outcome(0, asked.source())
+    try:
+        words = asked.get_completion_args()
+    except (KeyError, ValueError):
+        raise InputError("the shell does not say where the key was pressed", where="COMP_WORDS, COMP_CWORD") from None
+    found = asked.get_completions(*words)
+    return Outcome(0, "".join(f"{asked.format_completion(one)}\n" for one in found))

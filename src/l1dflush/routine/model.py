@@ -25,6 +25,9 @@ EXTERNAL_LIMIT = 0x2700_0000
 _SLOTS = frozenset({"R_X86_64_GLOB_DAT", "R_X86_64_JUMP_SLOT", "R_386_GLOB_DAT", "R_386_JMP_SLOT"})
 EXTERNAL_STRIDES = (0x0001_0000, 0x0100_0000)  # the smallest and the largest region, in bytes
 
+# What is written by a loader only.
+_READ_ONLY_LATER = ".data.rel.ro"
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -43,6 +46,11 @@ class Section:
     executable: bool
     entry: int = 0
     strings: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether what it holds when the routine runs is what a linker and a loader put there."""
+        return not self.writable or self.name.startswith(_READ_ONLY_LATER)
 
     def entry_starts(self) -> list[int]:
         """Where each entry begins, in bytes from the section's beginning, and where the last one ends."""

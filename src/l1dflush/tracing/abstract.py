@@ -252,7 +252,11 @@ class _Run:
         if fact is None:
             text = "; ".join([*([" and ".join(shown(one) for one in by)] if by else []), insn.mnemonic])
             fact = Fact(Relation.BRANCH, tuple(map(self._names.subject, sources)), taken, instruction=text)
-        followed = not self._names.made_of(condition, self._is_not_followed) and not self._orders_readings(condition)
+        followed = not (
+            self._names.made_of(condition, self._is_not_followed)
+            or self._names.holds_what_is_there(condition)
+            or self._orders_readings(condition)
+        )
         decision = Decision(insn.address, sources, taken, fact, followed)
         feature = self._features.get(insn.address)
         return about_feature(decision, feature) if feature is not None else decision

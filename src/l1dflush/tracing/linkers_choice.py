@@ -25,8 +25,6 @@ _LINKERS = re.compile(
 )
 # x86-64's kernels link it to 0: what is added to it is the CPU's area.
 _PER_CPU = ".data..percpu"
-# What is written by a loader only, so that a linker may take one copy for several.
-_READ_ONLY_LATER = ".data.rel.ro"
 
 
 def is_linkers(name: str) -> bool:
@@ -111,8 +109,8 @@ class Piece(NamedTuple):
         """What is known of a section's place; without one, of something else's."""
         if section is None:
             return cls(begins, 0, may_be_shared=True, may_be_first=False)
-        shared = not section.writable or section.name.startswith(_READ_ONLY_LATER)
-        return cls(begins, section.size, shared, section.name.startswith(_PER_CPU))
+        # Of what is not written a linker may take one copy for several.
+        return cls(begins, section.size, section.constant, section.name.startswith(_PER_CPU))
 
     def is_apart(self, other: Piece) -> bool:
         """Whether the two cannot have a byte in common."""

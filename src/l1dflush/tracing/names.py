@@ -260,6 +260,27 @@ class Names:
                 return True
         return False
 
+    def holds_what_is_there(self, value: _core.Value) -> bool:
+        """Whether something of a value was loaded from memory whose content is known, and is not followed: constants or
+        the stack, at a place that is not known, or of a constant a part that is none of its own."""
+        for symbol in self._machine.symbols_in(value):
+            kind, region, *_ = self._machine.origin(symbol)
+            if kind == _MEMORY and region and self._is_known_memory(region):
+                return True
+        return False
+
+    def _is_known_memory(self, region: int) -> bool:
+        bases = self._lifter.bases
+        constant = [number for number, section in bases.section_of.items() if section.constant]
+        place = self._machine.terms.value(region)
+        for symbol in self._machine.symbols_in(place):
+            # What is above the routine's own part of the stack is the caller's.
+            if self._is(STACK, symbol) and region != self._machine.base(STACK).term:
+                return True
+            if any(self._is(number, symbol) for number in constant):
+                return True
+        return False
+
     def follows_links(self, value: _core.Value) -> bool:
         """Whether something of a value was loaded from where something leads that was loaded itself, as it was."""
         return any(self._is_loaded(symbol, through_loaded=True) for symbol in self._machine.symbols_in(value))

@@ -10,8 +10,9 @@ from l1dflush.routine.model import NoteKind
 from l1dflush.tracing.model import Kind, Path, Trace, is_instruction
 from l1dflush.tracing.msrs import may_flush_by_msr, msr_write
 from l1dflush.verdict.part import fills_by_call
+from l1dflush.verdict.question import Flush
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.walk import FEWEST, Places, all_events, mechanism
+from l1dflush.verdict.walk import FEWEST, Places, all_events, may_be_of, mechanism
 
 NO_WALK = "no-software-walk"
 
@@ -21,7 +22,7 @@ def no_walk(trace: Trace, places: Places) -> UndecidedError:
     filled = fills_by_call(trace.paths, places)
     if filled is not None:
         return filled
-    used = {mechanism(path, walks=False) for path in trace.paths}
+    used = {mechanism(path, walks=False, buffer=None) for path in trace.paths}
     what = "no path reads as much as a page at a constant stride, or as many different lines as a page has"
     if "MSR write" in used:
         what = "no path reads a buffer; what an MSR write does cannot be proved from outside"
@@ -47,10 +48,23 @@ def doubt(traces: Iterable[Trace], every_path: bool, places: Places) -> Undecide
     return None
 
 
+def unknown_steps(trace: Trace, flush: Flush) -> UndecidedError | None:
+    """That a path which seems to skip the flush may walk the buffer, and not all of it: in steps that are not known."""
+    buffer, walking = flush.buffer, {id(path) for path in flush.paths}
+    for path in trace.paths:
+        if mechanism(path, id(path) in walking, buffer) == "perhaps a walk":
+            near = all_events((path,)).where(lambda e: e.arena is not None and may_be_of(e.arena, buffer.sources))
+            event = next(event for event in near.shapes() if event.arena is not None and event.arena.computed)
+            what = f"a path that does not read {buffer.primary.region} may do so at places that are not known"
+            where = flush.places.where(event.pc)
+            return UndecidedError("memory-may-overlap", what, where=where, hint="--bind what the step comes from")
+    return None
+
+
 def unknown_command(paths: Sequence[Path], places: Places) -> UndecidedError | None:
     """That on some path an MSR write may be the flush command, or not, and nothing else flushes."""
     for path in paths:
-        if mechanism(path, walks=False) != "MSR write of an unknown value":
+        if mechanism(path, walks=False, buffer=None) != "MSR write of an unknown value":
             continue
         event = next(event for event in all_events((path,)).shapes() if may_flush_by_msr(event))
         write = msr_write(event)

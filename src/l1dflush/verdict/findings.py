@@ -61,7 +61,7 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
         if buffer is not None and walk:
             found.extend(_of_walk(trace, path, buffer, walk, places))
             found.extend(_of_extent(trace, buffer, walk, buffer_size, places, line))
-        outcomes.append(mechanism(path, bool(walk)))
+        outcomes.append(mechanism(path, bool(walk), buffer))
     if buffer is not None:
         found.extend(_of_own_lines(trace.paths, buffer, places))
         found.extend(_of_memory(trace, buffer, places))

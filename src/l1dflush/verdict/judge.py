@@ -26,7 +26,7 @@ from l1dflush.verdict.described import (
     scope_of,
     trace_path,
 )
-from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk
+from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk, unknown_steps
 from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.instructions import granted
 from l1dflush.verdict.left_behind import left_behind
@@ -158,7 +158,7 @@ def _judge(
     _check_clock(deadline)
     walking = flush.paths if flush is not None else ()
     walks = {id(path) for path in walking}
-    paths = tuple(path_info(path, places, mechanism(path, id(path) in walks)) for path in trace.paths)
+    paths = tuple(path_info(path, places, mechanism(path, id(path) in walks, buffer)) for path in trace.paths)
     _check_clock(deadline)
     needs = [need for one in (trace, *others) for need in one.needs]
     rows: list[Row] = []
@@ -187,6 +187,8 @@ def _judge(
         )
         verdict, reason = overall(rows)
         doubtful = doubt([trace, *others], options.every_path, places)
+        for run, one in zip((trace, *others), (flush, *question.others), strict=True):
+            doubtful = doubtful or unknown_steps(run, one)
         if verdict is Verdict.PROVED and doubtful is not None:
             verdict, cause, reason = Verdict.UNDECIDED, doubtful.cause, str(doubtful)
     status = _exit_status(verdict, findings, options)

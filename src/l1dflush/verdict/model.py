@@ -81,7 +81,13 @@ class PathInfo(Document):
     """One way through the routine."""
 
     outcome: Literal[
-        "software walk", "MSR write", "cache instruction", "MSR write of an unknown value", "skipped", "trap"
+        "software walk",
+        "MSR write",
+        "cache instruction",
+        "MSR write of an unknown value",
+        "perhaps a walk",
+        "skipped",
+        "trap",
     ] = Field(
         description="how the path flushes; 'skipped' if it does not, 'trap' if it ends in one before it does; whether"
         " an MSR write of an unknown value flushes is not known"

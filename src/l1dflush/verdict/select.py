@@ -97,8 +97,8 @@ class NoWalkError(InputError):
 
 
 def _flushes(path: Path) -> bool:
-    """Whether a path that walks no buffer flushes all the same: by one instruction."""
-    return mechanism(path, walks=False) in BY_COMMAND
+    """Whether a path that walks no buffer flushes all the same, or may: by one instruction, or in steps unknown."""
+    return mechanism(path, walks=False, buffer=None) in (*BY_COMMAND, "perhaps a walk")
 
 
 def _doubted(

@@ -79,7 +79,7 @@ def _all_refute(paths: Sequence[Path], question: Question, ask: _Ask) -> set[int
 
 
 def _skips(path: Path, flush: Flush) -> bool:
-    return mechanism(path, path in flush.paths) == "skipped"
+    return mechanism(path, path in flush.paths, flush.buffer) == "skipped"
 
 
 def _doubted(row: Row, reason: str) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.tracing import bindings
 from l1dflush.tracing.events import Events, Piece
-from l1dflush.tracing.model import READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.tracing.model import MANY, READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
 from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.tracing.region import BUFFER, Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
@@ -38,7 +39,7 @@ class Buffer:
     bytes behind that of ``primary``: not 0 where the buffer is a variable with others before it in its section.
     ``reach`` is what of ``primary`` is the buffer's, from and to; ``start`` is where the walk begins, as
     :func:`walk_start` has it for all paths. ``walked_by``: reads, or stores too where no path
-    walks by reads."""
+    walks by reads. ``sources``: what the places of all of it were computed from."""
 
     arenas: frozenset[str]
     primary: Arena
@@ -50,6 +51,7 @@ class Buffer:
     begins: int = 0
     reach: tuple[float, float] = (-inf, inf)
     start: Event | None = None
+    sources: frozenset[str] = frozenset()
 
     def holds(self, arena: Arena, offset: int) -> bool:
         """Whether what lies at ``offset`` of ``arena`` is the buffer's, and no variable beside it."""
@@ -121,7 +123,8 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
     longest = _longest_run(every, primary, by)
     begins, reach = _within(trace.routine.image, primary, longest)
     start = _start_of(longest, reach)
-    buffer = Buffer(frozenset(arenas), primary, 0, 0, 0, bool(declared), by, begins, reach, start)
+    sources = frozenset(source for arena in arenas.values() for source in arena.sources)
+    buffer = Buffer(frozenset(arenas), primary, 0, 0, 0, bool(declared), by, begins, reach, start, sources)
     first, last, end = (at - begins for at in held(touching[primary.key], buffer).bounds())
     return replace(buffer, first=first, last=last, end=end)
 
@@ -303,13 +306,19 @@ def _longest_run(events: Sequence[Event], arena: Arena, by: frozenset[Kind]) -> 
 
 
 Mechanism = Literal[
-    "software walk", "MSR write", "cache instruction", "MSR write of an unknown value", "skipped", "trap"
+    "software walk",
+    "MSR write",
+    "cache instruction",
+    "MSR write of an unknown value",
+    "perhaps a walk",
+    "skipped",
+    "trap",
 ]
 BY_COMMAND: frozenset[Mechanism] = frozenset({"MSR write", "cache instruction", "MSR write of an unknown value"})
 """One instruction flushes, or may."""
 
 
-def mechanism(path: Path, walks: bool) -> Mechanism:
+def mechanism(path: Path, walks: bool, buffer: Buffer | None) -> Mechanism:
     """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
     if walks:
         return "software walk"
@@ -320,7 +329,32 @@ def mechanism(path: Path, walks: bool) -> Mechanism:
         return "cache instruction"
     if any(may_flush_by_msr(event) for event in shapes):
         return "MSR write of an unknown value"
-    return "trap" if path.end in TRAPS else "skipped"
+    if path.end in TRAPS:
+        return "trap"
+    return "perhaps a walk" if _may_walk(path, buffer) else "skipped"
+
+
+def _may_walk(path: Path, buffer: Buffer | None) -> bool:
+    """Whether a path makes as many accesses as a walk has, at places that were computed from what the buffer's was, or
+    without a buffer from the same: in steps that are not known, each is a piece of memory of its own."""
+    touches = Events.of(path.events).where(lambda event: event.kind in TOUCHES and _is_computed(event))
+    if buffer is not None:
+        known = buffer.sources
+        near = touches.where(lambda event: event.arena is not None and may_be_of(event.arena, known))
+        return len(near) >= FEWEST and len({event.arena for event in near.shapes()}) > 1
+    by_source: Counter[str] = Counter()
+    for arena in {event.arena for event in touches.shapes()}:
+        by_source.update(arena.sources if arena is not None else ())
+    return max(by_source.values(), default=0) >= PAGE // LINE
+
+
+def _is_computed(event: Event) -> bool:
+    return event.arena is not None and event.arena.computed
+
+
+def may_be_of(arena: Arena, sources: frozenset[str]) -> bool:
+    """Whether the place of an arena was computed from one of ``sources``, or nobody knows from what."""
+    return bool(sources) and (MANY in arena.sources or not sources.isdisjoint(arena.sources))
 
 
 def fill_start(walk: Events) -> int:
