@@ -135,6 +135,21 @@ bool Machine::lies_at_an_end(const Events &events, Value base, Interval where) c
     return false;
 }
 
+// Whether a region can be no table's, whatever is known: what a pointer leads to, or what is written. A walk loads of it in
+// each turn, so that is seen before anything is simplified.
+bool Machine::is_no_table(const State &s, TermId region) const {
+    const Terms &t = world_.terms;
+    const auto is_none = [&](TermId atom) {
+        const Node &n = t.node(atom);
+        if (n.op != Op::symbol) return false;
+        if (const auto found = world_.bases_of.find(atom); found != world_.bases_of.end())
+            return std::ranges::all_of(found->second, [&](std::uint32_t b) { return world_.bases[b].writable; });
+        const auto limits = s.facts.limits(t, Value{atom, n.bits, 0});
+        return !limits || limits->size == 0 || limits->size > most_entries;
+    };
+    return is_none(region) || std::ranges::any_of(t.addends(t.node(region)), [&](const Addend &a) { return is_none(a.atom); });
+}
+
 // With what was loaded from tables that nobody writes, by an index of which few numbers are left, as a choice of their
 // entries.
 std::optional<Value> Machine::spelled_out(State &s, Value v) {
@@ -178,6 +193,7 @@ void Machine::settle_tables(State &s, Value v) {
 
 // The entries of a table that may have been loaded, and when each was; none if that is not known.
 std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(State &s, const Origin &origin) {
+    if (is_no_table(s, origin.base)) return {};
     Terms &t = world_.terms;
     const Value begin{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)};
     const Value place = t.node(origin.base).conditional ? s.facts.simplified(t, begin) : begin;
@@ -230,7 +246,7 @@ std::optional<Value> Machine::asked_of_index(State &s, Value v) {
     for (const Word symbol : world_.symbols_in(v.term)) {
         const Origin &origin = world_.origins[symbol];
         if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
-        if (!world_.terms.node(origin.base).conditional) continue;
+        if (!world_.terms.node(origin.base).conditional || is_no_table(s, origin.base)) continue;
         const Value place = s.facts.simplified(world_.terms, Value{origin.base, static_cast<std::uint8_t>(bits_), 0});
         if (place.term == 0 || !world_.terms.node(place.term).conditional) continue;
         const auto is_table = [&](const Addend &a) {

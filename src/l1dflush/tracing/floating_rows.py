@@ -70,8 +70,9 @@ def _store_status(o: Operands, addresses: Addresses) -> None:
 
 
 def _store_x87_control(o: Operands, addresses: Addresses) -> None:
-    """fnstcw"""
-    o.store(addresses[0], o.whole("FPUControlWord"))
+    """fnstcw: bit 6 is 1, bits 7 and 13 to 15 are 0, whatever was loaded (SDM volume 1, figure 8-6: reserved)."""
+    possible = o.made(Do.BIT_AND, 2, o.whole("FPUControlWord"), Number(0x1F7F, 2))
+    o.store(addresses[0], o.made(Do.BIT_OR, 2, possible, Number(0x40, 2)))
 
 
 def _load_x87_control(o: Operands, addresses: Addresses) -> None:

@@ -47,11 +47,14 @@ _IDENTITY = "identity"
 _MSRS, _TSC_AUX = "msrs", "tsc_aux"
 RAISED, X87, X87_REGISTERS = "raised exceptions", "x87 status", "x87 registers"
 _HALF = 0xFFFF_FFFF
+_EFER = 0xC000_0080
 # Bits that are 1 where this code runs, and those that may be, by mode: protected mode, and in 64-bit mode paging with
-# long entries; what is reserved (SDM volume 3, sections 2.5, 4.1.1, 17.2.3 and 17.2.4).
+# long entries; what is reserved (SDM volume 3, sections 2.5, 4.1.1, 4.5, 17.2.3 and 17.2.4). Bit 4 of CR0 is hardwired;
+# in CR3 are 52 bits of an address at most, and two of linear-address masking.
 _FIXED: dict[tuple[str, int], tuple[int, int]] = {
-    ("cr0", 32): (1, _HALF),
-    ("cr0", 64): (1 << 31 | 1, _HALF),
+    ("cr0", 32): (1 << 4 | 1, _HALF),
+    ("cr0", 64): (1 << 31 | 1 << 4 | 1, _HALF),
+    ("cr3", 64): (0, (1 << 52) - 1 | 3 << 61),
     ("cr4", 64): (1 << 5, -1),
     ("cr8", 64): (0, 0xF),
     **{("dr6", bits): (0, _HALF & ~(1 << 12)) for bits in (32, 64)},
@@ -276,6 +279,9 @@ def _read_msr(o: Operands, _: Addresses) -> None:
     for name in ("rax", "rdx"):
         value = o.result(f"rdmsr {name}", 4, number, version, origin=Origin.POINTER)
         value = o.made(Do.CHOOSE, 4, stays, value, o.unknown(4, Origin.POINTER))
+        if o.bits == 64:
+            is_efer = o.made(Do.EQUAL, 1, number, Number(_EFER, 4))
+            value = o.made(Do.CHOOSE, 4, is_efer, _in_efer(o, name, value), value)
         for msr, base in _followed(o):
             half = base._replace(start=4 if name == "rdx" else 0, size=4)
             value = o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, number, Number(msr, 4)), half, value)
@@ -283,6 +289,14 @@ def _read_msr(o: Operands, _: Addresses) -> None:
             followed = o.made(Do.EQUAL, 1, number, Number(TSC_AUX, 4))
             value = o.made(Do.CHOOSE, 4, followed, o.kept(_TSC_AUX)._replace(size=4), value)
         o.set_register(name, value)
+
+
+def _in_efer(o: Operands, name: str, value: Part) -> Operand:
+    """IA32_EFER in 64-bit mode: long mode is enabled and active; most other bits are reserved (SDM volume 4, table 2-2;
+    AMD volume 2, section 3.1.7)."""
+    if name == "rdx":
+        return Number(0, 4)
+    return o.made(Do.BIT_OR, 4, o.made(Do.BIT_AND, 4, value, Number(0x37_FD01, 4)), Number(0x500, 4))
 
 
 def _followed(o: Operands) -> tuple[tuple[int, Part], ...]:
