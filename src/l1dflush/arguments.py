@@ -28,7 +28,7 @@ _IN_PYTHON: ContextVar[bool] = ContextVar("arguments are named as Python has the
 
 @contextmanager
 def in_python() -> Iterator[None]:
-    """In here arguments are called as Python has them."""
+    """In here, or in the function that this decorates, arguments are called as Python has them."""
     token = _IN_PYTHON.set(True)
     try:
         yield

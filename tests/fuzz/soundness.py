@@ -30,7 +30,6 @@ from seeds import Seed
 
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.report.json_report import json_text
 from l1dflush.report.layout import plain
 from l1dflush.report.schemas import schema
 from l1dflush.report.terminal import verify_lines
@@ -154,7 +153,7 @@ def check(path: Path, options: VerifyOptions, undamaged: object = None) -> str:
     assert found.seconds < PATIENCE, f"it took {found.seconds:.0f} s"
     if found.result is None:
         return "an error"
-    text = json_text(found.result)
+    text = found.result.to_json()
     _validator().validate(json.loads(text))
     assert VerifyResult.model_validate_json(text) == found.result
     report = plain(verify_lines(found.result, 80))

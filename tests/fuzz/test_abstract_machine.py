@@ -24,7 +24,6 @@ from plain_machine import NotForThisError
 from test_hostile_code import PIECES
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.report.json_report import json_text
 from l1dflush.report.terminal import verify_lines
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.tracing import lower
@@ -136,7 +135,7 @@ def test_random_bytes(shard: Part, tally: Counter[str]) -> None:
         try:
             found = trace(programs.code_only(code + b"\xc3", bits), options)
             result = judge._judge(found, (), caches, asked, inf)
-            shown = [*verify_lines(result, 80), json_text(result)]
+            shown = [*verify_lines(result, 80), result.to_json()]
         except UndecidedError as error:
             assert str(error).isprintable(), (seed, code.hex())
             tally[error.cause] += 1

@@ -10,7 +10,6 @@ import pytest
 from made_results import FENCE, OWN, WALK, counterexample_with, everything, found, path, result_with, row_with
 
 from l1dflush.ending import Verdict
-from l1dflush.report.json_report import json_text
 from l1dflush.report.rows import candidates
 from l1dflush.report.schemas import schema
 from l1dflush.severity import Severity
@@ -39,7 +38,7 @@ def effects(old: VerifyResult, new: VerifyResult) -> tuple[Effect, Effect]:
 
 
 def test_a_comparison_fits_its_schema_and_no_other() -> None:
-    document = json.loads(json_text(compare(result_with(), everything())))
+    document = json.loads(compare(result_with(), everything()).to_json())
     for which in (None, "comparison"):
         jsonschema.Draft202012Validator(schema(which)).validate(document)
     for which in ("verify", "trace", "error"):

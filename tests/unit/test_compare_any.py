@@ -11,7 +11,6 @@ from made_results import FENCE, OWN, WALK, found, path, result_with, row_with
 
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
-from l1dflush.report.json_report import json_text
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
@@ -139,4 +138,4 @@ def test_whatever_differs_the_document_fits_its_schema(old: VerifyResult, new: V
     result = compare(old, new)
     assert result.summary.startswith(result.effect)
     assert "\n" not in result.summary
-    assert ComparisonResult.model_validate(json.loads(json_text(result))) == result
+    assert ComparisonResult.model_validate(json.loads(result.to_json())) == result

@@ -8,7 +8,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from l1dflush.report.json_report import json_text
 from l1dflush.report.schemas import DIALECT, SCHEMAS, schema, schema_text
 from l1dflush.verdict.model import ErrorInfo, ErrorResult, VerifyResult
 
@@ -31,28 +30,28 @@ def test_a_schema_is_a_schema(which: str | None) -> None:
 
 
 def test_a_result_fits_its_schema(full_result: VerifyResult) -> None:
-    document = json.loads(json_text(full_result))
+    document = json.loads(full_result.to_json())
     valid(document, "verify")
     valid(document, None)
     assert VerifyResult.model_validate(document) == full_result
 
 
 def test_an_error_fits_its_schema() -> None:
-    document = json.loads(json_text(error()))
+    document = json.loads(error().to_json())
     valid(document, "error")
     valid(document, None)
     assert document["verdict"] == "ERROR"
 
 
 def test_what_is_no_result_does_not_fit(full_result: VerifyResult) -> None:
-    document = json.loads(json_text(full_result))
+    document = json.loads(full_result.to_json())
     for wrong in (document | {"more": 1}, document | {"format_version": 1}, {}):
         with pytest.raises(jsonschema.ValidationError):
             valid(wrong, "verify")
 
 
 def test_keys_come_in_the_order_of_the_model(full_result: VerifyResult) -> None:
-    assert list(json.loads(json_text(full_result))) == list(VerifyResult.model_fields)
+    assert list(json.loads(full_result.to_json())) == list(VerifyResult.model_fields)
 
 
 def test_every_field_that_is_no_plain_name_is_described() -> None:
@@ -63,6 +62,6 @@ def test_every_field_that_is_no_plain_name_is_described() -> None:
 
 def test_control_characters_are_escaped(full_result: VerifyResult) -> None:
     routine = full_result.routine.model_copy(update={"name": "a\x1b[31m\n"})
-    document = json_text(full_result.model_copy(update={"routine": routine}))
+    document = full_result.model_copy(update={"routine": routine}).to_json()
     assert "\x1b" not in document
     assert json.loads(document)["routine"]["name"] == "a\x1b[31m\n"

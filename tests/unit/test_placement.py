@@ -14,7 +14,6 @@ from trace_programs import elf
 
 import l1dflush.tracing
 from l1dflush.ending import Verdict
-from l1dflush.report.json_report import json_text
 from l1dflush.routine import layout
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.tracing.abstract import trace
@@ -78,7 +77,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def answer(path: Path, function: str) -> str:
     """The whole JSON of the verdict on Skylake."""
     options = VerifyOptions(cpus=("skylake",), function=function)
-    return json_text(verify(str(path), options))
+    return verify(str(path), options).to_json()
 
 
 @pytest.fixture
@@ -339,4 +338,4 @@ def test_fixed_addresses_are_told_as_addresses(address: int, tmp_path: Path) -> 
     assert result.verdict is Verdict.PROVED
     said = [str(one) for path in result.paths for one in path.decisions]
     assert len(said) == 2 and all(f"`[{flag:#x}]`" in text for text in said)
-    assert '"-' not in json_text(result).replace('"-O', "") and f"{flag:#x}" in json_text(result)
+    assert '"-' not in result.to_json().replace('"-O', "") and f"{flag:#x}" in result.to_json()

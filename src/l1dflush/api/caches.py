@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from l1dflush import arguments
-from l1dflush.api.public import PathLike, public
+from l1dflush.arguments import in_python
 from l1dflush.errors import InputError
 from l1dflush.requests import routine as requests
-from l1dflush.requests.routine import Names
+from l1dflush.requests.routine import Names, PathLike
 
 if TYPE_CHECKING:
     from l1dflush.cache.cpus import Catalogue, Cpu
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from l1dflush.verdict.sizes import Asked
 
 
-@public
+@in_python()
 def policy(name: PathLike, *, ways: int | None = None) -> Policy:
     """A replacement policy by name, or the machine that a file describes (Graphviz dot, or a table), at ``ways`` ways;
     without them at 4 if it exists there, else at the fewest. Raises InputError.
@@ -37,7 +37,7 @@ def policy(name: PathLike, *, ways: int | None = None) -> Policy:
     return _policy(name, ways)
 
 
-@public
+@in_python()
 def needs(
     policy: PathLike | Policy,
     *,
@@ -67,7 +67,7 @@ def needs(
     return prover.needs(found, found.ways, about, limits=limits)
 
 
-@public
+@in_python()
 def survivors(
     policy: PathLike | Policy,
     *,
@@ -92,7 +92,7 @@ def survivors(
     return prover.survivors(found, found.ways, about, limits=_limits(memory, max_seconds))
 
 
-@public
+@in_python()
 def plan(
     *,
     cpu: str | None = None,
@@ -153,7 +153,7 @@ class Plan:
         """The size of its buffer."""
         return self.result.buffer_bytes
 
-    @public
+    @in_python()
     def code(self, form: str = "c") -> str:
         """Its code, which is proved before: ``c``, ``asm``, ``kernel`` or ``bytes``.
 
@@ -200,7 +200,7 @@ class Cpus(Mapping[str, "Cpu"]):
         return len(self._catalogue)
 
 
-@public
+@in_python()
 def cpus(cpu_folder: Names = None) -> Cpus:
     """The CPUs that are known, with those of CPU files in ``cpu_folder``. Raises InputError.
 
@@ -212,7 +212,7 @@ def cpus(cpu_folder: Names = None) -> Cpus:
     return Cpus(load_catalogue(arguments.folders(arguments.CPU_FOLDER, cpu_folder)))
 
 
-@public
+@in_python()
 def policies() -> Mapping[str, PolicyEntry]:
     """The replacement policies that have a name, with the numbers of ways at which they exist and their rule.
 

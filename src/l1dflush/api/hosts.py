@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from l1dflush import arguments
-from l1dflush.api.public import PathLike, public
+from l1dflush.arguments import in_python
 from l1dflush.errors import InputError
-from l1dflush.requests.routine import Names
+from l1dflush.requests.routine import Names, PathLike
 
 if TYPE_CHECKING:
     from l1dflush.host.status.model import StatusResult, WhatIfHostResult
     from l1dflush.mitigation.facts import Control
 
 
-@public
+@in_python()
 def status(
     *, archive: PathLike | None = None, sysroot: PathLike | None = None, module: PathLike | None = None,
     cpu_folder: Names = None,
@@ -35,7 +35,7 @@ def status(
     return status_result(host, flush.worth(host), lists())
 
 
-@public
+@in_python()
 def what_if(
     *,
     cmdline: Names = None,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from l1dflush import arguments
-from l1dflush.api.public import PathLike, public
+from l1dflush.arguments import in_python
 from l1dflush.requests import routine as requests
-from l1dflush.requests.routine import Level, Names
+from l1dflush.requests.routine import Level, Names, PathLike
 from l1dflush.severity import Severity
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Question(HowRun, total=False):
     fail_on: Severity | str | None
 
 
-@public
+@in_python()
 def verify(
     routine: Names,
     *,
@@ -126,7 +126,7 @@ def verify(
     return _judged(sources, asked)
 
 
-@public
+@in_python()
 def trace(routine: Names, **how: Unpack[HowRun]) -> TraceResult:
     """What a routine does, path by path, in order, without a verdict. Arguments and errors as for :func:`verify`.
 
@@ -138,7 +138,7 @@ def trace(routine: Names, **how: Unpack[HowRun]) -> TraceResult:
     return trace_of(requests.sources_of(routine), requests.about_a_routine(**how))
 
 
-@public
+@in_python()
 def compare(new: Names, old: Names, **question: Unpack[Question]) -> ComparisonResult:
     """What differs between two routines, and whether ``new`` is worse or better. Arguments and errors as for
     :func:`verify`; they are about both.
@@ -153,7 +153,7 @@ def compare(new: Names, old: Names, **question: Unpack[Question]) -> ComparisonR
     return compared(_judged(old_sources, asked.for_other(old_sources)), _judged(requests.sources_of(new), asked))
 
 
-@public
+@in_python()
 def certificate(routine: Names, **question: Unpack[Question]) -> str:
     """A proof that :func:`check` checks without the prover, as the text of a file. Arguments as for :func:`verify`.
 
@@ -168,7 +168,7 @@ def certificate(routine: Names, **question: Unpack[Question]) -> str:
     return certificate_text_of(_judged(sources, asked), sources, asked)
 
 
-@public
+@in_python()
 def check(certificate: str | bytes | os.PathLike[str], routine: Names = None, **how: Unpack[HowRun]) -> CheckResult:
     """Whether a certificate proves what it claims; with ``routine``, also whether it is about that one.
 

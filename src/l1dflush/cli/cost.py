@@ -124,9 +124,7 @@ def cost(
 
 def _text(result: CostResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     from l1dflush.report.cost import cost_lines
 
     return Page(lambda width: cost_lines(result, width), no_color)

@@ -53,14 +53,12 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
 def _json(verb: str, what: str, where: str | None, hint: str | None, status: int) -> str:
     from l1dflush import __version__
     from l1dflush.ending import Verdict
-    from l1dflush.report.json_report import json_text
     from l1dflush.verdict.model import ErrorInfo, ErrorResult
 
     info = ErrorInfo(what=what, where=where, hint=hint)
     verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.UNDECIDED if status == _UNDECIDED else Verdict.ERROR
-    return json_text(
-        ErrorResult(tool_version=__version__, command=verb, verdict=verdict, error=info, exit_status=status)
-    )
+    result = ErrorResult(tool_version=__version__, command=verb, verdict=verdict, error=info, exit_status=status)
+    return result.to_json()
 
 
 def _usage(error: Exception) -> tuple[str, str] | None:

@@ -44,9 +44,7 @@ def identify(*, on_cpu: int | None, seed: int, cpu_folder: Sequence[Path], json:
             found = measure(there.region, there.geometry.ways, CONTROL_SET, seed, done)
         result = identified(there, found, known.title, known.policy, seed)
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return Outcome(result.exit_status, json_text(result))
+        return Outcome(result.exit_status, result.to_json())
     from l1dflush.report.identify import identify_lines
 
     return Outcome(result.exit_status, Page(lambda width: identify_lines(result, width), no_color))

@@ -71,9 +71,7 @@ def lab(
     over = Over(tuple(routine), tuple(cpu), tuple(cpu_folder), matrix=not alone)
     result = Lab(read_scenario(scenario), over).result(progress)
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return Outcome(result.exit_status, json_text(result))
+        return Outcome(result.exit_status, result.to_json())
     from l1dflush.report.lab import lab_lines
 
     return Outcome(result.exit_status, Page(lambda width: lab_lines(result, width), no_color))
@@ -87,9 +85,7 @@ def _listed(names: list[str], json: bool, no_color: bool) -> Outcome:
     entries = tuple(ScenarioEntry(name=name, title=read_scenario(name).file.title) for name in names)
     result = ScenarioListResult(tool_version=__version__, scenarios=entries)
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return Outcome(0, json_text(result))
+        return Outcome(0, result.to_json())
     from l1dflush.report.lab import scenario_lines
 
     return Outcome(0, Page(lambda width: scenario_lines(result, width), no_color))

@@ -109,9 +109,7 @@ def measure(
 
 def _text(result: MeasureResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     from l1dflush.report.measure import measure_lines
 
     return Page(lambda width: measure_lines(result, width), no_color)

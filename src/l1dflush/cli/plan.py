@@ -110,9 +110,7 @@ def plan(
 
 def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     if result.code is not None:
         return result.code
     from l1dflush.report.plan import plan_lines

@@ -47,10 +47,9 @@ def policies(*, name: str | None, sequence: Sequence[str], ways: int | None, jso
     policy = policy_named(name, ways)
     run = play(policy, parse_sequence(" ".join(sequence) if sequence else example_sequence(policy.ways)))
     if json:
-        from l1dflush.report.json_report import json_text
         from l1dflush.verdict.policies import policy_run
 
-        return Outcome(0, json_text(policy_run(policy, run)))
+        return Outcome(0, policy_run(policy, run).to_json())
 
     def lines(width: int) -> list[Text]:
         from l1dflush.report.policy_picture import policy_picture
@@ -65,9 +64,7 @@ def _list(json: bool, no_color: bool) -> Outcome:
 
     listed = policy_list()
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return Outcome(0, json_text(listed))
+        return Outcome(0, listed.to_json())
     rows = [[policy.name, _ways(policy.ways), policy.rule] for policy in listed.policies]
     return as_table(["name", "ways", "rule"], rows, flexible=(2,), no_color=no_color, note=_NOTE)
 

@@ -114,9 +114,7 @@ def _check_ways(what: str, theirs: int, ways: int) -> None:
 
 def _text(result: SiliconResult, policy: Policy, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     from l1dflush.report.silicon import silicon_lines
 
     return Page(lambda width: silicon_lines(result, policy, width), no_color)

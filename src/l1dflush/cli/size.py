@@ -118,9 +118,7 @@ def _refuse_with_steady(given: dict[str, bool]) -> None:
 
 def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     from l1dflush.report.sizes import size_lines
 
     return Page(lambda width: size_lines(result, width), no_color)

@@ -93,9 +93,7 @@ def status(
 
 def _text(result: StatusResult, *, explain: bool, json: bool, prometheus: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     if prometheus:
         from l1dflush.report.prometheus import prometheus_text
 

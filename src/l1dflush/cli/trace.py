@@ -35,9 +35,7 @@ def trace(*, routine: Sequence[str], asked: VerifyOptions, json: bool, no_color:
     result = trace_of(routine, asked, waiting=waiting, warn=notes.append)
     message = "".join(notes)
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return Outcome(result.exit_status, json_text(result), message)
+        return Outcome(result.exit_status, result.to_json(), message)
     from l1dflush.report.trace_text import trace_lines
 
     return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color), message)

@@ -183,9 +183,7 @@ def _check_if_any(asked: VerifyOptions, old: Sequence[str], certificate: Path | 
 
 def _text(result: VerifyResult | NothingResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     from l1dflush.verdict.model import NothingResult, VerifyResult
 
     if isinstance(result, NothingResult):

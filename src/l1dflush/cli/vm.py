@@ -136,9 +136,7 @@ def _outcome(result: VmResult, json: bool, no_color: bool) -> Outcome:
     status = result.exit_status
     message = f"the guest did not run to its end: {told(result)}" if status else ""
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return Outcome(status, json_text(result), message)
+        return Outcome(status, result.to_json(), message)
     return Outcome(status, Page(lambda width: vm_lines(result, width), no_color), message)
 
 

@@ -122,9 +122,7 @@ def what_if(
 
 def _text(result: WhatIfHostResult | MatrixResult, *, json: bool, no_color: bool) -> str | Page:
     if json:
-        from l1dflush.report.json_report import json_text
-
-        return json_text(result)
+        return result.to_json()
     from l1dflush.host.status.model import MatrixResult
 
     if isinstance(result, MatrixResult):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from l1dflush import __version__
@@ -17,7 +17,7 @@ from l1dflush.checking.read import certificate_text
 from l1dflush.checking.result import CheckResult, accepted, rejected
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.isolation.judged import words_of
+from l1dflush.isolation.judged import Working, words_of
 from l1dflush.proof.certificate import certificate, claim
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.proof.limits import Limits
@@ -25,7 +25,6 @@ from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 
 OF = Argument("routine", "--routine")
-Working = Callable[[str], AbstractContextManager[None]]
 
 
 def certificate_text_of(result: VerifyResult, sources: Sequence[str], options: VerifyOptions) -> str:

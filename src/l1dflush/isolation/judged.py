@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from l1dflush.verdict.options import VerifyOptions
 
 _Waiting = AbstractContextManager[None]
+Working = Callable[[str], _Waiting]
+"""What is entered while something takes long, with a line of text that says what it is."""
 _Warn = Callable[[str], None]
 _Result = TypeVar("_Result", "VerifyResult", "Answer", "TraceResult", "ClaimedWords")
 

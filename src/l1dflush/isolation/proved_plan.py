@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from l1dflush.arguments import DEFAULT_SECONDS, Argument
 from l1dflush.ending import Verdict
 from l1dflush.errors import UndecidedError
-from l1dflush.isolation.judged import verify
+from l1dflush.isolation.judged import Working, verify
 from l1dflush.planning import emit as emitted
 from l1dflush.planning import kernel, portable
 from l1dflush.planning.emit import PAGE
@@ -25,7 +25,6 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.sizes import Asked
 
 EMIT = Argument("form", "--emit")
-Working = Callable[[str], AbstractContextManager[None]]
 _NAME = "l1d_flush"
 _LEVELS = ("0", "2")
 

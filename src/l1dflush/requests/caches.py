@@ -19,7 +19,7 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.data.policy_files import policy_named
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Start
-from l1dflush.requests.routine import Names, conditions, geometry_of
+from l1dflush.requests.routine import Names, PathLike, conditions, geometry_of
 from l1dflush.verdict.sizes import Asked
 
 USUAL_WAYS = (4, 8, 12, 16)
@@ -94,7 +94,7 @@ def one_cache(
     *,
     cpu: str | None = None,
     cpu_folder: Names = None,
-    policy: str | os.PathLike[str] | Policy | None = None,
+    policy: PathLike | Policy | None = None,
     geometry: str | Geometry | None = None,
     host: bool = False,
     start: str | Start | None = None,

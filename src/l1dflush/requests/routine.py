@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from l1dflush.proof.conditions import Conditions, Start
     from l1dflush.verdict.options import VerifyOptions
 
-Names = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None
+PathLike = str | os.PathLike[str]
+"""A path, as a text or as a :class:`~pathlib.Path`."""
+Names = PathLike | Iterable[PathLike] | None
 """One name or path, several, or none."""
 MOST_TOUCHES = 8
 FAIL_ON = arguments.Argument("fail_on")
@@ -84,7 +86,7 @@ def about_caches(
     *,
     cpu: Names = None,
     cpu_folder: Names = None,
-    policy: str | os.PathLike[str] | Policy | None = None,
+    policy: PathLike | Policy | None = None,
     geometry: str | Geometry | None = None,
     every_cpu: bool = False,
     every_path: bool = False,
@@ -146,9 +148,7 @@ def geometry_of(geometry: str | Geometry) -> Geometry:
     return geometry if isinstance(geometry, Geometry) else arguments.read(GEOMETRY, Geometry.parse, geometry)
 
 
-def cache(
-    policy: str | os.PathLike[str] | Policy | None, geometry: str | Geometry | None, cpus: tuple[str, ...]
-) -> Geometry | None:
+def cache(policy: PathLike | Policy | None, geometry: str | Geometry | None, cpus: tuple[str, ...]) -> Geometry | None:
     """The cache that a policy and a geometry describe together; ``None`` where CPUs are asked about."""
     if (policy is None) != (geometry is None):
         missing = GEOMETRY if geometry is None else POLICY
@@ -161,7 +161,7 @@ def cache(
     return geometry_of(geometry)
 
 
-def policy_of(policy: str | os.PathLike[str] | Policy, ways: int | None) -> str | Policy:
+def policy_of(policy: PathLike | Policy, ways: int | None) -> str | Policy:
     """A policy by its name, or the machine that a file describes, of so many ways."""
     if not isinstance(policy, str | os.PathLike):
         return policy

@@ -186,11 +186,12 @@ def _judge(
             rows_of(question, caches, needs), question, (trace, *others), lambda q: rows_of(q, caches, needs)
         )
         verdict, reason = overall(rows)
-        doubtful = doubt([trace, *others], options.every_path, places)
-        for run, one in zip((trace, *others), (flush, *question.others), strict=True):
-            doubtful = doubtful or unknown_steps(run, one)
-        if verdict is Verdict.PROVED and doubtful is not None:
-            verdict, cause, reason = Verdict.UNDECIDED, doubtful.cause, str(doubtful)
+        if verdict is Verdict.PROVED:
+            doubtful = doubt([trace, *others], options.every_path, places)
+            for run, one in zip((trace, *others), (flush, *question.others), strict=True):
+                doubtful = doubtful or unknown_steps(run, one)
+            if doubtful is not None:
+                verdict, cause, reason = Verdict.UNDECIDED, doubtful.cause, str(doubtful)
     status = _exit_status(verdict, findings, options)
     return VerifyResult(
         tool_version=__version__,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.isolation.judged import verify
+from l1dflush.isolation.judged import Working, verify
 from l1dflush.verdict.model import RoutineInfo, Row
 from l1dflush.verdict.options import VerifyOptions
 
 BUILT_IN = "linux-4.18"
 """The walk that Linux has had unchanged since August 2018."""
-
-Waiting = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Flush:
     module: Path | None = None
     shipped: Path | None = None
     folders: Sequence[Path] = ()
-    waiting: Waiting | None = None
+    waiting: Working | None = None
 
     def worth(self, host: HostFacts) -> FlushWorth:
         """What it is worth on the L1D of ``host``. Raises InputError for a module that was named, or CPU files, that

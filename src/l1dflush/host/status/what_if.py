@@ -11,11 +11,12 @@ from l1dflush.errors import InputError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.status.changes import Change, Changed, changed
 from l1dflush.host.status.explained import Explained, Explanation
-from l1dflush.host.status.flush_worth import Flush, Waiting
+from l1dflush.host.status.flush_worth import Flush
 from l1dflush.host.status.grounds import L1tfVerdict
 from l1dflush.host.status.matrix import cells
 from l1dflush.host.status.model import MatrixResult, Outcome, WhatIfHostResult
 from l1dflush.host.status.result import outcome, understood
+from l1dflush.isolation.judged import Working
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Kernel
 from l1dflush.mitigation.part import Part, caveat
@@ -40,7 +41,7 @@ def about_host(
     *,
     folders: Sequence[Path] = (),
     matrix: bool = False,
-    waiting: Waiting | None = None,
+    waiting: Working | None = None,
 ) -> WhatIfHostResult | MatrixResult:
     """What would follow for ``host`` from ``change``; with ``matrix``, of every boot option, parameter and SMT state
     besides. ``folders``: more CPU files. ``waiting`` is entered with a line of text while something takes long.
