@@ -22,6 +22,7 @@ from l1dflush.tracing.first import NOWHERE, Caller, parted
 from l1dflush.tracing.functions import not_followed
 from l1dflush.tracing.kernel_sites import KernelSites, about_feature
 from l1dflush.tracing.lift import Lifter
+from l1dflush.tracing.limits import Limits, within_limits
 from l1dflush.tracing.model import (
     NO_RETURN,
     STACK_CHECK,
@@ -95,7 +96,7 @@ class _Run:
         begin(self._lifter, self._names, self._routine, self._options.bind)
         machine.set_accesses(sorted(_ACCESSES))
         machine.set_ends([self._place(at) for at in self._routine.until], self._routine.partial)
-        asked = Possibility(machine, self._options.max_seconds)
+        asked = Possibility(machine, self._options.max_seconds, Limits(self._lifter))
         start = bases.place_at(self._routine.entry)
         caller = Caller(self._lifter, self._routine.first, start) if self._routine.first else None
         try:
@@ -111,7 +112,7 @@ class _Run:
         except _core.StoppedError as stopped:
             raise self._undecided(*stopped.args) from None
         placing = Placing(machine, bases, asked)
-        placed = placing.possible(found)
+        placed = placing.possible(within_limits(found, asked))
         possible, off_ends = without_wrapping(machine, placed, asked, _ACCESSES)
         instructions = self._instructions = [self._lifter.instructions[place] for place in machine.places]
         ran = {insn.address: insn for insn in instructions if insn.address != NOWHERE}

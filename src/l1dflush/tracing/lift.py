@@ -32,10 +32,13 @@ from l1dflush.tracing.system_rows import (
     CHANGED_BY_CALLS,
     RAISED,
     STATE,
+    TASK_LOADED,
     WILD,
     X87,
     X87_REGISTERS,
+    be_privileged,
     goes_on,
+    is_privileged,
 )
 from l1dflush.tracing.translation import translator
 from l1dflush.tracing.undefined import (
@@ -64,6 +67,7 @@ _ASSUMED = (
     (frozenset({"vmread", "vmwrite", "invept", "invvpid", "vmptrld", "vmclear", "vmxon", "vmptrst"}),
      "VMX instructions (vmread, vmwrite and the like) do not fail"),
     (frozenset({"div", "idiv", "aam"}), "divisions neither divide by zero nor overflow"),
+    (frozenset({"str"}), TASK_LOADED),
     (frozenset({"bound"}), "indices are inside of the bounds that `bound` checks"),
 )  # fmt: skip
 _EVENTS = {
@@ -133,6 +137,10 @@ class Lifter:
     def register(self, name: str) -> tuple[Part, ...]:
         """Where a register is, by P-code's name for it (in capitals)."""
         return self.slots.register(*self._registers[name])
+
+    def register_at(self, name: str) -> tuple[int, int]:
+        """Offset and size of a register in the register space, by P-code's name."""
+        return self._registers[name]
 
     def register_name(self, slot: int) -> str:
         """P-code's name of the register that a slot is, or begins with."""
@@ -251,6 +259,8 @@ class _Lift:
             return o.operations
         addresses = self._accesses()
         self._note()
+        if is_privileged(insn):
+            be_privileged(o)
         self._reveal(addresses)
         values = values_of(o)
         if form in (Form.END, Form.TRAP):

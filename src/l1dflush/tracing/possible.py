@@ -10,7 +10,7 @@ that is given stays open: such a path is kept, and is not enough to refute anyth
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from l1dflush import _core
@@ -27,11 +27,23 @@ MOST_TERMS = 20_000
 Decided = tuple[_core.Value, bool]
 
 
-class Possibility:
-    """Answers for the paths of one run of ``machine``, which has at most ``max_seconds``."""
+def _unlimited(_: _core.Value) -> Iterable[Decided]:
+    return ()
 
-    def __init__(self, machine: _core.Machine, max_seconds: float) -> None:
+
+class Possibility:
+    """Answers for the paths of one run of ``machine``, which has at most ``max_seconds``. ``limits`` says what holds of
+    a symbol besides what the machine knows of it."""
+
+    def __init__(
+        self,
+        machine: _core.Machine,
+        max_seconds: float,
+        limits: Callable[[_core.Value], Iterable[Decided]] = _unlimited,
+    ) -> None:
         self._machine = machine
+        self._limits_of = limits
+        self._limits: dict[int, list[Decided]] = {}
         self._left = max_seconds * SHARE_OF_TIME
         self._symbols: dict[int, frozenset[int]] = {}
         self._known: dict[frozenset[tuple[int, bool]], bool | None] = {}
@@ -44,6 +56,10 @@ class Possibility:
         if False in answers:
             return False
         return None if None in answers else True
+
+    def is_limited(self, value: _core.Value) -> bool:
+        """Whether there is a limit on something in a value, of which the machine does not know."""
+        return any(self._limits_on(symbol) for symbol in self.symbols_in(value))
 
     def _groups(self, decisions: Iterable[Decided]) -> Iterator[frozenset[tuple[int, bool]]]:
         """The decisions, together where they have an unknown value in common."""
@@ -68,7 +84,15 @@ class Possibility:
             nodes = _nodes(self._machine, value.term)
             found = frozenset(term for term in nodes if self._machine.described(self._of(term))[0] == "symbol")
             self._symbols[value.term] = found
+            # What a limit compares with goes with it.
+            found = found.union(*(self.symbols_in(other) for term in found for other, _ in self._limits_on(term)))
+            self._symbols[value.term] = found
         return found
+
+    def _limits_on(self, symbol: int) -> list[Decided]:
+        if symbol not in self._limits:
+            self._limits[symbol] = [one for one in self._limits_of(self._of(symbol)) if one[0].term]
+        return self._limits[symbol]
 
     def _of(self, term: int) -> _core.Value:
         return self._machine.terms.value(term)
@@ -84,6 +108,8 @@ class Possibility:
         return self._known[group]
 
     def _asked(self, group: frozenset[tuple[int, bool]]) -> bool | None:
+        symbols = frozenset[int]().union(*(self.symbols_in(self._of(term)) for term, _ in group))
+        group |= {(one.term, holds != bool(one.constant)) for at in symbols for one, holds in self._limits_on(at)}
         if len(group) == 1 and self._may_be_either(next(iter(group))[0]):
             return True
         if self._left <= 0:

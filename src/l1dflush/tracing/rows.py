@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from l1dflush.tracing.cpuid_row import identify
 from l1dflush.tracing.decode import Memory, Register
 from l1dflush.tracing.descriptors import DESCRIPTORS
 from l1dflush.tracing.effects import WRITES, Form
@@ -269,6 +270,7 @@ VALUES: dict[str, Callable[[Operands, Addresses], None]] = {
     **DESCRIPTORS,
     **SAVED_STATE,
     **FLOATING,
+    "cpuid": identify,
     **BY_MNEMONIC,
 }
 _BY_FORM: dict[Form, Callable[[Operands, Addresses], None]] = {

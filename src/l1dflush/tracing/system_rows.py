@@ -1,4 +1,4 @@
-"""Rows about the state of a processor: control, debug and segment registers, flags that are no results, CPUID, VMX.
+"""Rows about the state of a processor: control, debug and segment registers, flags that are no results, VMX.
 
 What nobody changes is the same each time that it is asked for: two branches on one bit of CR4 are one decision. A call
 of outside code may have changed all of it. (SDM volume 3, chapters 2 and 31; volume 2, the instructions' pages.)
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from l1dflush.tracing.decode import SEGMENTS, Memory, Register
+from l1dflush.tracing.decode import SEGMENTS, Instruction, Memory, Register
 from l1dflush.tracing.effects import MOV_FROM_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT, MOV_TO_SYSTEM, Effect, Form
 from l1dflush.tracing.msrs import CONFIGURING, FS_BASE, GS_BASE, KERNEL_GS_BASE, SHOWN_BY_CPUID, TSC_AUX
 from l1dflush.tracing.operands import Operands
@@ -25,15 +25,13 @@ _KEPT = frozenset({"cr0", "cr2", "cr3", "cr4", "cr8", *(f"dr{n}" for n in (0, 1,
 # Of the others some bits are fixed, so that what is read is not what was written.
 _KEPT_AS_WRITTEN = frozenset({"cr2", "dr0", "dr1", "dr2", "dr3", "ds", "es", "ss"})
 _TASK_SWITCHED = 1 << 3
+_PRIVILEGE = 3
 # Of kernels; elsewhere the first two fault, or change another flag.
 _SET_FLAGS = {"cli": ("IF", 0), "sti": ("IF", 1), "clac": ("AC", 0), "stac": ("AC", 1)}
 SETS_INTERRUPTS = "cli, sti and popf change the interrupt flag, as they do in a kernel"
 KERNEL_GS = "kernel_gs"
 # No processor has it, neither as an MSR nor as a leaf of cpuid.
 _NO_MSR = 0xFFFF_FFFF
-# Leaves of cpuid that take nothing from ecx. One that a processor does not have is its highest one, which may (SDM
-# volume 2, CPUID): so not those behind leaf 4, and of the extended ones those that show 64-bit mode.
-_WITHOUT_PARTS = {32: ((0, 3),), 64: ((0, 3), (0x8000_0000, 0x8000_0001))}
 CPUID_STAYS = "cpuid answers the same each time"
 # By what a decision on it is made of: what is granted of state that changes by itself or for other reasons.
 STAYS = {
@@ -43,11 +41,24 @@ STAYS = {
     "rdmsr result": "MSRs that configure something keep their value until they are written",
     "tsc_aux": "IA32_TSC_AUX stays: the routine is not moved to another CPU",
 }
-_IDENTITY = "identity"
+TASK_LOADED = "the task register was loaded: its selector is not null"
+# They fault unless the current privilege level is 0 (SDM volume 3, section 5.9; volume 2, their pages), but for those
+# whose operands say so.
+_PRIVILEGED = frozenset({
+    "clts", "invd", "invlpg", "invpcid", "lgdt", "lidt", "lldt", "lmsw", "ltr", "rdmsr", "stac", "clac", "swapgs",
+    "wbinvd", "wbnoinvd", "wrmsr", "xsetbv", "xsaves", "xsaves64", "xrstors", "xrstors64", "vmread", "vmwrite",
+    "vmptrld", "vmptrst", "vmclear", "vmxon", "invept", "invvpid", "vmload", "vmsave", "clgi", "stgi",
+})  # fmt: skip
+IDENTITY = "identity"
 _MSRS, _TSC_AUX = "msrs", "tsc_aux"
 RAISED, X87, X87_REGISTERS = "raised exceptions", "x87 status", "x87 registers"
 _HALF = 0xFFFF_FFFF
 _EFER = 0xC000_0080
+ADDRESS_BITS = 57
+"""A linear address has at most so many, and above them the highest one's copies (SDM volume 3, section 4.5)."""
+# MSRs of addresses, which fault unless these are canonical (SDM volume 2, WRMSR; APM volume 3, SYSCALL, of the third).
+# Those of fs and gs are registers here.
+_OF_ADDRESSES = ((0x175, 0x176), (0x600, 0x600), (0xC000_0082, 0xC000_0083))
 # Bits that are 1 where this code runs, and those that may be, by mode: protected mode, and in 64-bit mode paging with
 # long entries; what is reserved (SDM volume 3, sections 2.5, 4.1.1, 4.5, 17.2.3 and 17.2.4). Bit 4 of CR0 is hardwired;
 # in CR3 are 52 bits of an address at most, and two of linear-address masking.
@@ -62,6 +73,17 @@ _FIXED: dict[tuple[str, int], tuple[int, int]] = {
 }
 # What loads and stores the registers that lead to tables of the system.
 TABLES = {"sgdt": "gdtr", "sidt": "idtr", "sldt": "ldtr", "str": "tr"}
+
+
+def is_privileged(insn: Instruction) -> bool:
+    """Whether it faults unless the current privilege level is 0."""
+    registers = [one.full for one in insn.operands if isinstance(one, Register)]
+    return insn.mnemonic in _PRIVILEGED or any(name.startswith(("cr", "dr")) for name in registers)
+
+
+def be_privileged(o: Operands) -> None:
+    """The current privilege level, which CS has, is 0."""
+    o.emit(Do.BIT_AND, o.whole("CS"), o.whole("CS"), Number(~_PRIVILEGE, 2))
 
 
 def _read_system(o: Operands, addresses: Addresses) -> None:
@@ -124,19 +146,7 @@ def _set_flag(o: Operands, _: Addresses) -> None:
     o.set_flag(name, Number(value, 1))
 
 
-def _identify(o: Operands, _: Addresses) -> None:
-    """cpuid"""
-    leaf, part = (o.register(name)._replace(size=4) for name in ("rax", "rcx"))
-    asked = [leaf, o.made(Do.CHOOSE, 4, _within(o, leaf, _WITHOUT_PARTS[o.bits]), Number(0, 4), part)]
-    names = ("rax", "rbx", "rcx", "rdx")
-    given = o.kept(_IDENTITY)
-    found = [o.result(f"cpuid {name}", 4, *asked, given, origin=Origin.NO_POINTER) for name in names]
-    found[0] = _highest_leaf(o, asked[0], found[0])
-    for name, value in zip(names, found, strict=True):
-        o.set_register(name, value)
-
-
-def _within(o: Operands, number: Operand, ranges: Iterable[tuple[int, int]]) -> Part:
+def within(o: Operands, number: Operand, ranges: Iterable[tuple[int, int]]) -> Part:
     """Whether a number is known to be in one of these ranges."""
     known = o.made(Do.IF_KNOWN, 4, number, Number(_NO_MSR, 4))
     found = o.made(Do.COPY, 1, Number(0, 1))
@@ -144,20 +154,6 @@ def _within(o: Operands, number: Operand, ranges: Iterable[tuple[int, int]]) -> 
         distance = o.made(Do.SUBTRACT, 4, known, Number(first, 4))
         found = o.made(Do.BIT_OR, 1, found, o.made(Do.BELOW_OR_EQUAL, 1, distance, Number(last - first, 4)))
     return found
-
-
-def _highest_leaf(o: Operands, asked: Operand, found: Part) -> Part:
-    """What cpuid gives in eax: of leaf 0 the number of the highest one, which is from 1 to 7FFFFFFFh (SDM volume 2,
-    CPUID; table "Highest CPUID Source Operand"); of leaf 80000000h that of the extended ones, of which 80000001h says
-    that there is a 64-bit mode."""
-    leaf = o.made(Do.IF_KNOWN, 4, asked, Number(1, 4))
-    number = o.made(Do.BIT_AND, 4, found, Number(0x3FFF_FFFF, 4))
-    highest = o.made(Do.ADD, 4, number, Number(1, 4))
-    found = o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, leaf, Number(0, 4)), highest, found)
-    if o.bits == 32:
-        return found
-    extended = o.made(Do.ADD, 4, number, Number(0x8000_0001, 4))
-    return o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, leaf, Number(0x8000_0000, 4)), extended, found)
 
 
 def _checksum(o: Operands, addresses: Addresses) -> None:
@@ -271,10 +267,18 @@ def _load_selector(o: Operands, _: Addresses) -> None:
     o.forget(o.whole(register.full.upper()), Origin.NO_POINTER)
 
 
+def canonical(o: Operands, value: Operand, bits: int = ADDRESS_BITS) -> Part:
+    """A value that has nothing but copies of the highest one above its lowest ``bits`` bits."""
+    assert value is not None
+    above = Number(8 * value.size - bits, 1)
+    shifted = o.made(Do.SHIFT_LEFT, value.size, value, above)
+    return o.made(Do.SHIFT_RIGHT_SIGNED, value.size, shifted, above)
+
+
 def _read_msr(o: Operands, _: Addresses) -> None:
     """rdmsr: one that configures something is the same until it is written."""
     number = o.made(Do.IF_KNOWN, 4, o.register("rcx")._replace(size=4), Number(_NO_MSR, 4))
-    stays = _within(o, number, CONFIGURING)
+    stays = within(o, number, CONFIGURING)
     version = o.load(o.made(Do.ADD, o.width, o.kept(_MSRS), o.extended(number)), 1)
     for name in ("rax", "rdx"):
         value = o.result(f"rdmsr {name}", 4, number, version, origin=Origin.POINTER)
@@ -282,6 +286,9 @@ def _read_msr(o: Operands, _: Addresses) -> None:
         if o.bits == 64:
             is_efer = o.made(Do.EQUAL, 1, number, Number(_EFER, 4))
             value = o.made(Do.CHOOSE, 4, is_efer, _in_efer(o, name, value), value)
+            if name == "rdx":
+                upper = canonical(o, value, ADDRESS_BITS - 32)
+                value = o.made(Do.CHOOSE, 4, within(o, number, _OF_ADDRESSES), upper, value)
         for msr, base in _followed(o):
             half = base._replace(start=4 if name == "rdx" else 0, size=4)
             value = o.made(Do.CHOOSE, 4, o.made(Do.EQUAL, 1, number, Number(msr, 4)), half, value)
@@ -313,7 +320,7 @@ def _write_msr(o: Operands, _: Addresses) -> None:
     o.store(o.made(Do.ADD, o.width, o.kept(_MSRS), o.extended(number)), o.unknown(1, Origin.NO_POINTER))
     aux = o.kept(_TSC_AUX)._replace(size=4)
     o.emit(Do.CHOOSE, aux, o.made(Do.EQUAL, 1, number, Number(TSC_AUX, 4)), low, aux)
-    identity = o.kept(_IDENTITY)
+    identity = o.kept(IDENTITY)
     for msr in SHOWN_BY_CPUID:
         other = o.unknown(identity.size, Origin.NO_POINTER)
         o.emit(Do.CHOOSE, identity, o.made(Do.EQUAL, 1, number, Number(msr, 4)), other, identity)
@@ -355,7 +362,6 @@ def _opaque(o: Operands, _: Addresses) -> None:
 
 
 BY_MNEMONIC: dict[str, Callable[[Operands, Addresses], None]] = {
-    "cpuid": _identify,
     "crc32": _checksum,
     "smsw": _machine_status,
     "clts": _clear_task_switched,
