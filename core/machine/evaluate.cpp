@@ -228,11 +228,15 @@ Value Terms::replaced(Value v, std::unordered_map<TermId, Value> &known_terms) {
     const Node n = nodes_[v.term];
     Value made{v.term, v.bits, 0};
     if (n.op == Op::sum) {
-        made = number(v.bits, 0);
+        std::vector<Addend> all;
+        Word constant = 0;
         for (std::uint32_t i = 0; i < n.count; ++i) {
             const Addend a = addends_[n.first + i];
-            made = add(made, scale(replaced(Value{a.atom, n.bits, 0}, known_terms), a.factor));
+            const Value part = replaced(Value{a.atom, n.bits, 0}, known_terms);
+            append(all, part, a.factor);
+            constant += part.constant * a.factor;
         }
+        made = of_addends(all, n.bits, constant);
     } else if (n.op != Op::symbol) {
         const auto of = [&](const Value &operand) { return operand.bits != 0 ? replaced(operand, known_terms) : operand; };
         const Value a = of(n.a);

@@ -108,7 +108,8 @@ void Facts::decide_few(Terms &terms, TermId condition, bool value) {
     std::erase_if(few_, [&](const Few &known) {
         return std::ranges::all_of(known.terms, [&](TermId t) { return std::ranges::find(few->terms, t) != few->terms.end(); });
     });
-    few_.push_back(std::move(*few));
+    // Of one combination the terms' own limits have all.
+    if (few->left.size() > 1) few_.push_back(std::move(*few));
 }
 
 }  // namespace l1dflush::machine

@@ -1,6 +1,7 @@
 // Bitwise operations, shifts, products and quotients.
 #include "machine/terms.hpp"
 
+#include <unordered_set>
 #include <utility>
 
 namespace l1dflush::machine {
@@ -159,13 +160,30 @@ Value Terms::count_leading_zeros(Value x, unsigned bits) {
     return atom(Op::count_leading_zeros, bits, x);
 }
 
+// Whether a term is the other one, or in it.
+bool Terms::is_in(TermId part, TermId whole) const {
+    std::vector<TermId> todo{whole};
+    std::unordered_set<TermId> seen;
+    while (!todo.empty()) {
+        const TermId next = todo.back();
+        todo.pop_back();
+        if (next == part) return true;
+        // What a term is made of was made before it.
+        if (next < part || !seen.insert(next).second) continue;
+        const Node &n = nodes_[next];
+        for (const Value &v : {n.a, n.b, n.c}) todo.push_back(v.term);
+        for (const Addend &a : addends(n)) todo.push_back(a.atom);
+    }
+    return false;
+}
+
 Value Terms::choose(Value condition, Value x, Value y) {
     if (condition.known()) return condition.constant != 0 ? x : y;
     if (x == y) return x;
     if (condition.constant != 0) return choose(complement(condition), y, x);
     // What is chosen may depend on the same.
     const auto where = [&](Value v, bool holds) {
-        if (v.term == 0 || !nodes_[v.term].conditional || nodes_[v.term].depth > most_depth) return v;
+        if (nodes_[v.term].depth > most_depth || !is_in(condition.term, v.term)) return v;
         std::unordered_map<TermId, Value> known{{condition.term, number(1, holds)}};
         return replaced(v, known);
     };

@@ -219,7 +219,7 @@ private:
     std::optional<Value> spelled_out(State &s, Value v);
     void settle_tables(State &s, Value v);
     std::optional<Value> asked_of_index(State &s, Value v);
-    bool is_no_table(const State &s, TermId region) const;
+    bool may_be_table(const State &s, Value place) const;
     std::vector<std::pair<Value, Base::Pointer>> entries_of(State &s, const Origin &origin);
     std::optional<Value> by_table(State &s, Value to, std::vector<State> &forks, const Bounds &bounds);
     void run_path(State &s, std::vector<State> &forks, const Bounds &bounds, Path &path);

@@ -135,19 +135,32 @@ bool Machine::lies_at_an_end(const Events &events, Value base, Interval where) c
     return false;
 }
 
-// Whether a region can be no table's, whatever is known: what a pointer leads to, or what is written. A walk loads of it in
-// each turn, so that is seen before anything is simplified.
-bool Machine::is_no_table(const State &s, TermId region) const {
+// Whether memory there may be a table that nobody writes, at an index that may be few numbers: what a pointer leads to or
+// what is written is none. A walk loads of that in each turn, so it is seen before anything is simplified.
+bool Machine::may_be_table(const State &s, Value place) const {
     const Terms &t = world_.terms;
-    const auto is_none = [&](TermId atom) {
+    const auto is_table = [&](std::uint32_t b) { return world_.bases[b].known && !world_.bases[b].writable; };
+    // In a linked file the table's place is a number.
+    bool has_base = world_.base_at(0, offset_of({0, place.bits, place.constant})).has_value();
+    const auto may_be_part = [&](TermId atom) {
         const Node &n = t.node(atom);
-        if (n.op != Op::symbol) return false;
-        if (const auto found = world_.bases_of.find(atom); found != world_.bases_of.end())
-            return std::ranges::all_of(found->second, [&](std::uint32_t b) { return world_.bases[b].writable; });
+        if (const auto found = world_.bases_of.find(atom); found != world_.bases_of.end()) {
+            has_base = true;
+            return std::ranges::any_of(found->second, is_table);
+        }
         const auto limits = s.facts.limits(t, Value{atom, n.bits, 0});
-        return !limits || limits->size == 0 || limits->size > most_entries;
+        if (limits && limits->size != 0 && limits->size <= most_entries) return true;
+        // One of several tables, perhaps.
+        has_base |= n.conditional;
+        return n.op != Op::symbol;
     };
-    return is_none(region) || std::ranges::any_of(t.addends(t.node(region)), [&](const Addend &a) { return is_none(a.atom); });
+    if (place.term != 0) {
+        const Node &n = t.node(place.term);
+        const bool all = n.op == Op::sum ? std::ranges::all_of(t.addends(n), [&](const Addend &a) { return may_be_part(a.atom); })
+                                         : may_be_part(place.term);
+        if (!all) return false;
+    }
+    return has_base;
 }
 
 // With what was loaded from tables that nobody writes, by an index of which few numbers are left, as a choice of their
@@ -193,9 +206,9 @@ void Machine::settle_tables(State &s, Value v) {
 
 // The entries of a table that may have been loaded, and when each was; none if that is not known.
 std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(State &s, const Origin &origin) {
-    if (is_no_table(s, origin.base)) return {};
     Terms &t = world_.terms;
     const Value begin{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)};
+    if (!may_be_table(s, begin)) return {};
     const Value place = t.node(origin.base).conditional ? s.facts.simplified(t, begin) : begin;
     std::vector<TermId> atoms;
     if (place.term != 0) {
@@ -246,20 +259,11 @@ std::optional<Value> Machine::asked_of_index(State &s, Value v) {
     for (const Word symbol : world_.symbols_in(v.term)) {
         const Origin &origin = world_.origins[symbol];
         if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
-        if (!world_.terms.node(origin.base).conditional || is_no_table(s, origin.base)) continue;
-        const Value place = s.facts.simplified(world_.terms, Value{origin.base, static_cast<std::uint8_t>(bits_), 0});
-        if (place.term == 0 || !world_.terms.node(place.term).conditional) continue;
-        const auto is_table = [&](const Addend &a) {
-            const auto found = world_.bases_of.find(a.atom);
-            return found != world_.bases_of.end() && std::ranges::any_of(found->second, [&](std::uint32_t b) {
-                return world_.bases[b].known && !world_.bases[b].writable;
-            });
-        };
-        // In a linked file the table's place is a number.
-        const bool linked = world_.base_at(0, offset_of({0, static_cast<std::uint8_t>(bits_),
-                                                         (place.constant + static_cast<Word>(origin.offset)) & mask_of(bits_)}))
-                                .has_value();
-        if (!linked && std::ranges::none_of(world_.terms.addends(world_.terms.node(place.term)), is_table)) continue;
+        if (!world_.terms.node(origin.base).conditional) continue;
+        const Value begin{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)};
+        if (!may_be_table(s, begin)) continue;
+        const Value place = s.facts.simplified(world_.terms, begin);
+        if (place.term == 0 || !world_.terms.node(place.term).conditional || !may_be_table(s, place)) continue;
         if (const auto inner = Facts::inner(world_.terms, place)) return inner;
     }
     return std::nullopt;

@@ -215,9 +215,11 @@ bool Terms::join_slices(std::vector<Addend> &addends, unsigned bits, Word &const
             take(widen(slice(low.a, 0, low.from), bits), negated(factor >> low.from));
             return true;
         }
+        const Word next = (factor << low.bits) & mask_of(bits);
         for (std::size_t j = 0; j < addends.size(); ++j) {
-            const TermId other = i == j ? 0 : slice_in(addends[j].atom);
-            if (other == 0 || addends[j].factor != ((factor << low.bits) & mask_of(bits))) continue;
+            if (addends[j].factor != next || i == j) continue;
+            const TermId other = slice_in(addends[j].atom);
+            if (other == 0) continue;
             const Node high = nodes_[other];
             const unsigned both = low.bits + high.bits;
             if (high.from != low.from + low.bits || both > bits) continue;

@@ -176,6 +176,7 @@ private:
     };
     std::optional<Rounded> rounded(Value v);
     TermId slice_in(TermId atom) const;
+    bool is_in(TermId part, TermId whole) const;
     bool same(const Node &x, const Node &y, std::span<const Addend> addends) const;
     void grow();
 
