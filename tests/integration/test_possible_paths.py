@@ -195,7 +195,7 @@ def walked(decide: str, folder: Path, capsys: Capture) -> tuple[int, dict[str, o
     (folder / "flush.s").write_text(textwrap.dedent(POINTERS.format(decide=body)))
     status = main(["verify", str(folder / "flush.s"), "--cpu", "skylake", "--every-path", "--json"])
     result = json.loads(capsys.readouterr().out)
-    return status, result, [text for text in result["scope"]["taken_for_granted"] if WRAPPED in text]
+    return status, result, [one["text"] for one in result["scope"]["taken_for_granted"] if WRAPPED in one["text"]]
 
 
 @pytest.mark.parametrize(

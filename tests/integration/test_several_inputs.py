@@ -162,7 +162,7 @@ def test_calls_go_into_the_other_file(tmp_path: Path, capsys: Capture) -> None:
     assert "flush_pages" in found(result)["buffer-not-initialised"]
     assert any((run["where"]["file"] or "").endswith("walk.c") for run in result["paths"][0]["runs"])
     assert any((run["where"]["file"] or "").endswith("entry.c") for run in result["paths"][0]["runs"])
-    assert any("C becomes the machine code" in text for text in result["scope"]["taken_for_granted"])
+    assert any("C becomes the machine code" in one["text"] for one in result["scope"]["taken_for_granted"])
 
 
 def test_statics_of_one_name_stay_apart(tmp_path: Path, capsys: Capture) -> None:
@@ -262,10 +262,10 @@ def test_an_array_that_begins_within_a_line(tmp_path: Path, capsys: Capture) -> 
     result = verified(capsys, *write(tmp_path, entry_s=text, setup_s=setup % 32))
     assert result["verdict"] == "REFUTED"
     assert result["reason"].startswith("`flush_pages` is only 32-byte aligned; with the alignment of a page nothing")
-    assert any("`flush_pages` is 32-byte aligned, and" in text for text in result["scope"]["taken_for_granted"])
+    assert any("`flush_pages` is 32-byte aligned, and" in one["text"] for one in result["scope"]["taken_for_granted"])
     result = verified(capsys, *write(tmp_path, entry_s=text, setup_s=setup % 4096))
     assert result["verdict"] == "PROVED"
-    assert any("the buffer is page-aligned" in text for text in result["scope"]["taken_for_granted"])
+    assert any("the buffer is page-aligned" in one["text"] for one in result["scope"]["taken_for_granted"])
 
 
 def test_what_does_not_go_together(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

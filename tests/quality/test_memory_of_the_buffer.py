@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flush_programs import WALK, function, judged
 
+from l1dflush.assumption import Assumes
 from l1dflush.ending import Verdict
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import VerifyResult
@@ -38,7 +39,7 @@ def rules(result: VerifyResult) -> dict[str, str]:
 def unchecked(result: VerifyResult) -> bool:
     """Whether the report says that nobody looked at the pages' content."""
     assert result.scope is not None
-    return any("pages differ" in text for text in result.scope.not_modelled)
+    return any(one.kind is Assumes.PAGES_DIFFER for one in result.scope.not_modelled)
 
 
 def of_object(folder: Path, text: str, **options: Any) -> VerifyResult:

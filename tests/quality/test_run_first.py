@@ -36,7 +36,7 @@ SET = prepare("movq $65536,bytes(%rip)")
 def test_a_list_that_another_function_makes(tmp_path: Path) -> None:
     made = judged(tmp_path, LIST, run_first=("l1_prepare",))
     assert (made.verdict, made.routine.name, made.routine.run_first) == (Verdict.PROVED, "l1_prime", ("l1_prepare",))
-    assert any("l1_prepare leaves in memory" in one for one in made.scope.particular)
+    assert any("l1_prepare leaves in memory" in one.text for one in made.scope.particular)
     without = judged(tmp_path, LIST, function="l1_prime")
     assert without.verdict is Verdict.UNDECIDED and "--run-first l1_prepare" in without.reason
 

@@ -10,7 +10,8 @@ from flush_programs import WALK, function, judged
 
 from l1dflush.ending import Verdict
 from l1dflush.tracing.model import Event, Kind
-from l1dflush.tracing.msrs import MsrWrite, harmless, is_harmless, msr_write
+from l1dflush.tracing.msr_write import MsrWrite
+from l1dflush.tracing.msrs import flushes_by_msr, harmless, is_harmless, may_flush_by_msr
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
@@ -139,10 +140,20 @@ def test_the_list_names_each_msr_once_and_says_why(one) -> None:  # type: ignore
     assert not any(is_harmless(number) for number in DANGEROUS.values())
 
 
-def test_what_an_event_says_is_read_again() -> None:
-    for number in (None, 0x10B, 0x48):
-        for value in (None, 0, 0xFFFFFFFF):
-            for sources in ((), ("one",), ("one", "two")):
-                made = MsrWrite(number, value, sources if value is None else ())
-                assert msr_write(Event(Kind.MSR_WRITE, 0, made.text)) == made
-    assert msr_write(Event(Kind.CALL, 0, "MSR 0x10b = 0x1")) is None
+@pytest.mark.parametrize(
+    ("write", "said", "flushes"),
+    [
+        (MsrWrite(0x10B, 1), "MSR 0x10b = 0x1", True),
+        (MsrWrite(0x10B, 2), "MSR 0x10b = 0x2", False),
+        (MsrWrite(0x48, 1), "MSR 0x48 = 0x1", False),
+        (MsrWrite(0x10B, None, ("one", "two")), "MSR 0x10b = an unknown value (one and two)", None),
+        (MsrWrite(None, 1), "an unknown MSR = 0x1", None),
+        (MsrWrite(None, 0xFFFFFFFE), "an unknown MSR = 0xfffffffe", False),
+    ],
+)
+def test_an_event_has_the_write_as_a_fact(write: MsrWrite, said: str, flushes: bool | None) -> None:
+    event = Event(Kind.MSR_WRITE, 0, str(write), msr=write)
+    assert event.detail == said
+    assert (flushes_by_msr(event), may_flush_by_msr(event)) == (flushes is True, flushes is not False)
+    # What is called like that is no such write.
+    assert not may_flush_by_msr(Event(Kind.CALL, 0, said))

@@ -46,7 +46,7 @@ ORDINARY = ["movb %cl,(%rdi,%rax)", "movaps %xmm0,(%rdi,%rax)", "mov %rcx,8(%rdi
 def test_a_walk_by_ordinary_stores_is_a_walk(body: str, tmp_path: Path) -> None:
     result = judged(tmp_path, function(body, "lfence"))
     assert result.verdict is Verdict.PROVED and kinds(result)["store"] == 1024
-    assert any("allocates on writes" in text for text in result.scope.taken_for_granted)
+    assert any("allocates on writes" in one.text for one in result.scope.taken_for_granted)
     short = body.replace("65536", "16384").replace("1024", "256")
     assert judged(tmp_path, function(short, "lfence")).verdict is Verdict.REFUTED
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Field, Relation, Subject
 from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
+from l1dflush.verdict.described import assumed
+from l1dflush.verdict.found import About
 from l1dflush.verdict.model import (
     BufferInfo,
     Candidate,
@@ -100,8 +103,8 @@ def result_with(**changes: Any) -> VerifyResult:
             start="any",
             all_ways_valid=True,
             touches=0,
-            taken_for_granted=("program order",),
-            not_modelled=("prefetchers",),
+            taken_for_granted=assumed([Assumption(Assumes.PROGRAM_ORDER)]),
+            not_modelled=assumed([Assumption(Assumes.OTHERS)]),
         ),
         "verdict": Verdict.PROVED,
         "cause": None,
@@ -218,4 +221,6 @@ def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software walk")
 
 
 def found(rule: str, severity: Severity, message: str = "a message") -> Finding:
-    return Finding(id=rule, severity=severity, message=message, advice="do it", where=Place("a.c", 3))
+    return Finding(
+        id=rule, severity=severity, message=message, advice="do it", about=About(text=message), where=Place("a.c", 3)
+    )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l1dflush import _core
-from l1dflush.tracing.operations import Do, Number, Operand, Operation, Place, packed
+from l1dflush.tracing.operations import Address, Do, Number, Operand, Operation, packed
 from l1dflush.tracing.slots import Part
 
 STACK, BACK = 0, 1
@@ -129,7 +129,7 @@ def test_a_load_that_is_read_late_has_what_was_there_then() -> None:
 
 def test_a_store_beside_a_slot_does_not_forget_it_and_one_across_it_does() -> None:
     program = Program()
-    stack = Place(STACK, 0, 8)
+    stack = Address(STACK, 0, 8)
     kept, torn, index = program.slot(), program.slot(), program.slot()
     near, far, inside = program.slot(), program.slot(), program.slot()
     program.do(Do.STORE, None, stack, Number(0x1122_3344_5566_7788, 8))
@@ -165,7 +165,7 @@ def test_read_only_content_is_known_and_writable_zeros_are_not() -> None:
     loaded = program.slot()
     for base in bases:
         for at in (0, 8):
-            program.do(Do.LOAD, loaded, Place(base, at, 8))
+            program.do(Do.LOAD, loaded, Address(base, at, 8))
             program.note(loaded)
     program.run()
     values = [machine.note(number)[0] for number in range(4)]
@@ -214,7 +214,7 @@ def test_limits_are_kept() -> None:
     assert stopped.value.args[0] == "too-many-paths" and stopped.value.args[3].term != 0
 
     endless = Program()
-    endless.do(Do.JUMP, None, Place(endless.base, 0, 8))
+    endless.do(Do.JUMP, None, Address(endless.base, 0, 8))
     with pytest.raises(_core.StoppedError) as stopped:
         endless.run(max_instructions=1000)
     assert stopped.value.args[0] == "too-many-instructions"
@@ -249,9 +249,9 @@ def test_pointers_are_asked_for_once_and_where_something_is_loaded(size: int) ->
 
     for at in (16, 16 + size, 16):
         loaded = program.slot(size)
-        program.do(Do.LOAD, loaded, Place(one, at, 8))
+        program.do(Do.LOAD, loaded, Address(one, at, 8))
         program.note(loaded)
-    program.do(Do.STORE, None, Place(other, 16, 8), Number(1, 8))
+    program.do(Do.STORE, None, Address(other, 16, 8), Number(1, 8))
     with pytest.raises(ValueError, match="nobody to ask"):
         program.run()
     program.operations.pop()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from made_results import decision, everything, result_with, row_with
+from made_results import decision, everything, found, result_with, row_with
 from rich.cells import cell_len
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.report.comparison import comparison_lines
@@ -14,6 +15,7 @@ from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare import compare
+from l1dflush.verdict.described import assumed
 from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, VerifyResult
 
 
@@ -113,13 +115,10 @@ def test_what_is_too_much_is_counted() -> None:
 
 
 def test_a_changed_message_has_both() -> None:
-    old, new = (
-        result_with(findings=(Finding(id="no-fence", severity=Severity.WARNING, message=text, advice="do"),))
-        for text in ("one", "two")
-    )
+    old, new = (result_with(findings=(found("no-fence", Severity.WARNING, text),)) for text in ("one", "two"))
     shown = text(old, new)
-    assert "- warning  no-fence: one\n+ warning  no-fence: two\n" in shown
-    assert "-> do" not in shown
+    assert "- warning  no-fence: one (a.c:3)\n+ warning  no-fence: two (a.c:3)\n" in shown
+    assert "-> do it" not in shown
 
 
 def test_what_could_not_be_followed_is_said() -> None:
@@ -140,7 +139,9 @@ def test_names_are_made_harmless() -> None:
     routine = result_with().routine.model_copy(update={"name": hostile, "source": hostile, "detail": hostile})
     path = result_with().paths[0].model_copy(update={"decisions": (asked,)})
     finding = Finding(id=hostile, severity=Severity.NOTE, message=hostile, advice=hostile, where=Place(hostile))
-    scope = result_with().scope.model_copy(update={"taken_for_granted": (hostile,)})
+    scope = result_with().scope.model_copy(
+        update={"taken_for_granted": assumed([Assumption(Assumes.STILL_INITIAL, (hostile,))])}
+    )
     row = row_with(titles=(hostile,), margin=0)
     new = result_with(routine=routine, paths=(path,), findings=(finding,), scope=scope, rows=(row,))
     assert "\x1b" not in text(result_with(), new)

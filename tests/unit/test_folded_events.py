@@ -17,7 +17,7 @@ from l1dflush.proof.beginning import beginning, fewest_lines
 from l1dflush.proof.words import set_words
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
-from l1dflush.tracing.operations import Do, Number, Operation, Place, packed
+from l1dflush.tracing.operations import Address, Do, Number, Operation, packed
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
 from l1dflush.tracing.slots import Part
@@ -162,7 +162,7 @@ def test_what_the_machine_folds_is_what_happened(source: random.Random) -> None:
         body += [
             Operation(Do.ADD, counter, counter, Number(1, 8)),
             Operation(Do.BELOW, again, counter, Number(count, 8)),
-            Operation(Do.JUMP_IF, None, again, Place(walked.base, place + 1, 8)),
+            Operation(Do.JUMP_IF, None, again, Address(walked.base, place + 1, 8)),
         ]
         program[place + 1] = body
         wanted += [(kind, start + n * step, place + 1) for n in range(count) for kind, start, step in turn]
@@ -213,13 +213,13 @@ def test_the_way_that_is_not_gone_leaves_its_events_and_nothing_else() -> None:
                 Operation(Do.SUBTRACT, at, at, walked.pointer),
                 Operation(Do.BELOW, again, at, Number(640, 8)),
                 Operation(Do.ADD, at, at, walked.pointer),
-                Operation(Do.JUMP_IF, None, again, Place(walked.base, 1, 8)),
+                Operation(Do.JUMP_IF, None, again, Address(walked.base, 1, 8)),
             ],
             2: [
                 # On the wrong way from the loop it stores, too, and that must not be seen on the right ones.
                 Operation(Do.STORE, None, walked.pointer, Number(7, 1)),
                 Operation(Do.BIT_AND, flag, flag, Number(1, 1)),
-                Operation(Do.JUMP_IF, None, flag, Place(walked.base, 4, 8)),
+                Operation(Do.JUMP_IF, None, flag, Address(walked.base, 4, 8)),
             ],
             3: [Operation(Do.ACCESS, None, walked.pointer, size=8, detail=1)],
             4: [Operation(Do.ACCESS, None, walked.pointer, size=4, detail=2), Operation(Do.LEAVE)],

@@ -6,32 +6,49 @@ from dataclasses import replace
 
 import pytest
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.place import Place
+from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Relation, Subject
-from l1dflush.verdict.likeness import decisions, exclude_each_other, pairs, without_names, without_places
-from l1dflush.verdict.model import DecisionInfo, PathInfo
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("`rsi` is zero (a.c:3)", "`rsi` is zero"),
-        (
-            "no flush when: `a` is 0x10 (0x400012); `b` is zero (my (old) file.c:9)",
-            "no flush when: `a` is 0x10; `b` is zero",
-        ),
-        ("`x`: `cmp rdi, 0x5; jbe` not taken (0x400010)", "`x`: `cmp rdi, 0x5; jbe` not taken"),
-        ("bytes that are no instruction at 0x400000", "bytes that are no instruction at …"),
-        ("touched: stack-0x10 (3 times)", "touched: stack-0x10 (3 times)"),
-        ("MSR 0x10b = 0x1", "MSR 0x10b = 0x1"),
-    ],
-)
-def test_places_are_taken_out(text: str, left: str) -> None:
-    assert without_places(text) == left
+from l1dflush.tracing.region import STACK, Region, RegionKind
+from l1dflush.verdict.described import assumed
+from l1dflush.verdict.found import About, Spot, said
+from l1dflush.verdict.likeness import assumption_key, decisions, exclude_each_other, finding_key, nameless, pairs
+from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo
 
 
 def test_names_are_taken_out_whole() -> None:
-    assert without_names("flush and l1d_flush", {"flush"}) == "… and l1d_flush"
+    assert nameless("flush+8*l1d_flush", {"flush"}) == "…+8*l1d_flush"
+
+
+STACK_AND_OWN = (Spot(STACK, -16, times=3), Spot(Region(RegionKind.SYMBOL, ("old_count",)), 8, times=2))
+
+
+def finding(about: About, rule: str = "own-line-in-walk") -> Finding:
+    return Finding(id=rule, severity=Severity.WARNING, message=said(rule, about), advice="do", about=about)
+
+
+def test_findings_are_the_same_by_their_facts() -> None:
+    one = finding(About(memory=STACK_AND_OWN))
+    stack, own = STACK_AND_OWN
+    renamed = finding(About(memory=(stack, replace(own, region=Region(RegionKind.SYMBOL, ("new_count",))))))
+    assert finding_key(one) != finding_key(renamed)
+    assert finding_key(one, {"old_count"}) == finding_key(renamed, {"new_count"})
+    for other in (
+        About(memory=(stack,)),
+        About(memory=(replace(stack, times=4), own)),
+        About(memory=(replace(stack, offset=-8), own)),
+    ):
+        assert finding_key(finding(other)) != finding_key(one)
+    assert finding_key(finding(About(memory=STACK_AND_OWN), "own-lines-left")) != finding_key(one)
+
+
+def test_assumptions_are_the_same_by_their_facts() -> None:
+    one, other = assumed([Assumption(Assumes.ALIGNED, (name, "32")) for name in ("`old`", "`new`")])
+    assert assumption_key(one) != assumption_key(other)
+    assert assumption_key(one, {"old"}) == assumption_key(other, {"new"})
+    (looser,) = assumed([Assumption(Assumes.ALIGNED, ("`old`", "16"))])
+    assert assumption_key(looser) != assumption_key(one)
 
 
 def zero(*names: str, holds: bool = True) -> Fact:

@@ -46,7 +46,7 @@ def test_where_an_outside_variable_lies_in_a_line_is_not_known(reads: str, get: 
     assert result.verdict is Verdict.REFUTED
     whole = judged(tmp_path, function(get, WALK))
     assert whole.verdict is Verdict.PROVED
-    assert any("`foo` is 8-byte aligned" in text for text in whole.scope.taken_for_granted)
+    assert any("`foo` is 8-byte aligned" in one.text for one in whole.scope.taken_for_granted)
     # What is handed in is page-aligned, which is granted.
     assert judged(tmp_path, function(PAIRS.format(reads))).verdict is Verdict.PROVED
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from flush_programs import WALK, function, judged
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.routine.toolchain import assemble
-from l1dflush.tracing.placing import NOT_FIRST
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
@@ -37,7 +37,7 @@ def linked(text: str, folder: Path, *options: str, script: str = "") -> VerifyRe
 
 def granted(result: VerifyResult) -> str:
     """All that was taken for granted."""
-    return "\n".join(result.scope.taken_for_granted)
+    return "\n".join(one.text for one in result.scope.taken_for_granted)
 
 
 TWO_SEGMENTS = """PHDRS { text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); }
@@ -99,7 +99,7 @@ def test_whether_something_lies_in_the_first_page(section: str, right: bool, com
     text = f'{either("lea x(%rip),%rax", compare)}.section {section},"aw"\n.balign 64\nx: .long 1\n'
     result = judged(tmp_path, text)
     assert (result.verdict is Verdict.PROVED) is right
-    assert not right or NOT_FIRST in granted(result)
+    assert not right or str(Assumption(Assumes.NOT_IN_FIRST_PAGE)) in granted(result)
     # The second page is not the first one.
     assert judged(tmp_path, text.replace(compare, "cmp $4097,%rax; jb")).verdict is not Verdict.PROVED
     if shutil.which("ld") is not None and section == ".data":

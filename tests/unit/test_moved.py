@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from made_results import decision, found, result_with
+from made_results import decision, result_with
 
 from l1dflush.severity import Severity
-from l1dflush.verdict.model import PathInfo, VerifyResult
+from l1dflush.tracing.region import Region, RegionKind
+from l1dflush.verdict.found import About, Spot, said
+from l1dflush.verdict.model import Finding, PathInfo, VerifyResult
 from l1dflush.verdict.moved import moved_fields, renamed
 
 
@@ -36,8 +38,11 @@ def test_another_number_of_fields_is_another_condition() -> None:
 
 
 def test_what_findings_say_of_a_moved_field_is_the_same() -> None:
+    rule = "own-lines-left"
+
     def told(name: str) -> VerifyResult:
-        finding = found("own-lines-left", Severity.NOTE, f"touched: `{name}`")
+        about = About(memory=(Spot(Region(RegionKind.POINTED, (name,)), 8),))
+        finding = Finding(id=rule, severity=Severity.NOTE, message=said(rule, about), advice="do", about=about)
         return result_with(findings=(finding,)).model_copy(update={"paths": paths(f"`{name}` is zero")})
 
     old, new = told("[rdi+0x10]"), told("[rdi+0x20]")

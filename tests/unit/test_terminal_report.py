@@ -10,6 +10,7 @@ import pytest
 from made_results import decision
 from rich.cells import cell_len
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.report.layout import MIN_WIDTH, plain, wrap
@@ -18,6 +19,7 @@ from l1dflush.report.terminal import verify_lines
 from l1dflush.report.trace_text import trace_lines
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK
+from l1dflush.verdict.described import assumed
 from l1dflush.verdict.model import (
     CounterexampleInfo,
     Run,
@@ -98,7 +100,8 @@ def test_prose_is_never_wider_than_100_columns(full_result: VerifyResult, make_r
     long = "a sentence of many words " * 30
     finding = full_result.findings[0].model_copy(update={"message": long, "advice": long})
     routine = full_result.routine.model_copy(update={"detail": long})
-    scope = full_result.scope.model_copy(update={"taken_for_granted": (long,), "particular": (long,)})
+    granted = assumed([Assumption(Assumes.STILL_INITIAL, (long,))])
+    scope = full_result.scope.model_copy(update={"taken_for_granted": granted, "particular": granted})
     asked = decision("`x` is zero (0x1)").model_copy(update={"fact": Fact(Relation.FORMULA, (Subject(long),), True)})
     path = full_result.paths[0].model_copy(update={"decisions": (asked, asked)})
     wide = make_row(titles=tuple(f"a CPU with number {number}" for number in range(20)), reason=long)
@@ -115,15 +118,16 @@ def test_prose_is_never_wider_than_100_columns(full_result: VerifyResult, make_r
 
 
 def test_only_what_is_particular_to_the_verdict_is_spelled_out(make_result: Make) -> None:
-    scope = make_result().scope.model_copy(
-        update={"taken_for_granted": ("program order", "x is aligned"), "not_modelled": ("prefetchers", "fill buffers")}
-    )
+    granted = assumed([Assumption(Assumes.PROGRAM_ORDER), Assumption(Assumes.ALIGNED, ("x", "32"))])
+    others = assumed([Assumption(Assumes.OTHERS), Assumption(Assumes.OTHER_PLACES)])
+    scope = make_result().scope.model_copy(update={"taken_for_granted": granted, "not_modelled": others})
     shown = text(make_result(scope=scope))
     assert "l1dflush help theory" in shown
-    assert not any(name in shown for name in ("program order", "x is aligned", "prefetchers", "fill buffers"))
-    some = scope.model_copy(update={"particular": ("x is aligned", "fill buffers")})
+    assert not any(name in shown for name in ("program order", "x is 32-byte", "prefetchers", "fill buffers"))
+    some = scope.model_copy(update={"particular": (granted[1], others[1])})
     shown = text(make_result(scope=some))
-    assert "('l1dflush help theory'), and\n              x is aligned\nnot modelled  fill buffers\n" in shown
+    assert "('l1dflush help theory'), and\n              x is 32-byte aligned, and " in shown
+    assert "\nnot modelled  fill buffers, store buffers and other levels of the cache\n" in shown
     assert "program order" not in shown
     assert "prefetchers" not in shown
 

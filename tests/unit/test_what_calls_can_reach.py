@@ -11,7 +11,7 @@ import shutil
 import pytest
 from trace_programs import traced
 
-from l1dflush.tracing.abstract import KEYS_STAY
+from l1dflush.assumption import Assumes, Assumption
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
@@ -88,4 +88,4 @@ def test_a_key_that_a_call_leaves_alone_is_granted(between: str, second: str, pa
     then = f"21: {NOP}; mov $1,%ecx; jmp 4f; 22: mov $2,%ecx; 4: nop"
     trace = traced(f"push %rbx; {first}; {then}; pop %rbx; ret{KEYS.format(second)}")
     assert len(trace.paths) == paths
-    assert (KEYS_STAY in trace.assumptions) == granted
+    assert (Assumption(Assumes.KEYS_STAY) in trace.assumptions) == granted

@@ -11,7 +11,7 @@ import shutil
 import pytest
 from trace_programs import traced
 
-from l1dflush.tracing.abstract import KEPT_SAVED
+from l1dflush.assumption import Assumes, Assumption
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 
@@ -75,14 +75,14 @@ def test_a_variable_that_was_pushed_may_be_written(text: str) -> None:
 def test_what_is_saved_stays_and_that_is_granted(text: str) -> None:
     trace = traced(f"{text}{END}")
     assert len(trace.paths) == 1
-    assert KEPT_SAVED in trace.assumptions
+    assert Assumption(Assumes.SAVED_KEPT) in trace.assumptions
 
 
 @pytest.mark.parametrize("text", OUT_OF_REACH.values(), ids=OUT_OF_REACH)
 def test_what_is_out_of_reach_needs_no_grant(text: str) -> None:
     trace = traced(f"{text}{END}")
     assert len(trace.paths) == 1
-    assert KEPT_SAVED not in trace.assumptions
+    assert Assumption(Assumes.SAVED_KEPT) not in trace.assumptions
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_what_is_out_of_reach_needs_no_grant(text: str) -> None:
 def test_it_is_so_in_32_bits(text: str, paths: int) -> None:
     trace = traced(f"{text}{END.replace('rcx', 'ecx')}", 32)
     assert len(trace.paths) == paths
-    assert KEPT_SAVED in trace.assumptions  # the return address, at least
+    assert Assumption(Assumes.SAVED_KEPT) in trace.assumptions  # the return address, at least

@@ -243,8 +243,8 @@ def scope_lines(result: VerifyResult, width: int) -> list[Text]:
     meaning = f": {scope.start_meaning}" if scope.start_meaning else ""
     touches = f"{scope.touches or 'no'} touch{'' if scope.touches == 1 else 'es'} by others"
     granted, not_modelled = (
-        "; ".join(text for text in texts if text in scope.particular)
-        for texts in (scope.taken_for_granted, scope.not_modelled)
+        "; ".join(one.text for one in assumptions if one in scope.particular)
+        for assumptions in (scope.taken_for_granted, scope.not_modelled)
     )
     lines: list[Text] = []
     for name, value in (

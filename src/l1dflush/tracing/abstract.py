@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from l1dflush import _core
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.errors import UndecidedError
+from l1dflush.place import Place
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Routine
 from l1dflush.tracing.at_entry import begin, guards_by_place
@@ -39,7 +41,7 @@ from l1dflush.tracing.model import (
     Trace,
     somewhere,
 )
-from l1dflush.tracing.msrs import MsrWrite
+from l1dflush.tracing.msr_write import MsrWrite
 from l1dflush.tracing.names import Names
 from l1dflush.tracing.operands import KINDS
 from l1dflush.tracing.operations import EVENT
@@ -47,14 +49,12 @@ from l1dflush.tracing.options import TraceOptions
 from l1dflush.tracing.placing import Placing
 from l1dflush.tracing.possible import Possibility
 from l1dflush.tracing.stops import Stop, undecided
-from l1dflush.tracing.system_rows import SETS_INTERRUPTS, STAYS
+from l1dflush.tracing.system_rows import STAYS
 from l1dflush.tracing.two_places import relied_on
 from l1dflush.tracing.wrapping import OFF_ENDS, without_wrapping
 
 # Kinds of events that show that memory is there.
 _ACCESSES = {KINDS.index(kind) for kind in TOUCHES - {Kind.PREFETCH}}
-KEPT_SAVED = "registers saved on the stack, and return addresses, are not overwritten there through other variables"
-KEYS_STAY = "functions that are called and not here leave static keys as they are"
 _VM_ENTRIES = ("vmlaunch", "vmresume")
 # The machine counts them in 64 bits; as many have room nowhere.
 _MOST_PATHS = 1 << 48
@@ -68,9 +68,10 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
     try:
         return _Run(routine, options or TraceOptions()).trace()
     except UndecidedError as error:
-        if error.where is None or not error.where.startswith("0x"):
+        place = error.place
+        if place is None or place.file is not None or place.function is not None or place.offset is None:
             raise
-        where = CodeNames(routine.image).where(int(error.where, 16))
+        where = CodeNames(routine.image).where(place.offset)
         raise UndecidedError(error.cause, error.what, where=where, hint=error.hint, names=error.names) from None
 
 
@@ -140,7 +141,7 @@ class _Run:
         if machine.kept_off_ends:
             granted[OFF_ENDS] = None
         if machine.kept_saved:
-            granted[KEPT_SAVED] = None
+            granted[Assumption(Assumes.SAVED_KEPT)] = None
         return Trace(routine, tuple(paths), tuple(undefined), tuple(granted), self._kernel.stubs, tuple(self._needs()))
 
     def _needs(self) -> Iterator[Need]:
@@ -159,32 +160,32 @@ class _Run:
             return 0, 0
         return self._lifter.bases.of_section(section), address - section.address
 
-    def _granted(self, paths: Iterable[Path]) -> Iterator[str]:
+    def _granted(self, paths: Iterable[Path]) -> Iterator[Assumption]:
         """What was taken for granted on the way, but for the code as it is."""
         guards = guards_by_place(self._routine.image.bits)
         for one in self._routine.first:
-            yield f"what {one.name} leaves in memory is there when {self._routine.name} runs"
+            yield Assumption(Assumes.RUN_FIRST, (one.name, self._routine.name))
         sources = {source for path in paths for decision in path.decisions for source in decision.sources}
-        yield from (text for source, text in STAYS.items() if source in sources)
+        yield from (Assumption(kind) for source, kind in STAYS.items() if source in sources)
         forms = {insn.effect.form for insn in self._instructions}
         ran = {insn.mnemonic for insn in self._instructions}
         if Form.PUSH_FLAGS in forms and (Form.POP_FLAGS in forms or not ran.isdisjoint({"cli", "sti"})):
-            yield SETS_INTERRUPTS
+            yield Assumption(Assumes.SETS_INTERRUPTS)
         for name in self._names.held():
-            yield f"{name} still holds its initial value"
+            yield Assumption(Assumes.STILL_INITIAL, (name,))
         for path in paths:
             for event in Events.of(path.events).shapes():
                 if event.arena is not None and event.arena.kind is ArenaKind.SEGMENT and event.size == self._width:
                     guard = guards.get((event.arena.key, event.offset))
                     if guard is not None:
-                        yield f"the stack protector's guard, {guard}, does not change"
+                        yield Assumption(Assumes.GUARD_STAYS, (guard,))
             asks = any(one.fact.relation is Relation.STATIC_KEY for one in path.decisions)
             if asks and any(event.kind is Kind.CALL for event in Events.of(path.events).shapes()):
-                yield KEYS_STAY
+                yield Assumption(Assumes.KEYS_STAY)
             if path.end in (NO_RETURN, STACK_CHECK):
-                yield f"{path.events[-1].detail} does not return: its caller ends behind the call"
+                yield Assumption(Assumes.NO_RETURN, (path.events[-1].detail,))
             if path.end in _VM_ENTRIES:
-                yield "vmlaunch and vmresume do not fail"
+                yield Assumption(Assumes.VM_ENTRY)
 
     def _check(self, events: Events) -> None:
         """Raises UndecidedError for a path that changed what the machine takes to stay as it is."""
@@ -198,7 +199,7 @@ class _Run:
             elif self._names.may_be_code(arena, event.offset, last):
                 what = f"the routine may write to its own code: {arena.region}"
             if what:
-                raise UndecidedError("writes-code", what, where=f"{event.pc:#x}")
+                raise UndecidedError("writes-code", what, where=Place(offset=event.pc))
 
     def _is_code(self, arena: Arena, one: int, other: int) -> bool:
         """Whether something between two offsets is code."""
@@ -213,7 +214,7 @@ class _Run:
         pointers = {name for region in regions if region for name in self._names.sources(self._value(region))}
         sources = self._names.sources(value) if value.term else (f"{value.constant:#x}",)
         stop = Stop(cause, insn, sources, bool(value.term), self._names.follows_links(value))
-        where = f"{self._address(base, offset):#x}"
+        where = Place(offset=self._address(base, offset))
         return undecided(stop, self._options, where, pointers, partial(may_be_base, self._routine))
 
     def _value(self, term: int) -> _core.Value:
@@ -308,7 +309,8 @@ class _Run:
         elif what is Kind.MSR_WRITE:
             msr, value = self._machine.note(region)
             known, low = (None if v.term else v.constant for v in (msr, value))
-            detail = MsrWrite(known, low, self._names.sources(value)).text
+            write = MsrWrite(known, low, self._names.sources(value))
+            return Event(what, addresses[number], str(write), msr=write)
         elif what is Kind.SYSTEM_WRITE:
             detail = self._lifter.instructions[self._machine.places[number]].text
         return Event(what, addresses[number], detail)

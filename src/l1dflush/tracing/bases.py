@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from l1dflush import _core
 from l1dflush.arguments import BIND
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.place import Place
 from l1dflush.routine.model import Image, Section, Symbol
 from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.tracing.linkers_choice import NEAR, Narrow, NarrowPlaces, Piece, fits_signed, is_linkers, variables
-from l1dflush.tracing.operations import Place
+from l1dflush.tracing.operations import Address
 
 PAGE = 4096
 # So many bytes behind an outside symbol are taken to be its own.
@@ -62,7 +63,7 @@ class Bases:
         self._outside = {s.address: s for s in image.symbols.values() if not s.defined}
         # The global offset table, and what is known of it: slots by the place they hold, differences by the two bases.
         self._table_base: int | None = None
-        self._slots: dict[Place, int] = {}
+        self._slots: dict[Address, int] = {}
         self._differences: dict[tuple[int, int], int] = {}
         # Of sections that a linker merges: where their entries begin, and those that came up.
         self._entry_starts: dict[int, list[int]] = {}
@@ -250,69 +251,69 @@ class Bases:
         to = self.target(of, relocation.addend, width)
         if to is None:
             return None
-        begin = Place(self._table(), 0, width) if of.type == _BEHIND_TABLE else Place(number, at, width)
+        begin = Address(self._table(), 0, width) if of.type == _BEHIND_TABLE else Address(number, at, width)
         return self._machine.terms.combine("subtract", self.value(to), self.value(begin))
 
-    def _pointed_to(self, relocation: Relocation) -> Place | None:
+    def _pointed_to(self, relocation: Relocation) -> Address | None:
         """The address that a relocation puts into data; None for what is none, or is not understood."""
         of = relocation.of
         if of.type in _OWN and of.target is not None and relocation.addend is not None:
             return self._inside(of.target + relocation.addend, of.size)
         if of.type in _BARE:
             if of.target is None and of.symbol:
-                return Place(self._external(of.symbol, of.absent), 0, of.size)
+                return Address(self._external(of.symbol, of.absent), 0, of.size)
             return self.target(of, 0, of.size)
         understood = (of.type in _WHOLE or of.type in _NUMBERS) and of.size in (4, 8)
         return self.target(of, relocation.addend, of.size) if understood else None
 
-    def value(self, place: Place) -> _core.Value:
+    def value(self, place: Address) -> _core.Value:
         """The address that a place is."""
         bits, terms = self._image.bits, self._machine.terms
         offset = terms.number(bits, place.offset & ((1 << bits) - 1))
         return terms.combine("add", self._machine.base(place.base), offset)
 
-    def _inside(self, address: int, size: int) -> Place | None:
+    def _inside(self, address: int, size: int) -> Address | None:
         """Where an address of the image is, in or just behind a section; None for one that lies in none."""
         section = self.section_at(address)
-        return None if section is None else Place(self.of_section(section), address - section.address, size)
+        return None if section is None else Address(self.of_section(section), address - section.address, size)
 
-    def place_at(self, address: int) -> Place:
+    def place_at(self, address: int) -> Address:
         """Where an address of the image is. Raises UndecidedError for one that lies in no section."""
         place = self._inside(address, self._image.bits // 8)
         if place is None:
-            raise UndecidedError("jump-into-nowhere", "there is no code", where=f"{address:#x}")
+            raise UndecidedError("jump-into-nowhere", "there is no code", where=Place(offset=address))
         return place
 
-    def place_of(self, symbol: Symbol) -> Place:
+    def place_of(self, symbol: Symbol) -> Address:
         """Where a symbol is. Raises InputError for one that lies nowhere."""
         width = self._image.bits // 8
         if not symbol.defined:
-            return Place(self._external(symbol.name), 0, width)
+            return Address(self._external(symbol.name), 0, width)
         place = self._inside(symbol.address, width)
         if place is None:
             raise InputError(f"'{symbol.name}' is not in the file's memory", where=str(BIND))
         return place
 
-    def target(self, of: Relocated, addend: int | None, size: int, distance: int = 0) -> Place | None:
+    def target(self, of: Relocated, addend: int | None, size: int, distance: int = 0) -> Address | None:
         """The place that a relocation names, ``distance`` behind its symbol and addend; None if that cannot be told."""
         if addend is None:
             return None
         chosen = next((name for name, (_, _, types) in _CHOSEN.items() if of.type in types), None)
         if chosen is not None:
-            return Place(self._number_of(of.symbol, chosen), addend + distance, size)
+            return Address(self._number_of(of.symbol, chosen), addend + distance, size)
         if of.absolute and of.target is not None:
             if self._nowhere is None:
                 self._nowhere = self._machine.add_base(self._machine.terms.number(self._image.bits, 0), 0)
-            return Place(self._nowhere, of.target + addend + distance, size)
+            return Address(self._nowhere, of.target + addend + distance, size)
         symbol = self._image.symbols.get(of.symbol)
         if not of.section and symbol is not None and not symbol.defined:
-            return Place(self._external(of.symbol, of.absent), addend + distance, size)
+            return Address(self._external(of.symbol, of.absent), addend + distance, size)
         if of.exported and of.target is not None and (symbol is None or not symbol.function):
-            return Place(self._exported(of, of.target), addend + distance, size)
+            return Address(self._exported(of, of.target), addend + distance, size)
         section = None if of.target is None else self._meant(of, of.target, addend)
         if section is None or of.target is None:
             return None
-        return Place(self.of_section(section), of.target - section.address + addend + distance, size)
+        return Address(self.of_section(section), of.target - section.address + addend + distance, size)
 
     def _meant(self, of: Relocated, target: int, addend: int) -> Section | None:
         """The section that a relocation names. Of one that is merged it is the entry that the symbol lies in; where the
@@ -324,7 +325,7 @@ class Bases:
             return section
         return self._entry_at(whole, target + addend) if 0 <= addend < whole.size else None
 
-    def relocated(self, relocation: Relocation, distance: int, size: int) -> Place | None:
+    def relocated(self, relocation: Relocation, distance: int, size: int) -> Address | None:
         """The address that an operand is which a relocation wrote. ``distance`` is what it comes to with nothing in the
         relocation's place: from that place on if the relocation is relative."""
         of = relocation.of
@@ -336,16 +337,16 @@ class Bases:
         if of.type in _SLOTS:
             width = self._image.bits // 8
             of_thread = of.type in _THREAD_SLOTS
-            held = Place(self._number_of(of.symbol, "@tpoff"), 0, width) if of_thread else self.target(of, 0, width)
+            held = Address(self._number_of(of.symbol, "@tpoff"), 0, width) if of_thread else self.target(of, 0, width)
             if held is None:
                 return None
             slot = self._slot(held)
-            return Place(self._distance(slot, self._table()) if of.type in _SLOT_IN_TABLE else slot, total, size)
+            return Address(self._distance(slot, self._table()) if of.type in _SLOT_IN_TABLE else slot, total, size)
         if of.type == _TABLE:
             section = self.section_at(relocation.address)
             assert section is not None
             behind = self._distance(self._table(), self.of_section(section))
-            return Place(behind, total - (relocation.address - section.address), size)
+            return Address(behind, total - (relocation.address - section.address), size)
         place = self.target(of, relocation.addend, size, distance) if of.type == _BEHIND_TABLE else None
         return None if place is None else place._replace(base=self._distance(place.base, self._table()))
 
@@ -361,7 +362,7 @@ class Bases:
             self.external_of[self._externals[name]] = name
         return self._externals[name]
 
-    def _slot(self, held: Place) -> int:
+    def _slot(self, held: Address) -> int:
         """The base of the slot of the global offset table that holds an address: each lies somewhere of its own."""
         if held not in self._slots:
             width = self._image.bits // 8

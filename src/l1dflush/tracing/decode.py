@@ -10,6 +10,7 @@ import capstone
 from capstone import x86_const as cs
 
 from l1dflush.errors import UndecidedError
+from l1dflush.place import Place
 from l1dflush.tracing.effects import (
     EFFECTS,
     HALF_MOVE,
@@ -162,7 +163,7 @@ class Decoder:
     def _decode(self, code: bytes, address: int) -> Instruction:
         insn = next(self._capstone.disasm(code, address, 1), None)
         if insn is None:
-            raise UndecidedError("not-an-instruction", "bytes that are no instruction", where=f"{address:#x}")
+            raise UndecidedError("not-an-instruction", "bytes that are no instruction", where=Place(offset=address))
         prefix, _, mnemonic = insn.mnemonic.rpartition(" ")
         text = f"{insn.mnemonic} {insn.op_str}".strip()
         operands = tuple(self._operand(insn, operand) for operand in insn.operands)
@@ -178,7 +179,7 @@ class Decoder:
             reason = "it goes to another segment"
         if reason or effect is None:
             what = f"the instruction `{text}` ({reason})"
-            raise UndecidedError("unclassified-instruction", what, where=f"{address:#x}")
+            raise UndecidedError("unclassified-instruction", what, where=Place(offset=address))
         if effect.form in (Form.BRANCH, Form.JUMP, Form.CALL):
             # The decoder has them as signed numbers, and kernels lie in the upper half of the address space.
             operands = tuple(o & ((1 << self._bits) - 1) if isinstance(o, int) else o for o in operands)

@@ -34,8 +34,8 @@ class Piece:
 
     def event(self, turn: int, index: int) -> Event:
         """One of them."""
-        kind, pc, detail, arena, offset, size = self.events[index]
-        return Event(kind, pc, detail, arena, offset + turn * self.steps[index], size)
+        kind, pc, detail, arena, offset, size, msr = self.events[index]
+        return Event(kind, pc, detail, arena, offset + turn * self.steps[index], size, msr)
 
     def last(self, index: int) -> int:
         """The offset of an event in the last turn."""
@@ -108,8 +108,8 @@ class Events(Sequence[Event]):
         for piece in self.pieces:
             yield from piece.events
             for turn in range(1, piece.turns):
-                for (kind, pc, detail, arena, offset, size), step in zip(piece.events, piece.steps, strict=True):
-                    yield Event(kind, pc, detail, arena, offset + turn * step, size)
+                for (kind, pc, detail, arena, offset, size, msr), step in zip(piece.events, piece.steps, strict=True):
+                    yield Event(kind, pc, detail, arena, offset + turn * step, size, msr)
 
     @overload
     def __getitem__(self, index: int) -> Event: ...

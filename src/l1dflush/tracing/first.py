@@ -18,7 +18,7 @@ from l1dflush.tracing.events import Events
 from l1dflush.tracing.lift import Lifter
 from l1dflush.tracing.model import Kind
 from l1dflush.tracing.operands import KIND, register_name
-from l1dflush.tracing.operations import Do, Number, Operation, Place, packed
+from l1dflush.tracing.operations import Address, Do, Number, Operation, packed
 from l1dflush.tracing.slots import Part
 from l1dflush.tracing.undefined import ALL_FLAGS
 
@@ -41,7 +41,7 @@ def parted(events: Events) -> tuple[Events, Events | None]:
 class Caller:
     """The made-up caller. ``base`` is where its instructions stand for the machine."""
 
-    def __init__(self, lifter: Lifter, first: Sequence[FirstRun], then: Place) -> None:
+    def __init__(self, lifter: Lifter, first: Sequence[FirstRun], then: Address) -> None:
         self._lifter = lifter
         self._first = first
         self._then = then
@@ -90,7 +90,7 @@ class Caller:
             *down,
             *(Operation(Do.UNKNOWN, part) for part in parts),
             Operation(Do.SUBTRACT, stack, stack, Number(self._width, self._width)),
-            Operation(Do.STORE, None, stack, Place(self.base, number + 1, self._width), detail=1),
+            Operation(Do.STORE, None, stack, Address(self.base, number + 1, self._width), detail=1),
             Operation(Do.CALL, None, place),
         ]
 

@@ -16,7 +16,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from l1dflush.arguments import STATIC_KEY
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.place import Place
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.tracing.decode import REGISTERS, Instruction
 from l1dflush.tracing.effects import Form
@@ -115,22 +117,22 @@ class KernelSites:
         traps = self.sites.traps
         if traps and insn.address not in traps:
             what = f"whether the kernel goes on behind `{insn.text}`, which is in no table"
-            raise UndecidedError("trap-unknown", what, where=f"{insn.address:#x}")
+            raise UndecidedError("trap-unknown", what, where=Place(offset=insn.address))
         return traps.get(insn.address, False)
 
-    def granted(self, ran: Mapping[int, Instruction]) -> list[str]:
+    def granted(self, ran: Mapping[int, Instruction]) -> list[Assumption]:
         """What is taken for granted of the code that was run, by address."""
         tests = {jump for jump, _, _ in self._tests(ran)}
         features = sorted({f for at in self._replaced(ran) - tests for f in self.sites.alternatives[at]})
-        found = []
+        found: list[Assumption | None] = []
         for insn in ran.values():
             target = insn.operands[0] if insn.operands else None
             if insn.effect.form in (Form.CALL, Form.JUMP, Form.BRANCH) and isinstance(target, int) and target in ran:
                 found.append(self.goes_by(target))
         if features:
-            names = ", ".join(feature_name(feature).removeprefix("CPU feature ") for feature in features)
-            found.append(f"code is as shipped, whatever a kernel patches into it for CPU features {names}")
-        return [text for text in dict.fromkeys(found) if text]
+            names = tuple(feature_name(feature).removeprefix("CPU feature ") for feature in features)
+            found.append(Assumption(Assumes.AS_SHIPPED, names))
+        return [one for one in dict.fromkeys(found) if one is not None]
 
     def _replaced(self, ran: Mapping[int, Instruction]) -> set[int]:
         """The places with alternatives of which something was run; a jump may go into the middle of one."""
@@ -167,13 +169,13 @@ class KernelSites:
             if isinstance(target, int) and self._section_of(target) != self._section_of(at):
                 yield at, target, features[0]
 
-    def goes_by(self, target: int) -> str:
-        """What is taken for granted where a jump or a call goes to ``target``; empty if nothing is."""
+    def goes_by(self, target: int) -> Assumption | None:
+        """What is taken for granted where a jump or a call goes to ``target``; None if nothing is."""
         section = self._image.section_at(target)
         if section is None or section.name != STATIC_CALLS:
-            return ""
+            return None
         names = {symbol.address: symbol.name for symbol in self._image.symbols.values() if symbol.function}
-        return f"the static call {names.get(target, f'at {target:#x}')} goes where it was shipped to go"
+        return Assumption(Assumes.STATIC_CALL, (names.get(target, f"{section.name}+{target - section.address:#x}"),))
 
     def _section_of(self, address: int) -> int:
         section = self._image.section_at(address)

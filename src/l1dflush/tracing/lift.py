@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import Literal
 
 from l1dflush import _core
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.errors import UndecidedError
+from l1dflush.place import Place
 from l1dflush.routine.model import Image, JumpSite, Section
 from l1dflush.tracing.bases import Bases
 from l1dflush.tracing.bindings import CALLER_SAVED
@@ -19,7 +21,7 @@ from l1dflush.tracing.kernel_sites import KernelSites
 from l1dflush.tracing.lower import Lowering, UnliftedError
 from l1dflush.tracing.model import Kind
 from l1dflush.tracing.operands import KIND, Operands, register_name
-from l1dflush.tracing.operations import Do, Number, Operand, Operation, Place, packed
+from l1dflush.tracing.operations import Address, Do, Number, Operand, Operation, packed
 from l1dflush.tracing.patched import Patched
 from l1dflush.tracing.pcode import PcodeOp
 from l1dflush.tracing.rows import bit_of_string, forget_results, string, values_of
@@ -32,7 +34,6 @@ from l1dflush.tracing.system_rows import (
     CHANGED_BY_CALLS,
     RAISED,
     STATE,
-    TASK_LOADED,
     WILD,
     X87,
     X87_REGISTERS,
@@ -62,13 +63,13 @@ _VECTORS = range(0x1200, 1 << 32)
 # They leave the registers of x87 alone.
 _COMPARES = frozenset({"fcomi", "fucomi"})
 _GOES_ON = frozenset({Do.SKIP, Do.SKIP_IF, Do.JUMP, Do.JUMP_IF})
-# What is taken for granted about instructions, as the report says it.
+# What is taken for granted about instructions.
 _ASSUMED = (
     (frozenset({"vmread", "vmwrite", "invept", "invvpid", "vmptrld", "vmclear", "vmxon", "vmptrst"}),
-     "VMX instructions (vmread, vmwrite and the like) do not fail"),
-    (frozenset({"div", "idiv", "aam"}), "divisions neither divide by zero nor overflow"),
-    (frozenset({"str"}), TASK_LOADED),
-    (frozenset({"bound"}), "indices are inside of the bounds that `bound` checks"),
+     Assumes.VMX),
+    (frozenset({"div", "idiv", "aam"}), Assumes.DIVISIONS),
+    (frozenset({"str"}), Assumes.TASK_LOADED),
+    (frozenset({"bound"}), Assumes.BOUNDS),
 )  # fmt: skip
 _EVENTS = {
     Does.FENCE: Kind.FENCE,
@@ -125,7 +126,7 @@ class Lifter:
         self.segments = {name: self.register(f"{name.upper()}_OFFSET")[0] for name in ("fs", "gs")}
         self.machine.set_flags(*(self.register(name)[0].slot for name in ("CF", "ZF")))
         # What was taken for granted about instructions that came up.
-        self.assumptions: dict[str, None] = {}
+        self.assumptions: dict[Assumption, None] = {}
         self._kept: dict[str, Part] = {}
         self._told = 0, 0
         # Slots that an outside function changes, is given, and leaves alone.
@@ -156,7 +157,7 @@ class Lifter:
         """What the machine asks for: the length of the instruction at a place, and its operations packed. Raises
         UndecidedError."""
         section = self.bases.section_of.get(base)
-        where = f"{section.address + offset:#x}" if section is not None else None
+        where = Place(offset=section.address + offset) if section is not None else None
         if section is None or not section.executable:
             raise UndecidedError("jump-into-nowhere", "the routine goes on where there is no code", where=where)
         code = section.data[offset : offset + _LONGEST] if offset >= 0 else b""
@@ -229,9 +230,9 @@ class _Lift:
         self._bits = lifter.image.bits
         self._width = self._bits // 8
         self._insn = decoded
-        self._here = Place(base, offset, self._width)
-        self._variants = Variants(lifter.image, lifter.bases, section, Place(base, offset, 0), decoded)
-        behind = Place(base, offset + decoded.size, self._width)
+        self._here = Address(base, offset, self._width)
+        self._variants = Variants(lifter.image, lifter.bases, section, Address(base, offset, 0), decoded)
+        behind = Address(base, offset + decoded.size, self._width)
         self._lowering = Lowering(lifter.slots, self._bits, behind, self._variants.address)
         self._patched = Patched(lifter.image.bits, lifter, self._lowering, decoded)
         self._operands = Operands(decoded, self._bits, lifter.register, self._lowering, self._variants, lifter.kept)
@@ -244,7 +245,7 @@ class _Lift:
         if special is not None:
             return special
         if form is Form.JUMP and insn.operands[0] == insn.address:
-            raise UndecidedError("endless-loop", f"`{insn.text}` jumps to itself", where=f"{insn.address:#x}")
+            raise UndecidedError("endless-loop", f"`{insn.text}` jumps to itself", where=Place(offset=insn.address))
         self._assume()
         if form in STACK_ROWS:
             STACK_ROWS[form](o)
@@ -283,11 +284,11 @@ class _Lift:
         return o.operations
 
     def _assume(self) -> None:
-        for names, text in _ASSUMED:
+        for names, kind in _ASSUMED:
             if self._insn.mnemonic in names:
-                self._lifter.assumptions[text] = None
+                self._lifter.assumptions[Assumption(kind)] = None
         if is_floating(self._insn):
-            self._lifter.assumptions["exceptions of floating point are masked"] = None
+            self._lifter.assumptions[Assumption(Assumes.FLOATING_POINT)] = None
 
     def _from_pcode(self, addresses: Mapping[int, Operand]) -> None:
         """The values as P-code has them, but for what is undefined."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from l1dflush.tracing.operations import Do, Number, Operand, Operation, Place, part_made
+from l1dflush.tracing.operations import Address, Do, Number, Operand, Operation, part_made
 from l1dflush.tracing.pcode import NOTHING, PcodeOp, Varnode
 from l1dflush.tracing.slots import WORD, Part, Slots
 from l1dflush.tracing.undefined import Origin
@@ -69,7 +69,7 @@ class Lowering:
     ``memory`` makes the operand of an address in P-code's own memory space.
     """
 
-    def __init__(self, slots: Slots, bits: int, behind: Place, memory: Callable[[Varnode], Operand]) -> None:
+    def __init__(self, slots: Slots, bits: int, behind: Address, memory: Callable[[Varnode], Operand]) -> None:
         self._slots = slots
         self._bits = bits
         self._behind = behind
@@ -367,7 +367,7 @@ class Lowering:
             self._skip(condition, self._number + ahead)
         else:
             place = self._memory(to)
-            if not isinstance(place, Place):
+            if not isinstance(place, Address):
                 raise UnliftedError("it goes to an address that is a number in a file that was not linked")
             if place == self._behind and op.name != "CALL":
                 # What is put behind the operations of P-code is not jumped over.

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from l1dflush.assumption import Assumption
 from l1dflush.routine.model import Routine
 from l1dflush.tracing.facts import Fact
+from l1dflush.tracing.msr_write import MsrWrite
 from l1dflush.tracing.region import Region
 
 
@@ -75,7 +77,8 @@ class Arena:
 
 class Event(NamedTuple):
     """One event. ``pc`` is the instruction's address. For those that touch memory ``arena`` and ``offset``
-    say where, ``size`` how many bytes; ``detail`` is the mnemonic, or what was called or written.
+    say where, ``size`` how many bytes; ``detail`` is the mnemonic, or what was called or written, and ``msr`` the
+    latter as a fact.
 
     A tuple, because a trace has thousands of them.
     """
@@ -86,6 +89,7 @@ class Event(NamedTuple):
     arena: Arena | None = None
     offset: int = 0
     size: int = 0
+    msr: MsrWrite | None = None
 
 
 def somewhere(mnemonic: str, insn_text: str) -> str:
@@ -154,6 +158,6 @@ class Trace:
     routine: Routine
     paths: tuple[Path, ...]
     reads_before_written: tuple[str, ...] = ()
-    assumptions: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
     stubs: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()

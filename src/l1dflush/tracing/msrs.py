@@ -7,13 +7,12 @@ uncacheable, others move pages of devices or turn caches off.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from l1dflush.tracing.model import Event, Kind
+from l1dflush.tracing.model import Event
+from l1dflush.tracing.msr_write import FLUSH_COMMAND
 
-FLUSH_COMMAND = 0x10B
 FS_BASE, GS_BASE, KERNEL_GS_BASE = 0xC0000100, 0xC0000101, 0xC0000102
 # IA32_TSX_CTRL hides RTM and HLE, and by IA32_XSS the size of what xsaves writes follows (SDM volume 2, cpuid, leaves 7
 # and 13). What else cpuid shows is changed by MSRs and registers that leave nothing known.
@@ -122,57 +121,11 @@ def is_harmless(number: int) -> bool:
     return any(one.first <= number <= one.last for one in _LIST)
 
 
-@dataclass(frozen=True, slots=True)
-class MsrWrite:
-    """Which MSR is written, and the lower half of the value; None where it is not known. ``sources``: what the value
-    comes from, if not."""
-
-    number: int | None
-    value: int | None
-    sources: tuple[str, ...] = ()
-
-    @property
-    def flushes(self) -> bool:
-        """Whether it is the flush command: bit 0 of IA32_FLUSH_CMD."""
-        return self.number == FLUSH_COMMAND and self.value is not None and self.value & 1 == 1
-
-    @property
-    def may_flush(self) -> bool:
-        """Whether it may be the flush command, as far as it is known."""
-        return (self.number is None or self.number == FLUSH_COMMAND) and (self.value is None or self.value & 1 == 1)
-
-    @property
-    def text(self) -> str:
-        """What an event of such a write says; :func:`msr_write` reads it."""
-        shown = "an unknown MSR" if self.number is None else f"MSR {self.number:#x}"
-        if self.value is not None:
-            return f"{shown} = {self.value:#x}"
-        return f"{shown} = an unknown value" + (f" ({' and '.join(self.sources)})" if self.sources else "")
-
-
-_TEXT = re.compile(r"(?:an unknown MSR|MSR (0x[0-9a-f]+)) = (?:an unknown value(?: \((.*)\))?|(0x[0-9a-f]+))")
-
-
-def msr_write(event: Event) -> MsrWrite | None:
-    """What an event writes to which MSR; None if it is no such event."""
-    found = _TEXT.fullmatch(event.detail) if event.kind is Kind.MSR_WRITE else None
-    if found is None:
-        return None
-    number, sources, value = found.groups()
-    return MsrWrite(
-        int(number, 16) if number else None,
-        int(value, 16) if value else None,
-        tuple(sources.split(" and ")) if sources else (),
-    )
-
-
 def flushes_by_msr(event: Event) -> bool:
     """Whether an event writes the flush command: bit 0 of IA32_FLUSH_CMD, MSR 0x10b (SDM volume 4)."""
-    write = msr_write(event)
-    return write is not None and write.flushes
+    return event.msr is not None and event.msr.flushes
 
 
 def may_flush_by_msr(event: Event) -> bool:
     """Whether an event may write the flush command: its MSR or its value is not known."""
-    write = msr_write(event)
-    return write is not None and write.may_flush
+    return event.msr is not None and event.msr.may_flush

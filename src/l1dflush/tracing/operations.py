@@ -92,7 +92,7 @@ class Number(NamedTuple):
     size: int
 
 
-class Place(NamedTuple):
+class Address(NamedTuple):
     """The address ``offset`` bytes behind base ``base``, of which ``size`` bytes are taken."""
 
     base: int
@@ -100,7 +100,7 @@ class Place(NamedTuple):
     size: int
 
 
-Operand = Number | Part | Place | None
+Operand = Number | Part | Address | None
 # What instructions make of their operands alone, in the core by number.
 RESULTS = (
     "cpuid rax", "cpuid rbx", "cpuid rcx", "cpuid rdx", "crc32", "vmread", "CF", "PF", "ZF", "rdmsr rax", "rdmsr rdx",
@@ -132,7 +132,7 @@ def part_made(out: Part, of: Part, number: int, origin: int) -> Operation:
     return Operation(Do.RESULT, out, of, Number(number, 4), size=RESULTS.index("part"), detail=origin)
 
 
-def _packed(operand: Part | Number | Place) -> bytes:
+def _packed(operand: Part | Number | Address) -> bytes:
     if isinstance(operand, Part):
         return _OPERAND.pack(_SLOT, operand.size, operand.start, 0, operand.slot, 0)
     if isinstance(operand, Number):

@@ -10,7 +10,7 @@ from l1dflush.tracing.effects import Form
 from l1dflush.tracing.lower import Lowering, UnliftedError
 from l1dflush.tracing.model import Kind
 from l1dflush.tracing.operands import KIND, register_name
-from l1dflush.tracing.operations import Do, Number, Operand, Operation, Place
+from l1dflush.tracing.operations import Address, Do, Number, Operand, Operation
 
 if TYPE_CHECKING:
     from l1dflush.tracing.lift import Lifter
@@ -42,7 +42,7 @@ class Patched:
         if symbol is None:
             return made
         *before, jump = made
-        if jump.what is not Do.JUMP_IF or not isinstance(jump.b, Place):
+        if jump.what is not Do.JUMP_IF or not isinstance(jump.b, Address):
             raise UnliftedError("its P-code has an unusual form")
         goes = [Operation(Do.JUMP, None, jump.b)]
         if self._lifter.kernel.is_return(self._insn.address, symbol):
@@ -85,7 +85,7 @@ class Patched:
         section = self._lifter.bases.section_at(site.target)
         if section is None:
             raise UnliftedError("a jump label that leads nowhere")
-        there = Place(self._lifter.bases.of_section(section), site.target - section.address, self._width)
+        there = Address(self._lifter.bases.of_section(section), site.target - section.address, self._width)
         on = self._lifter.kernel.static_keys.get(site.key)
         if on is not None:
             return [Operation(Do.JUMP, None, there)] if on != site.inverted else []

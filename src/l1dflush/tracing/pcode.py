@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from l1dflush.tracing.operations import Place
+from l1dflush.tracing.operations import Address
 from l1dflush.tracing.slots import WORD
 
 
@@ -19,7 +19,7 @@ class Varnode(NamedTuple):
     space: str
     offset: int
     size: int
-    place: Place | None = None
+    place: Address | None = None
     others: tuple[int, ...] = ()
 
 

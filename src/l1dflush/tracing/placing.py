@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from l1dflush import _core
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.tracing.bases import Bases
 from l1dflush.tracing.linkers_choice import Piece
 from l1dflush.tracing.possible import Decided, Possibility
 from l1dflush.tracing.wrapping import PAGE, RunPath
 
-NOT_FIRST = "nothing that a linker places lies in the first page of the address space"
 # Of so many pieces in one path's decisions the places are looked at.
 _MOST_PIECES = 32
 
@@ -26,7 +26,7 @@ class Placing:
     """Looks at the paths of one run on ``machine``; ``granted`` is what was taken for granted."""
 
     def __init__(self, machine: _core.Machine, bases: Bases, asked: Possibility) -> None:
-        self.granted: list[str] = []
+        self.granted: list[Assumption] = []
         self._machine = machine
         self._bases = bases
         self._asked = asked
@@ -58,7 +58,7 @@ class Placing:
             return None
         elsewhere = list(self._not_first(pieces))
         if elsewhere and self._asked([*decided, *linked, *elsewhere]) is False:
-            self.granted = [NOT_FIRST]
+            self.granted = [Assumption(Assumes.NOT_IN_FIRST_PAGE)]
             return None
         return path if answer else (*path[:-1], False)
 

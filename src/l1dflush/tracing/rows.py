@@ -13,7 +13,7 @@ from l1dflush.tracing.floating_rows import FLOATING
 from l1dflush.tracing.lower import UnliftedError
 from l1dflush.tracing.model import Kind
 from l1dflush.tracing.operands import Operands
-from l1dflush.tracing.operations import Do, Number, Operand, Place
+from l1dflush.tracing.operations import Address, Do, Number, Operand
 from l1dflush.tracing.saved_state import SAVED_STATE
 from l1dflush.tracing.scans import translate_byte
 from l1dflush.tracing.slots import Part
@@ -205,7 +205,7 @@ def forget_results(o: Operands, addresses: Addresses) -> None:
 # --- strings
 
 
-def string(o: Operands, here: Place) -> None:
+def string(o: Operands, here: Address) -> None:
     """lods, stos, movs, with rep or without, at ``here``. P-code drops their segments, and extends pointers of fewer
     bits than the mode's by their sign."""
     insn = o.insn

@@ -102,7 +102,7 @@ def _kinds(pieces: Iterable[Piece]) -> list[int]:
     kinds: list[int] = []
     for piece in pieces:
         turn = []
-        for kind, _, detail, arena, _, size in piece.events:
+        for kind, _, detail, arena, _, size, _ in piece.events:
             number = numbers.get(id(arena))
             if number is None:
                 number = numbers[id(arena)] = arenas.setdefault(arena, len(arenas))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from l1dflush.tracing.decode import Memory
 from l1dflush.tracing.model import Kind
 from l1dflush.tracing.operands import KIND, Operands
-from l1dflush.tracing.operations import Do, Number, Operand, Operation, Place
+from l1dflush.tracing.operations import Address, Do, Number, Operand, Operation
 from l1dflush.tracing.prefixes import REPNE
 from l1dflush.tracing.slots import Part
 from l1dflush.tracing.undefined import Origin
@@ -33,7 +33,7 @@ class _Scan(NamedTuple):
     until_equal: bool
 
 
-def scan(o: Operands, here: Place) -> None:
+def scan(o: Operands, here: Address) -> None:
     """scas, cmps, with rep or without, at ``here``."""
     insn = o.insn
     memories = [operand for operand in insn.operands if isinstance(operand, Memory)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from l1dflush.errors import UndecidedError
+from l1dflush.place import Place
 from l1dflush.tracing.bindings import bind_hint
 from l1dflush.tracing.decode import Instruction
 from l1dflush.tracing.effects import Form
@@ -29,7 +30,7 @@ class Stop(NamedTuple):
 
 
 def undecided(
-    stop: Stop, options: TraceOptions, where: str, pointers: Collection[str], is_base: Callable[[str], bool]
+    stop: Stop, options: TraceOptions, where: Place, pointers: Collection[str], is_base: Callable[[str], bool]
 ) -> UndecidedError:
     """The error for a stop. ``pointers`` are names of what was used as an address: a number for these is not what is
     missing. ``is_base``: whether another input can be given relative to that one."""

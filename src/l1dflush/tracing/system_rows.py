@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from l1dflush.assumption import Assumes
 from l1dflush.tracing.decode import SEGMENTS, Instruction, Memory, Register
 from l1dflush.tracing.effects import MOV_FROM_SYSTEM, MOV_TO_CONTROL, MOV_TO_SEGMENT, MOV_TO_SYSTEM, Effect, Form
 from l1dflush.tracing.msrs import CONFIGURING, FS_BASE, GS_BASE, KERNEL_GS_BASE, SHOWN_BY_CPUID, TSC_AUX
@@ -28,20 +29,17 @@ _TASK_SWITCHED = 1 << 3
 _PRIVILEGE = 3
 # Of kernels; elsewhere the first two fault, or change another flag.
 _SET_FLAGS = {"cli": ("IF", 0), "sti": ("IF", 1), "clac": ("AC", 0), "stac": ("AC", 1)}
-SETS_INTERRUPTS = "cli, sti and popf change the interrupt flag, as they do in a kernel"
 KERNEL_GS = "kernel_gs"
 # No processor has it, neither as an MSR nor as a leaf of cpuid.
 _NO_MSR = 0xFFFF_FFFF
-CPUID_STAYS = "cpuid answers the same each time"
 # By what a decision on it is made of: what is granted of state that changes by itself or for other reasons.
 STAYS = {
-    "cpuid result": CPUID_STAYS,
-    "cr2": "nothing faults between two reads of cr2",
-    "dr6": "no debug exception comes between two reads of dr6",
-    "rdmsr result": "MSRs that configure something keep their value until they are written",
-    "tsc_aux": "IA32_TSC_AUX stays: the routine is not moved to another CPU",
+    "cpuid result": Assumes.CPUID_STAYS,
+    "cr2": Assumes.CR2_STAYS,
+    "dr6": Assumes.DR6_STAYS,
+    "rdmsr result": Assumes.MSRS_STAY,
+    "tsc_aux": Assumes.TSC_AUX_STAYS,
 }
-TASK_LOADED = "the task register was loaded: its selector is not null"
 # They fault unless the current privilege level is 0 (SDM volume 3, section 5.9; volume 2, their pages), but for those
 # whose operands say so.
 _PRIVILEGED = frozenset({

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.linkers_choice import is_linkers
 from l1dflush.tracing.model import STORES, TOUCHES, Arena, ArenaKind, Kind, Path
@@ -16,8 +17,8 @@ from l1dflush.tracing.model import STORES, TOUCHES, Arena, ArenaKind, Kind, Path
 _MOST_TOLD = 6
 
 
-def relied_on(paths: Iterable[Path]) -> list[str]:
-    """What is taken for granted: for each two names the sentence that says it."""
+def relied_on(paths: Iterable[Path]) -> list[Assumption]:
+    """What is taken for granted: of each two names, or of all of them where they are many."""
     pairs: dict[tuple[str, str], None] = {}
     seen: set[tuple[tuple[Kind, str, bool], ...]] = set()
     for path in paths:
@@ -25,11 +26,9 @@ def relied_on(paths: Iterable[Path]) -> list[str]:
         if order not in seen:
             seen.add(order)
             pairs |= dict.fromkeys(_pairs(order))
-    told = [f"{one} and {other} are two places" for one, other in sorted(pairs)]
-    if len(told) > _MOST_TOLD:
-        names = ", ".join(sorted({name for pair in pairs for name in pair}))
-        return [f"{names} are different places"]
-    return told
+    if len(pairs) > _MOST_TOLD:
+        return [Assumption(Assumes.DIFFERENT_PLACES, tuple(sorted({name for pair in pairs for name in pair})))]
+    return [Assumption(Assumes.TWO_PLACES, pair) for pair in sorted(pairs)]
 
 
 def _accesses(path: Path) -> Iterator[tuple[Kind, str, bool]]:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from l1dflush.errors import UndecidedError
+from l1dflush.place import Place
 from l1dflush.routine.model import Image, Section
 from l1dflush.routine.relocations import Relocation
 from l1dflush.tracing.bases import Bases
 from l1dflush.tracing.decode import Instruction, Memory, decoder_of
 from l1dflush.tracing.lower import UnliftedError
-from l1dflush.tracing.operations import Number, Operand, Place
+from l1dflush.tracing.operations import Address, Number, Operand
 from l1dflush.tracing.pcode import PcodeOp, Varnode
 from l1dflush.tracing.translation import translator
 
@@ -31,7 +32,7 @@ class Variants:
     """One instruction of an image, at ``place`` in ``section``. Raises UnliftedError, and UndecidedError for code that
     a relocation wrote."""
 
-    def __init__(self, image: Image, bases: Bases, section: Section, place: Place, decoded: Instruction) -> None:
+    def __init__(self, image: Image, bases: Bases, section: Section, place: Address, decoded: Instruction) -> None:
         self._bits = image.bits
         self._width = image.bits // 8
         self._bases = bases
@@ -89,7 +90,7 @@ class Variants:
             inside = any(low <= first and first + r.of.size <= high for low, high in self._insn.numbers)
             if r.of.size not in (4, 8) or not inside:
                 what = f"`{self._insn.text}` is code that a relocation wrote"
-                raise UndecidedError("relocation", what, where=f"{start:#x}")
+                raise UndecidedError("relocation", what, where=Place(offset=start))
 
     def _empty(self, code: bytes) -> bytes:
         """The instruction with the same in all its relocated places."""
@@ -134,12 +135,12 @@ class Variants:
             raise UnliftedError(f"the relocation {relocation.of.type} is not understood")
         return place
 
-    def _near(self, address: int, size: int) -> Place:
+    def _near(self, address: int, size: int) -> Address:
         """An address in the section that the code is in."""
         distance = address - self._at
         if distance >= 1 << (self._bits - 1):
             distance -= 1 << self._bits
-        return Place(self._base, self._offset + distance, size)
+        return Address(self._base, self._offset + distance, size)
 
     def address(self, node: Varnode) -> Operand:
         """The address of an operand in P-code's memory space."""
@@ -149,7 +150,7 @@ class Variants:
             section = self._bases.section_at(node.offset)
             if section is not None:
                 number = self._bases.of_section(section)
-                return Place(number, node.offset - section.address, self._width)
+                return Address(number, node.offset - section.address, self._width)
         return Number(node.offset, self._width)
 
     @cached_property
@@ -167,4 +168,4 @@ class Variants:
         if not node.others:
             return node
         operand = self._operand([node.offset, *node.others], node.size if node.space == "const" else self._width)
-        return Varnode(node.space, node.offset, node.size, operand if isinstance(operand, Place) else None)
+        return Varnode(node.space, node.offset, node.size, operand if isinstance(operand, Address) else None)

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from l1dflush import _core
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.tracing.operations import EVENT
 from l1dflush.tracing.possible import Possibility
 
-GRANTED = "no object that is accessed goes on at the other end of the address space, or lies in its last page"
+GRANTED = Assumption(Assumes.NOT_ACROSS_END)
 # What the machine itself decides: a loop that goes down asks the same behind its last turn.
-OFF_ENDS = "no object that is accessed lies in the first or the last page of the address space"
+OFF_ENDS = Assumption(Assumes.OFF_ENDS)
 PAGE = 4096
 
 # A path as the core has it: decisions, events and their runs, and more.
@@ -29,7 +30,7 @@ RunPath = tuple[
 
 def without_wrapping(
     machine: _core.Machine, paths: Sequence[RunPath], asked: Possibility, accesses: Collection[int]
-) -> tuple[list[RunPath], list[str]]:
+) -> tuple[list[RunPath], list[Assumption]]:
     """``paths`` without those that wrap, and what is granted for that; ``accesses`` are the kinds of events that show
     that memory is there."""
     keys = [
@@ -38,7 +39,7 @@ def without_wrapping(
     extents = [_extents(one, accesses) for one in paths]
     regions = {region: asked.symbols_in(machine.terms.value(region)) for one in extents for region in one}
     left = set(range(len(paths)))
-    granted: dict[str, None] = {}
+    granted: dict[Assumption, None] = {}
     found = [
         (at, number, region)
         for number, one in enumerate(paths)

@@ -15,8 +15,8 @@ All of them together are the first of these that occurs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Literal, TypeVar
 
 from l1dflush.ending import Verdict
 from l1dflush.severity import Severity
@@ -24,10 +24,12 @@ from l1dflush.tracing.facts import Field
 from l1dflush.verdict.compare_paths import compare_paths, overall
 from l1dflush.verdict.compare_rows import compare_rows
 from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange
-from l1dflush.verdict.likeness import own_names, pairs, without_names, without_places
+from l1dflush.verdict.likeness import assumption_key, finding_key, own_names, pairs
 from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, VerifyResult
 from l1dflush.verdict.moved import moved_fields, renamed
 from l1dflush.verdict.summary import summarise
+
+T = TypeVar("T")
 
 
 def compare(old: VerifyResult, new: VerifyResult) -> ComparisonResult:
@@ -109,8 +111,9 @@ def _verdict(old: VerifyResult, new: VerifyResult) -> Iterator[Change]:
         effect = Effect.WORSE if old.verdict is Verdict.PROVED else Effect.BETTER
     yield from _change("verdict", old.verdict.value, new.verdict.value, effect)
     yield from _change("cause", old.cause, new.cause, Effect.DIFFERENT)
-    if without_places(old.reason) != without_places(new.reason):
-        # The reason is words about the cause and the rows.
+    # The reason is words about the cause or the rows; where it is moves with every build.
+    before, after = (one.undecided.what if one.undecided is not None else None for one in (old, new))
+    if before != after:
         yield from _change("reason", old.reason, new.reason, Effect.NONE)
     # So is the exit status about the verdict and the findings.
     yield from _change("exit status", old.exit_status, new.exit_status, Effect.NONE)
@@ -129,18 +132,12 @@ def _buffer(old: BufferInfo | None, new: BufferInfo | None) -> Iterator[Change]:
 
 
 def _findings(old: VerifyResult, new: VerifyResult) -> Iterator[FindingChange]:
-    names = own_names(old), own_names(new)
-
-    def nameless(side: int) -> Callable[[Finding], Hashable]:
-        return lambda one: (one.id, without_names(without_places(one.message), names[side]))
-
-    same = [(_message, _message), (nameless(0), nameless(1))]
-    keys = [*same, (_rule, _rule)]
+    keys = (*_keys(old, new, finding_key), (_rule, _rule))
     for a, b in pairs(old.findings, new.findings, keys):
         before = None if a is None else old.findings[a]
         after = None if b is None else new.findings[b]
         if before is not None and after is not None:
-            if any(of_old(before) == of_new(after) for of_old, of_new in same):
+            if any(of_old(before) == of_new(after) for of_old, of_new in keys[:-1]):
                 continue
             notes = before.severity is after.severity is Severity.NOTE
             effect = Effect.NONE if notes else Effect.DIFFERENT
@@ -153,8 +150,13 @@ def _findings(old: VerifyResult, new: VerifyResult) -> Iterator[FindingChange]:
         yield FindingChange(old=before, new=after, effect=effect)
 
 
-def _message(one: Finding) -> Hashable:
-    return one.id, without_places(one.message)
+def _keys(
+    old: VerifyResult, new: VerifyResult, key: Callable[[T, Iterable[str]], Hashable]
+) -> list[tuple[Callable[[T], Hashable], Callable[[T], Hashable]]]:
+    """What things of OLD and NEW are paired by: as they are, else but for what each routine calls its own."""
+    before, after = own_names(old), own_names(new)
+    as_is: Callable[[T], Hashable] = lambda one: key(one, ())  # noqa: E731
+    return [(as_is, as_is), (lambda one: key(one, before), lambda one: key(one, after))]
 
 
 def _rule(one: Finding) -> Hashable:
@@ -164,21 +166,15 @@ def _rule(one: Finding) -> Hashable:
 def _scope(old: VerifyResult, new: VerifyResult) -> Iterator[Change]:
     # What is said about the compiler, or about an allocation that is not seen, comes with the kind of input.
     effect = Effect.DIFFERENT if old.routine.kind == new.routine.kind else Effect.NONE
-    names = own_names(old), own_names(new)
     for what, before, after in (
         ("taken for granted", old.scope.taken_for_granted, new.scope.taken_for_granted),
         ("not modelled", old.scope.not_modelled, new.scope.not_modelled),
     ):
-        keys = [
-            (without_places, without_places),
-            (
-                lambda text: without_names(without_places(text), names[0]),
-                lambda text: without_names(without_places(text), names[1]),
-            ),
-        ]
-        for a, b in pairs(before, after, keys):
+        for a, b in pairs(before, after, _keys(old, new, assumption_key)):
             if a is None or b is None:
-                yield from _change(what, None if a is None else before[a], None if b is None else after[b], effect)
+                yield from _change(
+                    what, None if a is None else before[a].text, None if b is None else after[b].text, effect
+                )
     yield from _change("start", old.scope.start, new.scope.start, Effect.DIFFERENT)
     yield from _change("all ways valid", old.scope.all_ways_valid, new.scope.all_ways_valid, Effect.DIFFERENT)
     yield from _change("touches", old.scope.touches, new.scope.touches, Effect.DIFFERENT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.proof.conditions import Conditions
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, Routine
@@ -13,6 +15,7 @@ from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
 from l1dflush.verdict.model import (
+    AssumptionInfo,
     BufferInfo,
     DecisionInfo,
     EventInfo,
@@ -26,31 +29,32 @@ from l1dflush.verdict.model import (
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, absolute, all_events, is_in, placement, storage
 
-BUFFER_PLACE = "the buffer is page-aligned, and physically contiguous where the set index exceeds the page offset"
-APART = "different inputs point to different memory"
-TAKEN_FOR_GRANTED = (
-    "accesses to one set take effect in program order",
-    BUFFER_PLACE,
-    "the set index is (address / line size) mod sets",
-    APART,
-    "what a pointer that is handed in or loaded leads to is aligned to 8 bytes",
-    "all memory is cached, write-back, and ordinary accesses to it do not fault",
-    "memory that the routine did not write is not changed by others between two reads",
-    "segments but fs and gs begin at 0 and have no end",
-    "what is called and not here keeps to the calling convention, and leaves its arguments in the stack, memory types "
-    "and page tables as they are",
+TAKEN_FOR_GRANTED = tuple(
+    map(
+        Assumption,
+        (
+            Assumes.PROGRAM_ORDER,
+            Assumes.PAGE_ALIGNED,
+            Assumes.SET_INDEX,
+            Assumes.INPUTS_APART,
+            Assumes.POINTERS_ALIGNED,
+            Assumes.CACHED,
+            Assumes.UNCHANGED,
+            Assumes.FLAT_SEGMENTS,
+            Assumes.CALLEES_KEEP,
+        ),
+    )
 )
-AT_ENTRY = "the direction flag is clear where the function is entered, and the stack pointer is aligned"
+APART = Assumption(Assumes.INPUTS_APART)
+AT_ENTRY = Assumption(Assumes.ENTRY_STATE)
 """Not inside of one: nobody knows there what came before."""
-BY_OTHERS = "accesses by others during the flush: page walks, prefetchers, interrupts, sibling threads"
-OTHER_PLACES = "fill buffers, store buffers and other levels of the cache"
 
 
-def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: tuple[str, ...] = ()) -> Scope:
+def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: tuple[Assumption, ...] = ()) -> Scope:
     kinds = {note.kind for note in trace.routine.notes}
     content_seen = bool(kinds & {NoteKind.BUFFER_INITIALISED, NoteKind.BUFFER_NOT_INITIALISED})
     content_seen = content_seen or never_written(trace, buffer) is not None
-    unchecked = () if content_seen else ("whether the buffer's pages differ (not checked: no allocation seen)",)
+    unchecked = () if content_seen else (Assumption(Assumes.PAGES_DIFFER),)
     granted = (
         *_granted(trace, buffer),
         *(() if trace.routine.partial else (AT_ENTRY,)),
@@ -60,7 +64,7 @@ def scope(trace: Trace, buffer: Buffer | None, options: VerifyOptions, of_cpus: 
         *of_cpus,
         *trace.assumptions,
     )
-    particular = tuple(text for text in granted if text not in (*TAKEN_FOR_GRANTED, AT_ENTRY)) + unchecked
+    particular = tuple(one for one in granted if one not in (*TAKEN_FOR_GRANTED, AT_ENTRY)) + unchecked
     if _inputs(trace) > 1:
         particular = (APART, *particular)
     return scope_of(options.conditions, granted, unchecked, particular)
@@ -74,50 +78,54 @@ def _inputs(trace: Trace) -> int:
 
 def scope_of(
     conditions: Conditions,
-    granted: tuple[str, ...],
-    unchecked: tuple[str, ...] = (),
-    particular: tuple[str, ...] = (),
+    granted: tuple[Assumption, ...],
+    unchecked: tuple[Assumption, ...] = (),
+    particular: tuple[Assumption, ...] = (),
 ) -> Scope:
     touches = conditions.touches
-    others = BY_OTHERS.replace(":", f", beyond {touches} to one set:") if touches else BY_OTHERS
+    others = Assumption(Assumes.OTHERS, (str(touches),) if touches else ())
     return Scope(
         start=str(conditions.start),
         start_meaning=conditions.start.meaning,
         all_ways_valid=conditions.start.all_ways_valid,
         touches=touches,
-        taken_for_granted=granted,
-        not_modelled=(others, OTHER_PLACES, *unchecked),
-        particular=particular,
+        taken_for_granted=assumed(granted),
+        not_modelled=assumed((others, Assumption(Assumes.OTHER_PLACES), *unchecked)),
+        particular=assumed(particular),
     )
 
 
-def _granted(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
+def assumed(found: Iterable[Assumption]) -> tuple[AssumptionInfo, ...]:
+    """As a result has them."""
+    return tuple(AssumptionInfo(kind=one.kind, names=one.names, text=str(one)) for one in found)
+
+
+def _granted(trace: Trace, buffer: Buffer | None) -> tuple[Assumption, ...]:
     placed = placement(trace, buffer) if buffer is not None else None
     if placed is None or placed.alignment >= PAGE:
         return TAKEN_FOR_GRANTED
     # The proof is for every place that this alignment leaves.
-    place = BUFFER_PLACE.replace("the buffer is page-aligned", f"{placed.name} is {placed.alignment}-byte aligned")
-    return tuple(place if text is BUFFER_PLACE else text for text in TAKEN_FOR_GRANTED)
+    place = Assumption(Assumes.ALIGNED, (placed.name, str(placed.alignment)))
+    return tuple(place if one.kind is Assumes.PAGE_ALIGNED else one for one in TAKEN_FOR_GRANTED)
 
 
-def _of_stores(trace: Trace, buffer: Buffer | None) -> tuple[str, ...]:
+def _of_stores(trace: Trace, buffer: Buffer | None) -> tuple[Assumption, ...]:
     shapes = all_events(trace.paths).shapes()
     stored = buffer is not None and any(is_in(e, buffer.arenas) for e in shapes if e.kind is Kind.STORE)
-    return ("the cache allocates on writes: an ordinary store that misses brings its line in",) if stored else ()
+    return (Assumption(Assumes.STORES_ALLOCATE),) if stored else ()
 
 
-def _between_flushes(options: VerifyOptions) -> tuple[str, ...]:
+def _between_flushes(options: VerifyOptions) -> tuple[Assumption, ...]:
     if not options.conditions.start.steady:
         return ()
-    together = ("all routines read the same buffer, from its first byte on",) if options.then else ()
-    own = "between flushes nobody else accesses the buffer, and in each of them everything lies where it lay before"
-    return (own, *together)
+    together = (Assumption(Assumes.SAME_BUFFER),) if options.then else ()
+    return (Assumption(Assumes.UNTOUCHED_BETWEEN), *together)
 
 
-def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[str, ...]:
+def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[Assumption, ...]:
     if not routine.origin.compiled:
         return ()
-    return (f"C becomes the machine code that this machine's compiler makes of it at -O{options.optimize}",)
+    return (Assumption(Assumes.AS_COMPILED, (str(options.optimize),)),)
 
 
 def routine_info(routine: Routine) -> RoutineInfo:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
 from l1dflush.tracing.model import Kind, Path, Trace, is_instruction
-from l1dflush.tracing.msrs import may_flush_by_msr, msr_write
+from l1dflush.tracing.msrs import may_flush_by_msr
 from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.question import Flush
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
@@ -67,8 +67,7 @@ def unknown_command(paths: Sequence[Path], places: Places) -> UndecidedError | N
         if mechanism(path, walks=False, buffer=None) != "MSR write of an unknown value":
             continue
         event = next(event for event in all_events((path,)).shapes() if may_flush_by_msr(event))
-        write = msr_write(event)
-        names = write.sources if write is not None else ()
+        names = event.msr.sources if event.msr is not None else ()
         hint = f"--bind {names[0] if len(names) == 1 else 'NAME'}=VALUE"
         return UndecidedError("msr-value-unknown", event.detail, where=places.where(event.pc), hint=hint)
     return None

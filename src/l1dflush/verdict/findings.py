@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from l1dflush.place import Place
@@ -12,6 +13,7 @@ from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import STORES, TOUCHES, ArenaKind, Event, Kind, Path, Trace, is_instruction
 from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.content import never_written
+from l1dflush.verdict.found import NOTHING_MORE, About, On, Spot, said
 from l1dflush.verdict.left_behind import after_flush, own_lines
 from l1dflush.verdict.model import Finding
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
@@ -41,20 +43,27 @@ _ENDS_LOADS = frozenset({Kind.FENCE, Kind.SERIALISE})
 POINTER_SIZE = 8
 
 
-def finding(rule_id: str, message: str, where: Place | None = None) -> Finding:
+def finding(
+    rule_id: str, about: About = NOTHING_MORE, where: Place | None = None, paths: tuple[int, ...] = ()
+) -> Finding:
     """A finding of a rule; severity and advice are the rule's."""
     rule = BY_ID[rule_id]
-    return Finding(id=rule.id, severity=rule.severity, message=message, advice=rule.advice, where=where)
+    return Finding(
+        id=rule.id,
+        severity=rule.severity,
+        message=said(rule.id, about),
+        advice=rule.advice,
+        about=about,
+        where=where,
+        paths=paths,
+    )
 
 
 def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int) -> list[Finding]:
     """All findings, most severe first. ``line`` is the line size in bytes of the caches in question."""
     places = Places(trace.routine.image, buffer)
     found = list(_of_source(trace))
-    found.extend(
-        finding("undefined-register", f"{name} is no argument, and what the routine does depends on it")
-        for name in trace.reads_before_written
-    )
+    found.extend(finding("undefined-register", About(name=name)) for name in trace.reads_before_written)
     outcomes: list[Mechanism] = []
     for path in trace.paths:
         walk = walk_of(path, buffer) if buffer is not None else NO_EVENTS
@@ -67,14 +76,14 @@ def find(trace: Trace, buffer: Buffer | None, buffer_size: int | None, line: int
         found.extend(_of_memory(trace, buffer, places))
     ways = _of_outcomes(trace.paths, outcomes)
     found.extend(one for one in ways if one.id != "flush-skipped" or buffer is not None)
-    unique = {(f.id, f.message, f.where): f for f in found}
+    unique = {(f.id, f.about, f.where): f for f in found}
     return sorted(unique.values(), key=lambda f: -f.severity.rank)
 
 
 def _of_source(trace: Trace) -> Iterator[Finding]:
     for note in trace.routine.notes:
         if note.kind in _NOTES:
-            yield finding(_NOTES[note.kind], note.text, note.where)
+            yield finding(_NOTES[note.kind], About(text=note.text), note.where)
 
 
 def _of_memory(trace: Trace, buffer: Buffer, places: Places) -> Iterator[Finding]:
@@ -83,11 +92,10 @@ def _of_memory(trace: Trace, buffer: Buffer, places: Places) -> Iterator[Finding
     where = places.where(start.pc) if start is not None else None
     name = never_written(trace, buffer)
     if name is not None:
-        text = f"nothing here stores into `{name}`, which is zero at first, so that its pages may be one and the same"
-        yield finding("zero-buffer", text, where)
+        yield finding("zero-buffer", About(name=name), where)
     absolute = start is not None and start.arena is not None and start.arena.kind is ArenaKind.ABSOLUTE
     if start is not None and absolute and 0 <= start.offset < PAGE:
-        yield finding("null-buffer", f"the walk begins at address {start.offset:#x}", where)
+        yield finding("null-buffer", About(count=start.offset), where)
 
 
 def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterator[Finding]:
@@ -101,10 +109,9 @@ def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterat
             unknown = next(event.detail for event in Events.of(path.events).shapes() if may_flush_by_msr(event))
             found.setdefault(("msr-value-unknown", unknown), []).append(number)
         elif outcome == "skipped":
-            found.setdefault(("flush-skipped", "no flush"), []).append(number)
-    for (rule, text), numbers in found.items():
-        on = "every path" if len(numbers) == len(paths) else "a path" if len(numbers) == 1 else "some paths"
-        yield finding(rule, f"{text} on {on}").model_copy(update={"paths": tuple(numbers)})
+            found.setdefault(("flush-skipped", ""), []).append(number)
+    for (rule, name), numbers in found.items():
+        yield finding(rule, About(name=name, on=On.of(len(numbers), len(paths))), paths=tuple(numbers))
 
 
 def _of_walk(trace: Trace, path: Path, buffer: Buffer, walk: Events, places: Places) -> Iterator[Finding]:
@@ -114,13 +121,13 @@ def _of_walk(trace: Trace, path: Path, buffer: Buffer, walk: Events, places: Pla
     inside = others(events[first:last], buffer)
     own = _times(inside.where(lambda event: event.kind in TOUCHES), places)
     if own:
-        text = _list(f"{name} ({count} times)" for name, count in own.most_common())
+        memory = tuple(replace(spot, times=count) for spot, count in own.most_common())
         where = next(places.where(e.pc) for e in inside.shapes() if e.kind in TOUCHES)
-        yield finding("own-line-in-walk", f"between two buffer accesses the routine touches {text}", where)
+        yield finding("own-line-in-walk", About(memory=memory), where)
     for event in inside.shapes():
         if event.kind is Kind.CALL:
-            what = "touches lines that are not known" if is_instruction(event) else "is called"
-            yield finding("outside-call", f"{event.detail} {what} during the walk", places.where(event.pc))
+            about = About(name=event.detail, instruction=is_instruction(event))
+            yield finding("outside-call", about, places.where(event.pc))
     start = walk_start(events, buffer)
     walked = storage(trace.routine.image, start) if start is not None else None
     # A variable that lies beside the buffer in the same section is not the buffer.
@@ -129,36 +136,36 @@ def _of_walk(trace: Trace, path: Path, buffer: Buffer, walk: Events, places: Pla
     if stores:
         yield finding(
             "buffer-written",
-            f"{len(stores)} stores into the buffer, the first at {places.text(stores[0])}",
+            About(count=len(stores), memory=(places.spot(stores[0]),)),
             places.where(stores[0].pc),
         )
     if not any(event.kind in _ENDS_LOADS for event in events[last + 1 :].shapes()):
-        yield finding("no-fence", "nothing waits for the last load", places.where(walk[-1].pc))
+        yield finding("no-fence", where=places.where(walk[-1].pc))
     yield from _of_warm_up(events, walk, places)
 
 
-def _times(events: Events, places: Places) -> Counter[str]:
+def _times(events: Events, places: Places) -> Counter[Spot]:
     """How often each place is touched."""
-    found: Counter[str] = Counter()
+    found: Counter[Spot] = Counter()
     for piece in events.pieces:
         if any(piece.steps):
-            found.update(places.text(event) for event in Events((piece,)))
+            found.update(map(places.spot, Events((piece,))))
         else:
             for event in piece.events:
-                found[places.text(event)] += piece.turns
+                found[places.spot(event)] += piece.turns
     return found
 
 
 def _of_own_lines(paths: Iterable[Path], buffer: Buffer, places: Places) -> Iterator[Finding]:
     """What of the routine's own is touched behind the walk, on any path."""
-    named: dict[str, None] = {}
+    touched: dict[Spot, None] = {}
     for path in paths:
         if walk_of(path, buffer):
             # The return address is read by every function: not worth a finding.
             left = (e for e in own_lines(after_flush(path, buffer)) if e.detail not in ("ret", "jmp"))
-            named.update((places.text(event), None) for event in left)
-    if named:
-        yield finding("own-lines-left", f"touched after the last buffer access: {_list(named)}")
+            touched.update((places.spot(event), None) for event in left)
+    if touched:
+        yield finding("own-lines-left", About(memory=tuple(touched)))
 
 
 def _of_warm_up(events: Events, walk: Events, places: Places) -> Iterator[Finding]:
@@ -169,10 +176,9 @@ def _of_warm_up(events: Events, walk: Events, places: Places) -> Iterator[Findin
     )
     where = places.where(walk[start].pc)
     if cold:
-        what = "no page is" if not warmed else f"{cold} of {cold + len(warmed)} pages are not"
-        yield finding("no-warm-up", f"{what} touched before the fill", where)
+        yield finding("no-warm-up", About(count=cold, of=cold + len(warmed)), where)
     elif not any(e.kind in _ENDS_LOADS for e in events[walk.position(start - 1) : walk.position(start)].shapes()):
-        yield finding("no-serialisation", "the fill follows the warm-up at once", where)
+        yield finding("no-serialisation", where=where)
 
 
 def _of_extent(
@@ -199,24 +205,14 @@ def _of_extent(
         span = end - lowest.offset
         known = symbol.size is not None and symbol.size > 0
         if not known or (symbol.size or 0) <= POINTER_SIZE:
-            size = f"has {symbol.size} bytes" if known else "has no size in this input"
-            yield finding(
-                "own-storage",
-                f"`{symbol.name}` {size}, and {span} bytes from its address on are read",
-                places.where(lowest.pc),
-            )
+            about = About(name=symbol.name, of=symbol.size if known else None, count=span)
+            yield finding("own-storage", about, places.where(lowest.pc))
         elif span > (symbol.size or 0):
-            yield finding(
-                "outside-buffer",
-                f"{span - (symbol.size or 0)} bytes beyond the {symbol.size} of `{symbol.name}` are read",
-                places.where(lowest.pc),
-            )
+            about = About(name=f"`{symbol.name}`", of=symbol.size, count=span - (symbol.size or 0))
+            yield finding("outside-buffer", about, places.where(lowest.pc))
     if beyond:
-        yield finding(
-            "outside-buffer",
-            f"{len(beyond)} accesses outside the buffer's {buffer_size} bytes, first {places.text(beyond[0])}",
-            places.where(beyond[0].pc),
-        )
+        about = About(count=len(beyond), of=buffer_size, memory=(places.spot(beyond[0]),))
+        yield finding("outside-buffer", about, places.where(beyond[0].pc))
     begins = buffer.begins // line if buffer.begins % line == 0 else 0
     yield from _of_gaps(walk.where(lambda event: event.kind in buffer.walked_by), places, line, begins)
 
@@ -229,8 +225,8 @@ def _of_section(trace: Trace, end: int, lowest: Event, places: Places) -> Iterat
     assert section is not None
     beyond = end - section.entry_at(base).size
     if beyond > 0:
-        text = f"{beyond} bytes beyond the {end - beyond} of {section.name} are read"
-        yield finding("outside-buffer", text, places.where(lowest.pc))
+        about = About(name=section.name, of=end - beyond, count=beyond)
+        yield finding("outside-buffer", about, places.where(lowest.pc))
 
 
 def _of_gaps(walk: Events, places: Places, line: int, begins: int) -> Iterator[Finding]:
@@ -254,7 +250,6 @@ def _of_gaps(walk: Events, places: Places, line: int, begins: int) -> Iterator[F
     if not missing:
         return
     where = places.where(walk[-1].pc)
-    name = places.of(walk[0])[0]
     steps: Counter[int] = Counter()
     for (low, high), (following, _) in pairwise([*touched, (None, 0)]):
         if high - low > 1:
@@ -263,21 +258,8 @@ def _of_gaps(walk: Events, places: Places, line: int, begins: int) -> Iterator[F
             steps[following - high + 1] += 1
     usual = steps.most_common(1)[0][0] if steps else 1
     if usual > 1:
-        yield finding(
-            "skipped-line",
-            f"the walk goes in steps of {usual * line} bytes: {usual - 1} of {usual} lines are left out",
-            where,
-        )
+        yield finding("skipped-line", About(step=usual * line, count=usual - 1, of=usual), where)
         return
-    spans = _list(
-        f"{name}{low * line:+#x}" if low == high else f"{name}{low * line:+#x} … {high * line:+#x}"
-        for low, high in missing
-    )
-    count = sum(high - low + 1 for low, high in missing)
-    yield finding("skipped-line", f"{count} line{'s' * (count > 1)} left out: {spans}", where)
-
-
-def _list(items: Iterable[str], limit: int = 4) -> str:
-    texts = list(items)
-    shown = ", ".join(texts[:limit])
-    return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
+    region = places.spot(walk[0]).region
+    spots = tuple(Spot(region, low * line, last=high * line) for low, high in missing)
+    yield finding("skipped-line", About(memory=spots, count=sum(high - low + 1 for low, high in missing)), where)

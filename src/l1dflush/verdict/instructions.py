@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.cache.cpus import Cpu
 from l1dflush.ending import Verdict
 from l1dflush.tracing.model import Need
@@ -29,8 +30,8 @@ def not_there(need: Need, places: Places) -> Outcome:
     return Outcome(Verdict.UNDECIDED, None, None, None, 0, "instruction-not-there", reason)
 
 
-def granted(cpus: Iterable[Cpu | None], needs: Iterable[Need]) -> tuple[str, ...]:
+def granted(cpus: Iterable[Cpu | None], needs: Iterable[Need]) -> tuple[Assumption, ...]:
     """That the instructions are there, where nobody said so."""
     features = dict.fromkeys(need.feature for need in needs)
     silent = any(cpu is None or cpu.features is None for cpu in cpus)
-    return (f"the CPU has the instructions that are run: {', '.join(features)}",) if features and silent else ()
+    return (Assumption(Assumes.CPU_HAS, tuple(features)),) if features and silent else ()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from l1dflush import __version__
 from l1dflush.arguments import START, THEN
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.built_in import written_for
@@ -18,6 +19,7 @@ from l1dflush.tracing.model import Trace
 from l1dflush.verdict.caches import Cache, caches_of, overall, rows_of
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
+    assumed,
     buffer_info,
     outside,
     path_info,
@@ -28,6 +30,7 @@ from l1dflush.verdict.described import (
 )
 from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk, unknown_steps
 from l1dflush.verdict.findings import find, finding
+from l1dflush.verdict.found import About
 from l1dflush.verdict.instructions import granted
 from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.left_out import (
@@ -47,7 +50,7 @@ from l1dflush.verdict.left_out import (
     ways_to_give,
     with_branches,
 )
-from l1dflush.verdict.model import Finding, Row, TraceResult, VerifyResult
+from l1dflush.verdict.model import Finding, Row, TraceResult, UndecidedInfo, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.prepares import told
 from l1dflush.verdict.question import Flush, Question
@@ -162,13 +165,13 @@ def _judge(
     _check_clock(deadline)
     needs = [need for one in (trace, *others) for need in one.needs]
     rows: list[Row] = []
-    verdict, cause, reason = Verdict.UNDECIDED, None, ""
+    verdict, reason = Verdict.UNDECIDED, ""
+    because: UndecidedError | None = None
     if flush is None or buffer is None:
-        nothing = no_walk(trace, places)
-        cause, reason = nothing.cause, str(nothing)
+        because = no_walk(trace, places)
     elif None in in_turn:
         name = others[in_turn.index(None)].routine.name
-        cause, reason = NO_WALK, f"{name}, which takes its turn, reads no buffer"
+        because = UndecidedError(NO_WALK, f"{name}, which takes its turn, reads no buffer")
     else:
         skipped = options.every_path and any(path.outcome == "skipped" for path in paths)
         question = Question(
@@ -187,11 +190,11 @@ def _judge(
         )
         verdict, reason = overall(rows)
         if verdict is Verdict.PROVED:
-            doubtful = doubt([trace, *others], options.every_path, places)
+            because = doubt([trace, *others], options.every_path, places)
             for run, one in zip((trace, *others), (flush, *question.others), strict=True):
-                doubtful = doubtful or unknown_steps(run, one)
-            if doubtful is not None:
-                verdict, cause, reason = Verdict.UNDECIDED, doubtful.cause, str(doubtful)
+                because = because or unknown_steps(run, one)
+    if because is not None:
+        verdict, reason = Verdict.UNDECIDED, str(because)
     status = _exit_status(verdict, findings, options)
     return VerifyResult(
         tool_version=__version__,
@@ -209,7 +212,8 @@ def _judge(
         rows=tuple(rows),
         scope=scope(trace, buffer, options, granted((cpu for cpu, *_ in caches), needs)),
         verdict=verdict,
-        cause=cause,
+        cause=because.cause if because is not None else None,
+        undecided=_why(because) if because is not None else None,
         reason=reason,
         exit_status=status,
     )
@@ -242,8 +246,8 @@ def _compare_unoptimised(
         return _not_compared(result)
     if not _differ(result, other):
         return result
-    text = f"{_answer(result)} at -O{options.optimize}, {_answer(other)} at -O0"
-    found = finding("optimisation-dependent", text)
+    verdicts = (f"{_answer(result)} at -O{options.optimize}", f"{_answer(other)} at -O0")
+    found = finding("optimisation-dependent", About(verdicts=verdicts))
     findings = tuple(sorted((*result.findings, found), key=lambda f: -f.severity.rank))
     return result.model_copy(
         update={"findings": findings, "exit_status": int(_exit_status(result.verdict, findings, options))}
@@ -252,8 +256,8 @@ def _compare_unoptimised(
 
 def _not_compared(result: VerifyResult) -> VerifyResult:
     """Says that there was no time left to ask about the code at -O0."""
-    text = "whether it is the same at -O0 (not checked: no time was left)"
-    told = {name: (*getattr(result.scope, name), text) for name in ("not_modelled", "particular")}
+    unchecked = assumed([Assumption(Assumes.UNOPTIMISED)])
+    told = {name: (*getattr(result.scope, name), *unchecked) for name in ("not_modelled", "particular")}
     return result.model_copy(update={"scope": result.scope.model_copy(update=told)})
 
 
@@ -322,12 +326,14 @@ def _compare_given(
         judged.append(way)
         if None not in (answer, _answer(result)) and answer != _answer(result):
             without = " ".join(f"--undefine {name}" for name in way)
-            reason = f"{_answer(result)} with {without}, {answer} with {as_options(way)}: say which it is"
+            what = f"{_answer(result)} with {without}, {answer} with {as_options(way)}: say which it is"
+            depends = UndecidedError("undefined-decides", what)
             return result.model_copy(
                 update={
                     "verdict": Verdict.UNDECIDED,
-                    "cause": "undefined-decides",
-                    "reason": reason,
+                    "cause": depends.cause,
+                    "undecided": _why(depends),
+                    "reason": str(depends),
                     "exit_status": int(_exit_status(Verdict.UNDECIDED, result.findings, options)),
                 }
             )
@@ -335,6 +341,10 @@ def _compare_given(
     told = {name for one in more for name in one.names}
     silent = [name for name in unreached if name not in told]
     return also_left_out(result, [*more, *([not_reached(silent)] if silent else [])])
+
+
+def _why(error: UndecidedError) -> UndecidedInfo:
+    return UndecidedInfo(what=error.what, where=error.place, hint=error.hint)
 
 
 def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) -> VerifyResult:
@@ -351,6 +361,7 @@ def _undecided(routine: Routine, error: UndecidedError, options: VerifyOptions) 
         scope=scope_of(options.conditions, TAKEN_FOR_GRANTED),
         verdict=Verdict.UNDECIDED,
         cause=error.cause,
+        undecided=_why(error),
         reason=str(error),
         exit_status=_exit_status(Verdict.UNDECIDED, (), options),
     )

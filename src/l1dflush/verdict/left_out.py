@@ -12,6 +12,7 @@ from l1dflush.place import Place
 from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.tracing.model import Kind, Trace
 from l1dflush.verdict.findings import finding
+from l1dflush.verdict.found import About
 from l1dflush.verdict.model import Finding, LeftOutInfo, VerifyResult
 from l1dflush.verdict.walk import Places, all_events, ends_of
 
@@ -109,9 +110,7 @@ def names_of(branches: Iterable[LeftOut]) -> Iterator[Finding]:
             told.setdefault(name, []).append(one)
     for name, places in told.items():
         first = places[0]
-        more = f", and {len(places) - 1} more" if len(places) > 1 else ""
-        text = f"nobody gave {name}, which decides what is compiled: `{first.name}`{more}"
-        yield finding("undefined-decides", text, first.where)
+        yield finding("undefined-decides", About(name=name, code=first.name, count=len(places) - 1), first.where)
 
 
 def ways_to_give(routines: Sequence[Routine]) -> list[dict[str, str]]:

@@ -12,25 +12,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from l1dflush.tracing.facts import Fact, Relation
-from l1dflush.tracing.region import Region
-from l1dflush.verdict.model import PathInfo, Run, VerifyResult
+from l1dflush.tracing.region import BUFFER, Region
+from l1dflush.verdict.model import AssumptionInfo, Finding, PathInfo, Run, VerifyResult
 
 T = TypeVar("T")
 Pair = tuple[int | None, int | None]
 
-# " (file.c:12)", " (0x400012)", " (function)" and " (function+0x12)" at the end of what is said; a file's name may have
-# parentheses of its own.
-_PLACE = re.compile(
-    r" \((?:0x[0-9a-f]+|(?:[^()]|\([^()]*\))*:\d+|[\w.$#@-]+\+0x[0-9a-f]+|[\w.$#@-]+(?=\)(?:$|;| and )))\)"
-)
-_ADDRESS = re.compile(r"\b(at|to) (?:0x[0-9a-f]+|\S+:\d+|\S+\+0x[0-9a-f]+)")
-_HEX = re.compile(r"0x[0-9a-f]+")
 _ANY_CODE = frozenset({"load", "store", "string-store"})
-
-
-def without_places(text: str) -> str:
-    """``text`` without the addresses and line numbers in it."""
-    return _ADDRESS.sub(r"\1 …", _PLACE.sub("", text))
 
 
 def own_names(result: VerifyResult) -> frozenset[str]:
@@ -39,8 +27,8 @@ def own_names(result: VerifyResult) -> frozenset[str]:
     return frozenset({result.routine.name, *buffer} - {""})
 
 
-def without_names(text: str, names: Iterable[str]) -> str:
-    """``text`` with each of ``names`` replaced by the same mark."""
+def nameless(text: str, names: Iterable[str]) -> str:
+    """``text``, which is a name or a formula, with each of ``names`` in it replaced by the same mark."""
     for name in sorted(names, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
     return text
@@ -48,7 +36,20 @@ def without_names(text: str, names: Iterable[str]) -> str:
 
 def region_key(region: Region | None, names: Iterable[str]) -> Hashable:
     """Equal for the same memory in two routines, whatever each calls what is in ``names``."""
-    return region and (region.kind, *(without_names(name, names) for name in region.names))
+    return region and (region.kind, *(nameless(name, names) for name in region.names))
+
+
+def finding_key(finding: Finding, names: Iterable[str] = ()) -> Hashable:
+    """Equal for findings of one rule with the same facts, whatever each routine calls what is in ``names``."""
+    about = finding.about
+    memory = tuple((region_key(spot.region, names), replace(spot, region=BUFFER)) for spot in about.memory)
+    bare = replace(about, name=nameless(about.name, names), text=nameless(about.text, names), memory=())
+    return finding.id, bare, memory
+
+
+def assumption_key(assumption: AssumptionInfo, names: Iterable[str] = ()) -> Hashable:
+    """Equal for the same assumption about two routines, whatever each calls what is in ``names``."""
+    return assumption.kind, tuple(nameless(name, names) for name in assumption.names)
 
 
 def decided(path: PathInfo) -> tuple[Fact, ...]:
@@ -97,7 +98,8 @@ def run_keys(runs: Sequence[Run], names: Iterable[str]) -> list[Hashable]:
         # A load is a load, but fences, flushes and prefetches are not all alike.
         instruction = "" if run.kind in _ANY_CODE else run.instruction
         if run.kind == "call":
-            instruction = _HEX.sub("…", instruction)
+            # By the name of what is called: where that lies, or the pointer to it, moves with every build.
+            instruction = "" if instruction.startswith("0x") else instruction.partition("+0x")[0]
         keys.append(
             (run.kind, instruction, region_key(run.region, names), run.count, run.first, run.step, run.size, alternates)
         )

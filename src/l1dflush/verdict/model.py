@@ -9,12 +9,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from l1dflush.assumption import Assumes
 from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import BUFFER, Region
+from l1dflush.verdict.found import NOTHING_MORE, About
 
 INVALID = "invalid"
 """What stands for a way without a line."""
@@ -139,6 +141,7 @@ class Finding(Document):
     severity: Severity
     message: str = Field(description="what was found, in one line")
     advice: str = Field(description="what to do, in one line")
+    about: About = Field(default=NOTHING_MORE, description="the facts of which the message is made")
     where: Place | None = Field(default=None, description="null if there is no one place")
     paths: tuple[int, ...] = Field(
         default=(),
@@ -263,6 +266,17 @@ class Row(Document):
     counterexample: CounterexampleInfo | None = None
 
 
+class AssumptionInfo(Document):
+    """Something that is taken for granted, or not modelled."""
+
+    kind: Assumes = Field(description="which; the names are stable")
+    names: tuple[str, ...] = Field(default=(), description="what it is about: variables, functions, features, numbers")
+    text: str = Field(description="the same in words")
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Scope(Document):
     """What the verdict is about, and what it is not."""
 
@@ -272,13 +286,21 @@ class Scope(Document):
     touches: int = Field(
         description="so many accesses by others to a set during the flush are allowed for, at any point"
     )
-    taken_for_granted: tuple[str, ...]
-    not_modelled: tuple[str, ...]
-    particular: tuple[str, ...] = Field(
+    taken_for_granted: tuple[AssumptionInfo, ...]
+    not_modelled: tuple[AssumptionInfo, ...]
+    particular: tuple[AssumptionInfo, ...] = Field(
         default=(),
         description="those of taken_for_granted and not_modelled that come from this routine or this question; the"
         " others are part of every verdict",
     )
+
+
+class UndecidedInfo(Document):
+    """Why a routine as a whole could not be judged."""
+
+    what: str = Field(description="in one line")
+    where: Place | None = Field(default=None, description="the instruction or the line; null if there is no one place")
+    hint: str | None = Field(default=None, description="what would settle it; null if nothing is known to")
 
 
 class VerifyResult(Document):
@@ -307,6 +329,7 @@ class VerifyResult(Document):
     scope: Scope
     verdict: Verdict
     cause: str | None = Field(description="named cause of an UNDECIDED that concerns the routine as a whole")
+    undecided: UndecidedInfo | None = Field(default=None, description="the same in full, else null")
     reason: str = Field(description="one line about the verdict; may be empty")
     exit_status: int
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from l1dflush.tracing.facts import Fact, Field, Subject
-from l1dflush.verdict.model import DecisionInfo, PathInfo, VerifyResult
+from l1dflush.verdict.found import Spot, said
+from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, VerifyResult
 
 
 def moved_fields(old: VerifyResult, new: VerifyResult) -> Mapping[Field, Field]:
@@ -37,16 +38,22 @@ def renamed(result: VerifyResult, fields: Mapping[Field, Field]) -> VerifyResult
     def fact(one: Fact) -> Fact:
         return replace(one, subjects=tuple(map(subject, one.subjects)))
 
-    def text(told: str) -> str:
-        for one, other in fields.items():
-            told = told.replace(f"`{one.name}`", f"`{other.name}`")
-        return told
-
     def decision(one: DecisionInfo) -> DecisionInfo:
         return one.model_copy(update={"fact": fact(one.fact)})
 
     paths = tuple(path.model_copy(update={"decisions": tuple(map(decision, path.decisions))}) for path in result.paths)
-    findings = tuple(one.model_copy(update={"message": text(one.message)}) for one in result.findings)
+    names = {one.name: other.name for one, other in fields.items()}
+
+    def spot(one: Spot) -> Spot:
+        return replace(one, region=replace(one.region, names=tuple(names.get(name, name) for name in one.region.names)))
+
+    def finding(one: Finding) -> Finding:
+        about = replace(
+            one.about, name=names.get(one.about.name, one.about.name), memory=tuple(map(spot, one.about.memory))
+        )
+        return one if about == one.about else one.model_copy(update={"about": about, "message": said(one.id, about)})
+
+    findings = tuple(map(finding, result.findings))
     return result.model_copy(update={"paths": paths, "findings": findings})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from l1dflush.errors import UndecidedError
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import OPTIONAL_STORES, Event, Kind, Path, is_instruction
-from l1dflush.tracing.msrs import is_harmless, msr_write
+from l1dflush.tracing.msrs import is_harmless
 from l1dflush.verdict.walk import Buffer, Places, held, walk_of
 
 FILLS_BY_REP_STOS = "fills-by-rep-stos"
@@ -129,7 +129,7 @@ def _settings(events: Iterable[Event], places: Places) -> UndecidedError | None:
         if event.kind is Kind.SYSTEM_WRITE:
             what = f"{_NOT_KNOWN} `{event.detail}`"
             return UndecidedError("system-register-written", what, where=places.where(event.pc))
-        write = msr_write(event)
+        write = event.msr
         if write is None or (write.number is not None and is_harmless(write.number)):
             continue
         which = "an MSR whose number is not known" if write.number is None else f"MSR {write.number:#x}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from l1dflush import arguments
+from l1dflush.assumption import Assumes, Assumption
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.routine.symbol_table import speaks_of_cache, speaks_of_flush
@@ -126,9 +127,9 @@ def _doubted(
         else:
             names.append(f"{routine.name}: {error.what}")
     unseen = [routine.name for routine in named if code is not None and not tried.knows(routine)]
-    for why, which in (("could not be followed", names), ("not run", unseen)):
+    for kind, which in ((Assumes.CHOSEN_NOT_FOLLOWED, names), (Assumes.CHOSEN_NOT_RUN, unseen)):
         if which:
-            note = f"{found.routine.name} is the flush ({why}: {_list(which)})"
+            note = Assumption(kind, (found.routine.name, *which))
             found = replace(found, assumptions=(*found.assumptions, note))
     return replace(found, routine=replace(found.routine, notes=(*found.routine.notes, *notes)))
 

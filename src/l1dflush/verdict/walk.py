@@ -22,6 +22,7 @@ from l1dflush.tracing.model import MANY, READS, STORES, TOUCHES, TRAPS, Arena, A
 from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.tracing.region import BUFFER, Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
+from l1dflush.verdict.found import Spot
 
 PAGE = 4096
 # Lines for finding the walk; the proof uses each cache's own line size.
@@ -440,10 +441,15 @@ class Places:
         behind = offset if kind == "external" else int(base, 16) + offset - symbol.address
         return Region(RegionKind.SEGMENT, (segment, symbol.name)), behind
 
+    def spot(self, event: Event) -> Spot:
+        """The same for a finding. The event is one that touches memory."""
+        region, offset = self.of(event)
+        assert region is not None
+        return Spot(region, offset)
+
     def text(self, event: Event) -> str:
         """The same as one word: ``buffer+0x1040``."""
-        region, offset = self.of(event)
-        return f"{region}{offset:+#x}" if offset else str(region)
+        return str(self.spot(event))
 
     def line(self, arena: Arena, offset: int) -> str:
         """A place given by arena and offset."""
