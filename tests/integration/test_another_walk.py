@@ -73,7 +73,7 @@ def test_it_takes_nothing_back_from_a_refuted_one(tmp_path: Path, capsys: Captur
 def test_what_does_not_look_like_a_walk_is_only_said(other: str, tmp_path: Path, capsys: Capture) -> None:
     status, result = judged(tmp_path, capsys, [function("l1d_flush", WALK), function("l1d_flush_other", other)])
     assert (status, result["verdict"]) == (0, "PROVED")
-    assert any("could not be followed: l1d_flush_other: " in text for text in result["scope"]["particular"])
+    assert any("could not be followed: l1d_flush_other: " in one["text"] for one in result["scope"]["particular"])
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

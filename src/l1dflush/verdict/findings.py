@@ -176,7 +176,8 @@ def _of_warm_up(events: Events, walk: Events, places: Places) -> Iterator[Findin
     )
     where = places.where(walk[start].pc)
     if cold:
-        yield finding("no-warm-up", About(count=cold, of=cold + len(warmed)), where)
+        about = About(count=cold, of=cold + len(warmed)) if warmed else NOTHING_MORE
+        yield finding("no-warm-up", about, where)
     elif not any(e.kind in _ENDS_LOADS for e in events[walk.position(start - 1) : walk.position(start)].shapes()):
         yield finding("no-serialisation", where=where)
 

@@ -119,7 +119,7 @@ def said(rule: str, about: About) -> str:
         case "no-fence":
             return "nothing waits for the last load"
         case "no-warm-up":
-            what = "no page is" if count == of else f"{count} of {of} pages are not"
+            what = "no page is" if count is None else f"{count} of {of} pages are not"
             return f"{what} touched before the fill"
         case "no-serialisation":
             return "the fill follows the warm-up at once"
