@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -223,6 +224,50 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(
         # Where release, machine or CPU are unknown something stands for them, and explains as much.
         assert explained is None or explained.differences == ()
     may_be(judged_of(host), verdict)
+
+
+STABLE = ("4.9.120", "4.9.130", "4.9.176", "4.9.231", "4.14.66", "4.14.86", "4.14.92", "4.14.99", "4.14.119",
+          "4.14.189", "4.18.4", "4.18.6", "4.19.0", "4.19.7", "4.19.14", "4.19.21", "4.19.43", "4.20.0", "4.20.1",
+          "4.20.8", "5.0.0", "5.0.16", "5.1.2", "5.2.0", "5.4.0")  # fmt: skip
+"""Of the versions between which later changes came to stable branches, one or more each."""
+ANY_LIMIT = ("4.9.120", "4.14.66")
+"""Of these each limit is tried that a distribution's kernel of that number may have."""
+
+
+@pytest.mark.parametrize("line", ["l1tf=off", "mitigations=off", "l1tf=full,force", "maxcpus=1", "nosmt mem=16G"])
+@pytest.mark.parametrize("bits", [36, 46])
+def test_what_stands_for_a_kernel_explains_all_that_any_kernel_says(line: str, bits: int) -> None:
+    """Whatever changes a stable version has taken over, and whichever limit for RAM it has."""
+    for release, limit, end in product(STABLE, Limits, (1 << 33, 1 << bits)):
+        kernel = Kernel.parse(release)
+        if limit is not Limits.BY_VERSION and (kernel.since(4, 18) or not (THOROUGH or release in ANY_LIMIT)):
+            continue
+        kernel = replace(kernel, limits=limit)
+        cpu = identified(Cpu(model=0x3C, address_bits=bits, threads=2), kernel, LISTS)
+        world = World(Facts(kernel, cpu, line, end, siblings_online=line != "maxcpus=1"), loaded=True)
+        truth = decide(world.facts, world.actions)
+        host = hide(_as_shown(world, truth), frozenset({"release"}))
+        known = understood(host, LISTS)
+        assert known.guess is not None and known.guess.differences == (), (release, limit, end)
+        above = truth.inversion and world_end(world) > 1 << (max(bits, 44) - 1)
+        may_be(judged_of(host), plain_verdict(truth, guest=False, above=above))
+
+
+def world_end(world: World) -> int:
+    return 1 << 34 if "mem=16G" in world.facts.line else world.facts.memory_end
+
+
+def _as_shown(world: World, truth: Decision) -> HostFacts:
+    """A host without a hypervisor that says everything."""
+    facts = world.facts
+    return made(
+        release=".".join(map(str, facts.kernel.version)), machine="x86_64", version="#1", command_line=facts.line,
+        levels=4, memory_end=facts.memory_end, signature=Signature("GenuineIntel", 6, facts.cpu.model, 0, "a CPU"),
+        bugs=frozenset({"l1tf"}), flush_command=False, arch_capabilities=0, ept=True,
+        address_bits=facts.cpu.address_bits, threads=facts.cpu.threads, hypervisor="", text=truth.sysfs,
+        smt_control=truth.smt.value, smt_active=truth.smt_active, loaded=True, parameter=truth.parameter,
+        has_parameter=True, kvm_ept=truth.ept, options=(),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("hidden", [{"signature", "text"}, {"machine", "signature", "text"}])

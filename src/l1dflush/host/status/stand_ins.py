@@ -6,6 +6,7 @@ So the same decision is asked, and everything that was read can contradict what 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from l1dflush.errors import InputError
@@ -26,6 +27,9 @@ CPUS = (
 
 _OLD = "4.9.0-1"
 """Of a number that distributions kept: it may have any part of the mitigation, and any limit for RAM."""
+_STABLE = ((4, 9, 120), (4, 14, 86), (4, 14, 92), (4, 14, 99), (4, 9, 176))
+"""As old ones that took over fewer of the later changes (:meth:`.facts.Kernel.carries`): one for each set of these that
+a stable version has. Which limit they have is no question of their numbers, as they stand for others'."""
 _EPT_LATE = (6, 1, 20)
 """The first that sets the mode up before it looks whether there is EPT (:data:`l1dflush.mitigation.rules.EPT_UNKNOWN`);
 later ones no longer do."""
@@ -55,7 +59,9 @@ def kernels(host: HostFacts, later: Sequence[Version]) -> list[Kernel]:
     changed. What the boot line says is what these rules are about: where that is unknown too, two are enough."""
     if host.kernel.command_line.value is None:
         later = [version for version in later if version == (5, 4, 0)]
-    return [Kernel.parse(_OLD), *(Kernel.parse(".".join(map(str, version))) for version in (*later, _EPT_LATE))]
+    old = Kernel.parse(_OLD)
+    stable = [replace(old, version=version, hidden=False) for version in _STABLE]
+    return [old, *stable, *(Kernel.parse(".".join(map(str, version))) for version in (*later, _EPT_LATE))]
 
 
 def x86_alone(host: HostFacts) -> Fact[Any] | None:

@@ -148,7 +148,8 @@ def _kernels(host: HostFacts, known: Kernel, *, backported: bool) -> Iterator[_C
     if not backported and limits(known) is Limits.UNSET:
         # The version itself leaves open what the compiler made of it.
         versions += [_Choice((known.version, limit), (said,)) for limit, said in _LIMITS if limit is Limits.UNDEFINED]
-    shown = host.mitigation.text.value is not None and not (known.hidden and known.version[:2] in _WITHOUT_LIMIT)
+    any_limit = known.version[:2] in _WITHOUT_LIMIT and (known.hidden or not release_known(host))
+    shown = host.mitigation.text.value is not None and not any_limit
     if not known.since(4, 19) and (backported or not shown):
         # Nothing but the kernel's own text shows which of them it has, and that it has none not even that.
         versions += [_Choice((known.version, limit), (said,)) for limit, said in _LIMITS if _has_had(known, limit)]
