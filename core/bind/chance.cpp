@@ -8,6 +8,7 @@
 
 #include "bind/run.hpp"
 #include "bind/question.hpp"
+#include "policy/registry.hpp"
 #include "prover/chance.hpp"
 
 namespace nb = nanobind;
@@ -27,7 +28,8 @@ auto core_chance(const PolicyChoice &policy, int ways, const Lines &lines, const
                  std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
                  std::optional<double> max_seconds, bool absolute) {
     const Chance c = run(max_states, max_seconds, [&](const Limits &limits) {
-        return chance(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), limits);
+        return chance(*make_policy(policy, ways), raw_word(lines, kinds, cold), setting(start, touches, absolute),
+                      limits);
     });
     return std::make_tuple(bytes(c.bounds.lower), bytes(c.bounds.upper), c.base, c.exponent, c.states);
 }
@@ -36,7 +38,7 @@ auto core_chance_curve(const PolicyChoice &policy, int ways, std::size_t most, c
                        std::uint32_t touches, bool cold, std::optional<std::size_t> max_states,
                        std::optional<double> max_seconds, bool absolute) {
     const ChanceCurve c = run(max_states, max_seconds, [&](const Limits &limits) {
-        return chance_curve(policy, ways, most, cold, setting(start, touches, absolute), limits);
+        return chance_curve(*make_policy(policy, ways), most, cold, setting(start, touches, absolute), limits);
     });
     std::vector<std::tuple<nb::bytes, nb::bytes>> bounds;
     for (const ChanceBounds &b : c.bounds) bounds.emplace_back(bytes(b.lower), bytes(b.upper));

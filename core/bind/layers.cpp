@@ -11,6 +11,7 @@
 
 #include "bind/question.hpp"
 #include "bind/run.hpp"
+#include "policy/registry.hpp"
 #include "prover/layers.hpp"
 
 namespace nb = nanobind;
@@ -23,7 +24,8 @@ auto core_layers(const PolicyChoice &policy, int ways, const Lines &lines, const
                  std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
                  std::optional<double> max_seconds, bool absolute) {
     const Layers found = run(max_states, max_seconds, [&](const Limits &limits) {
-        return layers(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), limits);
+        return layers(*make_policy(policy, ways), raw_word(lines, kinds, cold), setting(start, touches, absolute),
+                      limits);
     });
     using State = std::tuple<std::vector<int>, std::vector<std::int64_t>, std::uint32_t, std::vector<std::uint32_t>>;
     std::vector<std::optional<std::vector<State>>> out;

@@ -19,8 +19,9 @@
 #include "bind/simulate.hpp"
 #include "bind/steady.hpp"
 #include "bind/terms.hpp"
+#include "policy/registry.hpp"
+#include "prover/decide.hpp"
 #include "prover/distinct.hpp"
-#include "prover/search.hpp"
 #include "prover/witness.hpp"
 
 namespace nb = nanobind;
@@ -34,8 +35,8 @@ auto core_decide(const PolicyChoice &policy, int ways, const Lines &lines, const
                  std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
                  std::optional<double> max_seconds, bool absolute, bool merge_repeats) {
     const Decision d = run(max_states, max_seconds, [&](const Limits &limits) {
-        return decide(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), merge_repeats,
-                      limits);
+        return decide(*make_policy(policy, ways), raw_word(lines, kinds, cold), setting(start, touches, absolute),
+                      merge_repeats, limits);
     });
     return std::make_tuple(d.curve, d.states);
 }
@@ -44,7 +45,7 @@ auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint
                    std::uint32_t touches, bool cold, std::optional<std::size_t> max_states,
                    std::optional<double> max_seconds, bool absolute) {
     const Distinct d = run(max_states, max_seconds, [&](const Limits &limits) {
-        return distinct(policy, ways, limit, cold, setting(start, touches, absolute), limits);
+        return distinct(*make_policy(policy, ways), limit, cold, setting(start, touches, absolute), limits);
     });
     return std::make_tuple(d.curve, d.ended, d.repeats, d.states, d.surely, d.stopped);
 }
@@ -52,7 +53,7 @@ auto core_distinct(const PolicyChoice &policy, int ways, std::optional<std::uint
 auto core_distinct_at_most(const PolicyChoice &policy, int ways, const std::string &start, bool cold,
                            std::optional<std::size_t> max_states, std::optional<double> max_seconds) {
     const auto d = run(max_states, max_seconds, [&](const Limits &limits) {
-        return distinct_at_most(policy, ways, cold, setting(start, 0, false).start, limits);
+        return distinct_at_most(*make_policy(policy, ways), cold, setting(start, 0, false).start, limits);
     });
     return d ? std::optional(d->curve) : std::nullopt;
 }
@@ -61,7 +62,8 @@ auto core_witness(const PolicyChoice &policy, int ways, const Lines &lines, cons
                   std::uint32_t touches, const Lines &cold, std::optional<std::size_t> max_states,
                   std::optional<double> max_seconds, bool absolute, bool smallest) {
     const std::optional<Witness> w = run(max_states, max_seconds, [&](const Limits &limits) {
-        return witness(policy, ways, raw_word(lines, kinds, cold), setting(start, touches, absolute), smallest, limits);
+        return witness(*make_policy(policy, ways), raw_word(lines, kinds, cold), setting(start, touches, absolute),
+                       smallest, limits);
     });
     using Step = std::tuple<int, int, std::size_t, std::int64_t, Numbers>;
     std::optional<std::tuple<Numbers, std::vector<std::int64_t>, std::vector<Step>, bool>> out;

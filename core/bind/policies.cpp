@@ -41,78 +41,68 @@ Mealy machine(int ways, std::size_t states, std::size_t start, const std::vector
     return {ways, states, start, h, m, f};
 }
 
-Numbers empty(const PolicyChoice &policy, int ways) {
-    return with_policy(policy, ways, [](const auto &p) { return p.numbers(p.empty()); });
+Numbers empty(const PolicyChoice &choice, int ways) {
+    const auto policy = make_policy(choice, ways);
+    return policy->numbers(policy->empty());
 }
 
-std::vector<Numbers> hits(const PolicyChoice &policy, int ways, const Numbers &state, int way) {
+std::vector<Numbers> hits(const PolicyChoice &choice, int ways, const Numbers &state, int way) {
     check_way(way, ways);
-    return with_policy(policy, ways, [&](const auto &p) {
-        std::vector<Numbers> out;
-        each_hit(p, p.pack(state), way, [&](PolicyState next) { out.push_back(p.numbers(next)); });
-        return out;
-    });
+    const auto policy = make_policy(choice, ways);
+    std::vector<Numbers> out;
+    policy->each_hit(policy->pack(state), way, [&](PolicyState next) { out.push_back(policy->numbers(next)); });
+    return out;
 }
 
-auto misses(const PolicyChoice &policy, int ways, const Numbers &state) {
-    return with_policy(policy, ways, [&](const auto &p) {
-        std::vector<std::tuple<int, Numbers, Chance>> out;
-        each_miss(p, p.pack(state), [&](int victim, PolicyState next, const Weight &weight) {
-            out.emplace_back(victim, p.numbers(next), chance(weight));
-        });
-        return out;
+auto misses(const PolicyChoice &choice, int ways, const Numbers &state) {
+    const auto policy = make_policy(choice, ways);
+    std::vector<std::tuple<int, Numbers, Chance>> out;
+    policy->each_miss(policy->pack(state), [&](int victim, PolicyState next, Weight weight) {
+        out.emplace_back(victim, policy->numbers(next), chance(weight));
     });
+    return out;
 }
 
-auto fills(const PolicyChoice &policy, int ways, const Numbers &state, int way) {
+auto fills(const PolicyChoice &choice, int ways, const Numbers &state, int way) {
     check_way(way, ways);
-    return with_policy(policy, ways, [&](const auto &p) {
-        std::vector<std::tuple<Numbers, Chance>> out;
-        each_fill(p, p.pack(state), way, [&](PolicyState next, const Weight &weight) {
-            out.emplace_back(p.numbers(next), chance(weight));
-        });
-        return out;
+    const auto policy = make_policy(choice, ways);
+    std::vector<std::tuple<Numbers, Chance>> out;
+    policy->each_fill(policy->pack(state), way, [&](PolicyState next, Weight weight) {
+        out.emplace_back(policy->numbers(next), chance(weight));
     });
+    return out;
 }
 
-int chosen_invalid_way(const PolicyChoice &policy, int ways, const std::vector<int> &invalid) {
+int chosen_invalid_way(const PolicyChoice &choice, int ways, const std::vector<int> &invalid) {
     unsigned set = 0;
     for (const int way : invalid) {
         check_way(way, ways);
         set |= 1U << way;
     }
     if (set == 0) throw std::invalid_argument("no way is invalid");
-    return with_policy(policy, ways, [&](const auto &p) { return invalid_way<std::decay_t<decltype(p)>>(set); });
+    return make_policy(choice, ways)->invalid_way(set);
 }
 
-int position(const PolicyChoice &policy, int ways, const Numbers &state, int way) {
+int position(const PolicyChoice &choice, int ways, const Numbers &state, int way) {
     check_way(way, ways);
-    return with_policy(policy, ways, [&](const auto &p) -> int {
-        if constexpr (requires { p.position(p.pack(state), way); })
-            return p.position(p.pack(state), way);
-        else
-            throw std::invalid_argument("this policy has no symmetries");
-    });
+    const auto policy = make_policy(choice, ways);
+    return policy->position(policy->pack(state), way);
 }
 
-Numbers residue(const PolicyChoice &policy, int ways, const Numbers &state) {
-    return with_policy(policy, ways, [&](const auto &p) -> Numbers {
-        if constexpr (requires { p.residue(p.pack(state)); })
-            return p.numbers(p.representative(p.residue(p.pack(state))));
-        else if constexpr (requires { p.position(p.pack(state), 0); })
-            return {};
-        else
-            throw std::invalid_argument("this policy has no symmetries");
-    });
+Numbers residue(const PolicyChoice &choice, int ways, const Numbers &state) {
+    const auto policy = make_policy(choice, ways);
+    const PolicyState left = policy->residue(policy->pack(state));
+    return policy->facts.has_residue ? policy->numbers(policy->representative(left)) : Numbers{};
 }
 
-std::vector<Numbers> start_states(const PolicyChoice &policy, int ways, std::optional<std::size_t> max_states) {
+int repeat_hits(const PolicyChoice &choice, int ways) { return make_policy(choice, ways)->facts.repeat_hits; }
+
+std::vector<Numbers> start_states(const PolicyChoice &choice, int ways, std::optional<std::size_t> max_states) {
     return run(max_states, std::nullopt, [&](const Limits &limits) {
-        return with_policy(policy, ways, [&](const auto &p) {
-            std::vector<Numbers> out;
-            for (const PolicyState state : full_set_states(p, limits)) out.push_back(p.numbers(state));
-            return out;
-        });
+        const auto policy = make_policy(choice, ways);
+        std::vector<Numbers> out;
+        for (const PolicyState state : full_set_states(*policy, limits)) out.push_back(policy->numbers(state));
+        return out;
     });
 }
 
@@ -141,9 +131,7 @@ void bind_policies(nb::module_ &m) {
     m.def("policy_invalid_way", &chosen_invalid_way, policy, ways, nb::arg("invalid"));
     m.def("policy_position", &position, policy, ways, state, way);
     m.def("policy_residue", &residue, policy, ways, state);
-    m.def("policy_repeat_hits", [](const PolicyChoice &choice, int k) {
-        return with_policy(choice, k, [](const auto &p) { return repeat_hits(p); });
-    }, policy, ways);
+    m.def("policy_repeat_hits", &repeat_hits, policy, ways);
     m.def("policy_start_states", &start_states, policy, ways, nb::arg("max_states").none() = nb::none());
 }
 

@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "prover/search.hpp"
+#include "prover/setting.hpp"
+#include "prover/word.hpp"
 
 namespace l1dflush {
 

@@ -9,6 +9,7 @@
 
 #include "bind/question.hpp"
 #include "bind/run.hpp"
+#include "policy/registry.hpp"
 #include "prover/shortest.hpp"
 
 namespace nb = nanobind;
@@ -20,7 +21,8 @@ auto core_complete_words(const PolicyChoice &policy, int ways, std::uint32_t len
                          const std::string &start, bool cold, std::optional<std::size_t> max_states,
                          std::optional<double> max_seconds, bool absolute, std::size_t kept) {
     const CompleteWords found = run(max_states, max_seconds, [&](const Limits &limits) {
-        return complete_words(policy, ways, WordSearch{length, limit, cold, kept}, setting(start, 0, absolute), limits);
+        return complete_words(*make_policy(policy, ways), WordSearch{length, limit, cold, kept},
+                              setting(start, 0, absolute), limits);
     });
     return std::make_tuple(found.words, found.searched);
 }

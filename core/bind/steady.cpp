@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bind/run.hpp"
+#include "policy/registry.hpp"
 #include "prover/steady.hpp"
 
 namespace nb = nanobind;
@@ -49,7 +50,7 @@ auto core_steady(const PolicyChoice &policy, int ways, const std::vector<Items> 
     require(enough.size() == words.size(), "as many bounds as words are needed");
     const SteadyQuestion question{protocol(words, turns, own, lines, invalidations, touches), from_any, verdict, enough};
     const SteadyAnswer answer = run(max_states, max_seconds, [&](const Limits &limits) {
-        return steady(policy, ways, question, absolute, limits);
+        return steady(*make_policy(policy, ways), question, absolute, limits);
     });
     using Step = std::tuple<int, int, int, int, std::vector<int>>;
     using Leg = std::tuple<int, std::vector<Step>>;

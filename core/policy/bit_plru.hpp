@@ -11,6 +11,8 @@ namespace l1dflush {
 
 class BitPlru {
 public:
+    static constexpr bool lazy_bits = true;
+
     explicit BitPlru(int ways) : ways_(ways), all_((PolicyState{1} << ways) - 1) {
         require(ways >= 1 && ways <= max_ways, "bit-PLRU has 1 to 16 ways");
     }

@@ -7,6 +7,8 @@ namespace l1dflush {
 
 class Fifo {
 public:
+    static constexpr bool ignores_hits = true;
+
     explicit Fifo(int ways) : ways_(ways) { require(ways >= 1 && ways <= max_ways, "FIFO has 1 to 16 ways"); }
 
     int ways() const { return ways_; }

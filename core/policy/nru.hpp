@@ -13,6 +13,9 @@ namespace l1dflush {
 
 class Nru {
 public:
+    // The bit is an age: the lowest way of those with bit 0 is replaced, and for the rest all ways are alike.
+    static constexpr int age_bits = 1;
+
     explicit Nru(int ways) : ways_(ways), all_((PolicyState{1} << ways) - 1) {
         require(ways >= 1 && ways <= max_ways, "NRU has 1 to 16 ways");
     }
@@ -22,13 +25,6 @@ public:
     PolicyState hit(PolicyState state, int way) const { return state | (PolicyState{1} << way); }
     PolicyState fill(PolicyState state, int way) const { return hit(before_miss(state), way); }
     int victim(PolicyState state) const { return std::countr_one(before_miss(state)); }
-
-    // The bit is an age: the lowest way of those with bit 0 is replaced, and for the rest all ways are alike.
-    static constexpr int ages = 2;
-    static int age(PolicyState state, int way) { return static_cast<int>((state >> way) & 1U); }
-    static PolicyState aged(PolicyState state, int way, int age) {
-        return (state & ~(PolicyState{1} << way)) | (static_cast<PolicyState>(age) << way);
-    }
 
     std::vector<int> numbers(PolicyState state) const {
         std::vector<int> bits;

@@ -21,14 +21,18 @@
 //   static constexpr bool interchangeable = true    any renaming of the ways is a symmetry; then also
 //   State renamed(State, names) const               the state with way w called names[w]
 //   static constexpr bool stateless = true          there is one state only; then ways differ by what they hold
+//   static constexpr bool ignores_hits = true       hits change nothing (not said where there is one state only)
+//   static constexpr bool lazy_bits = true          it is bit-PLRU, whose bits need not be known (prover/lazy_bits.hpp)
 //
 // A policy of one small number (age) per way, which treats all ways alike except that the lowest of those that may be
-// replaced is, has `static constexpr int ages` (how many there are), `age(State, way)` and `aged(State, way, age)`.
+// replaced is, has `static constexpr int age_bits`, 1 or 2: its state is the ages, so many bits each, way 0 in the
+// lowest.
 //
 // A policy whose misses are random has `int branches() const`, `Weight weight(branch) const`, and a last parameter
 // `branch` of victim, fill and fill_invalid; a fill_invalid without it says that no chance is involved there. One that
 // is not deterministic in other ways (a machine from a file) says what may happen by itself: each_hit, each_miss,
-// each_fill and has_fills, see below. Everybody else asks through the functions below and never needs to know.
+// each_fill and has_fills, see below. Everybody else asks through the functions below and never needs to know. (The
+// searches ask through AnyPolicy, see any.hpp.)
 //
 // A policy with symmetries also has
 //
@@ -124,14 +128,10 @@ bool has_fills(const P &policy) {
         return true;
 }
 
-// How many hits in a row, in the way touched last, may still change something; -1: any number.
 template <class P>
-constexpr int repeat_hits(const P &) {
-    if constexpr (requires { P::repeat_hits; })
-        return P::repeat_hits;
-    else
-        return 0;
-}
+concept SymmetricPolicy = requires(const P &policy, PolicyState state, int way) {
+    { policy.position(state, way) } -> std::same_as<int>;
+};
 
 template <class P>
 constexpr bool fills_highest() {
@@ -142,9 +142,8 @@ constexpr bool fills_highest() {
 }
 
 // Which of the invalid ways (a bit set, not empty) a miss fills.
-template <class P>
-int invalid_way(unsigned invalid) {
-    return fills_highest<P>() ? 31 - std::countl_zero(invalid) : std::countr_zero(invalid);
+inline int first_filled(unsigned invalid, bool highest) {
+    return highest ? 31 - std::countl_zero(invalid) : std::countr_zero(invalid);
 }
 
 inline void require(bool condition, const char *what) {

@@ -56,6 +56,7 @@ public:
     // The way's age falls to 0 while what is added to the others makes one of them 3. Five hits are the most that it
     // takes, under any rules and from any ages; the tests try them all.
     static constexpr int repeat_hits = 5;
+    static constexpr int age_bits = 2;
 
     Qlru(const QlruRules &rules, int ways) : rules_(rules), ways_(ways) {
         require(ways >= 1 && ways <= max_ways, "QLRU has 1 to 16 ways");
@@ -69,11 +70,6 @@ public:
 
     int ways() const { return ways_; }
     PolicyState empty() const { return 3 * ones_; }
-
-    // Ages of single ways: what a policy does depends on them alike for all ways, but for who is the lowest candidate.
-    static constexpr int ages = 4;
-    static int age(PolicyState state, int way) { return age_of(state, way); }
-    static PolicyState aged(PolicyState state, int way, int age) { return with_age(state, way, age); }
 
     PolicyState hit(PolicyState state, int way) const {
         const int age = age_of(state, way);

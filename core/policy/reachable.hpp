@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "policy/policy.hpp"
+#include "policy/any.hpp"
 #include "policy/state_numbers.hpp"
 #include "prover/limits.hpp"
 
@@ -18,12 +18,11 @@ namespace l1dflush {
 // Enumerated, never taken from a formula: from the empty set, misses fill the invalid ways in the policy's order with
 // any hits on valid ways in between; in the full set any hit and any miss. A machine that does not say what filling an
 // invalid way does begins with a full set, in its own start state.
-template <class P>
-std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) {
+inline std::vector<PolicyState> full_set_states(const AnyPolicy &policy, const Limits &limits) {
     const unsigned all = (1U << policy.ways()) - 1U;
     StateNumbers layer;
     layer.add(policy.empty());
-    for (unsigned valid = has_fills(policy) ? 0U : all;;) {
+    for (unsigned valid = policy.facts.has_fills ? 0U : all;;) {
         // Close under hits on the valid ways (and misses, once full) ...
         for (std::size_t i = 0; i < layer.size(); ++i) {
             limits.poll_now_and_then(i);
@@ -32,15 +31,15 @@ std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) 
                 if (layer.add(next).fresh) limits.check(layer.size());
             };
             for (int way = 0; way < policy.ways(); ++way)
-                if ((valid >> way) & 1U) each_hit(policy, state, way, reach);
-            if (valid == all) each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next); });
+                if ((valid >> way) & 1U) policy.each_hit(state, way, reach);
+            if (valid == all) policy.each_miss(state, [&](int, PolicyState next, Weight) { reach(next); });
         }
         if (valid == all) break;
         // ... then fill the next way.
-        const int next_way = invalid_way<P>(all & ~valid);
+        const int next_way = policy.invalid_way(all & ~valid);
         StateNumbers filled;
         for (const PolicyState state : layer.states())
-            each_fill(policy, state, next_way, [&](PolicyState next, Weight) { filled.add(next); });
+            policy.each_fill(state, next_way, [&](PolicyState next, Weight) { filled.add(next); });
         layer = std::move(filled);
         valid |= 1U << next_way;
     }
@@ -53,8 +52,7 @@ std::vector<PolicyState> full_set_states(const P &policy, const Limits &limits) 
 using SetState = std::pair<PolicyState, unsigned>;
 
 // The start states of `invalidations`: all that hits, misses and invalidations lead to from the empty set.
-template <class P>
-std::vector<SetState> all_set_states(const P &policy, const Limits &limits) {
+inline std::vector<SetState> all_set_states(const AnyPolicy &policy, const Limits &limits) {
     const unsigned all = (1U << policy.ways()) - 1U;
     struct Hash {
         std::size_t operator()(const SetState &s) const {
@@ -74,14 +72,14 @@ std::vector<SetState> all_set_states(const P &policy, const Limits &limits) {
         };
         for (int way = 0; way < policy.ways(); ++way) {
             if (!((valid >> way) & 1U)) continue;
-            each_hit(policy, state, way, [&](PolicyState next) { reach(next, valid); });
+            policy.each_hit(state, way, [&](PolicyState next) { reach(next, valid); });
             reach(state, valid & ~(1U << way));
         }
         if (valid == all) {
-            each_miss(policy, state, [&](int, PolicyState next, Weight) { reach(next, all); });
+            policy.each_miss(state, [&](int, PolicyState next, Weight) { reach(next, all); });
         } else {
-            const int way = invalid_way<P>(all & ~valid);
-            each_fill(policy, state, way, [&](PolicyState next, Weight) { reach(next, valid | (1U << way)); });
+            const int way = policy.invalid_way(all & ~valid);
+            policy.each_fill(state, way, [&](PolicyState next, Weight) { reach(next, valid | (1U << way)); });
         }
     }
     std::sort(found.begin(), found.end());

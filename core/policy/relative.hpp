@@ -23,38 +23,15 @@
 #pragma once
 
 #include <array>
-#include <concepts>
 #include <unordered_map>
 #include <vector>
 
-#include "policy/policy.hpp"
+#include "policy/any.hpp"
 
 namespace l1dflush {
 
-template <class P>
-concept SymmetricPolicy = requires(const P &policy, PolicyState state, int way) {
-    { policy.position(state, way) } -> std::same_as<int>;
-};
-
-template <class P>
-PolicyState residue(const P &policy, PolicyState state) {
-    if constexpr (requires { policy.residue(state); })
-        return policy.residue(state);
-    else
-        return 0;
-}
-
-template <class P>
-PolicyState representative(const P &policy, PolicyState residue) {
-    if constexpr (requires { policy.representative(residue); })
-        return policy.representative(residue);
-    else
-        return policy.base();
-}
-
 // The way that stands at this position.
-template <SymmetricPolicy P>
-int way_at(const P &policy, PolicyState state, int position) {
+inline int way_at(const AnyPolicy &policy, PolicyState state, int position) {
     int way = 0;
     while (policy.position(state, way) != position) ++way;
     return way;
@@ -79,13 +56,12 @@ struct RelativeTable {
     std::vector<Miss> miss;
 };
 
-template <SymmetricPolicy P>
-RelativeTable relative_table(const P &policy, PolicyState from_residue) {
-    const PolicyState from = representative(policy, from_residue);
+inline RelativeTable relative_table(const AnyPolicy &policy, PolicyState from_residue) {
+    const PolicyState from = policy.representative(from_residue);
     for (int way = 0; way < policy.ways(); ++way)
         if (policy.position(from, way) != way) throw std::logic_error("a representative must have position == way");
     auto change = [&](PolicyState to, Weight weight) {
-        RelativeTable::Change result{{}, residue(policy, to), weight};
+        RelativeTable::Change result{{}, policy.residue(to), weight};
         for (int way = 0; way < policy.ways(); ++way)
             result.from[static_cast<std::size_t>(policy.position(to, way))] = static_cast<std::uint8_t>(way);
         return result;
@@ -93,21 +69,20 @@ RelativeTable relative_table(const P &policy, PolicyState from_residue) {
     RelativeTable table;
     for (int p = 0; p < policy.ways(); ++p) {
         const auto place = static_cast<std::size_t>(p);
-        each_hit(policy, from, p, [&](PolicyState to) { table.hit[place].push_back(change(to, Weight{})); });
-        each_fill(policy, from, p,
+        policy.each_hit(from, p, [&](PolicyState to) { table.hit[place].push_back(change(to, Weight{})); });
+        policy.each_fill(from, p,
                   [&](PolicyState to, Weight weight) { table.fill[place].push_back(change(to, weight)); });
     }
-    each_miss(policy, from, [&](int victim, PolicyState to, Weight weight) {
+    policy.each_miss(from, [&](int victim, PolicyState to, Weight weight) {
         table.miss.push_back({victim, change(to, weight)});
     });
     return table;
 }
 
 // The tables of one policy, each made when it is first asked for.
-template <SymmetricPolicy P>
 class RelativeTables {
 public:
-    explicit RelativeTables(const P &policy) : policy_(policy) {}
+    explicit RelativeTables(const AnyPolicy &policy) : policy_(policy) {}
 
     const RelativeTable &at(PolicyState residue) const {
         if (last_ != nullptr && last_residue_ == residue) return *last_;
@@ -119,7 +94,7 @@ public:
     }
 
 private:
-    P policy_;
+    const AnyPolicy &policy_;
     mutable std::unordered_map<PolicyState, RelativeTable> tables_;
     mutable const RelativeTable *last_ = nullptr;
     mutable PolicyState last_residue_ = 0;

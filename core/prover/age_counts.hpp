@@ -33,18 +33,15 @@
 
 namespace l1dflush {
 
-template <class P>
-concept AgePolicy = requires(const P &policy, PolicyState state, int way) {
-    requires P::ages <= 4;
-    { P::age(state, way) } -> std::same_as<int>;
-    { P::aged(state, way, way) } -> std::same_as<PolicyState>;
-};
-
-template <AgePolicy P>
 class AgeCounts {
 public:
-    AgeCounts(const P &policy, Start start, bool cold, const Limits &limits)
-        : policy_(policy), ways_(policy.ways()), may_be_invalid_(start != Start::any), cold_(cold), limits_(limits) {
+    AgeCounts(const AnyPolicy &policy, Start start, bool cold, const Limits &limits)
+        : policy_(policy),
+          ways_(policy.ways()),
+          age_bits_(policy.facts.age_bits),
+          may_be_invalid_(start != Start::any),
+          cold_(cold),
+          limits_(limits) {
         for (const Counts &counts : start_counts(start)) starts_.push_back(numbered(counts));
         for (std::uint32_t i = 0; i < counts_.size(); ++i) {
             limits_.poll_now_and_then(i);
@@ -154,6 +151,10 @@ private:
         return some;
     }
 
+    std::size_t age_of(PolicyState state, int way) const {
+        return (state >> (age_bits_ * way)) & ((PolicyState{1} << age_bits_) - 1);
+    }
+
     std::uint32_t numbered(const Counts &counts) {
         const auto [entry, fresh] = number_.try_emplace(counts.key(), static_cast<std::uint32_t>(counts_.size()));
         if (fresh) {
@@ -170,7 +171,7 @@ private:
         int way = 0;
         auto place = [&](std::size_t age, bool open, int count) {
             for (; count > 0; --count, ++way) {
-                state = P::aged(state, way, static_cast<int>(age));
+                state |= static_cast<PolicyState>(age) << (age_bits_ * way);
                 if (!open) settled |= 1U << way;
             }
         };
@@ -186,7 +187,7 @@ private:
         Counts counts;
         counts.decided = decided;
         for (int way = 0; way < ways_; ++way) {
-            const auto age = static_cast<std::size_t>(P::age(state, way));
+            const auto age = age_of(state, way);
             ++((settled >> way) & 1U ? counts.done : counts.open)[age];
         }
         return counts;
@@ -202,12 +203,12 @@ private:
                 const PolicyState state = arranged(from, age, open, settled);
                 const std::uint32_t then = settled | 1U;
                 if (open && !cold_)
-                    each_hit(policy_, state, 0,
+                    policy_.each_hit(state, 0,
                              [&](PolicyState next) { out(counted(next, then, from.decided)); });
                 if (open && !from.decided)
-                    each_fill(policy_, state, 0, [&](PolicyState next, Weight) { out(counted(next, then, false)); });
+                    policy_.each_fill(state, 0, [&](PolicyState next, Weight) { out(counted(next, then, false)); });
                 // The first way is replaced if its like may be: nothing is lower.
-                each_miss(policy_, state, [&](int victim, PolicyState next, Weight) {
+                policy_.each_miss(state, [&](int victim, PolicyState next, Weight) {
                     if (victim == 0) out(counted(next, then, true));
                 });
             }
@@ -222,7 +223,7 @@ private:
         // apart: a way may be hit because it was not invalidated, and filled because it was.
         Counts empty;
         for (int way = 0; way < ways_; ++way) {
-            const auto age = static_cast<std::size_t>(P::age(policy_.empty(), way));
+            const auto age = age_of(policy_.empty(), way);
             ++(any_valid ? empty.open : empty.done)[age];
         }
         std::vector<Counts> found{empty};
@@ -246,15 +247,15 @@ private:
                 std::uint32_t invalid = 0;
                 if (from.open[age] > 0) {
                     const PolicyState state = arranged(from, age, true, invalid);
-                    each_hit(policy_, state, 0, [&](PolicyState next) { reach(next, invalid); });
+                    policy_.each_hit(state, 0, [&](PolicyState next) { reach(next, invalid); });
                     if (is_full)
-                        each_miss(policy_, state, [&](int victim, PolicyState next, Weight) {
+                        policy_.each_miss(state, [&](int victim, PolicyState next, Weight) {
                             if (victim == 0) reach(next, invalid);
                         });
                 }
                 if (from.done[age] > 0 || (any_valid && from.open[age] > 0)) {
                     const PolicyState state = arranged(from, age, any_valid, invalid);
-                    each_fill(policy_, state, 0, [&](PolicyState next, Weight) { reach(next, invalid & ~1U); });
+                    policy_.each_fill(state, 0, [&](PolicyState next, Weight) { reach(next, invalid & ~1U); });
                 }
             }
         }
@@ -297,8 +298,8 @@ private:
         const unsigned all = (1U << ways_) - 1U;
         PolicyState state = policy_.empty();
         for (unsigned invalid = all; invalid != 0;) {
-            const int way = invalid_way<P>(invalid);
-            each_fill(policy_, state, way, [&](PolicyState next, Weight) { state = next; });
+            const int way = policy_.invalid_way(invalid);
+            policy_.each_fill(state, way, [&](PolicyState next, Weight) { state = next; });
             invalid &= ~(1U << way);
         }
         // Of those with the same counts only some are followed here, too.
@@ -312,8 +313,8 @@ private:
         for (std::size_t i = 0; i < histories_.size(); ++i) {
             limits_.poll_now_and_then(i);
             const PolicyState from = histories_[i];
-            each_miss(policy_, from, [&](int, PolicyState next, Weight) { reach(next); });
-            for (int way = 0; way < ways_; ++way) each_hit(policy_, from, way, reach);
+            policy_.each_miss(from, [&](int, PolicyState next, Weight) { reach(next); });
+            for (int way = 0; way < ways_; ++way) policy_.each_hit(from, way, reach);
         }
     }
 
@@ -325,17 +326,17 @@ private:
         for (int way = 0; way < ways_; ++way) {
             if ((from.settled >> way) & 1U) continue;
             const std::uint32_t settled = from.settled | (1U << way);
-            const unsigned age = 1U << P::age(from.policy, way);
+            const unsigned age = 1U << age_of(from.policy, way);
             const bool lowest = (ages & age) == 0;
             ages |= age;
             if (!cold_ && (lowest || wide))
-                each_hit(policy_, from.policy, way, [&](PolicyState next) { out(Real{next, settled, from.valid}); });
-            const auto rank = static_cast<std::uint32_t>(fills_highest<P>() ? ways_ - 1 - way : way);
+                policy_.each_hit(from.policy, way, [&](PolicyState next) { out(Real{next, settled, from.valid}); });
+            const auto rank = static_cast<std::uint32_t>(policy_.facts.fills_highest ? ways_ - 1 - way : way);
             if (rank >= from.valid)
-                each_fill(policy_, from.policy, way,
+                policy_.each_fill(from.policy, way,
                           [&](PolicyState next, Weight) { out(Real{next, settled, rank + 1}); });
         }
-        each_miss(policy_, from.policy, [&](int victim, PolicyState next, Weight) {
+        policy_.each_miss(from.policy, [&](int victim, PolicyState next, Weight) {
             out(Real{next, from.settled | (1U << victim), static_cast<std::uint32_t>(ways_)});
         });
     }
@@ -345,7 +346,7 @@ private:
         std::unordered_set<std::uint64_t> seen;
         while (seen.insert(real.key()).second) {
             Real next;
-            each_miss(policy_, real.policy, [&](int victim, PolicyState state, Weight) {
+            policy_.each_miss(real.policy, [&](int victim, PolicyState state, Weight) {
                 next = Real{state, real.settled | (1U << victim), static_cast<std::uint32_t>(ways_)};
             });
             real = next;
@@ -354,8 +355,9 @@ private:
         return true;
     }
 
-    P policy_;
+    const AnyPolicy &policy_;
     int ways_;
+    int age_bits_;
     bool may_be_invalid_;
     bool cold_;
     Limits limits_;

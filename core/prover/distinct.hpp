@@ -5,12 +5,14 @@
 // with many states; and counts of ages (age_counts.hpp), which need not be exact.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "prover/age_counts.hpp"
-#include "prover/mask_sets.hpp"
-#include "prover/search.hpp"
+#include "policy/any.hpp"
+#include "prover/decide.hpp"
+#include "prover/limits.hpp"
+#include "prover/setting.hpp"
 
 namespace l1dflush {
 
@@ -20,195 +22,13 @@ struct Distinct : Decision {
     bool stopped = false;     // in more time more might have become certain
 };
 
-// Until nothing can be left, `limit` accesses are made, or the layers go round in a
-// circle. Each access is of a line that occurs once, so a layer is a function of the one before it: once a layer has
-// been there before, nothing new can come. Comparing with a layer remembered at every power of two finds a circle of
-// any length. `cold`: none of the lines is cached at the start.
-template <class Machine>
-Distinct distinct_with(const Machine &machine, std::optional<std::uint64_t> limit, bool cold, std::uint32_t touches,
-                       const Limits &limits) {
-    Distinct decision;
-    Frontier layer = first_layer(machine, limits);
-    Frontier next;
-    Frontier remembered = layer;
-    const Item item{0, ItemKind::access, other, false, false, cold};
-    const LiveLines live{Word{}};
-    GoneSets gone;
-    decision.curve.push_back(most_unknown(machine, layer));
-    decision.states = layer.size();
-    for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
-        limits.poll_now_and_then(n);
-        const int most = advance(machine, item, live, gone, touches, layer, next, limits);
-        std::swap(layer, next);
-        decision.states += layer.size();
-        decision.curve.push_back(most);
-        if (most == 0) {
-            decision.ended = true;
-            break;
-        }
-        if (layer.same_states(remembered)) {
-            decision.repeats = true;
-            break;
-        }
-        if ((n & (n - 1)) == 0) remembered = layer;
-    }
-    return decision;
-}
-
-// The same by MaskSets.
-template <class P>
-Distinct distinct_in_masks(const P &policy, std::optional<std::uint64_t> limit, bool cold, Start start,
-                           const Limits &limits) {
-    MaskSets<P> sets(policy, start, cold, limits);
-    Distinct decision;
-    decision.curve.push_back(policy.ways());
-    decision.states = sets.states();
-    std::vector<std::uint64_t> remembered = sets.layer();
-    for (std::uint64_t n = 1; !limit || n <= *limit; ++n) {
-        decision.curve.push_back(sets.advance(limits));
-        decision.ended = decision.curve.back() == 0;
-        decision.repeats = !decision.ended && sets.layer() == remembered;
-        if (decision.ended || decision.repeats) break;
-        if ((n & (n - 1)) == 0) remembered = sets.layer();
-    }
-    return decision;
-}
-
-// The same by AgeCounts, from above only: nothing is certain. It ends also where the bound does not change any more.
-template <class P>
-Distinct distinct_from_above(AgeCounts<P> &counts, std::optional<std::uint64_t> limit) {
-    Distinct decision;
-    decision.states = counts.states();
-    for (std::uint64_t n = 0; !limit || n <= *limit; ++n) {
-        decision.curve.push_back(counts.above(n));
-        decision.ended = decision.curve.back() == 0;
-        if (decision.ended || counts.settled(n)) break;
-    }
-    decision.surely.assign(decision.curve.size(), 0);
-    return decision;
-}
-
-// And from below, as far as the time goes. From the end, because how many are enough depends on that alone, and
-// because what is found there tells about fewer accesses as well.
-template <class P>
-void add_from_below(AgeCounts<P> &counts, Distinct &decision) {
-    std::vector<int> &surely = decision.surely;
-    try {
-        std::size_t n = decision.curve.size() - 1;
-        if (!decision.ended && counts.settled(n)) {
-            decision.repeats = counts.below(n, true, true, surely);
-            if (!decision.repeats) surely[n] = 0;  // what comes later is not known
-        } else {
-            // It is worth looking longer for the last that leaves something.
-            n -= decision.ended ? 1 : 0;
-            if (!counts.below(n, false, false, surely)) counts.below(n, false, true, surely);
-        }
-        while (n-- > 0)
-            if (surely[n] == 0) counts.below(n, false, false, surely);
-    } catch (const OutOfTime &) {
-        decision.stopped = true;
-    }
-    if (surely == decision.curve) {
-        surely.clear();
-        decision.stopped = false;
-    }
-}
-
-// Whether `distinct` counts on MaskSets: policies that keep (much of) their state when seen from their own pointers.
-// FIFO's hits change nothing, so that any set of ways can be settled: antichains of them are large.
-template <class P>
-constexpr bool many_states() {
-    if constexpr (std::is_same_v<P, BitPlru>)
-        return false;
-    else if constexpr (std::is_same_v<P, Fifo>)
-        return true;
-    else
-        return !SymmetricPolicy<P> || requires(const P &policy) { policy.residue(PolicyState{}); };
-}
-
-// Exactly, or not at all.
-template <class P>
-Distinct distinct_exactly(const P &policy, std::optional<std::uint64_t> limit, bool cold, const Setting &setting,
-                          const Limits &limits) {
-    if constexpr (many_states<P>()) {
-        const bool knows = setting.start == Start::any || has_fills(policy);
-        if (setting.view == View::fastest && setting.touches == 0 && setting.start != Start::invalidations && knows) {
-            try {
-                return distinct_in_masks(policy, limit, cold, setting.start, limits);
-            } catch (const StateSpaceTooLarge &) {
-                // What does not fit in there does not fit state by state either.
-                if constexpr (AgePolicy<P>) throw;
-            }
-        }
-    }
-    return with_machine<NamelessMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const auto &machine, const auto &) {
-        return distinct_with(machine, limit, cold, setting.touches, limits);
-    });
-}
-
-inline std::uint64_t combinations(int ages, int ways) {
-    std::uint64_t result = 1;
-    for (int way = 0; way < ways; ++way) result *= static_cast<std::uint64_t>(ages);
-    return result;
-}
-
-// Exactly if that is not too much, else between bounds.
-template <AgePolicy P>
-Distinct distinct_by_ages(const P &policy, std::optional<std::uint64_t> limit, bool cold, const Setting &setting,
-                          const Limits &limits) {
-    std::optional<AgeCounts<P>> counts;
-    Distinct bounds;
-    try {
-        counts.emplace(policy, setting.start, cold, limits);
-        bounds = distinct_from_above(*counts, limit);
-    } catch (const StateSpaceTooLarge &) {
-        counts.reset();
-    }
-    // Ways with an age, settled or not: there the exact search takes long, if it ends at all.
-    const bool many = combinations(2 * P::ages, policy.ways()) > limits.max_states;
-    if (counts && many) {
-        add_from_below(*counts, bounds);
-        if (bounds.surely.empty() || bounds.stopped) return bounds;
-    }
-    try {
-        // Every state would be listed, only to find that they are too many.
-        if (counts && setting.start == Start::invalidations && combinations(P::ages, policy.ways()) > limits.max_states)
-            throw StateSpaceTooLarge(limits.max_states);
-        return distinct_exactly(policy, limit, cold, setting, limits);
-    } catch (const StateSpaceTooLarge &) {
-        if (!counts) throw StateSpaceTooLarge(limits.max_states);  // not what the packed search could hold
-    } catch (const OutOfTime &) {
-        if (!counts) throw;
-        bounds.stopped = true;
-        return bounds;
-    }
-    if (!many) add_from_below(*counts, bounds);
-    return bounds;
-}
-
-inline Distinct distinct(const PolicyChoice &choice, int ways, std::optional<std::uint64_t> limit, bool cold,
-                         const Setting &setting, const Limits &limits) {
-    return with_policy(choice, ways, [&](const auto &policy) {
-        if constexpr (AgePolicy<std::decay_t<decltype(policy)>>)
-            if (setting.view == View::fastest && setting.touches == 0)
-                return distinct_by_ages(policy, limit, cold, setting, limits);
-        return distinct_exactly(policy, limit, cold, setting, limits);
-    });
-}
+// Until nothing can be left, `limit` accesses are made, or the layers go round in a circle. `cold`: none of the lines
+// is cached at the start.
+Distinct distinct(const AnyPolicy &policy, std::optional<std::uint64_t> limit, bool cold, const Setting &setting,
+                  const Limits &limits);
 
 // An upper bound of that, found by counting ages: quick where the exact answer is not. Nothing for policies without
 // ages.
-inline std::optional<Distinct> distinct_at_most(const PolicyChoice &choice, int ways, bool cold, Start start,
-                                                const Limits &limits) {
-    return with_policy(choice, ways, [&](const auto &policy) -> std::optional<Distinct> {
-        using P = std::decay_t<decltype(policy)>;
-        if constexpr (AgePolicy<P>) {
-            AgeCounts<P> counts(policy, start, cold, limits);
-            return distinct_from_above(counts, std::nullopt);
-        } else {
-            return std::nullopt;
-        }
-    });
-}
+std::optional<Distinct> distinct_at_most(const AnyPolicy &policy, bool cold, Start start, const Limits &limits);
 
 }  // namespace l1dflush

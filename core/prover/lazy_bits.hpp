@@ -1,7 +1,6 @@
 // bit-PLRU for counterexamples and with touches: every way has its place, its bit is settled lazily.
 #pragma once
 
-#include "policy/bit_plru.hpp"
 #include "prover/machine.hpp"
 
 namespace l1dflush {
@@ -34,7 +33,7 @@ public:
     }
 
     int ways() const { return ways_; }
-    static int first_invalid(unsigned ways) { return invalid_way<BitPlru>(ways); }
+    static int first_invalid(unsigned ways) { return first_filled(ways, false); }
 
     template <class Out>
     void starts(Out out) const {

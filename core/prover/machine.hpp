@@ -19,7 +19,6 @@
 #pragma once
 
 #include <bit>
-#include <concepts>
 #include <unordered_set>
 
 #include "policy/reachable.hpp"
@@ -56,17 +55,16 @@ private:
 };
 
 // The policy state as it is: always possible, for as many start states as there are.
-template <class P>
-class AbsoluteMachine : public NamedWays<AbsoluteMachine<P>> {
+class AbsoluteMachine : public NamedWays<AbsoluteMachine> {
 public:
     static constexpr bool in_ways = true;
 
-    AbsoluteMachine(const P &policy, Start start, const Limits &limits)
+    AbsoluteMachine(const AnyPolicy &policy, Start start, const Limits &limits)
         : policy_(policy), start_(start), limits_(limits) {}
 
     int ways() const { return policy_.ways(); }
-    bool has_fills() const { return l1dflush::has_fills(policy_); }
-    static int first_invalid(unsigned ways) { return invalid_way<P>(ways); }
+    bool has_fills() const { return policy_.facts.has_fills; }
+    int first_invalid(unsigned ways) const { return policy_.invalid_way(ways); }
 
     template <class Out>
     void starts(Out out) const {
@@ -91,21 +89,21 @@ public:
     }
     template <class Out>
     void hit(State state, int way, Out out) const {
-        each_hit(policy_, state.key.policy, way, [&](PolicyState next) {
+        policy_.each_hit(state.key.policy, way, [&](PolicyState next) {
             state.key.policy = next;
             out(state);
         });
     }
     template <class Out>
     void fill(State state, int way, Out out) const {
-        each_fill(policy_, state.key.policy, way, [&](PolicyState next, Weight weight) {
+        policy_.each_fill(state.key.policy, way, [&](PolicyState next, Weight weight) {
             state.key.policy = next;
             out(state, weight);
         });
     }
     template <class Settle, class Out>
     void evict(const State &state, bool /*open*/, Settle settle, Out out) const {
-        each_miss(policy_, state.key.policy, [&](int victim, PolicyState next, Weight weight) {
+        policy_.each_miss(state.key.policy, [&](int victim, PolicyState next, Weight weight) {
             State to = state;
             settle(to, victim);
             to.key.policy = next;
@@ -114,19 +112,10 @@ public:
     }
 
 private:
-    P policy_;
+    const AnyPolicy &policy_;
     Start start_;
     Limits limits_;
 };
-
-// Whether it makes no difference at all which of several invalid ways is filled first.
-template <class P>
-constexpr bool fill_order_is_free() {
-    if constexpr (requires { P::fill_order_is_free; })
-        return P::fill_order_is_free;
-    else
-        return false;
-}
 
 // Contents are kept by position (relative.hpp), and of the policy state only the residue.
 //
@@ -144,17 +133,16 @@ constexpr bool fill_order_is_free() {
 //     nothing until it is filled, and then it comes first.)
 // With the start `invalid` this machine lets any of the invalid ways be filled first. Where the ways are not
 // interchangeable that is more than can happen, and a run must be checked (witness.hpp).
-template <SymmetricPolicy P>
-class RelativeMachine : public NamedWays<RelativeMachine<P>> {
+class RelativeMachine : public NamedWays<RelativeMachine> {
 public:
     static constexpr bool in_ways = false;
 
-    RelativeMachine(const P &policy, Start start, const Limits &limits)
+    RelativeMachine(const AnyPolicy &policy, Start start, const Limits &limits)
         : policy_(policy), start_(start), limits_(limits) {}
 
     int ways() const { return policy_.ways(); }
     // Whether of several invalid ways any may be filled first, rather than the lowest.
-    bool any_order() const { return start_ != Start::any || fill_order_is_free<P>(); }
+    bool any_order() const { return start_ != Start::any || policy_.facts.fill_order_is_free; }
 
     // Whether filling an invalid way does what a hit in it does, in every state.
     bool fills_like_hits() const {
@@ -198,12 +186,12 @@ private:
     // The residues of a full set: what `any` starts with.
     const std::vector<PolicyState> &residues() const {
         if (!residues_.empty()) return residues_;
-        if constexpr (requires { policy_.base(); }) {
+        if (!policy_.facts.has_residue) {
             residues_.push_back(0);
         } else {
             std::unordered_set<PolicyState> seen;
             for (const PolicyState state : full_set_states(policy_, limits_))
-                if (seen.insert(residue(policy_, state)).second) residues_.push_back(residue(policy_, state));
+                if (seen.insert(policy_.residue(state)).second) residues_.push_back(policy_.residue(state));
         }
         return residues_;
     }
@@ -223,11 +211,11 @@ private:
         return to;
     }
 
-    P policy_;
+    const AnyPolicy &policy_;
     Start start_;
     Limits limits_;
     mutable std::vector<PolicyState> residues_;
-    RelativeTables<P> tables_{policy_};
+    RelativeTables tables_{policy_};
 };
 
 }  // namespace l1dflush

@@ -24,11 +24,10 @@
 
 namespace l1dflush {
 
-template <class P>
 class MaskSets {
 public:
     // Throws StateSpaceTooLarge if it would take more memory than so many states of the other search.
-    MaskSets(const P &policy, Start start, bool cold, const Limits &limits)
+    MaskSets(const AnyPolicy &policy, Start start, bool cold, const Limits &limits)
         : policy_(policy), ways_(policy.ways()), cold_(cold), words_(std::max<std::size_t>(1, (1U << ways_) / 64)) {
         const std::size_t budget = limits.max_states * bytes_per_state;
         const std::size_t each = 2 * words_ * 8;
@@ -100,13 +99,13 @@ private:
             const PolicyState state = states_[s];
             for (int way = 0; way < ways_; ++way) {
                 if (!cold_)
-                    each_hit(policy_, state, way,
+                    policy_.each_hit(state, way,
                              [&](PolicyState next) { hits_.edges.push_back({way, numbered(next)}); });
                 if (start != Start::any)
-                    each_fill(policy_, state, way,
+                    policy_.each_fill(state, way,
                               [&](PolicyState next, Weight) { fills_.edges.push_back({way, numbered(next)}); });
             }
-            each_miss(policy_, state, [&](int victim, PolicyState next, Weight) {
+            policy_.each_miss(state, [&](int victim, PolicyState next, Weight) {
                 misses_.edges.push_back({victim, numbered(next)});
             });
             hits_.close();
@@ -119,7 +118,7 @@ private:
     void order_ways() {
         unsigned left = (1U << ways_) - 1U;
         for (int rank = 0; rank < ways_; ++rank) {
-            const int way = invalid_way<P>(left);
+            const int way = policy_.invalid_way(left);
             rank_[static_cast<std::size_t>(way)] = rank;
             left &= ~(1U << way);
         }
@@ -182,7 +181,7 @@ private:
     static constexpr std::array<std::uint64_t, 6> unsettled{0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F,
                                                             0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF};
 
-    P policy_;
+    const AnyPolicy &policy_;
     int ways_;
     bool cold_;
     std::size_t words_;

@@ -37,7 +37,6 @@
 // Touches by others may hit unknown ways, which would need one more condition: with touches lazy_bits.hpp decides too.
 #pragma once
 
-#include "policy/bit_plru.hpp"
 #include "prover/machine.hpp"
 
 namespace l1dflush {
@@ -63,7 +62,7 @@ public:
 
     int ways() const { return ways_; }
     bool has_fills() const { return true; }
-    static int first_invalid(unsigned ways) { return invalid_way<BitPlru>(ways); }
+    static int first_invalid(unsigned ways) { return first_filled(ways, false); }
 
     template <class Out>
     void starts(Out out) const {

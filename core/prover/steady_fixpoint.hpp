@@ -9,28 +9,12 @@
 #include <vector>
 
 #include "prover/limits.hpp"
+#include "prover/steady_question.hpp"
 #include "prover/steady_round.hpp"
 #include "prover/steady_run.hpp"
 #include "prover/steady_view.hpp"
 
 namespace l1dflush {
-
-struct SteadyQuestion {
-    Protocol protocol;
-    bool from_any = false;         // `greatest`
-    bool verdict = false;          // whether something is left is all that is asked
-    std::vector<int> enough;       // per word: it cannot leave more than that
-};
-
-struct SteadyAnswer {
-    std::vector<int> per_word;     // most old lines left at its end
-    bool exact = true;             // no: memory was not enough, and there may be more than that
-    std::uint64_t rounds = 0;
-    std::uint64_t states = 0;      // held at the end
-    std::optional<SteadyRun> run;  // to the most that is left, if anything is
-
-    int most() const { return *std::max_element(per_word.begin(), per_word.end()); }
-};
 
 template <std::size_t W>
 class Fixpoint {

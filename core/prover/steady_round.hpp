@@ -7,34 +7,12 @@
 #include <vector>
 
 #include "prover/limits.hpp"
+#include "prover/steady_question.hpp"
 #include "prover/steady_view.hpp"
 #include "prover/step.hpp"
 #include "prover/word.hpp"
 
 namespace l1dflush {
-
-struct SteadyItem {
-    std::uint8_t label;
-    ItemKind kind;
-};
-
-// Words that are played in turn, again and again. `turns`: of each turn the numbers of the words that it may be, each
-// time another one. `own`: the labels of lines that are not the buffer's: between the flushes others may access them.
-struct Protocol {
-    std::vector<std::vector<SteadyItem>> words;
-    std::vector<std::vector<std::size_t>> turns;
-    std::vector<std::uint8_t> own;
-    int lines = 0;
-    bool invalidations = false;
-    std::uint32_t touches = 0;
-
-    bool flushes() const {
-        for (const auto &word : words)
-            for (const SteadyItem &item : word)
-                if (item.kind == ItemKind::flush) return true;
-        return false;
-    }
-};
 
 template <std::size_t W>
 class Round {

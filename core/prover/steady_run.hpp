@@ -5,31 +5,10 @@
 #include <stdexcept>
 #include <vector>
 
+#include "prover/steady_question.hpp"
 #include "prover/steady_round.hpp"
 
 namespace l1dflush {
-
-struct SteadyStep {
-    int outcome;             // of step.hpp, or SteadyOutcome
-    int way;
-    int item;                // of the word; of a touch the item that it comes before
-    int line;                // that others brought in, or -1
-    std::vector<int> state;  // the policy state afterwards, as numbers()
-};
-
-struct SteadyRun {
-    // One flush, or one thing that others did between two.
-    struct Leg {
-        static constexpr int between = -1;
-        int word;  // its number, or `between`
-        std::vector<SteadyStep> steps;
-    };
-
-    std::vector<int> start;    // the policy state as numbers()
-    std::vector<int> content;  // per way: the line, -1 for an old line, -2 where invalid
-    std::vector<Leg> legs;     // the first flush is of the first word
-    std::size_t again;         // so many lead back to the start, up to names; 0: the start is a cold one
-};
 
 // The pieces of a run as the search sees them: what happens in one flush, or one thing between two.
 template <class State>

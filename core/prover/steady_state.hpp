@@ -14,16 +14,9 @@
 #include <vector>
 
 #include "policy/policy.hpp"
+#include "prover/steady_question.hpp"
 
 namespace l1dflush {
-
-// What a way holds.
-constexpr std::uint8_t old_line = 0;
-constexpr std::uint8_t no_line = 1;       // the way is invalid
-constexpr std::uint8_t foreign_line = 2;  // brought in by somebody else during this flush; at the next one it is old
-constexpr std::uint8_t open_line = 3;     // an old line, or one of the protocol not named yet (steady_round.hpp)
-constexpr std::uint8_t first_line = 4;    // and above: line number label - first_line of the protocol
-constexpr std::size_t most_lines = 256 - first_line;
 
 // W is 8 or 16; ways (or positions) beyond the set's are 0.
 template <std::size_t W>

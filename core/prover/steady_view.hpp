@@ -96,7 +96,7 @@ public:
 };
 
 // What the two have in common.
-template <class P, std::size_t W>
+template <std::size_t W>
 class ViewOf : public SteadyView<W> {
 public:
     using State = SteadyState<W>;
@@ -110,30 +110,30 @@ public:
             if (number++ == event.branch) result = next;
         };
         if (event.is(Outcome::hit) || event.is(Outcome::touch_hit) || event.is(SteadyOutcome::others_hit)) {
-            each_hit(policy_, state, way, take);
+            policy_.each_hit(state, way, take);
         } else if (event.is(Outcome::miss) || event.is(Outcome::touch_miss) || event.is(SteadyOutcome::others_miss)) {
             if (event.was_invalid)
-                each_fill(policy_, state, way, [&](PolicyState next, Weight) { take(next); });
+                policy_.each_fill(state, way, [&](PolicyState next, Weight) { take(next); });
             else
-                each_miss(policy_, state, [&](int, PolicyState next, Weight) { take(next); });
+                policy_.each_miss(state, [&](int, PolicyState next, Weight) { take(next); });
         }
         return result;
     }
 
 protected:
-    ViewOf(const P &policy, const Limits &limits) : policy_(policy), limits_(limits) {}
+    ViewOf(const AnyPolicy &policy, const Limits &limits) : policy_(policy), limits_(limits) {}
     static std::size_t at(int place) { return static_cast<std::size_t>(place); }
 
-    P policy_;
+    const AnyPolicy &policy_;
     Limits limits_;
 };
 
-template <class P, std::size_t W>
-class AbsoluteView : public ViewOf<P, W> {
+template <std::size_t W>
+class AbsoluteView : public ViewOf<W> {
 public:
     using State = SteadyState<W>;
 
-    AbsoluteView(const P &policy, const Limits &limits) : ViewOf<P, W>(policy, limits) {}
+    AbsoluteView(const AnyPolicy &policy, const Limits &limits) : ViewOf<W>(policy, limits) {}
 
     bool one_invalid() const override { return false; }
 
@@ -145,7 +145,7 @@ public:
             for (int way = 0; way < ways(); ++way) state.label[at(way)] = (valid >> way) & 1U ? valid_label : no_line;
             found.push_back(state);
         };
-        if (invalid && has_fills(policy_))
+        if (invalid && policy_.facts.has_fills)
             for (const auto &[policy, valid] : all_set_states(policy_, limits_)) start(policy, valid);
         else
             for (const PolicyState policy : full_set_states(policy_, limits_)) start(policy, ~0U);
@@ -153,7 +153,7 @@ public:
     }
 
     void hit(const State &state, int way, Nexts<W> &nexts) const override {
-        each_hit(policy_, state.policy, way, [&](PolicyState next) {
+        policy_.each_hit(state.policy, way, [&](PolicyState next) {
             State to = state;
             to.policy = next;
             nexts.add(to, way, false);
@@ -169,30 +169,31 @@ public:
             nexts.add(to, way, invalid != 0);
         };
         if (invalid == 0) {
-            each_miss(policy_, state.policy, [&](int victim, PolicyState next, Weight) { bring(victim, next); });
+            policy_.each_miss(state.policy, [&](int victim, PolicyState next, Weight) { bring(victim, next); });
             return;
         }
-        if (!has_fills(policy_)) throw UnknownFill();
-        const int way = invalid_way<P>(invalid);
-        each_fill(policy_, state.policy, way, [&](PolicyState next, Weight) { bring(way, next); });
+        if (!policy_.facts.has_fills) throw UnknownFill();
+        const int way = policy_.invalid_way(invalid);
+        policy_.each_fill(state.policy, way, [&](PolicyState next, Weight) { bring(way, next); });
     }
 
     PolicyState first_policy(const State &state) const override { return state.policy; }
     int way_of(PolicyState, int place) const override { return place; }
 
 private:
-    using ViewOf<P, W>::at;
-    using ViewOf<P, W>::ways;
-    using ViewOf<P, W>::policy_;
-    using ViewOf<P, W>::limits_;
+    using ViewOf<W>::at;
+    using ViewOf<W>::ways;
+    using ViewOf<W>::policy_;
+    using ViewOf<W>::limits_;
 };
 
-template <SymmetricPolicy P, std::size_t W>
-class RelativeView : public ViewOf<P, W> {
+template <std::size_t W>
+class RelativeView : public ViewOf<W> {
 public:
     using State = SteadyState<W>;
 
-    RelativeView(const P &policy, Order order, const Limits &limits) : ViewOf<P, W>(policy, limits), order_(order) {}
+    RelativeView(const AnyPolicy &policy, Order order, const Limits &limits)
+        : ViewOf<W>(policy, limits), order_(order) {}
 
     bool one_invalid() const override { return order_ == Order::one; }
 
@@ -203,7 +204,7 @@ public:
             state.policy = residue;
             for (int p = 0; p < ways(); ++p) state.label[at(p)] = valid_label;
         };
-        if constexpr (requires { policy_.base(); }) {
+        if (!policy_.facts.has_residue) {
             const unsigned sets = invalid ? 1U << ways() : 1U;
             for (unsigned holes = 0; holes < sets; ++holes) {
                 if (order_ == Order::one && std::popcount(holes) > 1) continue;
@@ -219,14 +220,14 @@ public:
             };
             if (!invalid) {
                 for (const PolicyState policy : full_set_states(policy_, limits_)) {
-                    full(residue(policy_, policy));
+                    full(policy_.residue(policy));
                     fresh();
                 }
                 return found;
             }
             for (const auto &[policy, valid] : all_set_states(policy_, limits_)) {
                 if (order_ == Order::one && ways() - std::popcount(valid) > 1) continue;
-                full(residue(policy_, policy));
+                full(policy_.residue(policy));
                 for (int way = 0; way < ways(); ++way)
                     if (!((valid >> way) & 1U)) state.label[at(policy_.position(policy, way))] = no_line;
                 fresh();
@@ -259,14 +260,14 @@ public:
         }
     }
 
-    PolicyState first_policy(const State &state) const override { return representative(policy_, state.policy); }
+    PolicyState first_policy(const State &state) const override { return policy_.representative(state.policy); }
     int way_of(PolicyState policy, int place) const override { return way_at(policy_, policy, place); }
 
 private:
-    using ViewOf<P, W>::at;
-    using ViewOf<P, W>::ways;
-    using ViewOf<P, W>::policy_;
-    using ViewOf<P, W>::limits_;
+    using ViewOf<W>::at;
+    using ViewOf<W>::ways;
+    using ViewOf<W>::policy_;
+    using ViewOf<W>::limits_;
 
     State moved(const State &from, const RelativeTable::Change &change) const {
         State to{};
@@ -276,7 +277,7 @@ private:
     }
 
     Order order_;
-    RelativeTables<P> tables_{policy_};
+    RelativeTables tables_{policy_};
 };
 
 }  // namespace l1dflush

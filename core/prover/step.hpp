@@ -7,21 +7,12 @@
 #include <stdexcept>
 #include <vector>
 
+#include "prover/outcome.hpp"
 #include "prover/start.hpp"
 #include "prover/state.hpp"
 #include "prover/word.hpp"
 
 namespace l1dflush {
-
-enum class Outcome : std::uint8_t {
-    miss = 0,
-    hit = 1,
-    dropped = 2,      // the prefetch did not happen
-    flushed = 3,      // the flushed line was cached
-    not_cached = 4,   // the flushed line was not
-    touch_hit = 5,    // somebody else's access hit
-    touch_miss = 6    // somebody else's access missed and filled a way
-};
 
 // What happened at one item or touch.
 struct Move {
@@ -250,18 +241,18 @@ private:
             if (!((perhaps >> p) & 1U)) continue;
             unsigned before = 0;
             if constexpr (Machine::in_ways) {
-                if (known_invalid != 0 && Machine::first_invalid(known_invalid | (1U << p)) != p) continue;
+                if (known_invalid != 0 && machine_.first_invalid(known_invalid | (1U << p)) != p) continue;
                 for (int q = 0; q < machine_.ways(); ++q)
-                    if (q != p && Machine::first_invalid((1U << q) | (1U << p)) == q) before |= 1U << q;
+                    if (q != p && machine_.first_invalid((1U << q) | (1U << p)) == q) before |= 1U << q;
             }
             fill(p, before & perhaps, true);
         }
         if (known_invalid != 0) {
             if constexpr (Machine::in_ways) {
-                const int first = Machine::first_invalid(known_invalid);
+                const int first = machine_.first_invalid(known_invalid);
                 unsigned before = 0;
                 for (int q = 0; q < machine_.ways(); ++q)
-                    if (Machine::first_invalid((1U << q) | (1U << first)) == q) before |= 1U << q;
+                    if (machine_.first_invalid((1U << q) | (1U << first)) == q) before |= 1U << q;
                 fill(first, before & perhaps, false);
             } else {
                 for (int p = 0; p < machine_.ways(); ++p)

@@ -1,26 +1,10 @@
-// A cache with a policy, run in one of two ways that give the same result.
-//
-// `step` is the plain one: hit, fill of an invalid way, miss; any policy, any set. It is fast enough where the branch
-// predictor can guess hits and misses, and slow where it cannot.
-//
-// `run` is for full sets and policies that can be asked without a branch. The way of an access is
-//
-//     lowest bit of (ways that hold the line | victim << width)
-//
-// which is a hit if it is below `width` and else the victim, so one expression covers both; the line is then written to
-// the way (again, on a hit) and the policy moves on. What "can be asked" means is a Brain:
-//
-//   victim(word)         who would be replaced
-//   after(word, where)   the word after a hit in way `where`, or after a miss that replaced way `where - width`
-//
-// One Brain looks the answers up in a PolicyTable; the other computes them, for policies with many states that do not
-// care whether a full set's way was hit or filled. A set that is not full takes `step` until it is.
+// A simulator of one policy, compiled for it: the plain steps, and where need be a loop that computes what a table
+// would be too large for. What is the same for all policies is in fast_simulator.hpp.
 #pragma once
 
-#include "policy/registry.hpp"
+#include "policy/list.hpp"
 #include "simulate/choice.hpp"
-#include "simulate/simulator.hpp"
-#include "simulate/table.hpp"
+#include "simulate/fast_simulator.hpp"
 
 namespace l1dflush {
 
@@ -36,14 +20,6 @@ inline constexpr bool fill_is_hit<BitPlru> = true;
 template <>
 inline constexpr bool fill_is_hit<LruPlru4> = true;
 
-template <unsigned width>
-struct TableBrain {
-    const std::uint16_t *rows;
-
-    unsigned victim(std::uint64_t word) const { return word & 15U; }
-    std::uint64_t after(std::uint64_t word, unsigned where) const { return rows[(word / 16) * (2 * width) + where]; }
-};
-
 template <unsigned width, class P>
 struct ComputingBrain {
     P policy;
@@ -55,11 +31,11 @@ struct ComputingBrain {
 };
 
 template <class P>
-class PolicySimulator final : public Simulator {
+class PolicySimulator final : public FastSimulator {
 public:
     // `plain`: never `run`, for comparison.
     PolicySimulator(const P &policy, const Shape &shape, std::uint64_t seed, bool plain)
-        : Simulator(shape), policy_(policy), seed_(seed), random_(seed), table_(ways_, static_cast<int>(width_)) {
+        : FastSimulator(shape), policy_(policy), seed_(seed), random_(seed) {
         require(has_fills(policy), "this policy does not say what filling an invalid way does");
         const Form best = form_of_first_full_set();  // also where a policy that is not deterministic is refused
         form_ = plain ? Form::plain : best;
@@ -67,11 +43,12 @@ public:
     }
 
     std::uint64_t access(const std::uint64_t *addresses, std::size_t count, bool *hit) override {
-        if (form_ != Form::plain) {
-            if (width_ == 4) return access_fast<4>(addresses, count, hit);
-            if (width_ == 8) return access_fast<8>(addresses, count, hit);
-            return access_fast<16>(addresses, count, hit);
-        }
+        if (form_ == Form::table) return run_table(addresses, count, hit);
+        if constexpr (fill_is_hit<P>)
+            if (form_ == Form::computed)
+                return in_width([&]<unsigned width>() {
+                    return run<width>(ComputingBrain<width, P>{policy_}, addresses, count, hit);
+                });
         std::uint64_t hits = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const Line line = line_of(addresses[i]);
@@ -98,7 +75,7 @@ private:
     Form form_of_first_full_set() {
         PolicyState state = policy_.empty();
         for (unsigned invalid = all_ways(); invalid != 0;) {
-            const int way = invalid_way<P>(invalid);
+            const int way = first_filled(invalid, fills_highest<P>());
             invalid &= ~(1U << way);
             const Outcomes filled = fills(policy_, state, way);
             if (!filled.single()) return Form::plain;
@@ -109,7 +86,7 @@ private:
     }
 
     // For a set that is not in fast form.
-    bool step(std::size_t set, Line line) {
+    bool step(std::size_t set, Line line) override {
         const unsigned ways = found(set, line);
         std::uint64_t &state = words_[set];
         if (ways != 0) {
@@ -117,7 +94,7 @@ private:
             return true;
         }
         if (invalid_[set] != 0) {
-            const int way = invalid_way<P>(invalid_[set]);
+            const int way = first_filled(invalid_[set], fills_highest<P>());
             state = fills(policy_, state, way).pick(random_).state;
             tags(set)[way] = line;
             invalid_[set] = static_cast<std::uint16_t>(invalid_[set] & ~(1U << way));
@@ -146,48 +123,10 @@ private:
         fast_[set] = 0;
     }
 
-    template <unsigned width>
-    std::uint64_t access_fast(const std::uint64_t *addresses, std::size_t count, bool *hit) {
-        if constexpr (fill_is_hit<P>)
-            if (form_ == Form::computed) return run<width>(ComputingBrain<width, P>{policy_}, addresses, count, hit);
-        return run<width>(TableBrain<width>{table_.rows()}, addresses, count, hit);
-    }
-    template <unsigned width, class Brain>
-    std::uint64_t run(const Brain &brain, const std::uint64_t *addresses, std::size_t count, bool *hit) {
-        return hit ? run<width, true>(brain, addresses, count, hit) : run<width, false>(brain, addresses, count, hit);
-    }
-    template <unsigned width, bool tells_each, class Brain>
-    std::uint64_t run(const Brain brain, const std::uint64_t *addresses, std::size_t count, bool *hit) {
-        Line *const all_tags = tags_.data();
-        std::uint64_t *const words = words_.data();
-        const std::uint8_t *const fast = fast_.data();
-        std::uint64_t hits = 0;
-        for (std::size_t i = 0; i < count; ++i) {
-            const Line line = line_of(addresses[i]);
-            const std::size_t set = set_of(line);
-            bool is_hit;
-            if (fast[set]) [[likely]] {
-                Line *const ways = all_tags + set * width;
-                const std::uint64_t word = words[set];
-                const unsigned candidates = ways_with(ways, width, line) | (1U << width << brain.victim(word));
-                const auto where = static_cast<unsigned>(std::countr_zero(candidates));
-                ways[where % width] = line;
-                words[set] = brain.after(word, where);
-                is_hit = where < width;
-            } else {
-                is_hit = step(set, line);
-            }
-            hits += is_hit;
-            if constexpr (tells_each) hit[i] = is_hit;
-        }
-        return hits;
-    }
-
     Form form_ = Form::plain;
     P policy_;
     std::uint64_t seed_;
     SplitMix64 random_;
-    PolicyTable table_;
 };
 
 }  // namespace l1dflush
