@@ -29,6 +29,8 @@ public:
     std::optional<bool> decided(Terms &terms, Value condition);
     // The same, if it depends on nothing but what may be few numbers: for all of them that are left.
     std::optional<bool> by_few(Terms &terms, Value condition) const;
+    // The numbers that a term may be, if they are at most so many.
+    std::vector<Word> numbers(const Terms &terms, TermId term, std::size_t most) const;
     // The condition holds, or does not.
     void decide(Terms &terms, Value condition, bool holds);
     // The numbers that a value may be, if they are not all.
@@ -55,6 +57,18 @@ private:
     };
     std::optional<Few> few_in(const Terms &terms, TermId term) const;
     void decide_few(Terms &terms, TermId condition, bool value);
+    // A few bits of a symbol, and which numbers of them are left.
+    struct Bits {
+        Word symbol;
+        unsigned from;
+        unsigned end;
+        std::vector<TermId> parts;  // what a term has of them
+        std::vector<Word> left;
+        std::vector<Word> tried(const Terms &terms, TermId term) const;
+    };
+    std::optional<Bits> bits_in(const Terms &terms, TermId term) const;
+    std::optional<bool> by_bits(const Terms &terms, TermId condition) const;
+    void decide_bits(const Terms &terms, TermId condition, bool value);
     Part *part_of(const Terms &terms, TermId term);
     std::optional<bool> by_limits(const Terms &terms, const Node &node) const;
     std::optional<Interval> limits_of_operand(const Terms &terms, TermId term) const;
@@ -65,6 +79,7 @@ private:
     std::unordered_map<TermId, Interval> intervals_;  // of terms without a constant
     std::unordered_map<TermId, Value> put_in_;        // and what it came to before
     std::vector<Few> few_;
+    std::vector<Bits> bits_;
     std::vector<Part> parts_;
     bool by_parts_ = true;  // all that was decided is about them
 };

@@ -125,6 +125,18 @@ Value Memory::load(World &world, Value address, unsigned bytes) {
     return total;
 }
 
+std::optional<Value> Memory::number_at(World &world, Value address, unsigned bytes) const {
+    const auto region = regions_.find(address.term);
+    if (region == regions_.end()) return std::nullopt;
+    const std::int64_t offset = offset_of(address);
+    const auto behind = region->second->pieces.upper_bound(offset);
+    if (behind == region->second->pieces.begin()) return std::nullopt;
+    const auto &[start, piece] = *std::prev(behind);
+    if (start + static_cast<std::int64_t>(piece.bytes()) < offset + static_cast<std::int64_t>(bytes)) return std::nullopt;
+    const Value v = world.terms.slice(piece.value, static_cast<unsigned>(offset - start) * 8, bytes * 8);
+    return v.known() ? std::optional(v) : std::nullopt;
+}
+
 void Memory::store(World &world, Value address, Value value) {
     const std::int64_t offset = offset_of(address);
     if (is_on_stack(world, value.term) && !is_on_stack(world, address.term)) escape(world, value);

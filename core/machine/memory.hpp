@@ -22,6 +22,8 @@ namespace l1dflush::machine {
 class Memory {
 public:
     Value load(World &world, Value address, unsigned bytes);
+    // The number that is there, if it is one and was put there.
+    std::optional<Value> number_at(World &world, Value address, unsigned bytes) const;
     void store(World &world, Value address, Value value);
     // Nobody knows what is in these bytes from now on.
     void forget(World &world, TermId region, std::int64_t offset, std::uint64_t bytes);

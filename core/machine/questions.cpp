@@ -79,6 +79,8 @@ std::optional<Value> Machine::by_distance(State &s, Value question) {
             }
         }
         if (!s.facts.decided(t, reaches)) return t.complement(reaches);
+        // It reaches the end, and the other one lies behind it.
+        if (s.facts.decided(t, under)) return number(1, 0);
         // It reaches that far at most; an address that is a multiple of some number may surely reach less far, too.
         const unsigned low = even_bits(lower);
         const Word from = (negated(static_cast<Word>(far)) + mask_of(low)) & ~mask_of(low) & mask_of(bits_);
@@ -86,7 +88,7 @@ std::optional<Value> Machine::by_distance(State &s, Value question) {
         if (near > 0 && from >= surely) return number(1, 0);
         // And one that would come so near to the end reaches it.
         if (near > 0 && far - near < std::int64_t{1} << even_bits(upper)) return number(1, 0);
-        return std::nullopt;
+        return t.complement(under);
     };
     if (most > 0) {
         const auto apart = is_apart(n.a, n.b, least, most);
@@ -136,10 +138,13 @@ bool Machine::lies_at_an_end(const Events &events, Value base, Interval where) c
 }
 
 // Whether memory there may be a table that nobody writes, at an index that may be few numbers: what a pointer leads to or
-// what is written is none. A walk loads of that in each turn, so it is seen before anything is simplified.
-bool Machine::may_be_table(const State &s, Value place) const {
+// what is written is none. A walk loads of that in each turn, so it is seen before anything is simplified. The stack may
+// be one for as long as it is what it is now.
+bool Machine::may_be_table(const State &s, Value place, bool now) const {
     const Terms &t = world_.terms;
-    const auto is_table = [&](std::uint32_t b) { return world_.bases[b].known && !world_.bases[b].writable; };
+    const auto is_table = [&](std::uint32_t b) {
+        return (world_.bases[b].known && !world_.bases[b].writable) || (now && b == stack_base);
+    };
     // In a linked file the table's place is a number.
     bool has_base = world_.base_at(0, offset_of({0, place.bits, place.constant})).has_value();
     const auto may_be_part = [&](TermId atom) {
@@ -148,8 +153,8 @@ bool Machine::may_be_table(const State &s, Value place) const {
             has_base = true;
             return std::ranges::any_of(found->second, is_table);
         }
-        const auto limits = s.facts.limits(t, Value{atom, n.bits, 0});
-        if (limits && limits->size != 0 && limits->size <= most_entries) return true;
+        if (const auto limits = s.facts.limits(t, Value{atom, n.bits, 0}); limits && limits->size != 0 && limits->size <= most_entries)
+            return true;
         // One of several tables, perhaps.
         has_base |= n.conditional;
         return n.op != Op::symbol;
@@ -163,6 +168,14 @@ bool Machine::may_be_table(const State &s, Value place) const {
     return has_base;
 }
 
+// One of several entries, by when it is that.
+Value Machine::chosen(const std::vector<std::pair<Value, Base::Pointer>> &entries, Value (*of)(const Base::Pointer &)) {
+    Value value = of(entries.front().second);
+    for (auto entry = entries.rbegin(); entry + 1 != entries.rend(); ++entry)
+        value = world_.terms.choose(entry->first, of(entry->second), value);
+    return value;
+}
+
 // With what was loaded from tables that nobody writes, by an index of which few numbers are left, as a choice of their
 // entries.
 std::optional<Value> Machine::spelled_out(State &s, Value v) {
@@ -174,19 +187,13 @@ std::optional<Value> Machine::spelled_out(State &s, Value v) {
         if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
         const auto entries = entries_of(s, origin);
         if (entries.empty()) continue;
-        const auto chosen = [&](auto &&of) {
-            Value value = of(entries.front().second);
-            for (auto entry = entries.rbegin(); entry + 1 != entries.rend(); ++entry)
-                value = t.choose(entry->first, of(entry->second), value);
-            return value;
-        };
         const TermId loaded = t.term_of(symbol);
-        known[loaded] = chosen([](const Base::Pointer &p) { return p.value; });
+        known[loaded] = chosen(entries, [](const Base::Pointer &p) { return p.value; });
         // A distance that a linker has put there fits, so it is the whole of it.
         if (std::ranges::any_of(entries, [](const auto &entry) { return entry.second.whole.bits == 0; })) continue;
         const Value narrow{loaded, static_cast<std::uint8_t>(origin.bytes * 8), 0};
         const Value wide = t.widen_signed(narrow, bits_);
-        if (wide.constant == 0) known[wide.term] = chosen([](const Base::Pointer &p) { return p.whole; });
+        if (wide.constant == 0) known[wide.term] = chosen(entries, [](const Base::Pointer &p) { return p.whole; });
     }
     return known.empty() ? std::nullopt : std::optional(t.replaced(v, known));
 }
@@ -206,51 +213,77 @@ void Machine::settle_tables(State &s, Value v) {
 
 // The entries of a table that may have been loaded, and when each was; none if that is not known.
 std::vector<std::pair<Value, Base::Pointer>> Machine::entries_of(State &s, const Origin &origin) {
-    Terms &t = world_.terms;
     const Value begin{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)};
-    if (!may_be_table(s, begin)) return {};
-    const Value place = t.node(origin.base).conditional ? s.facts.simplified(t, begin) : begin;
-    std::vector<TermId> atoms;
+    return entries_at(s, begin, origin.bytes, false);
+}
+
+// The entries that may be at `begin`; of what may be written (now) that is not known later.
+std::vector<std::pair<Value, Base::Pointer>> Machine::entries_at(State &s, Value begin, unsigned bytes, bool now) {
+    Terms &t = world_.terms;
+    if (!may_be_table(s, begin, now)) return {};
+    const Value place = begin.term != 0 && t.node(begin.term).conditional ? s.facts.simplified(t, begin) : begin;
+    // What the place depends on: the narrowest that says it, with its numbers; or all of it, if its parts say less.
+    struct Free {
+        Value what;
+        Word factor;
+        std::vector<Word> numbers;
+    };
+    std::vector<Free> free;
+    std::vector<Addend> atoms;
     if (place.term != 0) {
         const Node region = t.node(place.term);
-        for (const Addend &a : t.addends(region)) atoms.push_back(a.atom);
-        if (region.op != Op::sum) atoms.push_back(place.term);
+        for (const Addend &a : t.addends(region)) atoms.push_back(a);
+        if (region.op != Op::sum) atoms.push_back({place.term, 1});
     }
-    // What the place depends on: the narrowest that says it, with its numbers.
-    std::vector<std::pair<Value, Interval>> free;
+    Value index = number(bits_, 0);
     std::size_t count = 1;
-    for (const TermId atom : atoms) {
-        if (world_.bases_of.contains(atom)) continue;
-        std::optional<std::pair<Value, Interval>> best;
-        for (TermId term = atom; term != 0;) {
-            const Node &n = t.node(term);
-            const Value whole{term, n.bits, 0};
-            const auto limits = s.facts.limits(t, whole);
-            if (limits && limits->size != 0 && (!best || limits->size <= best->second.size)) best = {whole, *limits};
-            term = n.op == Op::widen || n.op == Op::widen_signed ? n.a.term : 0;
-        }
-        if (!best || best->second.size > most_entries) return {};
-        count *= best->second.size;
-        if (count > most_entries) return {};
-        free.push_back(*best);
+    for (const Addend &a : atoms) {
+        if (world_.bases_of.contains(a.atom) || (now && Memory::is_on_stack(world_, a.atom))) continue;
+        index = t.add(index, t.scale(Value{a.atom, static_cast<std::uint8_t>(bits_), 0}, a.factor));
+        auto numbers = s.facts.numbers(t, a.atom, most_entries);
+        count = numbers.empty() ? 0 : std::min(count * numbers.size(), most_entries + 1);
+        free.push_back({Value{a.atom, static_cast<std::uint8_t>(bits_), 0}, a.factor, std::move(numbers)});
+    }
+    if (count == 0 || count > most_entries) {
+        index.constant = 0;
+        free = {{index, 1, s.facts.numbers(t, index.term, most_entries)}};
+        count = free.front().numbers.size();
     }
     if (free.empty() && place == begin) return {};
+    const Value base = t.subtract(place, index);
     std::vector<std::pair<Value, Base::Pointer>> entries;
     for (std::size_t which = 0; which < count; ++which) {
-        std::unordered_map<TermId, Value> numbers;
+        Value at = base;
         Value is_this = number(1, 1);
         std::size_t rest = which;
-        for (const auto &[what, limits] : free) {
-            const Value one = number(what.bits, limits.from + rest % limits.size);
-            rest /= limits.size;
-            numbers[what.term] = one;
+        for (const auto &[what, factor, all] : free) {
+            const Value one = number(what.bits, all[rest % all.size()]);
+            rest /= all.size();
+            at = t.add(at, t.scale(one, factor));
             is_this = t.bit_and(is_this, t.equal(what, one));
         }
-        const auto entry = world_.constant_at(t.replaced(place, numbers), origin.bytes);
+        auto entry = world_.constant_at(at, bytes);
+        if (!entry && now)
+            if (const auto held = s.memory.number_at(world_, at, bytes)) entry = {static_cast<std::uint8_t>(bytes), *held};
         if (!entry) return {};
         entries.emplace_back(is_this, *entry);
     }
     return entries;
+}
+
+// What is loaded: at an index of which few numbers are left what is there in the stack, and what all entries of a table
+// have in common.
+Value Machine::loaded(State &s, Value at, unsigned bytes) {
+    if (at.term != 0 && world_.terms.node(at.term).op != Op::symbol) {
+        const auto entries = entries_at(s, at, bytes, true);
+        const auto is_number = [](const auto &entry) { return entry.second.value.known(); };
+        const auto is_same = [&](const auto &entry) { return entry.second.value == entries.front().second.value; };
+        if (!entries.empty() && std::ranges::all_of(entries, is_number)) {
+            if (std::ranges::all_of(entries, is_same)) return entries.front().second.value;
+            if (Memory::is_on_stack(world_, at.term)) return chosen(entries, [](const Base::Pointer &p) { return p.value; });
+        }
+    }
+    return s.memory.load(world_, at, bytes);
 }
 
 // A condition that says which entry of a table that nobody writes was loaded, as a limited index does.
@@ -261,9 +294,9 @@ std::optional<Value> Machine::asked_of_index(State &s, Value v) {
         if (origin.kind != Origin::Kind::memory || origin.base == 0) continue;
         if (!world_.terms.node(origin.base).conditional) continue;
         const Value begin{origin.base, static_cast<std::uint8_t>(bits_), static_cast<Word>(origin.offset) & mask_of(bits_)};
-        if (!may_be_table(s, begin)) continue;
+        if (!may_be_table(s, begin, false)) continue;
         const Value place = s.facts.simplified(world_.terms, begin);
-        if (place.term == 0 || !world_.terms.node(place.term).conditional || !may_be_table(s, place)) continue;
+        if (place.term == 0 || !world_.terms.node(place.term).conditional || !may_be_table(s, place, false)) continue;
         if (const auto inner = Facts::inner(world_.terms, place)) return inner;
     }
     return std::nullopt;

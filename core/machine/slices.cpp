@@ -129,8 +129,11 @@ Value Terms::slice(Value x, unsigned from, unsigned bits) {
             if (!is_aligned(a.atom, a.factor)) continue;
             const unsigned of_factor = std::min(from, static_cast<unsigned>(std::countr_zero(a.factor)));
             const unsigned of_atom = from - of_factor;
-            // 2^of_factor of it comes out of the factor, the rest out of the atom, of which fewer bits are left then.
-            const unsigned left = std::min(bits, nodes_[a.atom].bits - of_atom);
+            const unsigned moved = static_cast<unsigned>(std::countr_zero(a.factor)) - of_factor;
+            if (moved >= bits) continue;
+            // 2^of_factor of it comes out of the factor, the rest out of the atom, of which fewer bits are left then; and
+            // what is left of the factor moves some out at the top.
+            const unsigned left = std::min(bits - moved, nodes_[a.atom].bits - of_atom);
             const Value part = widen(slice_atom(a.atom, of_atom, left), bits);
             total = add(total, scale(part, a.factor >> of_factor));
         }

@@ -11,7 +11,7 @@ Value Machine::settled(State &s, std::uint32_t slot) {
     if (d.what == Do::copy) return s.slots[slot];
     s.deferred[slot].what = Do::copy;
     const unsigned bits = slot_bits_[slot];
-    const Value v = d.what == Do::load ? s.memory.load(world_, d.a, d.bytes) : flag(d.what, d.a, d.b);
+    const Value v = d.what == Do::load ? loaded(s, d.a, d.bytes) : flag(d.what, d.a, d.b);
     return s.slots[slot] = world_.terms.widen(v, bits);
 }
 

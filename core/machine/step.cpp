@@ -186,7 +186,7 @@ bool Machine::run_instruction(State &s, std::vector<State> &forks, const Bounds 
         const Operation &o = i.operations[s.operation];
         switch (o.what) {
         case Do::load:
-            if (!defer(s, o)) write(s, o.out, s.memory.load(world_, address(s, o.a), o.out.bytes));
+            if (!defer(s, o)) write(s, o.out, loaded(s, address(s, o.a), o.out.bytes));
             break;
         case Do::store: {
             const Value at = address(s, o.a);

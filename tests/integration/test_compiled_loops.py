@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -167,6 +168,10 @@ LOOPS = {
         f"char *b = (char *)(((unsigned long)p + 63) & -64L); for (char *q = b + 65472; q >= b; q -= 64) {READ}q;",
         (tuple(at + LINE for at in reversed(ALL_LINES)),),
     ),
+    "up from a beginning that was rounded up": Loop(
+        f"for (char *q = (char *)(((unsigned long)p + 63) & -64L); q < p + 65536; q += 64) {READ}q;",
+        (tuple(at + LINE for at in ALL_LINES),),
+    ),
     "three deep": Loop(
         f"for (int k = 0; k < 4; k++) for (int i = 0; i < 4; i++) for (int j = 63; j >= 0; j--) "
         f"{READ}(p + k * 16384 + i * 4096 + j * 64);",
@@ -193,10 +198,10 @@ def reads(data: bytes) -> list[tuple[int, ...]]:
             tuple(
                 e.offset
                 for e in events
-                # What is behind an index in a table is called after the table.
+                # What is behind an index in a table is called after the table, or after the stack.
                 if e.arena is not None
                 and e.arena.kind is ArenaKind.INPUT
-                and not any(table in str(e.arena.region) for table in ("rodata", "sizes"))
+                and not any(table in str(e.arena.region) for table in ("rodata", "sizes", "stack pointer"))
             )
         )
     return sorted(found, key=len)
@@ -214,6 +219,20 @@ def test_what_is_read(name: str, compiler: str, mode: str, tmp_path: Path) -> No
             continue
         data = compiled(compiler, mode, level, loop.body, tmp_path)
         assert reads(data) == sorted(loop.reads, key=len), level
+
+
+@pytest.mark.parametrize("mode", ["-m64", "-m32"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_as_many_as_lie_between_rounded_ends(compiler: str, mode: str, tmp_path: Path) -> None:
+    """One more where the pointer was not the beginning of a line; compilers count from either end."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    body = "unsigned long a = (unsigned long)p & -64L, b = ((unsigned long)p + 65536 + 63) & -64L; "
+    body += f"for (unsigned long n = (b - a) / 64; n--; ) {READ}(a + n * 64);"
+    for level in LEVELS:
+        less, more = reads(compiled(compiler, mode, level, body, tmp_path))
+        assert (len(less), len(more)) == (1024, 1025), level
+        assert all(one == list(range(one[0], one[-1] - 1, -LINE)) for one in map(list, (less, more))), level
 
 
 # Sizes and numbers of lines that are one of a few, by what ``m`` is: plain Python says which, for many numbers.
@@ -244,8 +263,6 @@ SIZED = {
     "a checked index of 16 bits": Sized(
         f"{ENTRIES} short k = m; if (k < 0 || k >= 8) return; int n = sizes[k]; {UP_TO_N}",
         lambda m: TABLE[m & 0xFFFF] // LINE if m & 0xFFFF < 8 else 0,
-        # It is shifted up by 16, and down again by 14, so that 18 bits are asked for of which 16 are there.
-        ("clang -m32 -O1",),
     ),
     "an index of 8 bits, or the first": Sized(
         f"{ENTRIES} signed char k = m; if (k < 2 || k >= 6) k = 0; long n = sizes[k]; {UP_TO_N}",
@@ -275,6 +292,30 @@ SIZED = {
     ),
     "what is left of 16 bits": Sized(
         f"unsigned short k = m; int n = 64 + k % 3 * 64; {UP_TO_N}", lambda m: 1 + (m & 0xFFFF) % 3
+    ),
+    "what is left of a byte by 7": Sized(
+        f"unsigned char k = m; int n = 512 + k % 7 * 128; {UP_TO_N}", lambda m: 8 + (m & 255) % 7 * 2
+    ),
+    "a byte with its sign, by 11 and by 3": Sized(
+        f"signed char k = m; int n = 1024 + k % 11 / 3 * 64; {UP_TO_N}",
+        lambda m: 16 + int(math.fmod((m & 127) - (m & 128), 11) / 3),
+    ),
+    "an entry at what is left of a byte": Sized(
+        f"{ENTRIES} unsigned char k = m; int n = sizes[k % 7]; {UP_TO_N}", lambda m: TABLE[(m & 255) % 7] // LINE
+    ),
+    "an array on the stack": Sized(
+        f"int sizes[4] = {{512, 64, 4096, 128}}; int n = sizes[m & 3]; {UP_TO_N}",
+        lambda m: (512, 64, 4096, 128)[m & 3] // LINE,
+    ),
+    "an array on the stack, one of it changed": Sized(
+        f"volatile short sizes[3]; sizes[0] = 640; sizes[1] = 64; sizes[2] = 256; if (m & 2) sizes[1] = 1280; "
+        f"int n = sizes[m & 1]; {UP_TO_N}",
+        lambda m: (640, 1280 if m & 2 else 64)[m & 1] // LINE,
+    ),
+    "a step of which entries are left that are the same": Sized(
+        f"static const int sizes[4] = {{128, 64, 64, 4096}}; for (int i = 0; i < 4096; i += sizes[(m & 1) + 1]) "
+        f"{READ}(p + i);",
+        lambda _: 64,
     ),
     "a flag for each": Sized(
         f"int n = 64; for (int k = 0; k < 4; k++) if (m & (1 << k)) n += 64; {UP_TO_N}",

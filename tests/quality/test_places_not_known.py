@@ -34,10 +34,8 @@ def in_steps(steps: str) -> str:
 def test_a_walk_in_steps_that_are_not_known_is_not_skipped(steps: str, every_path: bool, tmp_path: Path) -> None:
     """With the first and the last two half of the lines or more are left out; with the second none."""
     result = judged(tmp_path, in_steps(steps), every_path=every_path)
-    assert result.verdict is not PROVED
+    assert (result.verdict is PROVED) == (steps == "64,64,32")
     assert "skipped" not in {path.outcome for path in result.paths}
-    if steps == "64,64,32":
-        assert result.verdict is UNDECIDED and result.cause == "memory-may-overlap"
 
 
 C = """
