@@ -58,6 +58,14 @@ class Argument:
             return f"{self} {value}"
         return f"{self}={value!r}"
 
+    def form(self, value: str) -> str:
+        """How it is given something that ``value`` stands for: ``--max-seconds N``, ``max_seconds=N``."""
+        return f"{self}={value}" if _IN_PYTHON.get() else f"{self} {value}"
+
+    def pair(self, name: str, value: str) -> str:
+        """The same of one that takes names and values: ``--bind NAME=VALUE``, ``bind={'NAME': VALUE}``."""
+        return f"{self}={{{name!r}: {value}}}" if _IN_PYTHON.get() else f"{self} {name}={value}"
+
     def of(self, part: object) -> str:
         """One of several that it was given: of a mapping, by its name."""
         return f"{self}[{part!r}]" if _IN_PYTHON.get() else f"{self} {part}"

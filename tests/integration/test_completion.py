@@ -174,3 +174,15 @@ def test_nothing_heavy_is_imported(line: str, monkeypatch: pytest.MonkeyPatch) -
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("plain,")
+
+
+@pytest.mark.parametrize("instruction", ["tcsh_source", "bash_sourcee", "source", ""])
+@pytest.mark.parametrize("arguments", [[], ["cpus"]])
+def test_shells_that_there_are_none_for_are_told(
+    instruction: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, instruction)
+    outcome = answer(arguments)
+    assert (outcome.status, outcome.text) == (1, "") and "\n" not in outcome.message
+    assert repr(instruction) in outcome.message
+    assert all(shell in outcome.message for shell in ("bash", "zsh", "fish"))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from l1dflush.cli.main import main
+import l1dflush as l1d
+from l1dflush.cli.app import load
+from l1dflush.cli.main import answer, main
+from l1dflush.cli.verbs import VERBS
 from l1dflush.tracing.options import TraceOptions
 from l1dflush.tracing.stops import Stop, undecided
 
@@ -109,3 +115,50 @@ def test_too_many_paths_always_has_a_hint() -> None:
     assert hint("rsi") == "--bind rsi=VALUE"
     for source in ("[rdi+0x8]", "rdtsc result", "what f returned", "gs:0x28"):
         assert hint(source) == "--max-paths N, if there are not many more"
+
+
+def _all_options() -> Iterator[tuple[str, click.Option]]:
+    for name in VERBS:
+        yield from ((name, one) for one in load(name).params if isinstance(one, click.Option))
+
+
+def test_an_option_with_one_value_is_given_once() -> None:
+    """Those of every verb: of two values the last one would count, and nobody be told."""
+    asked = 0
+    for verb, option in _all_options():
+        if option.is_flag or option.multiple:
+            continue
+        asked += 1
+        name = max(option.opts, key=len)
+        outcome = answer([verb, name, "1", name, "2"])
+        assert (outcome.status, outcome.message) == (1, f"{name}: it is given twice, and has one value")
+    assert asked > 50
+
+
+def test_it_may_be_written_in_two_ways_and_must_not(source: str) -> None:
+    outcome = answer(["verify", source, "--start=any", "--start", "cold"])
+    assert outcome.status == 1 and "--start: it is given twice" in outcome.message
+
+
+@pytest.mark.parametrize("options", [("--cpu", "skylake", "--cpu", "haswell"), ("--json", "--json"), ("-q", "--quiet")])
+def test_what_may_be_repeated_is(options: tuple[str, ...], source: str) -> None:
+    assert answer(["verify", source, *options, "--buffer-size", "64K"]).status == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("cpus", "Sky\nlake"), ("explain", "no\x1bfence"), ("help", "a\nb"), ("schema", "a\tb"), ("ver\nify",)],
+)
+def test_a_name_is_shown_as_it_was_written(arguments: tuple[str, ...]) -> None:
+    message = answer(list(arguments)).message
+    assert repr(arguments[-1]) in message and message.isprintable()
+
+
+def test_hints_of_a_result_are_those_of_who_asks(tmp_path: Path) -> None:
+    (tmp_path / "flush.s").write_text(TEXT.replace("add $64,%eax", "add %esi,%eax"))
+    for limits, option, argument in (({"max_paths": 1}, "--max-paths N", "max_paths=N"),):
+        found = l1d.verify(tmp_path / "flush.s", cpu="skylake", **limits)
+        assert found.reason is not None and argument in found.reason and "--" not in found.reason
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in limits.items()]
+        told = json.loads(str(answer(["verify", str(tmp_path / "flush.s"), "--cpu", "skylake", "--json", *given]).text))
+        assert option in told["reason"]

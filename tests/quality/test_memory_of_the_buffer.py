@@ -110,3 +110,28 @@ def test_a_buffer_at_address_0_is_an_error(text: str, bind: dict[str, str], tmp_
 @pytest.mark.parametrize("address", ["4096", "0x100000", "0xffffffff81000000"])
 def test_another_address_is_none(address: str, tmp_path: Path) -> None:
     assert "null-buffer" not in rules(judged(tmp_path, function(WALK, "lfence"), bind={"rdi": address}))
+
+
+UP = "lea 63(%rdi),%rdi; and $-64,%rdi"
+ONE_MORE = (
+    "test %esi,%esi; jz 3f; movzbl (%rdi),%ecx; 3: mov $64,%eax; 9: movzbl (%rdi,%rax),%ecx; add $64,%eax; {} "
+    "8: cmp $65600,%eax; jne 9b; lfence"
+)
+HOLE = "cmp $16384,%eax; jne 8f; add $64,%eax;"
+
+
+@pytest.mark.parametrize(
+    ("before", "hole", "left_out"),
+    [
+        # Nobody knows which of two paths begins where the rounded buffer does.
+        (UP, "", []),
+        (UP, HOLE, ["1 line left out: buffer+0x4040"]),
+        ("nop", "", ["1 line left out: buffer+0x0"]),
+        ("nop", HOLE, ["1 line left out: buffer+0x4000", "2 lines left out: buffer+0x0, buffer+0x4000"]),
+    ],
+)
+def test_lines_are_left_out_of_pages_that_are_known(
+    before: str, hole: str, left_out: list[str], tmp_path: Path
+) -> None:
+    result = judged(tmp_path, function(before, ONE_MORE.format(hole)))
+    assert sorted(one.message for one in result.findings if one.id == "skipped-line") == left_out

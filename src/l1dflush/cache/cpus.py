@@ -116,8 +116,8 @@ def _sort_key(cpu: Cpu) -> tuple[int, int, str, int, str]:
 
 
 def lookup_key(name: str) -> str:
-    """``Ice Lake``, ``ice_lake`` and ``ICE-LAKE`` are the same CPU."""
-    return "-".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    """``Ice Lake``, ``ice_lake`` and ``ICE-LAKE`` are the same CPU; a line break is no blank."""
+    return "-".join(filter(None, name.casefold().replace("_", " ").replace("-", " ").split(" ")))
 
 
 class Catalogue:
@@ -163,7 +163,7 @@ class Catalogue:
             return cpu
         near = [self._index[key].name for key in get_close_matches(lookup_key(name), self._index, n=3, cutoff=0.6)]
         meant = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
-        raise InputError(f"no CPU is called '{name[:80]}'", hint=f"{meant}'l1dflush cpus' lists them")
+        raise InputError(f"no CPU is called {name[:80]!r}", hint=f"{meant}'l1dflush cpus' lists them")
 
     def find(
         self, vendor: str, family: int, model: int, stepping: int | None = None, core: CoreKind | None = None

@@ -53,7 +53,7 @@ class Verbs(click.Group):
 
             near = get_close_matches(args[0], VERBS, n=3, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
-            raise InputError(f"there is no verb '{args[0][:80]}'", hint=f"{meant}'{NAME} --help' lists them")
+            raise InputError(f"there is no verb {args[0][:80]!r}", hint=f"{meant}'{NAME} --help' lists them")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

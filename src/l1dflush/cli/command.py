@@ -9,12 +9,24 @@ import click
 
 from l1dflush.cli.output import Outcome
 from l1dflush.cli.verbs import VERBS
+from l1dflush.errors import InputError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class VerbCommand(click.Command):
     """A command whose help lists its arguments before its options, and which shows the defaults of these."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the words of the command line. Raises InputError for an option that is given twice and has one value:
+        of two only the last would count."""
+        if not ctx.resilient_parsing:
+            *_, order = self.make_parser(ctx).parse_args(args=list(args))
+            once = [one for one in order if isinstance(one, click.Option) and not (one.multiple or one.is_flag)]
+            twice = next((one for at, one in enumerate(once) if one in once[:at]), None)
+            if twice is not None:
+                raise InputError("it is given twice, and has one value", where=max(twice.opts, key=len))
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes both lists."""

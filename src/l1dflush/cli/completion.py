@@ -16,7 +16,8 @@ def completed(variable: str, instruction: str) -> Outcome:
     shell, _, what = instruction.partition("_")
     kind = get_completion_class(shell)
     if kind is None or what not in ("source", "complete"):
-        raise InputError(f"'{instruction[:80]}' is no instruction", where=variable, hint="like bash_source")
+        what = f"the shells are bash, fish and zsh: {instruction[:80]!r} is no instruction"
+        raise InputError(what, where=variable, hint="like bash_source")
     asked = kind(command(), {}, NAME, variable)
     if what == "source":
         return Outcome(0, asked.source())

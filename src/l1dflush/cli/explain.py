@@ -25,7 +25,7 @@ def explain(*, rule_id: str, no_color: bool) -> Outcome:
         # A part of an id is more telling than likeness: "fence" means no-fence.
         near = [known for known in by_id if rule_id and rule_id.casefold() in known][:3] or near
         meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"no rule is called '{rule_id[:80]}'", hint=f"{meant}'l1dflush rules' lists them")
+        raise InputError(f"no rule is called {rule_id[:80]!r}", hint=f"{meant}'l1dflush rules' lists them")
     from rich.text import Text
 
     from l1dflush.report.layout import paragraph

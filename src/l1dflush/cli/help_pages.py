@@ -56,7 +56,7 @@ def help_page(*, topic: str | None, man: Path | None, no_color: bool) -> Outcome
             return Outcome(0, _verb_help(name))
         near = get_close_matches(name, topics(), n=3, cutoff=0.5)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"there is no page '{topic[:80]}'", hint=f"{meant}'l1dflush help' lists them")
+        raise InputError(f"there is no page {topic[:80]!r}", hint=f"{meant}'l1dflush help' lists them")
     text = pages[name].read_text(encoding="utf-8")
 
     def lines(width: int) -> list[Text]:

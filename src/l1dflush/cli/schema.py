@@ -21,5 +21,5 @@ def schema(*, which: str | None) -> Outcome:
     from l1dflush.report.schemas import SCHEMAS, schema_text
 
     if which is not None and which not in SCHEMAS:
-        raise InputError(f"no schema is called '{which[:80]}'", hint=f"there are {', '.join(SCHEMAS)}")
+        raise InputError(f"no schema is called {which[:80]!r}", hint=f"there are {', '.join(SCHEMAS)}")
     return Outcome(0, schema_text(which))

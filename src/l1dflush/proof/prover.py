@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from l1dflush import _core
+from l1dflush.arguments import MAX_SECONDS
 from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import UndecidedError
@@ -322,7 +323,7 @@ class _Distinct:
         """The error that says that these bounds are not enough."""
         if self.stopped is None:
             return UndecidedError("bounds-only", what)
-        return UndecidedError("out-of-time", f"{what}; more takes longer than allowed", hint="--max-seconds N")
+        return UndecidedError("out-of-time", f"{what}; more takes longer than allowed", hint=MAX_SECONDS.form("N"))
 
 
 _known: dict[tuple[Policy, Conditions, int | None, int], _Distinct] = {}

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from l1dflush import _core
+from l1dflush.arguments import MAX_SECONDS, MEMORY, START
 from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.model import Policy
 from l1dflush.errors import InputError, UndecidedError
@@ -102,11 +103,11 @@ def told(policy: Policy, limits: Limits) -> Iterator[None]:
     except _core.StateSpaceTooLargeError as error:
         raise UndecidedError(
             "state-space-too-large", f"{what} takes {error}, which is what {limits.memory_text} hold",
-            hint="--memory SIZE",
+            hint=MEMORY.form("SIZE"),
         ) from None  # fmt: skip
     except _core.OutOfTimeError:
-        raise UndecidedError("out-of-time", f"{what} takes longer than allowed", hint="--max-seconds N") from None
+        raise UndecidedError("out-of-time", f"{what} takes longer than allowed", hint=MAX_SECONDS.form("N")) from None
     except _core.UnknownFillError:
         raise UndecidedError(
-            "unknown-fill", f"{policy.name} does not say what filling an invalid way does", hint="--start any"
+            "unknown-fill", f"{policy.name} does not say what filling an invalid way does", hint=START.form("any")
         ) from None

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from l1dflush import _core
+from l1dflush.arguments import TOUCHES
 from l1dflush.cache.core_policy import core_policy
 from l1dflush.cache.policies import Policy
 from l1dflush.errors import InputError
@@ -39,7 +40,7 @@ def complete_words(
     if not 0 <= length <= _core.LONGEST_WORD:
         raise InputError(f"words of {length} accesses are not searched", hint=f"0 to {_core.LONGEST_WORD}")
     if conditions.touches:
-        raise InputError("words are searched without touches by others", hint="--touches 0")
+        raise InputError("words are searched without touches by others", hint=TOUCHES.given(0))
     twin = resolved(policy, ways)
     start = conditions.start
     with told(twin, limits):

@@ -14,6 +14,7 @@ from operator import gt, itemgetter
 from time import monotonic
 from typing import NamedTuple
 
+from l1dflush.arguments import MAX_SECONDS
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.question import ItemKind
@@ -66,7 +67,7 @@ class Clock:
             self._steps = 0
             if monotonic() > self._deadline:
                 what = "what the walk does in each set takes too long"
-                raise UndecidedError("out-of-time", what, hint="--max-seconds N")
+                raise UndecidedError("out-of-time", what, hint=MAX_SECONDS.form("N"))
 
 
 @dataclass(frozen=True, slots=True)

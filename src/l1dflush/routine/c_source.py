@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from l1dflush.arguments import FUNCTION
 from l1dflush.errors import InputError
 from l1dflush.place import Place
 from l1dflush.routine.c_compile import compile_function, not_compiled
@@ -164,7 +165,7 @@ def _likeness(name: str) -> int:
 def _not_tried(index: CIndex, candidates: Sequence[Candidate]) -> Iterator[LeftOut]:
     for candidate in candidates:
         name, line = candidate.function.name, index.text.line(candidate.function.start)
-        reason = f"not looked at: {_MAX_TRIED} others are as likely a flush (--function {name} takes it)"
+        reason = f"not looked at: {_MAX_TRIED} others are as likely a flush ({FUNCTION.given(name)} takes it)"
         yield LeftOut(LeftOutKind.FUNCTION, name, (), reason, Place(index.source, line))
 
 

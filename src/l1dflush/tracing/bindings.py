@@ -176,4 +176,4 @@ def may_be_base(routine: Routine, name: str) -> bool:
 def bind_hint(names: Iterable[str]) -> str | None:
     """How to supply the values of ``names``, if they can be named on the command line."""
     plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
-    return " ".join(f"--bind {name}=VALUE" for name in plain) or None
+    return " ".join(BIND.pair(name, "VALUE") for name in plain) or None

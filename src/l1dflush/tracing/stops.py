@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from l1dflush.arguments import MAX_PATHS, MAX_SECONDS
 from l1dflush.errors import UndecidedError
 from l1dflush.place import Place
 from l1dflush.tracing.bindings import bind_hint
@@ -13,9 +14,15 @@ from l1dflush.tracing.effects import Form
 from l1dflush.tracing.options import TraceOptions
 
 _DEEP = "what was loaded at a place that was loaded"
-# What no option names decides: a field, what a call returns.
-_MORE_PATHS = "--max-paths N, if there are not many more"
-_BUDGET = "an endless loop, or --max-seconds N"
+
+
+def _more_paths() -> str:
+    # What no option names decides: a field, what a call returns.
+    return f"{MAX_PATHS.form('N')}, if there are not many more"
+
+
+def _budget() -> str:
+    return f"an endless loop, or {MAX_SECONDS.form('N')}"
 
 
 class Stop(NamedTuple):
@@ -52,19 +59,25 @@ def undecided(
                 begin = f", from {' and '.join(f'`{name}`' for name in roots)} on" if roots else ""
                 what = f"it follows links in memory that nobody has filled in{begin}, and each may be the last one"
                 return UndecidedError("links-unknown", what, where=where, names=tuple(roots))
-            return UndecidedError(stop.cause, what, where=where, hint=hint or _MORE_PATHS, names=stop.sources)
+            return UndecidedError(
+                stop.cause,
+                what,
+                where=where,
+                hint=hint or _more_paths(),
+                names=stop.sources,
+            )
         case "too-many-instructions":
             what = f"the routine has not returned after {options.max_instructions} instructions"
-            return UndecidedError("budget", what, where=where, hint=_BUDGET)
+            return UndecidedError("budget", what, where=where, hint=_budget())
         case "endless-loop":
             what = f"the routine does not return: at {text} it does the same again and again"
             return UndecidedError("budget", what, where=where)
         case "out-of-time":
             what = f"the routine has not returned after {options.max_seconds:.3g} seconds"
-            return UndecidedError("budget", what, where=where, hint=_BUDGET)
+            return UndecidedError("budget", what, where=where, hint=_budget())
         case "too-many-accesses":
             what = "the routine makes more accesses than can be kept"
-            return UndecidedError("budget", what, where=where, hint=_BUDGET)
+            return UndecidedError("budget", what, where=where, hint=_budget())
         case "too-many-unknown-values":
             return UndecidedError("budget", "the routine computes more unknown values than can be kept", where=where)
         case "indirect-jump" if not stop.unknown:

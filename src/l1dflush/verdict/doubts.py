@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from l1dflush.arguments import BIND, FUNCTION
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
 from l1dflush.tracing.model import Kind, Path, Trace, is_instruction
@@ -42,7 +43,9 @@ def doubt(traces: Iterable[Trace], every_path: bool, places: Places) -> Undecide
         for note in trace.routine.notes:
             if note.kind is NoteKind.ANOTHER_WALK_UNDECIDED:
                 what = f"{trace.routine.name} was judged, but {note.text}"
-                return UndecidedError(ANOTHER_WALK_UNDECIDED, what, hint="--function NAME says which one is meant")
+                return UndecidedError(
+                    ANOTHER_WALK_UNDECIDED, what, hint=f"{FUNCTION.form('NAME')} says which one is meant"
+                )
         if every_path and (found := unknown_command(trace.paths, places)) is not None:
             return found
     return None
@@ -57,7 +60,7 @@ def unknown_steps(trace: Trace, flush: Flush) -> UndecidedError | None:
             event = next(event for event in near.shapes() if event.arena is not None and event.arena.computed)
             what = f"a path that does not read {buffer.primary.region} may do so at places that are not known"
             where = flush.places.where(event.pc)
-            return UndecidedError("memory-may-overlap", what, where=where, hint="--bind what the step comes from")
+            return UndecidedError("memory-may-overlap", what, where=where, hint=f"{BIND} what the step comes from")
     return None
 
 
@@ -68,6 +71,6 @@ def unknown_command(paths: Sequence[Path], places: Places) -> UndecidedError | N
             continue
         event = next(event for event in all_events((path,)).shapes() if may_flush_by_msr(event))
         names = event.msr.sources if event.msr is not None else ()
-        hint = f"--bind {names[0] if len(names) == 1 else 'NAME'}=VALUE"
+        hint = BIND.pair(names[0] if len(names) == 1 else "NAME", "VALUE")
         return UndecidedError("msr-value-unknown", event.detail, where=places.where(event.pc), hint=hint)
     return None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Literal
 
+from l1dflush.arguments import MAX_SECONDS
 from l1dflush.cache.policies import Policy
 from l1dflush.cache.policy.machine import MachinePolicy
 from l1dflush.cache.policy.machine_table import table_text
@@ -62,7 +63,7 @@ def _found(question: Question, policy: str | Policy, ways: int, found: SetWord) 
         try:
             one = prover.counterexample(policy, ways, found.word, with_all, own=found.own, limits=question.limits())
         except ValueError as error:
-            raise UndecidedError("out-of-time", str(error), hint="--max-seconds N") from None
+            raise UndecidedError("out-of-time", str(error), hint=MAX_SECONDS.form("N")) from None
         return replace(one, smallest=False)
 
 

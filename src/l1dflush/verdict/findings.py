@@ -247,6 +247,10 @@ def _of_gaps(walk: Events, places: Places, line: int, begins: int) -> Iterator[F
         first = 0
     # Between the lines that are touched, not line by line: a walk in large steps may span terabytes.
     start, end = begins + first * per_page, begins + (last + 1) * per_page
+    arena = walk[0].arena
+    if arena is not None and arena.computed and arena.alignment < PAGE:
+        # Nobody knows where its pages begin: another path may count from another line.
+        start, end = min(low for low, _ in touched), max(high for _, high in touched)
     missing = [(low - begins, high - begins - 1) for low, high in touched.gaps(start, end)]
     if not missing:
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from l1dflush import __version__
-from l1dflush.arguments import START, THEN
+from l1dflush.arguments import MAX_SECONDS, START, THEN
 from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.errors import InputError, UndecidedError
@@ -142,7 +142,9 @@ def _flush(trace: Trace, buffer: Buffer | None) -> Flush | None:
 def _check_clock(deadline: float) -> None:
     """What is read in no regular order takes its time before it is asked about."""
     if time.monotonic() > deadline:
-        raise UndecidedError("out-of-time", "looking for the walk takes longer than allowed", hint="--max-seconds N")
+        raise UndecidedError(
+            "out-of-time", "looking for the walk takes longer than allowed", hint=MAX_SECONDS.form("N")
+        )
 
 
 def _judge(

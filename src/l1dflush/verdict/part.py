@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from l1dflush.arguments import BIND
 from l1dflush.errors import UndecidedError
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import OPTIONAL_STORES, Event, Kind, Path, is_instruction
@@ -134,6 +135,6 @@ def _settings(events: Iterable[Event], places: Places) -> UndecidedError | None:
             continue
         which = "an MSR whose number is not known" if write.number is None else f"MSR {write.number:#x}"
         what = f"{_NOT_KNOWN} the write of {which}"
-        hint = None if write.number is not None else "--bind NAME=VALUE for what its number comes from"
+        hint = None if write.number is not None else f"{BIND.pair('NAME', 'VALUE')} for what its number comes from"
         return UndecidedError("msr-may-change-the-cache", what, where=places.where(event.pc), hint=hint)
     return None

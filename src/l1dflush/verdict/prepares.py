@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from l1dflush.arguments import RUN_FIRST
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine, Symbol
@@ -31,7 +32,7 @@ def told(
     found = list(dict.fromkeys(_writers(source, routine, names, options)))
     if not found:
         return error
-    hint = f"--run-first {found[0][0]}, which writes `{found[0][1]}`"
+    hint = f"{RUN_FIRST.given(found[0][0])}, which writes `{found[0][1]}`"
     return UndecidedError(error.cause, error.what, where=error.where, hint=hint, names=error.names)
 
 

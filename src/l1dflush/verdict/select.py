@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from l1dflush import arguments
+from l1dflush.arguments import FUNCTION
 from l1dflush.assumption import Assumes, Assumption
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
@@ -29,7 +30,10 @@ LATER_GROUPS = 4
 MOST_TOLD = 3
 # Names that an error lists.
 MOST_LISTED = 12
-_PICK = "pick one with --function NAME"
+
+
+def _pick() -> str:
+    return f"pick one with {FUNCTION.form('NAME')}"
 
 
 def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
@@ -79,11 +83,11 @@ def select(routines: Sequence[Routine], options: VerifyOptions) -> Trace:
     reason = "".join(f"; {routine.name} could not be followed: {error.what}" for routine, error in first)
     if not tried.storing and not tried.others and len(first) == len(listed):
         what = "; ".join(f"{routine.name}: {error.what}" for routine, error in first)
-        raise NoWalkError(f"none of these functions could be followed: {what}", (), hint=_PICK)
+        raise NoWalkError(f"none of these functions could be followed: {what}", (), hint=_pick())
     names = _list(routine.name for routine in listed)
     followed = tuple(t.routine.name for t in (*tried.storing, *tried.others) if not any(_flushes(p) for p in t.paths))
     if any(symbol.function for symbol in routines[0].image.symbols.values()):
-        raise NoWalkError(f"none of these functions walks a buffer: {names}{reason}", followed, hint=_PICK)
+        raise NoWalkError(f"none of these functions walks a buffer: {names}{reason}", followed, hint=_pick())
     what = f"it has no symbol table, and none of its pieces of code walks a buffer: {names}{reason}"
     where = routines[0].origin.source
     raise NoWalkError(what, followed, where=where, hint="--range A:B takes a piece, by address")
@@ -235,7 +239,7 @@ class _Tried:
             walking = [trace for trace in walking if not _copies(trace)] or walking
         if len(walking) > 1:
             names = _list(trace.routine.name for trace in walking)
-            raise InputError(f"several functions walk a buffer: {names}", hint=_PICK)
+            raise InputError(f"several functions walk a buffer: {names}", hint=_pick())
         # A flush that is one instruction walks nothing, but it is what the user means if it is alone.
         flushing = [t for t in (*self.storing, *self.others) if any(_flushes(path) for path in t.paths)]
         if not walking and len(flushing) == 1 and not self.failed:
@@ -248,7 +252,7 @@ class _Tried:
         named = [trace for trace in self.storing if speaks_of_flush(trace.routine.name)]
         if len(named) > 1:
             names = _list(trace.routine.name for trace in named)
-            raise InputError(f"several functions walk a buffer by stores: {names}", hint=_PICK)
+            raise InputError(f"several functions walk a buffer by stores: {names}", hint=_pick())
         return named[0] if named else None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from l1dflush import __version__
+from l1dflush.arguments import MEMORY
 from l1dflush.cache.cpus import Isa
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
@@ -93,7 +94,7 @@ def _cell(asked: Asked, limits: Limits, chance: Fraction | None) -> SizeCell:
     except UndecidedError as error:
         return _undecided(asked, error.cause, str(error))
     except MemoryError:
-        return _undecided(asked, "out-of-memory", "there is not enough memory; --memory SIZE asks for less")
+        return _undecided(asked, "out-of-memory", f"there is not enough memory; {MEMORY.form('SIZE')} asks for less")
     return _made(asked, needs, curve)
 
 

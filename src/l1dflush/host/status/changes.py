@@ -136,7 +136,7 @@ def written_as(text: str) -> str:
     known = name.removeprefix("kvm_intel.").removeprefix("kvm-intel.") == PARAMETER
     if not known or not equals:
         hint = f"{PARAMETER}=never, cond, always or auto; --smt is for SMT, --ept for EPT, --cmdline for the boot line"
-        raise InputError(f"'{text[:80]}' cannot be written at run time", where=str(WRITE), hint=hint)
+        raise InputError(f"{text[:80]!r} cannot be written at run time", where=str(WRITE), hint=hint)
     return value
 
 

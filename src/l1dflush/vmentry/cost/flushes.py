@@ -33,7 +33,7 @@ def given_costs(texts: Iterable[str]) -> dict[str, FlushInfo]:
         name, _, duration = text.strip().partition("=")
         found = _DURATION.fullmatch(duration.strip())
         if not _NAME.fullmatch(name) or found is None or not float(found[1]):
-            raise InputError(f"'{text[:80]}' is no flush and its time", where="--flush-cost", hint=_HOW)
+            raise InputError(f"{text[:80]!r} is no flush and its time", where="--flush-cost", hint=_HOW)
         if name in out:
             raise InputError(f"'{name}' is given twice", where="--flush-cost")
         out[name] = FlushInfo(name=name, nanoseconds=float(found[1]) * _UNITS[found[2]], source="given", in_guest=False)

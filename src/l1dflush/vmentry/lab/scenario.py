@@ -155,7 +155,7 @@ def _checked(where: str, folder: Path, file: ScenarioFile) -> Scenario:
         at = f"{where}: script:{step.line}"
         if accesses.memory not in file.memory and accesses.memory != BUFFER_NAME:
             known = ", ".join([*file.memory, BUFFER_NAME])
-            raise InputError(f"no memory is called '{accesses.memory[:40]}'", where=at, hint=f"there are {known}")
+            raise InputError(f"no memory is called {accesses.memory[:40]!r}", where=at, hint=f"there are {known}")
         if step.verb == "replay" and accesses.memory not in traces:
             raise InputError(f"{accesses.memory[:40]} has no trace", where=at, hint="name one in its memory: trace=")
         # How many lines the buffer has depends on the routine; those that it has not are left out.
