@@ -8,7 +8,7 @@ from pydantic import Field
 
 from l1dflush.checking.checker import CheckedClaim, RejectedError
 from l1dflush.checking.model import CacheInfo, Certificate, Item, RoutineInfo
-from l1dflush.document import Document
+from l1dflush.document import FORMAT_VERSION, Document
 
 
 class CheckedWordInfo(Document):
@@ -48,7 +48,7 @@ class Place(Document):
 class CheckResult(Document):
     """The result of `l1dflush check`."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = FORMAT_VERSION
     tool_version: str
     command: Literal["check"] = "check"
     accepted: bool

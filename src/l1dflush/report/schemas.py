@@ -16,7 +16,12 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from l1dflush.checking.model import FORMAT_VERSION as CERTIFICATE_VERSION
+from l1dflush.document import FORMAT_VERSION
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_ID = "urn:l1dflush:schema:{}:{}"
+"""What a schema is called, by the kind of result and its ``format_version``: a name, and no place to load it from."""
 
 # Where the model is, or the models of which a result is one: each is imported when it is asked for.
 _MODELS: dict[str, tuple[str, ...]] = {
@@ -76,7 +81,8 @@ def schema(which: str | None = None) -> dict[str, Any]:
     model: Any = reduce(or_, (one for name in names for one in _models(name)))
     described = TypeAdapter(model).json_schema(mode="serialization", schema_generator=_Documented)
     title = "any result of l1dflush" if which is None else _TITLES.get(which, f"the result of l1dflush {which}")
-    return {"$schema": DIALECT} | described | {"title": title}
+    version = CERTIFICATE_VERSION if which == "certificate" else FORMAT_VERSION
+    return {"$schema": DIALECT, "$id": _ID.format(which or "any", version)} | described | {"title": title}
 
 
 def schema_text(which: str | None = None) -> str:
