@@ -14,6 +14,7 @@ from contextlib import suppress
 from math import inf, sqrt
 from typing import Literal
 
+import program_runs
 import pytest
 import random_programs
 import seeds
@@ -67,7 +68,7 @@ def check_runs(text: str, numbers: Sequence[int]) -> Counter[str]:
         return Counter({UNDECIDED: len(numbers)})
     for number in numbers:
         try:
-            run = random_programs.run(data, number)
+            run = program_runs.run(data, number)
             reasons = why_uncovered(found.paths, found, run)
         except NotForThisError:
             counts[WITHOUT_USE] += 1
@@ -164,7 +165,7 @@ def test_a_path_that_is_slightly_wrong_does_not_cover(seed: int) -> None:
     found = traced(data)
     for number in range(RUNS):
         with suppress(NotForThisError):
-            run = random_programs.run(data, number)
+            run = program_runs.run(data, number)
             evaluated = Evaluated(found, run)
             path = next(path for path in found.paths if why_not(path, found, run, evaluated) is None)
             at = dice.choice([i for i, event in enumerate(path.events) if event.kind in (Kind.LOAD, Kind.STORE)])
@@ -212,7 +213,7 @@ def test_inputs_go_several_ways() -> None:
         gone = set()
         for number in range(2 * RUNS):
             with suppress(NotForThisError):
-                run = random_programs.run(data, number)
+                run = program_runs.run(data, number)
                 evaluated = Evaluated(found, run)
                 gone.add(next(i for i, path in enumerate(found.paths) if why_not(path, found, run, evaluated) is None))
         several += len(found.paths) > 1

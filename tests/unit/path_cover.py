@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from plain_machine import NotForThisError
-from random_programs import Access, Run
+from program_runs import Access, Run
 
 from l1dflush import _core
 from l1dflush.routine.model import Image, Routine

@@ -197,7 +197,7 @@ def hosts(draw: st.DrawFn, *, with_mode: bool = False) -> tuple[HostFacts, Decis
     return host, truth, verdict
 
 
-@settings(max_examples=examples(300, 2500), deadline=None, derandomize=not THOROUGH)
+@settings(max_examples=examples(300, 2500), deadline=None)
 @given(hosts())
 def test_a_host_that_says_everything_agrees_with_its_facts(case: tuple[HostFacts, Decision, L1tfVerdict]) -> None:
     host, truth, verdict = case
@@ -212,7 +212,7 @@ def test_a_host_that_says_everything_agrees_with_its_facts(case: tuple[HostFacts
         assert judged.verdict is verdict
 
 
-@settings(max_examples=examples(300, 2500), deadline=None, derandomize=not THOROUGH)
+@settings(max_examples=examples(300, 2500), deadline=None)
 @given(hosts(), st.frozensets(st.sampled_from(HIDEABLE), max_size=10))
 def test_what_is_hidden_makes_a_verdict_unknown_at_most(
     case: tuple[HostFacts, Decision, L1tfVerdict], names: frozenset[str]

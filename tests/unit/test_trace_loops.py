@@ -1,14 +1,14 @@
 """What a loop does on any input is one of the paths of its trace.
 
-The oracle is an emulator that knows nothing of the trace (``random_programs``).
+The oracle is an emulator that knows nothing of the trace (``program_runs``).
 """
 
 from __future__ import annotations
 
 import shutil
 
+import program_runs
 import pytest
-import random_programs
 import trace_programs as programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -99,7 +99,7 @@ def check(text: str, seeds: range) -> int:
     runs = 0
     for seed in seeds:
         try:
-            run = random_programs.run(data, seed)
+            run = program_runs.run(data, seed)
             reasons = why_uncovered(found.paths, found, run)
         except NotForThisError:
             continue

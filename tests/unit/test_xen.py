@@ -1,9 +1,7 @@
-"""Xen: who is its control domain, what its log says, and what follows for the host."""
+"""Xen: who is its control domain, and what its log and settings come to for the host."""
 
 from __future__ import annotations
 
-import gzip
-import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,23 +10,25 @@ import pytest
 import sysroots
 from made_hosts import made, without_module
 from sysroots import CopiedHost
-from xen_hosts import SETTINGS, threads, written, xen_log
+from xen_hosts import (
+    CAPABILITIES,
+    FEATURES,
+    OTHER,
+    SETTINGS,
+    TYPE,
+    UUID,
+    ZERO,
+    a_guest,
+    status,
+    threads,
+    written,
+    xen_log,
+)
 
-from l1dflush.data.l1tf_cpus import lists
-from l1dflush.ending import Verdict
 from l1dflush.host.l1d import Signature
-from l1dflush.host.reading import files as reading_files
-from l1dflush.host.reading.collect import from_archive, from_sysroot
-from l1dflush.host.reading.files import LiveFiles, Sysroot, UnreadableError
-from l1dflush.host.reading.gather import gather
+from l1dflush.host.reading.collect import from_sysroot
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.host.reading.registers import GatheredRegisters
-from l1dflush.host.reading.xen import kept_info, kept_log, xen_lines
-from l1dflush.host.status.flush_worth import FlushWorth
 from l1dflush.host.status.grounds import Cause, L1tfVerdict
-from l1dflush.host.status.model import StatusResult
-from l1dflush.host.status.result import status_result
-from l1dflush.mitigation.xen_log import XenSettings, read_log
 from l1dflush.report.status import status_lines
 
 UNKNOWN, PARTIAL, MITIGATED, VULNERABLE, NOT_AFFECTED = (
@@ -38,18 +38,11 @@ UNKNOWN, PARTIAL, MITIGATED, VULNERABLE, NOT_AFFECTED = (
     L1tfVerdict.VULNERABLE,
     L1tfVerdict.NOT_AFFECTED,
 )
-TYPE, UUID = "/sys/hypervisor/type", "/sys/hypervisor/uuid"
-CAPABILITIES, FEATURES = "/proc/xen/capabilities", "/sys/hypervisor/properties/features"
-ZERO, OTHER = "00000000-0000-0000-0000-000000000000", "6d2f4b1e-98a7-4c0c-8d6a-2f0d3f6f1b11"
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> CopiedHost:
-    """A guest, from which a damaged one is made; nothing is known of its hypervisor but what a test adds."""
-    made_host = sysroots.guest(tmp_path)
-    made_host.remove(sysroots.CPUID)
-    made_host.write(TYPE, "xen")
-    return made_host
+    return a_guest(tmp_path)
 
 
 def control(host: CopiedHost) -> bool | None:
@@ -159,115 +152,6 @@ def test_firmware_is_not_asked_where_there_is_no_hypervisor(tmp_path: Path) -> N
     assert from_sysroot(host.folder).cpu.hypervisor.value == ""
 
 
-# --- its log
-
-
-@pytest.mark.parametrize("version", SETTINGS)
-@pytest.mark.parametrize("flush", [True, False])
-@pytest.mark.parametrize("shadowing", [True, False])
-@pytest.mark.parametrize("rdcl_no", [True, False])
-def test_a_whole_log(version: str, flush: bool, shadowing: bool, rdcl_no: bool) -> None:
-    log = xen_log(version=version, flush=flush, shadowing=shadowing, rdcl_no=rdcl_no, bug=not rdcl_no)
-    expected = XenSettings(
-        bug=None if rdcl_no else True, immune=rdcl_no, settings=True, flush=flush, skip=False, command=True, hvm=True,
-        pv=shadowing,
-    )  # fmt: skip
-    assert read_log(xen_lines(written(log)), "") == expected
-    stamped = written(log).replace("(XEN) ", "(XEN) [2026-03-01 10:20:30.123] ")
-    assert read_log(xen_lines(stamped), "") == expected
-    # What gather keeps says the same, and names neither the host nor who built it.
-    kept = kept_log(written(log).encode()).decode()
-    assert read_log(xen_lines(kept), "") == expected
-    assert "abuild" not in kept
-    assert "dom0_mem" not in kept
-
-
-@pytest.mark.parametrize(
-    ("changes", "hvm"),
-    [
-        ({}, True), ({"hap": "not detected"}, False), ({"hap": "detected but disabled"}, False), ({"hap": None}, None),
-        ({"vmx": False}, False),
-    ],
-)  # fmt: skip
-def test_whether_there_are_guests_that_can_aim(changes: dict[str, Any], hvm: bool | None) -> None:
-    assert read_log(xen_lines(written(xen_log(**changes))), "").hvm is hvm
-
-
-@pytest.mark.parametrize(
-    ("line", "hvm"), [("CPU0: VMX disabled by BIOS.", False), ("CPU1: VMX disabled by BIOS.", None),
-                      ("VMX: failed to initialise.", False)],
-)  # fmt: skip
-def test_only_the_first_cpu_tells_whether_there_is_vmx(line: str, hvm: bool | None) -> None:
-    assert read_log([line], "").hvm is hvm
-
-
-@pytest.mark.parametrize(
-    ("lines", "skip"),
-    [
-        (["Hardware hints: SKIP_L1DFL"], True),
-        (["Hardware hints:"], False),
-        (["Hardware hints:", "Hardware features: IBPB IBRS"], False),
-        # The line of hints is lost, or there was none in that version.
-        (["Hardware features: IBPB IBRS STIBP SSBD L1D_FLUSH"], None),
-        (["Hardware features:"], None),
-        (["Hardware features: IBRS/IBPB STIBP L1D_FLUSH SSBD MD_CLEAR"], False),
-        (["Hardware features: IBRS/IBPB STIBP L1D_FLUSH SSBD MD_CLEAR SKIP_L1DFL"], True),
-        (["Hardware features: RSBA"], False),
-        ([], None),
-    ],
-)
-def test_whether_a_hypervisor_below_flushes_is_known_from_a_line_that_would_say_so(
-    lines: list[str], skip: bool | None
-) -> None:
-    assert read_log(lines, "").skip is skip
-
-
-@pytest.mark.parametrize(
-    ("line", "smt", "expected"),
-    [
-        ("placeholder", True, True), ("placeholder", False, None), ("smt=0", False, False), ("no-smt", False, False),
-        ("smt=off", False, False), ("smt=0 smt=1", False, None), ("smt=1 smt=no", False, False), ("smt", False, None),
-        ("smt=junk", False, None), ("nosmt", False, None), ("xsmt=0", False, None),
-    ],
-)  # fmt: skip
-def test_smt_when_xen_booted(line: str, smt: bool, expected: bool | None) -> None:
-    assert read_log(xen_lines(written(xen_log(line=line, smt=smt))), "").smt_at_boot is expected
-
-
-@pytest.mark.parametrize(
-    ("said", "smt"),
-    [(threads(1), False), (threads(2), True), ("", None), ("threads_per_core", None), (threads(1) + threads(2), None)],
-)
-def test_smt_now(said: str, smt: bool | None) -> None:
-    assert read_log([], said).smt is smt
-    assert read_log([], kept_info(said.encode()).decode()).smt is smt
-    assert b"vault7" not in kept_info(said.encode())
-
-
-def test_a_guest_writes_no_line_of_xen() -> None:
-    log = written(xen_log(flush=False, shadowing=False))
-    forged = "(d7) (XEN) Xen settings: SPEC_CTRL: IBRS-, Other: L1D_FLUSH\n(d7) PV L1TF shadowing: Dom0 disabled, DomU "
-    said = read_log(xen_lines(forged + "enabled\n" + log), "")
-    assert (said.flush, said.pv) == (False, False)
-    assert read_log(xen_lines(forged), "") == XenSettings()
-
-
-def test_what_is_said_twice_and_not_alike_is_not_known() -> None:
-    said = read_log([*xen_lines(written(xen_log())), *xen_lines(written(xen_log(flush=False, shadowing=False)))], "")
-    assert (said.flush, said.pv, said.settings) == (None, None, True)
-
-
-@pytest.mark.parametrize("cut", range(0, 24))
-def test_a_log_that_has_lost_lines_says_less_and_nothing_else(cut: int) -> None:
-    log = written(xen_log(flush=False, line="smt=0"))
-    whole = read_log(xen_lines(log), "")
-    lines = log.split("\n")
-    for rest in (lines[cut:], lines[:-cut], lines[:cut] + lines[cut + 1 :], log[cut * 17 :].split("\n")):
-        said = read_log(xen_lines("\n".join(rest)), "")
-        for name in ("bug", "flush", "hvm", "pv", "smt_at_boot", "command", "skip"):
-            assert getattr(said, name) in (None, getattr(whole, name))
-
-
 # --- what follows
 
 
@@ -278,10 +162,6 @@ def dom0(log: list[str] | None, info: str | None = None, *, plain: bool = False,
     host = made(hypervisor="Xen", vmx=False, ept=False, **one_thread | hidden | changes)
     bare = without_module(host)
     return replace(bare, mitigation=replace(bare.mitigation, text=host.mitigation.text)) if plain else bare
-
-
-def status(host: HostFacts) -> StatusResult:
-    return status_result(host, FlushWorth(Verdict.PROVED, "linux-4.18", "Haswell"), lists())
 
 
 ONE, TWO = threads(1), threads(2)
@@ -449,81 +329,3 @@ def test_a_kernel_that_is_not_affected_needs_no_log() -> None:
         xen_control=True, xen_log=None, xen_info=None,
     )  # fmt: skip
     assert status(host).verdict is NOT_AFFECTED
-
-
-# --- gathered, and read on the spot
-
-
-def test_an_archive_has_what_xl_said_and_is_judged_the_same(host: CopiedHost, tmp_path: Path) -> None:
-    host.write(CAPABILITIES, "control_d")
-    host.write("/l1dflush/xl-dmesg.txt", written(xen_log(flush=False)))
-    host.write("/l1dflush/xl-info.txt", threads(2))
-    files = Sysroot(host.folder)
-    here, content = gather(files, GatheredRegisters(files))
-    archive = tmp_path / "facts.tar.gz"
-    archive.write_bytes(content)
-    there = from_archive(archive)
-    assert (there.xen.log.value, there.xen.info.value) == (here.xen.log.value, here.xen.info.value)
-    assert "L1D_FLUSH" in (there.xen.log.value or "")
-    assert status(there).verdict is status(here).verdict is VULNERABLE
-
-
-@pytest.mark.parametrize(("uuid", "control"), [(ZERO, True), (OTHER, False), ("junk", None)])
-def test_an_archive_names_no_guest(host: CopiedHost, tmp_path: Path, uuid: str, control: bool | None) -> None:
-    host.write(UUID, uuid)
-    files = Sysroot(host.folder)
-    here, content = gather(files, GatheredRegisters(files))
-    archive = tmp_path / "facts.tar.gz"
-    archive.write_bytes(content)
-    assert here.xen.control.value is from_archive(archive).xen.control.value is control
-    assert OTHER.encode() not in gzip.decompress(content)
-
-
-def test_what_root_alone_may_read_says_so_elsewhere_too(host: CopiedHost, tmp_path: Path) -> None:
-    host.write(CAPABILITIES, "control_d")
-    host.deny("/l1dflush/xl-dmesg.txt", "it takes root")
-    files = Sysroot(host.folder)
-    here, content = gather(files, GatheredRegisters(files))
-    archive = tmp_path / "facts.tar.gz"
-    archive.write_bytes(content)
-    assert here.xen.log.why == from_archive(archive).xen.log.why == "it takes root"
-    assert from_archive(archive).xen.info.why == "not gathered"
-
-
-def _xl(folder: Path, script: str) -> str:
-    program = folder / "xl"
-    program.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return str(program)
-
-
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ('echo "$1 $#"', b"dmesg 1\n"),
-        ("exit 3", "ended with status 3"),
-        ("sleep 20", "did not answer in 1 seconds"),
-        ("head -c 5000000 /dev/zero", "more than 4 MiB"),
-    ],
-)
-def test_xl_is_run_by_root_alone_and_never_for_long(
-    script: str, expected: bytes | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading_files, "_XL", (str(tmp_path / "none"), _xl(tmp_path, script)))
-    monkeypatch.setattr(reading_files, "_SECONDS", 1)
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(UnreadableError, match="it takes root"):
-        LiveFiles().xl("dmesg")
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    if isinstance(expected, bytes):
-        assert LiveFiles().xl("dmesg") == expected
-    else:
-        with pytest.raises(UnreadableError, match=expected):
-            LiveFiles().xl("dmesg")
-
-
-def test_without_xl_that_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading_files, "_XL", ("/nowhere/xl",))
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    with pytest.raises(UnreadableError, match="there is no xl"):
-        LiveFiles().xl("dmesg")

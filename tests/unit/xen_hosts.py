@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import sysroots
+from sysroots import CopiedHost
+
+from l1dflush.data.l1tf_cpus import lists
+from l1dflush.ending import Verdict
+from l1dflush.host.reading.host_facts import HostFacts
+from l1dflush.host.status.flush_worth import FlushWorth
+from l1dflush.host.status.model import StatusResult
+from l1dflush.host.status.result import status_result
+
 NOISE = ("Xen-e820 RAM map:", " [0000000000000000, 000000000009c3ff] (usable)", "Intel machine check reporting enabled")
 SETTINGS = {
     "4.6": "Xen settings: BTI-Thunk RETPOLINE, SPEC_CTRL: IBRS- SSBD-, Other: IBPB{flush}",
@@ -60,3 +72,20 @@ def written(lines: list[str]) -> str:
 def threads(count: int) -> str:
     """What ``xl info`` prints, with what is nobody's business."""
     return f"host                   : vault7.example\nnr_cpus                : 8\nthreads_per_core       : {count}\n"
+
+
+TYPE, UUID = "/sys/hypervisor/type", "/sys/hypervisor/uuid"
+CAPABILITIES, FEATURES = "/proc/xen/capabilities", "/sys/hypervisor/properties/features"
+ZERO, OTHER = "00000000-0000-0000-0000-000000000000", "6d2f4b1e-98a7-4c0c-8d6a-2f0d3f6f1b11"
+
+
+def a_guest(folder: Path) -> CopiedHost:
+    """A guest, from which a damaged one is made; nothing is known of its hypervisor but what a test adds."""
+    made_host = sysroots.guest(folder)
+    made_host.remove(sysroots.CPUID)
+    made_host.write(TYPE, "xen")
+    return made_host
+
+
+def status(host: HostFacts) -> StatusResult:
+    return status_result(host, FlushWorth(Verdict.PROVED, "linux-4.18", "Haswell"), lists())

@@ -14,14 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from l1dflush.routine.intervals import Extents, Intervals
-from l1dflush.routine.model import Image, JumpSite, Routine, Section
+from l1dflush.routine.model import JumpSite, Routine, Section
+from l1dflush.routine.patched_places import Site, sites_of
 from l1dflush.routine.relocations import Relocation
 from l1dflush.routine.symbol_table import SectionMap
 
@@ -123,7 +124,7 @@ class _Description:
         self._told = Intervals()
         self._numbers: dict[int, int] = {}
         self._todo: deque[_Code | _Data | tuple[int, Section]] = deque()
-        self._sites = _sites(image)
+        self._sites = sites_of(image)
 
     def records(self) -> Iterator[Sequence[object]]:
         """All records, in order. Raises _TooMuchError."""
@@ -371,35 +372,11 @@ class _Description:
                 place = "section", self._number(section), 0
         yield "relocation", relocation.address - start, of.type, of.symbol, addend, *place
 
-    def _site(self, offset: int, site: _Site) -> Iterator[Sequence[object]]:
+    def _site(self, offset: int, site: Site) -> Iterator[Sequence[object]]:
         if isinstance(site, JumpSite):
             yield "jump-label", offset, site.key, site.inverted, *self._place(site.target, going=True)
         else:
             yield site[0], offset, *site[1:]
-
-
-_Site = JumpSite | tuple[str | int, ...]
-
-
-class _Sites:
-    """Where a kernel patches, by address."""
-
-    def __init__(self, sites: list[tuple[int, _Site]]) -> None:
-        self._sites = sorted(sites, key=lambda one: one[0])
-        self._addresses = [address for address, _ in self._sites]
-
-    def within(self, start: int, end: int) -> list[tuple[int, _Site]]:
-        return self._sites[bisect_left(self._addresses, start) : bisect_left(self._addresses, end)]
-
-
-def _sites(image: Image) -> _Sites:
-    sites = image.patch_sites
-    found: list[tuple[int, _Site]] = list(sites.jumps.items())
-    found += ((at, ("alternative", *features)) for at, features in sites.alternatives.items())
-    found += ((at, ("trap", int(goes_on))) for at, goes_on in sites.traps.items())
-    found += ((at, ("return",)) for at in sites.returns)
-    found += ((at, ("tracing",)) for at in sites.tracing)
-    return _Sites(found)
 
 
 def _blank(content: bytearray, offset: int, size: int) -> None:
