@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from math import gcd
 from typing import Literal
 
 from elftools.elf.constants import SH_FLAGS
@@ -19,6 +18,7 @@ from elftools.elf.sections import Section as ElfSection
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
+from l1dflush.routine.definitions import Definitions, Key
 from l1dflush.routine.elf_lines import LineTable, LineTables
 from l1dflush.routine.elf_reader import MAX_RELOCATIONS, Row, malformed
 from l1dflush.routine.model import (
@@ -30,7 +30,7 @@ from l1dflush.routine.model import (
 )
 from l1dflush.routine.relocate import Relocator, Target, rule_of, type_name
 from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
-from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, in_groups, resolve
+from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, resolve
 from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 IMAGE_BASE = 0x0040_0000
@@ -40,14 +40,6 @@ MAX_CONTENT = 64 << 20
 MAX_ALIGNMENT = 2 << 20
 MAX_EXTERNALS = (EXTERNAL_LIMIT - EXTERNAL_BASE) // EXTERNAL_STRIDES[0]
 GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"
-# Why another file's definition may take a symbol's place.
-WEAK = "it is weak"
-GROUPED = "it is in a group of which one file's copy is kept"
-# What GCC puts into groups has the same code in every file.
-_THUNKS = "__x86.get_pc_thunk."
-
-# What is one place: a name that all files share, or a symbol of one file.
-_Key = str | Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +78,10 @@ class _Layout:
         # Where a message is about all of them.
         self.where = " + ".join(file.where for file in self.files)
         self.resolution = resolve(inputs)
-        self._grouped = [in_groups(file) for file in self.files]
+        self._definitions = Definitions(self.files, self.resolution)
         self.bad: list[BadRelocation] = []
         self.relocated: dict[int, int] = {}
         self._tables_read: list[RelocationTable] = []
-        self._required: set[str] | None = None
         self._named: set[tuple[int, int]] = set()
         self._meanings: dict[Reference, Relocated | None] = {}
         self._cursor = IMAGE_BASE
@@ -216,58 +207,12 @@ class _Layout:
                 malformed(file.where, f"{table.name} does not refer to the symbol table")
             yield index, table
 
-    def _key(self, at: Reference) -> _Key:
-        """What stands for the place that ``at`` means: the same for all files if its name is."""
-        at = self.resolution.meant(at)
-        symbol = self.resolution.symbol(at)
-        return symbol.name if symbol is not None and at.symbol and self.resolution.shared(at) else at
-
-    def _is_outside(self, at: Reference) -> bool:
-        """Whether no file defines what ``at`` means, or a resolver chooses it when the file is loaded."""
-        symbol = self.resolution.symbol(at)
-        if symbol is None or not at.symbol:
-            return False
-        gone = (at.file, symbol.section) in self.resolution.discarded
-        return symbol.section == UNDEFINED or symbol.kind == INDIRECT or (gone and self.resolution.shared(at))
-
-    def _exported(self, at: Reference) -> int:
-        """The alignment in bytes of what ``at`` means, if a loader may take another file's definition for it once it is
-        in a shared object; else 0. Who asks the global offset table for it leaves that to the loader."""
-        symbol = self.resolution.symbol(at)
-        if symbol is None or not self.resolution.shared(at) or symbol.visibility:
-            return 0
-        if symbol.section == COMMON:
-            return max(self.resolution.common(at)[1], 1)
-        if symbol.section <= 0:
-            return 0
-        return gcd(symbol.value, max(self.files[at.file].sections[symbol.section]["sh_addralign"], 1))
-
-    def _replaceable(self, at: Reference) -> str:
-        """Why a linker may take another file's definition for ``at``, which is meant; empty if it may not."""
-        symbol = self.resolution.symbol(at)
-        if symbol is None or not at.symbol or self._is_outside(at) or not self.resolution.shared(at):
-            return ""
-        if symbol.binding == "STB_WEAK":
-            return WEAK
-        is_gccs = symbol.name.startswith(_THUNKS)
-        return GROUPED if symbol.section in self._grouped[at.file] and not is_gccs else ""
-
-    def _may_be_absent(self, at: Reference) -> bool:
-        """Whether a program can do without what ``at`` means: no file defines it, and none asks for more."""
-        symbol = self.resolution.symbol(at)
-        if symbol is None or symbol.binding != "STB_WEAK" or not self._is_outside(at) or symbol.kind == INDIRECT:
-            return False
-        if self._required is None:
-            undefined = (s for file in self.files for s in file.symbols if s.section == UNDEFINED)
-            self._required = {s.name for s in undefined if s.binding == "STB_GLOBAL"}
-        return symbol.name not in self._required
-
-    def _place_externals(self, referenced: Iterable[Reference]) -> tuple[dict[_Key, tuple[str, int]], int]:
+    def _place_externals(self, referenced: Iterable[Reference]) -> tuple[dict[Key, tuple[str, int]], int]:
         """Where undefined symbols go, by name, and how far apart."""
-        names: dict[_Key, str] = {}
+        names: dict[Key, str] = {}
         for at in referenced:
             meant = self.resolution.meant(at)
-            if self._is_outside(meant):
+            if self._definitions.is_outside(meant):
                 symbol = self.files[meant.file].symbols[meant.symbol]
                 # Not told apart where nothing else has that name: several rows of one name are one symbol.
                 shared = symbol.name not in self.inputs[meant.file].own
@@ -280,12 +225,12 @@ class _Layout:
         kept = islice(names.items(), MAX_EXTERNALS)
         return {key: (name, EXTERNAL_BASE + i * stride) for i, (key, name) in enumerate(kept)}, stride
 
-    def _place_slots(self, wanted: Iterable[tuple[int, Reference]]) -> tuple[dict[_Key, tuple[int, Reference]], int]:
-        needing: dict[_Key, Reference] = {}
+    def _place_slots(self, wanted: Iterable[tuple[int, Reference]]) -> tuple[dict[Key, tuple[int, Reference]], int]:
+        needing: dict[Key, Reference] = {}
         for kind, at in wanted:
             rule = rule_of(self.bits, kind)
             if rule is not None and rule.needs_slot:
-                needing.setdefault(self._key(at), at)
+                needing.setdefault(self._definitions.key(at), at)
         width = self.bits // 8
         got = self._place(len(needing) * width, width, "the global offset table")
         return {key: (got + width * i, at) for i, (key, at) in enumerate(needing.items())}, got
@@ -299,7 +244,7 @@ class _Layout:
         symbol = self.address_of(at)
         if isinstance(symbol, str):
             return Target(None, reason=symbol)
-        return Target(rule, symbol, self._slots[self._key(at)][0] if rule.needs_slot else 0)
+        return Target(rule, symbol, self._slots[self._definitions.key(at)][0] if rule.needs_slot else 0)
 
     def _meaning(self, number: int, info: int) -> Relocated | None:
         """What a relocation of file ``number`` means, its type and symbol being ``info``."""
@@ -320,7 +265,7 @@ class _Layout:
         if index and (symbol := self.resolution.symbol(at)) is not None:
             section = symbol.kind == "STT_SECTION"
             name = file.sections[symbol.section].name if section and symbol.section > 0 else symbol.name
-        target = None if self._is_outside(meant) else self.address_of(at)
+        target = None if self._definitions.is_outside(meant) else self.address_of(at)
         return Relocated(
             type_name(self.bits, kind),
             rule.size if rule is not None else 0,
@@ -329,9 +274,11 @@ class _Layout:
             section,
             target if isinstance(target, int) else None,
             not index or (defined is not None and defined.section == ABSOLUTE),
-            self._may_be_absent(meant),
-            self._exported(meant) if rule is not None and rule.needs_slot and isinstance(target, int) else 0,
-            self._replaceable(meant),
+            self._definitions.may_be_absent(meant),
+            self._definitions.exported(meant)
+            if rule is not None and rule.needs_slot and isinstance(target, int)
+            else 0,
+            self._definitions.replaceable(meant),
         )
 
     def address_of(self, at: Reference) -> int | str:
@@ -342,7 +289,7 @@ class _Layout:
         symbol = self.resolution.symbol(at)
         if symbol is None:
             return f"there is no symbol number {at.symbol}"
-        if self._is_outside(at):
+        if self._definitions.is_outside(at):
             if symbol.name == GOT_SYMBOL:
                 return self._got
             if symbol.binding == "STB_WEAK" and symbol.kind != INDIRECT:
@@ -420,8 +367,8 @@ class _Layout:
                 if no_place or symbol.kind in ("STT_SECTION", "STT_FILE") or self.resolution.meant(at) != at:
                     continue
                 found = self.address_of(at)
-                if symbol.name and not isinstance(found, str) and not self._is_outside(at):
+                if symbol.name and not isinstance(found, str) and not self._definitions.is_outside(at):
                     size = self.resolution.common(at)[0] if symbol.section == COMMON else symbol.size
                     binding = "STB_LOCAL" if symbol.name in own else symbol.binding
-                    why = self._replaceable(at)
+                    why = self._definitions.replaceable(at)
                     yield PlacedSymbol(symbol.name, found, size, symbol.kind, binding, True, number, replaceable=why)
