@@ -22,11 +22,11 @@
 
 namespace l1dflush {
 
-template <class Machine>
+template <class M>
 class AdaptiveFlusher {
 public:
     // `cold`: no line of the word is cached at the start.
-    AdaptiveFlusher(const Machine &machine, bool cold, const Limits &limits)
+    AdaptiveFlusher(const M &machine, bool cold, const Limits &limits)
         : machine_(machine), limits_(limits) {
         new_line_.cold = cold;
     }
@@ -121,13 +121,13 @@ private:
 
     bool always_can(const Item &item, const State &state, std::uint32_t used, std::uint32_t left) {
         bool always = true;
-        Stepper<Machine> stepper(machine_, live_, gone_);
+        Stepper<M> stepper(machine_, live_, gone_);
         stepper.step(item, state,
                      [&](const State &to, const Move &, Weight) { always = always && can(to, used, left); });
         return always;
     }
 
-    const Machine &machine_;
+    const M &machine_;
     const Limits &limits_;
     const LiveLines live_{Word{}};
     GoneSets gone_;

@@ -54,7 +54,6 @@ Word committed(Word word) {
     return word;
 }
 
-template <class Machine>
 class ChanceSearch {
 public:
     ChanceSearch(const AnyPolicy &policy, const Machine &machine, const Word &word, std::uint32_t touches,
@@ -189,7 +188,7 @@ private:
         for (std::size_t m = 0; m < path.moves.size(); ++m) {
             if (path.moves[m].source != Move::Source::start) continue;
             int place = run->ways[m];
-            if constexpr (!Machine::in_ways) place = policy_.position(run->start, place);
+            if (!machine_.in_ways) place = policy_.position(run->start, place);
             start.key.label[static_cast<std::size_t>(place)] =
                 path.moves[m].was_invalid ? invalid : static_cast<Label>(lines[m] + 1);
         }
@@ -241,7 +240,7 @@ private:
 
     // The value of the best of `starts`, each chosen beforehand.
     Limbs committed_value(const std::vector<State> &starts, const Limits &limits) const {
-        if constexpr (!Machine::in_ways) {
+        if (!machine_.in_ways) {
             // Which of several invalid ways is filled first is decided by the start as well.
             for (const State &state : starts)
                 if (std::count(state.key.label.begin(), state.key.label.end(), invalid) > 1) throw NeedsAbsoluteWays();
@@ -288,7 +287,6 @@ bool endless(const GameLayer &layer) {
     return std::find(stays.begin(), stays.end(), true) != stays.end();
 }
 
-template <class Machine>
 ChanceCurve chance_curve_with(const PolicyFacts &policy, const Machine &machine, std::size_t most, bool cold,
                               std::uint32_t touches, const Limits &limits) {
     // Each access is of a line that occurs once: the same layer comes again and again.
@@ -323,7 +321,7 @@ ChanceCurve chance_curve_with(const PolicyFacts &policy, const Machine &machine,
 Chance chance(const AnyPolicy &policy, const RawWord &raw, const Setting &setting, const Limits &limits) {
     require_chances(policy);
     const Word word = prepare(raw, useful_run(policy.facts.repeat_hits, setting.touches));
-    auto solve = [&](const auto &machine) {
+    auto solve = [&](const Machine &machine) {
         return ChanceSearch(policy, machine, word, setting.touches, limits).solve();
     };
     const Chance result = with_machine<LazyBitMachine>(policy, setting, raw.facts(), limits, solve);
@@ -341,7 +339,7 @@ Chance chance(const AnyPolicy &policy, const RawWord &raw, const Setting &settin
 ChanceCurve chance_curve(const AnyPolicy &policy, std::size_t most, bool cold, const Setting &setting,
                          const Limits &limits) {
     require_chances(policy);
-    return with_machine<LazyBitMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const auto &machine) {
+    return with_machine<LazyBitMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const Machine &machine) {
         return chance_curve_with(policy.facts, machine, most, cold, setting.touches, limits);
     });
 }

@@ -5,6 +5,7 @@
 
 #include "policy/reachable.hpp"
 #include "policy/relative.hpp"
+#include "prover/lazy_bits.hpp"
 
 namespace l1dflush {
 
@@ -50,25 +51,8 @@ bool fills_in_order(const AnyPolicy &policy, const Path &path, const Concrete &r
     return true;
 }
 
-}  // namespace
-
-PolicyState next_state(const AnyPolicy &policy, PolicyState state, const Move &move, int way, int branch) {
-    PolicyState result = state;
-    int number = 0;
-    auto take = [&](PolicyState next) {
-        if (number++ == branch) result = next;
-    };
-    if (move.outcome == Outcome::hit || move.outcome == Outcome::touch_hit)
-        policy.each_hit(state, way, take);
-    else if (missed(move) && move.was_invalid)
-        policy.each_fill(state, way, [&](PolicyState next, Weight) { take(next); });
-    else if (missed(move))
-        policy.each_miss(state, [&](int, PolicyState next, Weight) { take(next); });
-    return result;
-}
-
-std::optional<Concrete> concrete(const RelativeMachine &, const AnyPolicy &policy, const Path &path,
-                                 const Limits &limits) {
+// Of all states that look the same from their pointers the first one whose invalid ways are filled in order.
+std::optional<Concrete> from_positions(const AnyPolicy &policy, const Path &path, const Limits &limits) {
     auto from = [&](PolicyState start) {
         return play(
             policy, start, path,
@@ -102,15 +86,10 @@ std::optional<Concrete> concrete(const RelativeMachine &, const AnyPolicy &polic
     return std::nullopt;
 }
 
-std::optional<Concrete> concrete(const AbsoluteMachine &, const AnyPolicy &policy, const Path &path, const Limits &) {
-    return play(
-        policy, path.root.key.policy, path, [](PolicyState, const Move &move) { return int{move.place}; },
-        [](const Move &move) { return int{move.branch}; });
-}
-
-std::optional<Concrete> concrete(const LazyBitMachine &machine, const AnyPolicy &policy, const Path &path,
-                                        const Limits &limits) {
-    const unsigned all = (1U << machine.ways()) - 1U;
+// The bits that the run left open: the first start state whose victims are the path's. The essay of LazyBitMachine
+// promises that there is one. Its branches settle bits; the policy itself has one outcome.
+Concrete from_lazy_bits(const AnyPolicy &policy, const Path &path, const Limits &limits) {
+    const unsigned all = (1U << policy.ways()) - 1U;
     for (unsigned start = 1; start < all; ++start) {
         limits.poll_now_and_then(start);
         bool fits = true;
@@ -124,6 +103,32 @@ std::optional<Concrete> concrete(const LazyBitMachine &machine, const AnyPolicy 
         if (fits) return result;
     }
     throw std::logic_error("no start state fits the counterexample");
+}
+
+}  // namespace
+
+PolicyState next_state(const AnyPolicy &policy, PolicyState state, const Move &move, int way, int branch) {
+    PolicyState result = state;
+    int number = 0;
+    auto take = [&](PolicyState next) {
+        if (number++ == branch) result = next;
+    };
+    if (move.outcome == Outcome::hit || move.outcome == Outcome::touch_hit)
+        policy.each_hit(state, way, take);
+    else if (missed(move) && move.was_invalid)
+        policy.each_fill(state, way, [&](PolicyState next, Weight) { take(next); });
+    else if (missed(move))
+        policy.each_miss(state, [&](int, PolicyState next, Weight) { take(next); });
+    return result;
+}
+
+std::optional<Concrete> concrete(const Machine &machine, const AnyPolicy &policy, const Path &path,
+                                 const Limits &limits) {
+    if (!machine.in_ways) return from_positions(policy, path, limits);
+    if (dynamic_cast<const LazyBitMachine *>(&machine) != nullptr) return from_lazy_bits(policy, path, limits);
+    return play(
+        policy, path.root.key.policy, path, [](PolicyState, const Move &move) { return int{move.place}; },
+        [](const Move &move) { return int{move.branch}; });
 }
 
 }  // namespace l1dflush

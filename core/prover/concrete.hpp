@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "policy/any.hpp"
-#include "prover/lazy_bits.hpp"
 #include "prover/limits.hpp"
 #include "prover/machine.hpp"
 #include "prover/state.hpp"
@@ -28,15 +27,9 @@ struct Concrete {
 // The outcome with that number, of those that the policy has here.
 PolicyState next_state(const AnyPolicy &policy, PolicyState state, const Move &move, int way, int branch);
 
-// Of all states that look the same from their pointers the first one whose invalid ways are filled in order. Nothing
-// if there is none: the machine let any of them be filled first.
-std::optional<Concrete> concrete(const RelativeMachine &machine, const AnyPolicy &policy, const Path &path,
-                                 const Limits &limits);
-std::optional<Concrete> concrete(const AbsoluteMachine &machine, const AnyPolicy &policy, const Path &path,
-                                 const Limits &limits);
-// The bits that the run left open: the first start state whose victims are the path's. The essay of LazyBitMachine
-// promises that there is one. Its branches settle bits; the policy itself has one outcome.
-std::optional<Concrete> concrete(const LazyBitMachine &machine, const AnyPolicy &policy, const Path &path,
+// A run with the path of this machine. Nothing if there is none: the machine let any of several invalid ways be filled
+// first.
+std::optional<Concrete> concrete(const Machine &machine, const AnyPolicy &policy, const Path &path,
                                  const Limits &limits);
 
 }  // namespace l1dflush

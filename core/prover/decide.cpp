@@ -9,7 +9,6 @@ namespace l1dflush {
 
 namespace {
 
-template <class Machine>
 Decision decide_word(const Machine &machine, const Word &word, std::uint32_t touches, const Limits &limits) {
     Decision decision;
     Frontier layer = first_layer(machine, limits);
@@ -45,7 +44,7 @@ Decision decide(const AnyPolicy &policy, const RawWord &raw, const Setting &sett
     for (int tries = 0; tries < 3 && end < raw.lines.size(); ++tries, end += end / 4 + 1) ends.push_back(end);
     ends.push_back(raw.lines.size());
     const int repeats = merge_repeats ? useful_run(policy.facts.repeat_hits, setting.touches) : unlimited;
-    return with_machine<NamelessMachine>(policy, setting, raw.facts(), limits, [&](const auto &machine) {
+    return with_machine<NamelessMachine>(policy, setting, raw.facts(), limits, [&](const Machine &machine) {
         Decision decision;
         std::uint64_t states = 0;
         for (const std::size_t length : ends) {

@@ -12,7 +12,6 @@ namespace {
 // State by state. Each access is of a line that occurs once, so a layer is a function of the one before it: once a
 // layer has been there before, nothing new can come. Comparing with a layer remembered at every power of two finds a
 // circle of any length.
-template <class Machine>
 Distinct distinct_with(const Machine &machine, std::optional<std::uint64_t> limit, bool cold, std::uint32_t touches,
                        const Limits &limits) {
     Distinct decision;
@@ -119,7 +118,7 @@ Distinct distinct_exactly(const AnyPolicy &policy, std::optional<std::uint64_t> 
             }
         }
     }
-    return with_machine<NamelessMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const auto &machine) {
+    return with_machine<NamelessMachine>(policy, setting, {Flushes::none, cold}, limits, [&](const Machine &machine) {
         return distinct_with(machine, limit, cold, setting.touches, limits);
     });
 }

@@ -102,7 +102,7 @@ public:
 
     // Everything that `item` may do in the last layer, and what follows: in a new layer, or for `circle` in the same one.
     // normal(State) is the one that stands for all that are worth the same.
-    template <class Machine, class Normal>
+    template <class Normal>
     void expand(const Machine &machine, Stepper<Machine> &stepper, const Item &item, bool circle, Normal normal) {
         GameLayer next;
         GameLayer &here = layers.back();

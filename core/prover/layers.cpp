@@ -48,7 +48,7 @@ std::int64_t plain_symbol(const State &state, int p, const LiveLines &live) {
 
 Layers layers(const AnyPolicy &policy, const RawWord &raw, const Setting &setting, const Limits &limits) {
     const Word word = prepare(raw, unlimited);
-    return with_plain_machine(policy, setting, raw.facts(), limits, [&](const auto &machine, bool positions) {
+    return with_plain_machine(policy, setting, raw.facts(), limits, [&](const Machine &machine, bool positions) {
         Layers result{positions, {}};
         LiveLines live(word);
         GoneSets gone;

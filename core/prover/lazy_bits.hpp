@@ -24,33 +24,27 @@ namespace l1dflush {
 // A flushed way keeps its bit, and if that was open it is settled there and then: both ways are followed.
 //
 // An open bit dominates a known one: it stands for more starts.
-class LazyBitMachine : public NamedWays<LazyBitMachine> {
+class LazyBitMachine final : public NamedWays<LazyBitMachine> {
 public:
-    static constexpr bool in_ways = true;
-
-    explicit LazyBitMachine(int ways) : ways_(ways), all_((1U << ways) - 1U) {
+    explicit LazyBitMachine(int ways) : NamedWays(true), ways_(ways), all_((1U << ways) - 1U) {
         require(ways >= 2 && ways <= max_ways, "lazily settled bits need 2 to 16 ways");
     }
 
-    int ways() const { return ways_; }
-    static int first_invalid(unsigned ways) { return first_filled(ways, false); }
+    int ways() const override { return ways_; }
 
-    template <class Out>
-    void starts(Out out) const {
+    void starts(ToState out) const override {
         State state;
         mark_all_valid(state);
         out(state);
     }
-    template <class Out>
-    void hit(const State &state, int way, Out out) const {
+    void hit(const State &state, int way, ToState out) const override {
         touch(state, way, out);
     }
-    template <class Out>
-    void fill(const State &state, int way, Out out) const {
+    void fill(const State &state, int way, ToBranch out) const override {
         touch(state, way, [&](const State &next) { out(next, Weight{}); });
     }
-    template <class Settle, class Out>
-    void evict(State state, bool /*open*/, Settle settle, Out out) const {
+    void evict(const State &full, bool /*open*/, Settle settle, ToVictim out) const override {
+        State state = full;
         for (int way = 0; way < ways_; ++way) {
             if (ones(state) & (1U << way)) continue;
             const bool certain = (zeros(state) >> way) & 1U;
@@ -62,8 +56,7 @@ public:
             set_bits(state, zeros(state), ones(state) | (1U << way));  // it is 1: look further up
         }
     }
-    template <class Out>
-    void flush_unknown(const State &state, Out out) const {
+    void flush_unknown(const State &state, ToPlace out) const override {
         for (int way = 0; way < ways_; ++way) {
             if (!is_unknown(state, way)) continue;
             const State next = flushed(state, way);
@@ -94,8 +87,7 @@ private:
                      (static_cast<std::uint64_t>(ones) << ones_shift);
     }
 
-    template <class Out>
-    void touch(State state, int way, Out out) const {
+    void touch(State state, int way, ToState out) const {
         const unsigned self = 1U << way;
         const unsigned other_ways = all_ & ~self;
         const bool could_be_0 = !(ones(state) & self);

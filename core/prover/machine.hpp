@@ -1,21 +1,9 @@
-// Ways to carry the policy along in a search. Each "machine" offers
+// Ways to carry the policy along in a search.
 //
-//   int ways()
-//   starts(out)                       out(State): the start states, all ways unknown (or known to be invalid)
-//   hit(state, p, out)                out(State): after a hit at p
-//   fill(state, p, out)               out(State, Weight): after filling the invalid way p
-//   evict(state, open, settle, out)   out(victim, State, Weight): after a miss in a full set, for each victim that is
-//                                     possible; settle(State&, victim) puts the new line there, before the policy is
-//                                     updated. `open`: the line might as well have been cached from the start. A
-//                                     machine may then leave out what a hit of the line does just as well
-//   hit_unknown(state, more, settle, out)   out(p, State): after a hit in an unknown way, for every unknown way
-//   flush_unknown(state, out)         out(p, State): after flushing an unknown way, for every unknown way
-//   unknown(state)                    how many ways are unknown
-//   in_ways                           whether p is a way number (true) or a position (false)
-//   first_invalid(set of ways)        which of several invalid ways is filled first, if in_ways
-//   has_fills()                       whether it is known what filling an invalid way does
+// A search that takes a `const Machine &` is compiled once. Where the most time is spent (`advance` in search.cpp, and
+// shortest.cpp) it is known which machine it is, so that what a machine does becomes a part of the loop.
 //
-// Here are the two that suit any policy; bit-PLRU has two of its own (lazy_bits.hpp, nameless.hpp).
+// Here are the two machines that suit any policy; bit-PLRU has two of its own (lazy_bits.hpp, nameless.hpp).
 #pragma once
 
 #include <bit>
@@ -29,12 +17,53 @@
 
 namespace l1dflush {
 
-// For machines that know of every way what is in it: one after the other.
-template <class Machine>
-class NamedWays {
+// Whoever is told what may follow: states, the place of what happened (a way or a position) and the chance of the branch.
+using ToState = Out<const State &>;
+using ToBranch = Out<const State &, Weight>;
+using ToPlace = Out<int, const State &>;
+using ToVictim = Out<int, const State &, Weight>;
+// Puts the line that comes in at a place.
+using Settle = Out<State &, int>;
+
+class Machine {
 public:
-    template <class Settle, class Out>
-    void hit_unknown(const State &state, bool /*more*/, Settle settle, Out out) const {
+    virtual ~Machine() = default;
+
+    const bool in_ways;  // whether a place is a way number (true) or a position (false)
+
+    virtual int ways() const = 0;
+    // Whether it is known what filling an invalid way does.
+    virtual bool has_fills() const { return true; }
+    // Which of several invalid ways (a bit set) is filled first, if in_ways.
+    virtual int first_invalid(unsigned ways) const { return first_filled(ways, false); }
+    // If not: whether any of them may be.
+    virtual bool any_order() const { return false; }
+
+    // The start states, all ways unknown (or known to be invalid).
+    virtual void starts(ToState out) const = 0;
+    virtual void hit(const State &state, int place, ToState out) const = 0;
+    // After filling the invalid way there.
+    virtual void fill(const State &state, int place, ToBranch out) const = 0;
+    // After a miss in a full set, for each victim that is possible; `settle` puts the new line there, before the policy
+    // is updated. `open`: the line might as well have been cached from the start. A machine may then leave out what a
+    // hit of the line does just as well.
+    virtual void evict(const State &state, bool open, Settle settle, ToVictim out) const = 0;
+    // After a hit in an unknown way, for every unknown way.
+    virtual void hit_unknown(const State &state, bool more, Settle settle, ToPlace out) const = 0;
+    // After flushing an unknown way, for every unknown way.
+    virtual void flush_unknown(const State &state, ToPlace out) const = 0;
+    // How many ways are unknown.
+    virtual int unknown(const State &state) const = 0;
+
+protected:
+    explicit Machine(bool in_ways) : in_ways(in_ways) {}
+};
+
+// For machines that know of every way what is in it: one after the other.
+template <class Derived>
+class NamedWays : public Machine {
+public:
+    void hit_unknown(const State &state, bool /*more*/, Settle settle, ToPlace out) const override {
         for (int p = 0; p < self().ways(); ++p) {
             if (!is_unknown(state, p)) continue;
             State found = state;
@@ -42,32 +71,30 @@ public:
             self().hit(found, p, [&](const State &next) { out(p, next); });
         }
     }
-    template <class Out>
-    void flush_unknown(const State &state, Out out) const {
+    void flush_unknown(const State &state, ToPlace out) const override {
         for (int p = 0; p < self().ways(); ++p)
             if (is_unknown(state, p)) out(p, flushed(state, p));
     }
-    int unknown(const State &state) const { return count_unknown(state, self().ways()); }
-    bool has_fills() const { return true; }
+    int unknown(const State &state) const override { return count_unknown(state, self().ways()); }
+
+protected:
+    using Machine::Machine;
 
 private:
-    const Machine &self() const { return static_cast<const Machine &>(*this); }
+    const Derived &self() const { return static_cast<const Derived &>(*this); }
 };
 
 // The policy state as it is: always possible, for as many start states as there are.
-class AbsoluteMachine : public NamedWays<AbsoluteMachine> {
+class AbsoluteMachine final : public NamedWays<AbsoluteMachine> {
 public:
-    static constexpr bool in_ways = true;
-
     AbsoluteMachine(const AnyPolicy &policy, Start start, const Limits &limits)
-        : policy_(policy), start_(start), limits_(limits) {}
+        : NamedWays(true), policy_(policy), start_(start), limits_(limits) {}
 
-    int ways() const { return policy_.ways(); }
-    bool has_fills() const { return policy_.facts.has_fills; }
-    int first_invalid(unsigned ways) const { return policy_.invalid_way(ways); }
+    int ways() const override { return policy_.ways(); }
+    bool has_fills() const override { return policy_.facts.has_fills; }
+    int first_invalid(unsigned ways) const override { return policy_.invalid_way(ways); }
 
-    template <class Out>
-    void starts(Out out) const {
+    void starts(ToState out) const override {
         State state;
         if (start_ == Start::invalidations) {
             if (!has_fills()) throw UnknownFill();
@@ -87,22 +114,21 @@ public:
             out(state);
         }
     }
-    template <class Out>
-    void hit(State state, int way, Out out) const {
+    void hit(const State &state, int way, ToState out) const override {
+        State to = state;
         policy_.each_hit(state.key.policy, way, [&](PolicyState next) {
-            state.key.policy = next;
-            out(state);
+            to.key.policy = next;
+            out(to);
         });
     }
-    template <class Out>
-    void fill(State state, int way, Out out) const {
+    void fill(const State &state, int way, ToBranch out) const override {
+        State to = state;
         policy_.each_fill(state.key.policy, way, [&](PolicyState next, Weight weight) {
-            state.key.policy = next;
-            out(state, weight);
+            to.key.policy = next;
+            out(to, weight);
         });
     }
-    template <class Settle, class Out>
-    void evict(const State &state, bool /*open*/, Settle settle, Out out) const {
+    void evict(const State &state, bool /*open*/, Settle settle, ToVictim out) const override {
         policy_.each_miss(state.key.policy, [&](int victim, PolicyState next, Weight weight) {
             State to = state;
             settle(to, victim);
@@ -133,16 +159,14 @@ private:
 //     nothing until it is filled, and then it comes first.)
 // With the start `invalid` this machine lets any of the invalid ways be filled first. Where the ways are not
 // interchangeable that is more than can happen, and a run must be checked (witness.hpp).
-class RelativeMachine : public NamedWays<RelativeMachine> {
+class RelativeMachine final : public NamedWays<RelativeMachine> {
 public:
-    static constexpr bool in_ways = false;
-
     RelativeMachine(const AnyPolicy &policy, Start start, const Limits &limits)
-        : policy_(policy), start_(start), limits_(limits) {}
+        : NamedWays(false), policy_(policy), start_(start), limits_(limits) {}
 
-    int ways() const { return policy_.ways(); }
+    int ways() const override { return policy_.ways(); }
     // Whether of several invalid ways any may be filled first, rather than the lowest.
-    bool any_order() const { return start_ != Start::any || policy_.facts.fill_order_is_free; }
+    bool any_order() const override { return start_ != Start::any || policy_.facts.fill_order_is_free; }
 
     // Whether filling an invalid way does what a hit in it does, in every state.
     bool fills_like_hits() const {
@@ -154,8 +178,7 @@ public:
         return true;
     }
 
-    template <class Out>
-    void starts(Out out) const {
+    void starts(ToState out) const override {
         State state;
         mark_valid(state, start_ == Start::any ? 0xFFFFU : 0xFFFFU << ways());
         for (const PolicyState r : residues()) {
@@ -163,18 +186,15 @@ public:
             out(state);
         }
     }
-    template <class Out>
-    void hit(const State &state, int position, Out out) const {
+    void hit(const State &state, int position, ToState out) const override {
         for (const auto &change : tables_.at(state.key.policy).hit[static_cast<std::size_t>(position)])
             out(moved(state, change));
     }
-    template <class Out>
-    void fill(const State &state, int position, Out out) const {
+    void fill(const State &state, int position, ToBranch out) const override {
         for (const auto &change : tables_.at(state.key.policy).fill[static_cast<std::size_t>(position)])
             out(moved(state, change), change.weight);
     }
-    template <class Settle, class Out>
-    void evict(const State &state, bool /*open*/, Settle settle, Out out) const {
+    void evict(const State &state, bool /*open*/, Settle settle, ToVictim out) const override {
         for (const auto &miss : tables_.at(state.key.policy).miss) {
             State to = state;
             settle(to, miss.victim);

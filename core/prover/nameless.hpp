@@ -41,10 +41,8 @@
 
 namespace l1dflush {
 
-class NamelessMachine {
+class NamelessMachine final : public Machine {
 public:
-    static constexpr bool in_ways = true;
-
     // The policy's part of a state, unpacked. Key.policy: bits 0-15 the nameless ways, 16-31 the named ways with bit 1,
     // 32-36 open, 37-41 zero_unknown + zero_settled. State.mask: bits 16-31 zero_settled in unary.
     struct Bits {
@@ -56,32 +54,26 @@ public:
         unsigned one_settled;
     };
 
-    explicit NamelessMachine(int ways) : ways_(ways), all_((1U << ways) - 1U) {
+    explicit NamelessMachine(int ways) : Machine(true), ways_(ways), all_((1U << ways) - 1U) {
         require(ways >= 2 && ways <= max_ways, "nameless ways need 2 to 16 ways");
     }
 
-    int ways() const { return ways_; }
-    bool has_fills() const { return true; }
-    static int first_invalid(unsigned ways) { return first_filled(ways, false); }
+    int ways() const override { return ways_; }
 
-    template <class Out>
-    void starts(Out out) const {
+    void starts(ToState out) const override {
         State state;
         pack(state, Bits{all_, 0, static_cast<unsigned>(ways_), 0, 0, 0});
         out(state);
     }
 
-    template <class Out>
-    void hit(const State &state, int way, Out out) const {
+    void hit(const State &state, int way, ToState out) const override {
         touch_named(state, unpack(state), way, out);
     }
-    template <class Out>
-    void fill(const State &state, int way, Out out) const {
+    void fill(const State &state, int way, ToBranch out) const override {
         hit(state, way, [&](const State &next) { out(next, Weight{}); });
     }
 
-    template <class Settle, class Out>
-    void hit_unknown(const State &state, bool more, Settle settle, Out out) const {
+    void hit_unknown(const State &state, bool more, Settle settle, ToPlace out) const override {
         const Bits bits = unpack(state);
         for (int way = 0; way < ways_; ++way) {
             if (!is_named(bits, way) || !is_unknown(state, way)) continue;
@@ -93,13 +85,11 @@ public:
         hit_nameless(state, bits, &Bits::zero_unknown, more, settle, out);
     }
 
-    template <class Settle, class Out>
-    void evict(const State &state, bool open_line, Settle settle, Out out) const {
+    void evict(const State &state, bool open_line, Settle settle, ToVictim out) const override {
         scan(state, unpack(state), 0, open_line, settle, out);
     }
 
-    template <class Out>
-    void flush_unknown(const State &state, Out out) const {
+    void flush_unknown(const State &state, ToPlace out) const override {
         const Bits bits = unpack(state);
         for (int way = 0; way < ways_; ++way) {
             if (is_named(bits, way)) {
@@ -121,7 +111,7 @@ public:
         }
     }
 
-    int unknown(const State &state) const {
+    int unknown(const State &state) const override {
         const Bits bits = unpack(state);
         const unsigned named_unknown = unknown_ways(state, ways_) & ~bits.nameless;
         return std::popcount(named_unknown) + static_cast<int>(bits.open + bits.zero_unknown);
@@ -194,8 +184,7 @@ private:
         }
     }
 
-    template <class Out>
-    void touch_named(const State &state, const Bits &bits, int way, Out out) const {
+    void touch_named(const State &state, const Bits &bits, int way, ToState out) const {
         const unsigned self = 1U << way;
         Bits others = bits;
         others.ones |= self;
@@ -207,9 +196,8 @@ private:
         });
     }
 
-    template <class Settle, class Out>
-    void hit_nameless(const State &state, const Bits &bits, unsigned Bits::*condition, bool more, Settle &settle,
-                      Out &out) const {
+    void hit_nameless(const State &state, const Bits &bits, unsigned Bits::*condition, bool more, Settle settle,
+                      ToPlace out) const {
         if (bits.*condition == 0) return;
         if (!more) {
             Bits others = bits;
@@ -231,8 +219,7 @@ private:
     }
 
     // Looks for the victim from `way` up; everything below is named and 1.
-    template <class Settle, class Out>
-    void scan(const State &state, const Bits &bits, int way, bool open_line, Settle &settle, Out &out) const {
+    void scan(const State &state, const Bits &bits, int way, bool open_line, Settle settle, ToVictim out) const {
         for (; way < ways_ && is_named(bits, way); ++way) {
             if ((bits.ones >> way) & 1U) continue;
             if (!(open_line && is_unknown(state, way))) take(state, bits, way, settle, out);
@@ -262,8 +249,7 @@ private:
         return state;
     }
 
-    template <class Settle, class Out>
-    void take(State state, const Bits &bits, int way, Settle &settle, Out &out) const {
+    void take(State state, const Bits &bits, int way, Settle settle, ToVictim out) const {
         settle(state, way);
         touch_named(state, bits, way, [&](const State &next) { out(way, next, Weight{}); });
     }

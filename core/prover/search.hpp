@@ -1,7 +1,6 @@
 // Layer by layer through a word: what the searches have in common.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -50,23 +49,9 @@ auto with_machine(const AnyPolicy &policy, const Setting &setting, WordFacts wor
     return use(AbsoluteMachine(policy, setting.start, limits));
 }
 
-template <class Machine>
-Frontier first_layer(const Machine &machine, const Limits &limits) {
-    Frontier layer;
-    machine.starts([&](const State &state) {
-        if (machine.unknown(state) == 0) return;
-        layer.insert(state, Cost{}, 0, 0);
-        limits.check(layer.size());
-    });
-    return layer;
-}
+Frontier first_layer(const Machine &machine, const Limits &limits);
 
-template <class Machine>
-int most_unknown(const Machine &machine, const Frontier &layer) {
-    int most = 0;
-    layer.for_each([&](const State &state, const Frontier::Node &) { most = std::max(most, machine.unknown(state)); });
-    return most;
-}
+int most_unknown(const Machine &machine, const Frontier &layer);
 
 // Adds all that up to `touches` touches make of `layer`, in place: touch(State, Node) inserts what one touch makes.
 template <class Touch>
@@ -83,30 +68,7 @@ void add_touched(Frontier &layer, std::uint32_t touches, Touch touch) {
 
 // All that `item` makes of `layer`, into `next`; before it others may touch the set. States without an unknown way are
 // left out: nothing of the old content can be left in them any more. Returns the largest number of unknown ways.
-template <class Machine>
 int advance(const Machine &machine, const Item &item, const LiveLines &live, GoneSets &gone, std::uint32_t touches,
-            Frontier &layer, Frontier &next, const Limits &limits) {
-    next.clear();
-    int most = 0;
-    std::size_t steps = 0;
-    Stepper<Machine> stepper(machine, live, gone);
-    add_touched(layer, touches, [&](const State &from, const Frontier::Node &node) {
-        stepper.touch(from, [&](const State &to, const Move &, Weight) {
-            limits.poll_now_and_then(steps++);
-            if (machine.unknown(to) == 0) return;
-            if (layer.insert(to, Cost{}, 0, node.touches + 1)) limits.check(layer.size() + gone.size());
-        });
-    });
-    layer.for_each([&](const State &from, const Frontier::Node &node) {
-        stepper.step(item, from, [&](const State &to, const Move &, Weight) {
-            limits.poll_now_and_then(steps++);
-            const int unknown = machine.unknown(to);
-            if (unknown == 0) return;
-            most = std::max(most, unknown);
-            if (next.insert(to, Cost{}, 0, node.touches)) limits.check(layer.size() + next.size() + gone.size());
-        });
-    });
-    return most;
-}
+            Frontier &layer, Frontier &next, const Limits &limits);
 
 }  // namespace l1dflush

@@ -11,11 +11,11 @@ namespace l1dflush {
 
 namespace {
 
-template <class Machine>
+template <class M>
 class CompleteWordSearch {
 public:
     // `run`: how many accesses in a row of one line can make a difference (useful_run).
-    CompleteWordSearch(const Machine &machine, const WordSearch &wanted, int run, const Limits &limits)
+    CompleteWordSearch(const M &machine, const WordSearch &wanted, int run, const Limits &limits)
         : machine_(machine), length_(wanted.length), kept_(wanted.kept), run_(run), cold_(wanted.cold),
           most_(wanted.most), limits_(limits), flusher_(machine, cold_, limits), live_(all_lines(length_)) {
         for (std::uint32_t line = 0; line < length_; ++line) {
@@ -147,7 +147,7 @@ private:
     std::optional<Layer> after(const Layer &layer, const Item &next_item, std::uint32_t used, std::uint32_t left) {
         Frontier next;
         bool hopeless = false;
-        Stepper<Machine> stepper(machine_, live_, gone_);
+        Stepper<M> stepper(machine_, live_, gone_);
         for (const State &state : layer.states) {
             limits_.poll_now_and_then(++steps_);
             stepper.step(next_item, state, [&](const State &to, const Move &, Weight) {
@@ -189,14 +189,14 @@ private:
         return layer;
     }
 
-    const Machine &machine_;
+    const M &machine_;
     const std::uint32_t length_;
     const std::size_t kept_;
     const int run_;
     const bool cold_;
     const std::optional<std::size_t> most_;
     const Limits &limits_;
-    AdaptiveFlusher<Machine> flusher_;
+    AdaptiveFlusher<M> flusher_;
     LiveLines live_;
     GoneSets gone_;
     std::vector<std::uint32_t> word_;

@@ -67,10 +67,11 @@ private:
 
 // Calls out(State, Move, Weight) for everything that may happen in `state`; Weight is the chance of this branch of a
 // choice of the adversary. The essay in state.hpp says why this is all.
-template <class Machine>
+// The machine: `Machine`, or the one that it is (machine.hpp).
+template <class M>
 class Stepper {
 public:
-    Stepper(const Machine &machine, const LiveLines &live, GoneSets &gone)
+    Stepper(const M &machine, const LiveLines &live, GoneSets &gone)
         : machine_(machine), live_(live), gone_(gone) {}
 
     // At an item of the word.
@@ -220,7 +221,7 @@ private:
             if (state.key.label[p] == invalid) known_invalid |= 1U << p;
         const unsigned perhaps = maybe_invalid(state, machine_.ways());
         if ((known_invalid | perhaps) != 0 && !machine_.has_fills()) throw UnknownFill();
-        if constexpr (!Machine::in_ways) {
+        if (!machine_.in_ways) {
             const bool order_matters = std::popcount(known_invalid) > 1 || (known_invalid != 0 && perhaps != 0);
             if (order_matters && !machine_.any_order()) throw NeedsAbsoluteWays();
         }
@@ -240,7 +241,7 @@ private:
         for (int p = 0; perhaps != 0 && p < machine_.ways(); ++p) {
             if (!((perhaps >> p) & 1U)) continue;
             unsigned before = 0;
-            if constexpr (Machine::in_ways) {
+            if (machine_.in_ways) {
                 if (known_invalid != 0 && machine_.first_invalid(known_invalid | (1U << p)) != p) continue;
                 for (int q = 0; q < machine_.ways(); ++q)
                     if (q != p && machine_.first_invalid((1U << q) | (1U << p)) == q) before |= 1U << q;
@@ -248,7 +249,7 @@ private:
             fill(p, before & perhaps, true);
         }
         if (known_invalid != 0) {
-            if constexpr (Machine::in_ways) {
+            if (machine_.in_ways) {
                 const int first = machine_.first_invalid(known_invalid);
                 unsigned before = 0;
                 for (int q = 0; q < machine_.ways(); ++q)
@@ -272,7 +273,7 @@ private:
     // Branches whose chance nobody knows are choices of the adversary.
     std::uint16_t choice_of(Weight weight) { return weight.denominator == 0 ? ++choice_ : choice_; }
 
-    const Machine &machine_;
+    const M &machine_;
     const LiveLines &live_;
     GoneSets &gone_;
     std::uint16_t choice_ = 0;

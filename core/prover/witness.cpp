@@ -1,7 +1,6 @@
 #include "prover/witness.hpp"
 
 #include <tuple>
-#include <type_traits>
 #include <utility>
 
 #include "prover/concrete.hpp"
@@ -19,7 +18,6 @@ struct Trace {
 };
 
 // The best path that caches at most `cached_limit` word lines at the start and leaves something, if there is one.
-template <class Machine>
 std::optional<Path> find_path(const Machine &machine, const Word &word, std::uint32_t cached_limit, bool costs,
                               std::uint32_t touches, const Limits &limits) {
     std::vector<Trace> traces;
@@ -93,7 +91,6 @@ std::optional<Path> find_path(const Machine &machine, const Word &word, std::uin
 
 // Whether the items from `first` on can leave an old line, starting in `state`. The lines and sets are those of a run
 // that has come to `first`; they are copied, because what is tried here did not happen.
-template <class Machine>
 bool leaves_something(const Machine &machine, const State &state, const Word &word, std::size_t first, LiveLines live,
                       GoneSets gone, const Limits &limits) {
     Frontier layer;
@@ -184,13 +181,12 @@ Witness told(const AnyPolicy &policy, const Word &word, const Path &path, const 
 }
 
 // A search for a path, with the machine that suits it.
-template <class Machine>
 std::optional<Path> any_path(const Machine &machine, const Word &word, std::uint32_t touches, bool smallest,
                              const Limits &limits) {
     const auto all = static_cast<std::uint32_t>(machine.ways());
     if (!smallest) {
-        if constexpr (std::is_same_v<Machine, LazyBitMachine>)
-            if (touches == 0) return walk_path(machine, word, limits);
+        const auto *lazy = dynamic_cast<const LazyBitMachine *>(&machine);
+        if (lazy != nullptr && touches == 0) return walk_path(*lazy, word, limits);
         return find_path(machine, word, all, false, touches, limits);
     }
     std::optional<Path> path;
@@ -205,7 +201,7 @@ std::optional<Witness> witness(const AnyPolicy &policy, const RawWord &raw, cons
                                const Limits &limits) {
     using Found = std::optional<Witness>;
     const Word word = prepare(raw, useful_run(policy.facts.repeat_hits, setting.touches));
-    auto search = [&](const auto &machine) -> Found {
+    auto search = [&](const Machine &machine) -> Found {
         const auto path = any_path(machine, word, setting.touches, smallest, limits);
         if (!path) return std::nullopt;
         const auto run = concrete(machine, policy, *path, limits);
