@@ -30,7 +30,7 @@ def _needs_kvm() -> None:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("flush", [Flush.SEED, Flush.PLANNED, Flush.STEADY])
+@pytest.mark.parametrize("flush", [Flush.LINUX_2018, Flush.PLANNED, Flush.STEADY])
 def test_entries_with_a_flush(flush: Flush, benchmark: BenchmarkFixture) -> None:
     """As many without a flush, in turn, are part of the time."""
     request = Request(policy="tree-PLRU", geometry="32K,8,64")

@@ -72,7 +72,7 @@ public:
         static const std::map<std::string, native::Loop> loops{{"none", native::Loop::none},
                                                                {"fill", native::Loop::fill},
                                                                {"planned", native::Loop::planned},
-                                                               {"seed", native::Loop::seed},
+                                                               {"linux-2018", native::Loop::linux_2018},
                                                                {"stream", native::Loop::stream}};
         static const std::map<std::string, native::Before> befores{{"flushed", native::Before::flushed},
                                                                    {"clean", native::Before::clean},

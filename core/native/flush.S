@@ -42,8 +42,8 @@
 	.size	\name, . - \name
 .endm
 
-/* The seed patch's order: warm-up, cpuid to serialise, fill, lfence. */
-function l1dflush_seed
+/* The order of Linux's patch of 2018: warm-up, cpuid to serialise, fill, lfence. */
+function l1dflush_linux_2018
 	warm_up
 	xorl	%eax, %eax
 	movq	%rbx, %r8	/* cpuid overwrites rbx, which is the caller's */
@@ -52,7 +52,7 @@ function l1dflush_seed
 	fill
 	lfence
 	ret
-end_of l1dflush_seed
+end_of l1dflush_linux_2018
 
 /* The same with lfence for cpuid, which a hypervisor traps. The prover's number of lines, in rsi, makes it a plan. */
 function l1dflush_planned

@@ -5,12 +5,12 @@
 
 // Each reads `buffer` (page-aligned) up to `bytes` (a multiple of the page, not 0) and returns when all loads are done.
 extern "C" {
-void l1dflush_seed(const void *buffer, std::size_t bytes);     // warm-up, cpuid, fill, lfence
+void l1dflush_linux_2018(const void *buffer, std::size_t bytes);     // warm-up, cpuid, fill, lfence
 void l1dflush_planned(const void *buffer, std::size_t bytes);  // warm-up, lfence, fill, lfence
 void l1dflush_fill(const void *buffer, std::size_t bytes);     // fill, lfence
 
 // The first byte behind each.
-extern const unsigned char l1dflush_seed_end[];
+extern const unsigned char l1dflush_linux_2018_end[];
 extern const unsigned char l1dflush_planned_end[];
 extern const unsigned char l1dflush_fill_end[];
 }

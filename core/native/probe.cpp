@@ -151,7 +151,7 @@ void go(Loop loop, const unsigned char *from, std::size_t bytes) {
         case Loop::none: break;
         case Loop::fill: l1dflush_fill(from, bytes); break;
         case Loop::planned: l1dflush_planned(from, bytes); break;
-        case Loop::seed: l1dflush_seed(from, bytes); break;
+        case Loop::linux_2018: l1dflush_linux_2018(from, bytes); break;
         case Loop::stream: stream(from, bytes); break;
     }
 }

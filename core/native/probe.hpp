@@ -40,7 +40,7 @@ struct Timings {
     std::vector<std::uint8_t> moved;   // per trial: whether the thread ended on another CPU than it began on
 };
 
-enum class Loop { none, fill, planned, seed, stream };
+enum class Loop { none, fill, planned, linux_2018, stream };
 enum class Before { flushed, clean, dirty };
 
 struct Costs {

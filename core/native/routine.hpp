@@ -34,7 +34,7 @@ inline Routine routine(const std::string &name) {
         const auto *begin = reinterpret_cast<const char *>(run);
         return Routine{run, {begin, static_cast<std::size_t>(reinterpret_cast<const char *>(end) - begin)}};
     };
-    if (name == "seed") return made(&l1dflush_seed, l1dflush_seed_end);
+    if (name == "linux-2018") return made(&l1dflush_linux_2018, l1dflush_linux_2018_end);
     if (name == "planned") return made(&l1dflush_planned, l1dflush_planned_end);
     if (name == "fill") return made(&l1dflush_fill, l1dflush_fill_end);
     throw std::invalid_argument("there is no native routine " + name);

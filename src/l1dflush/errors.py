@@ -86,7 +86,7 @@ class MsrUnavailableError(FlusherError):
 
 
 class NoPlanError(FlusherError):
-    """No number of lines is known to be enough for this CPU, and the seed's routine was not asked for."""
+    """No number of lines is known to be enough for this CPU, and Linux's 2018 routine was not asked for."""
 
 
 class NoTaskFlushError(FlusherError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from l1dflush.routine.toolchain import assemble, compile_c
 FOLDER = Path(__file__).resolve().parents[1] / "data"
 HAS_AS = shutil.which("as") is not None
 HAS_CC = shutil.which("cc") is not None or shutil.which("gcc") is not None
-HAS_ZSTD = importlib.util.find_spec("zstandard") is not None
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ def modules() -> tuple[Seed, ...]:
 @cache
 def compressed() -> tuple[Seed, ...]:
     """Some of them, to be compressed."""
-    packings: tuple[Packing, ...] = ("xz", "gz", "zst") if HAS_ZSTD else ("xz", "gz")
+    packings: tuple[Packing, ...] = ("xz", "gz", "zst")
     plain = (objects()[0], modules()[0], modules()[1])
     return tuple(Seed(seed.name, seed.data, seed.function, packing=how) for seed in plain for how in packings)
 

@@ -62,7 +62,7 @@ def refuse(number, argument, value, code):
 
 
 FORKS = """
-flusher = Flusher("seed")
+flusher = Flusher("linux-2018")
 child = os.fork()
 if child == 0:
     try:
@@ -70,7 +70,7 @@ if child == 0:
     except FlusherForkedError as error:
         print(error, flush=True)
     flusher.close()
-    with Flusher("seed") as mine:
+    with Flusher("linux-2018") as mine:
         mine()
     os._exit(0)
 if os.waitpid(child, 0)[1] == 0:
@@ -127,7 +127,7 @@ def test_the_buffer_is_as_it_should_be(flusher: Flusher) -> None:
 
 
 def test_pages_and_buffers_differ() -> None:
-    with Flusher("seed", buffer_size=256 * PAGE) as one, Flusher("seed", buffer_size=256 * PAGE) as other:
+    with Flusher("linux-2018", buffer_size=256 * PAGE) as one, Flusher("linux-2018", buffer_size=256 * PAGE) as other:
         pages = [f.content()[at : at + PAGE] for f in (one, other) for at in range(0, 256 * PAGE, PAGE)]
     assert len(set(pages)) == 512
     # And within a page nothing else is told apart: a page is one number.
@@ -135,7 +135,7 @@ def test_pages_and_buffers_differ() -> None:
 
 
 def test_a_large_buffer() -> None:
-    with Flusher("seed", buffer_size=5 << 20) as flusher:
+    with Flusher("linux-2018", buffer_size=5 << 20) as flusher:
         flusher()
         assert len(flusher.content()) == 5 << 20
 
@@ -180,14 +180,14 @@ def test_closing(flusher: Flusher) -> None:
 
 
 def test_a_with_block_closes_also_on_exceptions() -> None:
-    with pytest.raises(ZeroDivisionError), Flusher("seed") as flusher:
-        assert (flusher.mechanism, flusher.variant) == (Mechanism.SOFTWARE, Variant.SEED)
+    with pytest.raises(ZeroDivisionError), Flusher("linux-2018") as flusher:
+        assert (flusher.mechanism, flusher.variant) == (Mechanism.SOFTWARE, Variant.LINUX_2018)
         raise ZeroDivisionError
     assert flusher.closed
 
 
 def test_a_flusher_that_nobody_holds_is_gone() -> None:
-    flusher = Flusher("seed")
+    flusher = Flusher("linux-2018")
     address = flusher.address
     assert mapping(address)
     del flusher

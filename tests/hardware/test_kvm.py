@@ -60,7 +60,7 @@ def guest(*code: int, long_mode: bool = False) -> GuestCode:
 
 
 def never() -> Subsystem[Flusher]:
-    subsystem = real_subsystem(Flush.SEED)
+    subsystem = real_subsystem(Flush.LINUX_2018)
     subsystem.load(Mode.NEVER)
     return subsystem
 
@@ -91,7 +91,7 @@ def size() -> int:
 def test_200_exits_and_a_halt_five_times() -> None:
     """What the modes promise, on a real VM. A signal makes one more entry; it is counted, so the sums are exact."""
     modes = (Mode.NEVER, Mode.COND, Mode.ALWAYS)
-    flushes = (Flush.SEED, Flush.PLANNED, Flush.STEADY)
+    flushes = (Flush.LINUX_2018, Flush.PLANNED, Flush.STEADY)
     result = kvm_session.run(Asked(demo(), modes, flushes, times=5, seconds=60, request=TREE))
     assert result.exit_status == 0
     assert [(row.mode, row.flush) for row in result.rows] == [
@@ -109,13 +109,13 @@ def test_200_exits_and_a_halt_five_times() -> None:
 
 
 def test_cond_without_sensitive_work_flushes_at_the_start_only() -> None:
-    asked = Asked(demo(), (Mode.COND,), (Flush.SEED,), times=5, seconds=60, secret_port=0x99)
+    asked = Asked(demo(), (Mode.COND,), (Flush.LINUX_2018,), times=5, seconds=60, secret_port=0x99)
     row = kvm_session.run(asked).rows[-1]
     assert row.flushes == 5 + row.exits.get(ExitReason.INTERRUPTED, 0)
 
 
 def test_20_000_entries_with_a_flush() -> None:
-    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.SEED,), entries=20_000, seconds=120))
+    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.LINUX_2018,), entries=20_000, seconds=120))
     assert [row.entries for row in result.rows] == [20_000, 20_000]
     assert result.rows[1].flushes == 20_000
     assert 0 < result.loop.timed <= result.loop.whole
@@ -208,7 +208,7 @@ def test_guests_of_random_bytes_end_one_way_or_another(long_mode: bool) -> None:
 
 @pytest.mark.parametrize("entries", [1, 2, 999])
 def test_it_stops_after_so_many_entries(entries: int) -> None:
-    row = kvm_session.run(Asked(CHATTY, (Mode.ALWAYS,), (Flush.SEED,), entries=entries, seconds=60)).rows[-1]
+    row = kvm_session.run(Asked(CHATTY, (Mode.ALWAYS,), (Flush.LINUX_2018,), entries=entries, seconds=60)).rows[-1]
     assert (row.entries, row.flushes, row.ending) == (entries, entries, Ending.ENOUGH)
 
 
@@ -216,7 +216,7 @@ def test_a_guest_larger_than_its_memory() -> None:
     large = GuestCode("large", ((CODE, b"\xf4"),), CODE, MEMORY + 1)
     before = held()
     with pytest.raises(InputError, match="the guest ends at 0x100001"):
-        kvm_session.run(Asked(large, (Mode.ALWAYS,), (Flush.SEED,)))
+        kvm_session.run(Asked(large, (Mode.ALWAYS,), (Flush.LINUX_2018,)))
     assert held() == before
 
 
@@ -274,7 +274,7 @@ def test_a_limit_in_another_thread() -> None:
 
 
 def test_two_vms_at_once_with_one_subsystem_whose_mode_two_threads_write() -> None:
-    subsystem = real_subsystem(Flush.SEED)
+    subsystem = real_subsystem(Flush.LINUX_2018)
     subsystem.load(Mode.ALWAYS)
     loops = [EntryLoop(subsystem, {0x10: SecretDevice()}) for _ in range(2)]
     endings: list[Ending] = []

@@ -67,11 +67,11 @@ def test_what_runs_is_proved_and_with_one_page_less_it_is_not(
 @native
 @needs_as
 def test_the_seed_is_enough_for_one_cache_and_not_for_the_other() -> None:
-    with Flusher("seed", **TREE) as flusher:  # type: ignore[arg-type]
+    with Flusher("linux-2018", **TREE) as flusher:  # type: ignore[arg-type]
         result = flusher.prove()
         assert (flusher.size, result.verdict) == (64 << 10, Verdict.PROVED)
         assert "52 KiB would do" in flusher.scope
-    with Flusher("seed", **ICE_LAKE) as flusher:  # type: ignore[arg-type]
+    with Flusher("linux-2018", **ICE_LAKE) as flusher:  # type: ignore[arg-type]
         assert flusher.prove().verdict is Verdict.REFUTED
         assert "NOT enough: it takes 84 KiB" in flusher.scope
 
@@ -98,7 +98,7 @@ def test_the_proof_is_of_the_bytes_that_run() -> None:
 @native
 def test_no_loop_touches_the_stack() -> None:
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    for name in ("seed", "planned", "fill"):
+    for name in ("linux-2018", "planned", "fill"):
         code = _core.native_code(name)
         listed = [(i.mnemonic, i.op_str) for i in machine.disasm(code, 0)]
         assert listed[-1] == ("ret", "")

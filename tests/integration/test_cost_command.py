@@ -23,7 +23,7 @@ from l1dflush.vmentry.cost.model import FlushInfo
 
 Capture = pytest.CaptureFixture[str]
 TRACE = Path(__file__).parents[1] / "golden" / "inputs" / "exits.txt"
-GIVEN = ("--flush-cost", "seed=4200ns,planned=490ns")
+GIVEN = ("--flush-cost", "linux-2018=4200ns,planned=490ns")
 
 
 def test_the_answer_as_json(capsys: Capture) -> None:
@@ -73,11 +73,13 @@ def flush(name: str, nanoseconds: float) -> FlushInfo:
 
 def test_what_is_given_stands_in_place_of_what_is_measured(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        cost_flushes, "measured_costs", lambda *_: {"seed": flush("seed", 1), "planned": flush("planned", 2)}
+        cost_flushes,
+        "measured_costs",
+        lambda *_: {"linux-2018": flush("linux-2018", 1), "planned": flush("planned", 2)},
     )
     assert main(["cost", str(TRACE), "--json"]) == 0
     assert [one["nanoseconds"] for one in json.loads(capsys.readouterr().out)["flushes"]] == [1, 2]
-    assert main(["cost", str(TRACE), "--measure", "--flush-cost", "seed=9,msr=3", "--json"]) == 0
+    assert main(["cost", str(TRACE), "--measure", "--flush-cost", "linux-2018=9,msr=3", "--json"]) == 0
     assert [one["nanoseconds"] for one in json.loads(capsys.readouterr().out)["flushes"]] == [9, 2, 3]
 
 

@@ -70,8 +70,8 @@ def test_measure(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith("measured: the L1D of this machine (Test Lake), 32K 8x64\n")
-    assert "after the seed's 64 KiB: not one old line was seen, in " in out
-    assert "planned fill / seed's fill, time: warm 0.82" in out
+    assert "after Linux's 64 KiB: not one old line was seen, in " in out
+    assert "planned fill / Linux's fill, time: warm 0.82" in out
     assert max(map(len, out.splitlines())) <= 80
     assert "proved" not in out.lower() and "safe" not in out.lower()
 

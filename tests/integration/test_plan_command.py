@@ -343,7 +343,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("cpu", UNKNOWN)
 def test_an_unknown_policy_is_said_in_the_same_words(cpu: str, capsys: Capture) -> None:
-    for command in (["plan"], ["plan", "--emit", "c"], ["lab", "seed-story"]):
+    for command in (["plan"], ["plan", "--emit", "c"], ["lab", "linux-2018"]):
         assert main([*command, "--cpu", cpu]) == 1
         out, err = capsys.readouterr()
         assert out == "" and err.startswith(f"l1dflush: {UNKNOWN[cpu]}")

@@ -59,7 +59,7 @@ def guest(tmp_path: Path) -> str:
 @needs_flush
 @pytest.mark.usefixtures("demo")
 def test_the_demonstration(capsys: Capture) -> None:
-    assert main(["vm", "--demo", "--variant", "seed"]) == 0
+    assert main(["vm", "--demo", "--variant", "linux-2018"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     rows = [line.split() for line in out.splitlines()]
@@ -83,7 +83,7 @@ def test_json_fits_its_schema(capsys: Capture) -> None:
         jsonschema.validate(document, schema(which))
     first, *rows = document["rows"]
     assert first["mode"] == "never" and first["flushes"] == 0
-    assert [row["flush"] for row in rows][:3] == ["seed", "planned", "steady"]
+    assert [row["flush"] for row in rows][:3] == ["linux-2018", "planned", "steady"]
     for row in rows:
         assert (row["mode"], row["flushes"], row["sensitive"]) == ("cond", 25, 25)
     assert len(document["promise"]) == 4
@@ -92,7 +92,7 @@ def test_json_fits_its_schema(capsys: Capture) -> None:
 @needs_flush
 @pytest.mark.usefixtures("demo")
 def test_another_secret_port(capsys: Capture) -> None:
-    assert main(["vm", "--demo", "--variant", "seed", "--mode", "cond", "--secret-port", "17", "--json"]) == 0
+    assert main(["vm", "--demo", "--variant", "linux-2018", "--mode", "cond", "--secret-port", "17", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][1]["flushes"] == 5 + 980
 
 
@@ -117,8 +117,13 @@ def test_a_flush_that_there_is_not(capsys: Capture, monkeypatch: pytest.MonkeyPa
         raise real_host.AllocationError("mmap: Cannot allocate memory")
 
     monkeypatch.setattr(real_host, "Flusher", refuses)
-    assert main(["vm", "--demo", "--variant", "seed"]) == 1
+    assert main(["vm", "--demo", "--variant", "linux-2018"]) == 1
     assert capsys.readouterr().err == "l1dflush: mmap: Cannot allocate memory\n"
+
+
+def test_the_old_name_of_a_flush_is_told_the_new_one(capsys: Capture) -> None:
+    assert main(["vm", "--demo", "--variant", "seed"]) == 1
+    assert "'seed' is called 'linux-2018' now" in capsys.readouterr().err
 
 
 # --- a guest of one's own
@@ -128,7 +133,7 @@ def test_a_flush_that_there_is_not(capsys: Capture, monkeypatch: pytest.MonkeyPa
 @needs_tools
 def test_a_guest(play: Play, guest: str, capsys: Capture) -> None:
     play([port(0x11), HALT])
-    assert main(["vm", guest, "--times", "3", "--variant", "seed"]) == 0
+    assert main(["vm", guest, "--times", "3", "--variant", "linux-2018"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "guest.s: 3 bytes, real mode, 1024 KiB of memory" in out and "it halted" in out
 
@@ -148,11 +153,11 @@ def test_a_guest(play: Play, guest: str, capsys: Capture) -> None:
 )  # fmt: skip
 def test_a_guest_that_fails(last: bytes, told: str, play: Play, guest: str, capsys: Capture) -> None:
     play([port(0x11), last])
-    assert main(["vm", guest, "--variant", "seed"]) == 1
+    assert main(["vm", guest, "--variant", "linux-2018"]) == 1
     out, err = capsys.readouterr()
     assert err == f"l1dflush: the guest did not run to its end: {told}\n"
     assert told in " ".join(out.split())
-    assert main(["vm", guest, "--variant", "seed", "--json"]) == 1
+    assert main(["vm", guest, "--variant", "linux-2018", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["exit_status"] == 1
     jsonschema.validate(document, schema("vm"))
@@ -194,7 +199,7 @@ def test_guests_that_cannot_be_run(text: str, told: str, play: Play, tmp_path: P
     play([HALT])
     path = tmp_path / "guest.s"
     path.write_text(text, encoding="ascii")
-    assert main(["vm", str(path), "--variant", "seed"]) == 1
+    assert main(["vm", str(path), "--variant", "linux-2018"]) == 1
     err = capsys.readouterr().err
     assert told in err and err.count("\n") == 1
 

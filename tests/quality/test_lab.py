@@ -37,8 +37,8 @@ def one(result: LabResult, mode: str, *, smt: bool = False, ept: bool = True, **
 
 
 def story() -> LabResult:
-    """The seed's story, with the seed's 64 KiB and with the 52 KiB that are enough for 8 ways."""
-    return kept("seed-story", "linux-4.18", "52k", cpus=("skylake",))
+    """The story of 2018, with Linux's 64 KiB and with the 52 KiB that are enough for 8 ways."""
+    return kept("linux-2018", "linux-4.18", "52k", cpus=("skylake",))
 
 
 # Fewer than this many other lines in its set never displace a line from a tree of 8 ways.
@@ -79,7 +79,7 @@ def test_never_leaks_every_secret_line_that_was_touched_since_the_last_entry(
     expected = one(story(), "never", routine="linux-4.18").secret_bytes
     monkeypatch.setattr("l1dflush.vmentry.lab.play.Machine", Watched)
     SEEN.clear()
-    text = (FOLDER / "seed-story.toml").read_text().replace('mode = "always"', 'mode = "never"')
+    text = (FOLDER / "linux-2018.toml").read_text().replace('mode = "always"', 'mode = "never"')
     (tmp_path / "never.toml").write_text(text)
     result = Lab(read_scenario(str(tmp_path / "never.toml")), Over(matrix=False)).result(
         lambda _: contextlib.nullcontext()
@@ -109,9 +109,9 @@ def test_always_leaks_to_the_sibling_with_smt(routine: str) -> None:
     assert one(alone, "always").secret_bytes == 0
 
 
-@pytest.mark.parametrize("name", ["seed-story", "merged-pages", "nmi", "smt-on"])
+@pytest.mark.parametrize("name", ["linux-2018", "merged-pages", "nmi", "smt-on"])
 def test_without_ept_nothing_is_read(name: str) -> None:
-    result = kept(name, "linux-4.18", "52k") if name == "seed-story" else kept(name)
+    result = kept(name, "linux-4.18", "52k") if name == "linux-2018" else kept(name)
     without = [run for run in result.sums if not run.setting.ept]
     assert len(without) == sum(run.setting.ept for run in result.sums)
     assert {(run.secret_bytes, run.flushes, run.mode_at_end) for run in without} == {(0, 0, "EPT disabled")}
@@ -209,7 +209,7 @@ def test_invalidations_break_a_steady_flush(tmp_path: Path) -> None:
 
 def test_other_starts_leak_other_amounts(tmp_path: Path) -> None:
     """The figures depend on what is played: nothing is written down anywhere."""
-    text = (FOLDER / "seed-story.toml").read_text()
+    text = (FOLDER / "linux-2018.toml").read_text()
     sums = []
     for number in (1, 2, 3):
         (tmp_path / "made.toml").write_text(text.replace("seed = 1\n", f"seed = {number}\n"))

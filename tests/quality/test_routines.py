@@ -252,7 +252,7 @@ def test_counterexamples_replay_and_are_small(name: str, tmp_path: Path) -> None
 
 
 def test_twelve_ways_keep_two_lines() -> None:
-    """The seed's 64 KiB on the 48 KiB L1D: the counterexample is replayed step by step in plain Python."""
+    """Linux's 64 KiB on the 48 KiB L1D: the counterexample is replayed step by step in plain Python."""
     result = verify("linux-4.9.120", VerifyOptions(policy="LRU3PLRU4", geometry=Geometry(49152, 12, 64)))
     (row,) = result.rows
     assert (row.needs, row.has, row.margin, row.leftovers, row.verdict) == (21, 16, -5, 2, R)
@@ -268,6 +268,7 @@ def test_twelve_ways_keep_two_lines() -> None:
 @pytest.mark.parametrize("policy", ["QLRU_H00_M1_R2_U1", "SRRIP-HP"])
 def test_sixty_four_accesses_are_enough_for_sixteen_ways_with_ages(policy: str) -> None:
     """Too many states to search, but more accesses than a sound bound wants, also in sets that are warmed up."""
-    result = verify("linux-4.9.120", VerifyOptions(policy=policy, geometry=Geometry(16384, 16, 64)))
+    options = VerifyOptions(policy=policy, geometry=Geometry(16384, 16, 64), max_seconds=60)
+    result = verify("linux-4.9.120", options)
     (row,) = result.rows
     assert (row.has, row.leftovers, row.verdict) == (64, 0, P)

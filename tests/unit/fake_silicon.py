@@ -25,7 +25,7 @@ from l1dflush.host.measure.session import Silicon
 
 Ticks = NDArray[np.uint32]
 _OWN_PAGE = REGION_PAGES - _core.CONTROL_PAGES
-CYCLES = {"none": 0.0, "fill": 60.0, "planned": 100.0, "seed": 13_000.0, "stream": 40.0}
+CYCLES = {"none": 0.0, "fill": 60.0, "planned": 100.0, "linux-2018": 13_000.0, "stream": 40.0}
 """What a loop of :meth:`FakeRegion.costs` takes beyond reading its bytes."""
 BYTES_PER_CYCLE = {"flushed": 32.0, "clean": 30.0, "dirty": 24.0}
 

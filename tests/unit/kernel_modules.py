@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from packing import zstd
+
 from l1dflush.routine.toolchain import assemble
 
 KEY = "cond_key"
@@ -70,9 +72,7 @@ def packed(data: bytes, how: Packing) -> bytes:
         return lzma.compress(data, check=lzma.CHECK_CRC32)
     if how == "gz":
         return gzip.compress(data, mtime=0)
-    import zstandard  # noqa: PLC0415 (who tests without it skips this form)
-
-    return zstandard.ZstdCompressor().compress(data)
+    return zstd.compress(data)
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,7 @@ from l1dflush.vmentry.cost.reasons import Flag, bundled_rules, chosen_rules, par
 from l1dflush.vmentry.cost.stream import TraceBytes
 
 
-def answer(text: str, costs: str = "seed=4us,planned=500", sensitive: str = "", harmless: str = "") -> CostResult:
+def answer(text: str, costs: str = "linux-2018=4us,planned=500", sensitive: str = "", harmless: str = "") -> CostResult:
     data = text.encode()
     found = counted(TraceBytes("t", len(data), io.BytesIO(data)))
     rules = chosen_rules(sensitive.split(), harmless.split())
@@ -136,7 +136,7 @@ def test_what_the_trace_shows_counts_in_both_figures() -> None:
 
 
 def test_times_and_shares() -> None:
-    result = answer("0,EXTERNAL_INTERRUPT,0,0\n1,VMCALL,0,1\n2,HLT,0,1\n", "seed=4us,msr=0.5ms")
+    result = answer("0,EXTERNAL_INTERRUPT,0,0\n1,VMCALL,0,1\n2,HLT,0,1\n", "linux-2018=4us,msr=0.5ms")
     assert (result.trace.seconds, result.trace.cpus, result.trace.cpu_seconds) == (2, 2, 4)
     seed, msr = result.total.losses
     assert (seed.cond_at_least_seconds, seed.cond_at_most_seconds, seed.always_seconds) == pytest.approx(
@@ -159,7 +159,7 @@ def test_doubts() -> None:
     doubts = answer(text + "CPU:0 [LOST 4 EVENTS]\n" + event(99, "kvm_exit hlt")[:-10]).doubts
     for told in ("lost 4 events", "breaks off", "AMD"):
         assert any(told in doubt for doubt in doubts), told
-    doubts = answer(text + "".join(event(100, "kvm_entry") for _ in range(10)), "seed=1us").doubts
+    doubts = answer(text + "".join(event(100, "kvm_entry") for _ in range(10)), "linux-2018=1us").doubts
     for told in ("100 exits do not go with 10 entries", "no planned flush"):
         assert any(told in doubt for doubt in doubts), told
     doubts = answer("".join(event(i, "kvm_exit HLT").replace("[000] ", "") for i in range(3))).doubts
@@ -170,15 +170,15 @@ def test_doubts() -> None:
 
 
 def test_given_costs() -> None:
-    found = given_costs(["seed=4200ns, planned=0.49us", "msr=1ms,own-2=7"])
+    found = given_costs(["linux-2018=4200ns, planned=0.49us", "msr=1ms,own-2=7"])
     assert {name: one.nanoseconds for name, one in found.items()} == pytest.approx(
-        {"seed": 4200, "planned": 490, "msr": 1e6, "own-2": 7}
+        {"linux-2018": 4200, "planned": 490, "msr": 1e6, "own-2": 7}
     )
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "seed", "seed=", "seed=-1", "seed=0ns", "seed=1e3", "seed=1h", "=1", "Seed=1", "seed=1,seed=2"],
+    ["", "own", "own=", "own=-1", "own=0ns", "own=1e3", "own=1h", "=1", "Own=1", "own=1,own=2", "seed=1"],
 )
 def test_costs_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="--flush-cost"):
@@ -204,8 +204,8 @@ def measured(**changes: object) -> str:
         }  # fmt: skip
 
     costs = [
-        cost("seed", 65536, "flushed", 1), cost("seed", 65536, "clean", 2), cost("planned", 65536, "clean", 3),
-        cost("planned", 53248, "clean", 4), cost("planned", 53248, "dirty", 5),
+        cost("linux-2018", 65536, "flushed", 1), cost("linux-2018", 65536, "clean", 2),
+        cost("planned", 65536, "clean", 3), cost("planned", 53248, "clean", 4), cost("planned", 53248, "dirty", 5),
     ]  # fmt: skip
     result: dict[str, object] = {
         "tool_version": "0", "environment": environment, "geometry": {"size": 32768, "ways": 8, "line": 64, "sets": 64},
@@ -219,10 +219,10 @@ def test_costs_from_a_measurement(tmp_path: Path) -> None:
     file = tmp_path / "m.json"
     file.write_text(measured())
     found = costs_from_file(file)
-    assert {name: one.nanoseconds for name, one in found.items()} == {"seed": 2, "planned": 4}
+    assert {name: one.nanoseconds for name, one in found.items()} == {"linux-2018": 2, "planned": 4}
     assert all(one.in_guest and "m.json" in one.source for one in found.values())
     file.write_text(measured(planned=None))
-    assert set(costs_from_file(file)) == {"seed"}
+    assert set(costs_from_file(file)) == {"linux-2018"}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,8 @@ def test_costs_from_a_measurement(tmp_path: Path) -> None:
         ("{}", "no result of 'l1dflush measure --json'"),
         ("hello", "no result of"),
         (measured(costs=[]), "no costs were measured"),
-        (measured(costs=[json.loads(measured())["costs"][0]]), "neither the seed's flush nor a planned one"),
+        (measured().replace('"linux-2018"', '"seed"'), "earlier version wrote it: 'seed' is called 'linux-2018' now"),
+        (measured(costs=[json.loads(measured())["costs"][0]]), "neither Linux's 2018 flush nor a planned one"),
     ],
 )
 def test_files_without_costs(text: str, told: str, tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_files_without_costs(text: str, told: str, tmp_path: Path) -> None:
 
 def test_the_report_fits_and_leaves_nothing_out() -> None:
     rows = "".join(f"{i},REASON_NUMBER_{i % 40:02d}_\x1b[31m_LONG\n" for i in range(400))
-    result = answer(rows + "500,HLT\n", "seed=4us,planned=490,msr=1,own-name-12=2,e=3,f=4")
+    result = answer(rows + "500,HLT\n", "linux-2018=4us,planned=490,msr=1,own-name-12=2,e=3,f=4")
     text = plain(cost_lines(result, 80))
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text

@@ -8,9 +8,9 @@ import lzma
 from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import zstd
 from plain_exit_counts import Plain, plain_csv, plain_trace
 
 from l1dflush.errors import InputError
@@ -286,7 +286,7 @@ def test_an_endless_line_costs_no_memory() -> None:
 # --- compressed
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstd.compress])
 def test_compressed_traces(pack: object) -> None:
     data = GOOD * 50_000
     packed: bytes = pack(data)  # type: ignore[operator]

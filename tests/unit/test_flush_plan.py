@@ -68,7 +68,7 @@ def test_of_a_hybrid_it_says_which_cores(tmp_path: Path) -> None:
 
 def test_an_unknown_policy_gets_the_seed_and_the_scope_says_so(zen4: Machine) -> None:
     plan = zen4.plan()
-    assert (plan.variant, plan.routine, plan.size) == (Variant.SEED, "seed", 64 << 10)
+    assert (plan.variant, plan.routine, plan.size) == (Variant.LINUX_2018, "linux-2018", 64 << 10)
     assert "Nothing is proved" in plan.scope and "Zen 4" in plan.scope
     assert "enough" not in plan.scope
 
@@ -88,7 +88,7 @@ def test_a_policy_that_was_named(zen4: Machine) -> None:
 def test_no_description_of_the_cache_at_all(zen4: Machine) -> None:
     nothing = zen4.caches / "nothing"
     plan = flush_plan(Request(), nothing, zen4.cpuinfo)
-    assert plan.variant is Variant.SEED and "does not describe" in plan.scope
+    assert plan.variant is Variant.LINUX_2018 and "does not describe" in plan.scope
     with pytest.raises(InputError, match="does not describe an L1 data cache"):
         flush_plan(Request(policy="LRU"), nothing, zen4.cpuinfo)
     with pytest.raises(NoPlanError):
@@ -119,7 +119,7 @@ def test_touches_cost(skylake: Machine) -> None:
 
 def test_a_size_that_was_given_is_read_and_judged(skylake: Machine, tmp_path: Path) -> None:
     assert "NOT enough: it takes 52 KiB" in skylake.plan(buffer_size=48 << 10).scope
-    more = skylake.plan("seed")
+    more = skylake.plan("linux-2018")
     assert "this is enough" in more.scope and "52 KiB would do" in more.scope
     assert skylake.plan("steady", buffer_size=36 << 10).size == 36 << 10
     other = tmp_path / "other"
@@ -131,7 +131,7 @@ def test_a_size_that_was_given_is_read_and_judged(skylake: Machine, tmp_path: Pa
 def test_where_nothing_is_enough(skylake: Machine) -> None:
     with pytest.raises(NoPlanError, match="LIP at 8 ways"):
         skylake.plan(policy="LIP")
-    seed = skylake.plan("seed", policy="LIP")
+    seed = skylake.plan("linux-2018", policy="LIP")
     assert seed.size == 64 << 10 and "no number is known to be enough" in seed.scope
 
 
@@ -145,6 +145,7 @@ def test_a_set_index_beyond_the_page(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         ({"variant": "best"}, "there is no variant 'best'"),
+        ({"variant": "seed"}, "'seed' is called 'linux-2018' now"),
         ({"buffer_size": 0}, "buffer_size: a buffer of 0 bytes"),
         ({"buffer_size": -4096}, "buffer_size: a buffer of -4096 bytes"),
         ({"buffer_size": 4097}, "buffer_size: a buffer of 4097 bytes"),

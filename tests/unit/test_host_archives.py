@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import sysroots
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import zstd
 from sysroots import CPUID, KINDS, MSR, UNREAD, CopiedHost
 
 from l1dflush.errors import InputError
@@ -195,7 +195,7 @@ def test_lines_of_registers(line: str, why: str, tmp_path: Path) -> None:
 # --- archives of others
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, zstd.compress])
 def test_a_host_that_was_packed_by_hand(pack: Any, tmp_path: Path) -> None:
     """With a dot, with a slash, and with folders that are no members."""
     host = sysroots.smt_on(tmp_path / "host")
@@ -259,7 +259,7 @@ def test_bombs(tmp_path: Path) -> None:
     (tmp_path / "many").write_bytes(members(*((str(number), None) for number in range(20_001))))
     with pytest.raises(InputError, match="more than 20000 members"):
         Archive(tmp_path / "many")
-    for number, pack in enumerate((gzip.compress, lzma.compress, zstandard.compress)):
+    for number, pack in enumerate((gzip.compress, lzma.compress, zstd.compress)):
         bomb = tmp_path / str(number)
         bomb.write_bytes(pack(bytes(80 << 20)))
         tracemalloc.start()

@@ -321,7 +321,7 @@ def session(asked: Asked) -> dict[tuple[str, str], VmRow]:
 def test_modes_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     device = FakeKernel(fake_demo).install(monkeypatch, tmp_path)
     modes = (Mode.NEVER, Mode.COND, Mode.ALWAYS)
-    rows = session(Asked(demo(), modes, (Flush.SEED,), times=5, seconds=60, device=device))
+    rows = session(Asked(demo(), modes, (Flush.LINUX_2018,), times=5, seconds=60, device=device))
     counts = {mode: (row.runs, row.entries, row.flushes) for (mode, _), row in rows.items()}
     # cond: once after each start, and after every 50th of the 200 exits.
     assert counts == {"never": (5, 1005, 0), "cond": (5, 1005, 25), "always": (5, 1005, 1005)}
@@ -331,14 +331,16 @@ def test_modes_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 @pytest.mark.usefixtures("native")
 def test_auto_is_what_the_subsystem_makes_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     device = FakeKernel(fake_demo).install(monkeypatch, tmp_path)
-    rows = session(Asked(demo(), (Mode.AUTO,), (Flush.SEED,), seconds=60, device=device))
-    assert set(rows) == {("never", ""), ("cond", "seed")}
+    rows = session(Asked(demo(), (Mode.AUTO,), (Flush.LINUX_2018,), seconds=60, device=device))
+    assert set(rows) == {("never", ""), ("cond", "linux-2018")}
 
 
 @pytest.mark.usefixtures("native")
 def test_so_many_entries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     device = FakeKernel(fake_demo).install(monkeypatch, tmp_path)
-    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.SEED,), entries=1000, seconds=60, device=device))
+    result = kvm_session.run(
+        Asked(demo(), (Mode.ALWAYS,), (Flush.LINUX_2018,), entries=1000, seconds=60, device=device)
+    )
     assert [(row.entries, row.runs, row.ending) for row in result.rows] == [(1000, 5, Ending.ENOUGH)] * 2
     assert result.exit_status == 0 and result.rows[1].flushes == 1000
 
@@ -346,7 +348,7 @@ def test_so_many_entries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("native")
 def test_a_bad_ending_ends_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     device = FakeKernel(lambda: iter([exit_of(abi.EXIT_SHUTDOWN)])).install(monkeypatch, tmp_path)
-    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.SEED,), times=5, device=device))
+    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.LINUX_2018,), times=5, device=device))
     assert [(row.entries, row.ending) for row in result.rows] == [(1, Ending.CRASHED)]
     assert result.exit_status == 1
 
@@ -355,7 +357,7 @@ def test_a_bad_ending_ends_everything(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_the_time_limit_also_of_a_guest_that_always_exits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A made-up kernel is interrupted by nobody; the guest halts after a while, again and again."""
     device = FakeKernel(lambda: iter([*repeat(port(0x11), 10), HALT])).install(monkeypatch, tmp_path)
-    asked = Asked(demo(), (Mode.ALWAYS,), (Flush.SEED,), times=1 << 40, seconds=0.2, device=device)
+    asked = Asked(demo(), (Mode.ALWAYS,), (Flush.LINUX_2018,), times=1 << 40, seconds=0.2, device=device)
     result = kvm_session.run(asked)
     assert Ending.TIME in [row.ending for row in result.rows] and result.exit_status == 1
 
@@ -364,7 +366,7 @@ def test_the_time_limit_also_of_a_guest_that_always_exits(monkeypatch: pytest.Mo
 def test_affinity_is_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     device = FakeKernel(fake_demo).install(monkeypatch, tmp_path)
     before = os.sched_getaffinity(0)
-    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.SEED,), device=device))
+    result = kvm_session.run(Asked(demo(), (Mode.ALWAYS,), (Flush.LINUX_2018,), device=device))
     assert result.host.on_cpu in before
     assert os.sched_getaffinity(0) == before
     with kvm_session.pinned() as cpu:

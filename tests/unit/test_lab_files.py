@@ -161,7 +161,9 @@ def test_a_file_with_little_in_it(tmp_path: Path) -> None:
 
 
 def test_every_shipped_one_can_be_read() -> None:
-    assert "seed-story" in shipped()
+    assert "linux-2018" in shipped()
+    with pytest.raises(InputError, match="'seed-story' is called 'linux-2018' now"):
+        read_scenario("seed-story")
     for name in shipped():
         scenario = read_scenario(name)
         assert scenario.name == name and scenario.steps and scenario.file.text.strip()
@@ -202,7 +204,7 @@ def test_files_that_are_refused(text: str | bytes, told: str, tmp_path: Path) ->
     assert refused(tmp_path, text).startswith(told)
 
 
-@pytest.mark.parametrize("name", ["", ".", "nowhere.toml", "a\x00b", "/", "../seed-story", "x" * 5000])
+@pytest.mark.parametrize("name", ["", ".", "nowhere.toml", "a\x00b", "/", "../linux-2018", "x" * 5000])
 def test_what_is_no_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     told = r"(cannot be read: .*|this is a directory) \(a file, or one of cond-no-flag, "

@@ -142,14 +142,14 @@ def test_auto_takes_the_command_where_it_can(machine: Machine, tmp_path: Path) -
 
 
 def test_software_is_the_default(machine: Machine) -> None:
-    with Flusher("seed", devices=machine.devices, cpuinfo=machine.cpuinfo) as flusher:
+    with Flusher("linux-2018", devices=machine.devices, cpuinfo=machine.cpuinfo) as flusher:
         assert flusher.mechanism is Mechanism.SOFTWARE
         assert not any(machine.flushed(cpu) for cpu in range(os.cpu_count() or 1))
 
 
 def test_what_does_not_go_together(machine: Machine) -> None:
     with pytest.raises(InputError, match="about reading a buffer"):
-        machine.flusher("msr", variant="seed")
+        machine.flusher("msr", variant="linux-2018")
     with pytest.raises(InputError, match=r"no mechanism 'wish' \(software, msr, auto\)"):
         machine.flusher("wish")
 

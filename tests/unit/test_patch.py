@@ -245,7 +245,7 @@ def test_a_damaged_hunk_is_named_by_its_line() -> None:
 
 def test_a_thread_index_is_not_part_of_the_patch() -> None:
     text = mail("archive-page.txt").decode()
-    files, damage = new_files(text, where="x")
+    files, damage = new_files(text)
     assert not damage
     assert [file.path for file in files] == ["core/x86/entry.c"]
     assert [len(hunk.lines) for hunk in files[0].hunks] == [29, 17]

@@ -25,7 +25,7 @@ GROUPS = Request(policy="LRU3PLRU4", geometry="48K,12,64")
 @pytest.mark.parametrize(
     ("flush", "request_", "size", "order"),
     [
-        (Flush.SEED, None, 64 << 10, 4),
+        (Flush.LINUX_2018, None, 64 << 10, 4),
         (Flush.PLANNED, TREE, 52 << 10, 4),
         (Flush.PLANNED, GROUPS, 84 << 10, 5),
         (Flush.STEADY, TREE, 32 << 10, 3),
@@ -44,7 +44,7 @@ def test_the_buffer_is_what_the_plan_reads(flush: Flush, request_: Request | Non
 
 
 def test_cond_on_the_real_buffer() -> None:
-    subsystem = real_subsystem(Flush.SEED)
+    subsystem = real_subsystem(Flush.LINUX_2018)
     subsystem.load(Mode.COND)
     vcpu, cpu = Vcpu(), PhysicalCpu()
     assert not subsystem.enter(vcpu, cpu)
@@ -84,9 +84,9 @@ def test_pages_that_are_alike_are_found() -> None:
             return bytes(self.size)
 
     host = FlusherHost()
-    with Merged("seed") as buffer, pytest.raises(AllocationError, match="two pages of the buffer are alike"):
+    with Merged("linux-2018") as buffer, pytest.raises(AllocationError, match="two pages of the buffer are alike"):
         host.fill(buffer, 0, 1)
-    with Flusher("seed") as buffer:
+    with Flusher("linux-2018") as buffer:
         for page in range(16):
             host.fill(buffer, page, page + 1)
 

@@ -69,7 +69,7 @@ what a flush from user space can and cannot promise
 
 
 def test_the_report() -> None:
-    text = plain(vm_lines(result(row(Mode.NEVER, None), row(Mode.ALWAYS, Flush.SEED)), 80))
+    text = plain(vm_lines(result(row(Mode.NEVER, None), row(Mode.ALWAYS, Flush.LINUX_2018)), 80))
     assert text.startswith(USUAL)
     assert text.count("\n  - ") == 4
 
@@ -84,8 +84,8 @@ def test_it_fits(width: int) -> None:
 
 
 def test_the_first_bad_ending_is_told() -> None:
-    bad = row(Mode.ALWAYS, Flush.SEED, ending=Ending.KVM_ERROR, said="at \x1b[1m 0x1")
-    there = result(row(Mode.NEVER, None), bad, row(Mode.COND, Flush.SEED), status=1)
+    bad = row(Mode.ALWAYS, Flush.LINUX_2018, ending=Ending.KVM_ERROR, said="at \x1b[1m 0x1")
+    there = result(row(Mode.NEVER, None), bad, row(Mode.COND, Flush.LINUX_2018), status=1)
     assert told(there) == "KVM gave up on it (at  [1m 0x1)"
 
 
@@ -95,6 +95,6 @@ def test_names_are_harmless() -> None:
 
 
 def test_a_row_that_never_ran() -> None:
-    empty = row(Mode.ALWAYS, Flush.SEED, runs=0, entries=0, nanoseconds=None, more=None, ending=Ending.TIME)
+    empty = row(Mode.ALWAYS, Flush.LINUX_2018, runs=0, entries=0, nanoseconds=None, more=None, ending=Ending.TIME)
     text = plain(vm_lines(result(row(Mode.NEVER, None), empty, status=1), 80))
     assert "it was stopped at the time limit" in text

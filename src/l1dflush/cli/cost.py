@@ -28,7 +28,7 @@ _EXAMPLES = """\b
 Examples:
   perf record -a -e kvm:kvm_exit -e kvm:kvm_entry sleep 10
   perf script | l1dflush cost -
-  l1dflush cost exits.txt.xz --flush-cost seed=4200ns,planned=490ns
+  l1dflush cost exits.txt.xz --flush-cost linux-2018=4200ns,planned=490ns
   l1dflush cost exits.csv --costs measured.json --plot cost.svg
 
 Exit status: 0 answered, 1 error, 3 the costs cannot be measured here, 130 interrupted.
@@ -56,7 +56,7 @@ class Unit(StrEnum):
     "--flush-cost",
     metavar="NAME=TIME",
     multiple=True,
-    help="What a flush takes: seed=4200ns,planned=490ns. Repeatable.",
+    help="What a flush takes: linux-2018=4200ns,planned=490ns. Repeatable.",
 )
 @click.option("--costs", metavar="FILE", type=FILE, help="Take them from what 'measure --json' wrote.")
 @click.option("--measure", is_flag=True, help="Measure them here. The default, if they are not given.")
@@ -160,7 +160,7 @@ def _flushes(
             with bar("timing flushes", cost_flushes.ROUNDS) as done:
                 found |= cost_flushes.measured_costs(on_cpu, policy, done)
         except UndecidedError as error:
-            hint = "--flush-cost seed=4200ns,... or --costs FILE give what flushes cost"
+            hint = "--flush-cost linux-2018=4200ns,... or --costs FILE give what flushes cost"
             raise UndecidedError(error.cause, error.what, where=error.where, hint=hint) from None
     if file is not None:
         found |= cost_flushes.costs_from_file(file)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   l1dflush lab                                the scenarios that are shipped
-  l1dflush lab seed-story
+  l1dflush lab linux-2018
   l1dflush lab twelve-ways --cpu "Ice Lake"
   l1dflush lab my.toml --routine flush.s --json
 

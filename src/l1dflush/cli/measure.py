@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PAGE = 4096
 _SEED_PAGES = 16
-# Beyond the planned flush and the seed's, to see that nothing comes back.
+# Beyond the planned flush and Linux's, to see that nothing comes back.
 _FURTHER_PAGES = 4
 _MOST_PAGES = 48
 _INTERRUPTED = "interrupted"

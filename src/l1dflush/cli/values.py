@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from l1dflush.renamed import renamed
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -44,7 +46,7 @@ class OneOf(_Type):
         """What the word means."""
         known = self._known()
         if value not in known:
-            self.fail(f"'{value}' is not one of {', '.join(known)}", param, ctx)
+            self.fail(renamed(value) or f"'{value}' is not one of {', '.join(known)}", param, ctx)
         return known[value]
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -15,9 +15,10 @@ from l1dflush.host.this_cpu import this_cpu
 from l1dflush.planning.find import NeverError, find
 from l1dflush.proof.conditions import Base, Conditions, Start
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.renamed import renamed
 
 PAGE = 4096
-SEED_BYTES = 64 << 10
+LINUX_2018_BYTES = 64 << 10
 _LINE = 64
 _SECONDS = 30.0
 
@@ -25,8 +26,8 @@ _SECONDS = 30.0
 class Variant(StrEnum):
     """What is read, and how much of it."""
 
-    SEED = "seed"
-    """64 KiB, in the order of the seed patch, with cpuid between the warm-up and the fill."""
+    LINUX_2018 = "linux-2018"
+    """64 KiB, in the order of Linux's 2018 patch, with cpuid between the warm-up and the fill."""
     PLANNED = "planned"
     """As many lines as are provably enough for this cache, with lfence in the place of cpuid."""
     STEADY = "steady"
@@ -76,26 +77,26 @@ def flush_plan(request: Request, caches: Path = CACHES, cpuinfo: Path = CPUINFO)
     conditions = _conditions(request, variant, cache)
     given = request.buffer_size
     if variant is None:
-        variant = Variant.SEED if cache.policy is None and given is None else Variant.PLANNED
-    elif variant is not Variant.SEED and cache.policy is None and (given is None or variant is Variant.STEADY):
-        hint = "policy= names one; variant='seed' reads 64 KiB whatever the policy is"
+        variant = Variant.LINUX_2018 if cache.policy is None and given is None else Variant.PLANNED
+    elif variant is not Variant.LINUX_2018 and cache.policy is None and (given is None or variant is Variant.STEADY):
+        hint = "policy= names one; variant='linux-2018' reads 64 KiB whatever the policy is"
         raise NoPlanError(f"{policy_unknown(cache.said.rstrip(','))}, so there is no plan", hint=hint)
     enough: int | None
     try:
         enough = _enough(cache, conditions)
     except NoPlanError:
-        if variant is not Variant.SEED and given is None:
+        if variant is not Variant.LINUX_2018 and given is None:
             raise
         enough = None
     first = 0
-    if variant is Variant.SEED:
-        size = given or SEED_BYTES
+    if variant is Variant.LINUX_2018:
+        size = given or LINUX_2018_BYTES
     else:
         size = given or enough or 0
         if conditions.start.base is Base.STEADY:
             first = _enough(cache, replace(conditions, start=_usual(cache.policy))) or 0
     scope = _scope(variant, size, enough, cache, conditions)
-    routine = "seed" if variant is Variant.SEED else "planned"
+    routine = "linux-2018" if variant is Variant.LINUX_2018 else "planned"
     return FlushPlan(variant, routine, size, first, cache, conditions, scope)
 
 
@@ -103,7 +104,7 @@ def _variant(text: str | None) -> Variant | None:
     try:
         return None if text is None else Variant(text)
     except ValueError:
-        raise InputError(f"there is no variant '{text}'", hint=", ".join(Variant)) from None
+        raise InputError(renamed(str(text)) or f"there is no variant '{text}'", hint=", ".join(Variant)) from None
 
 
 def _check(request: Request) -> None:
@@ -174,7 +175,7 @@ def _enough(cache: Cache, conditions: Conditions) -> int | None:
     except NeverError as error:
         raise NoPlanError(str(error), hint="no flush that only reads is certain on this cache") from None
     except UndecidedError as error:
-        raise NoPlanError(f"no plan was found: {error}", hint="variant='seed' needs none") from None
+        raise NoPlanError(f"no plan was found: {error}", hint="variant='linux-2018' needs none") from None
     return -(-lines * shape.sets * shape.line // PAGE) * PAGE
 
 

@@ -57,13 +57,13 @@ class Flusher(_core.NativeFlush):
 
     - ``planned``: as many lines as are provably enough for this CPU's cache and policy, from ``start`` (default: any
       state, any way may be invalid) with ``touches`` accesses by others to a set meanwhile;
-    - ``seed``: the seed patch's routine, 64 KiB;
+    - ``linux-2018``: the routine of Linux's patch of 2018, 64 KiB;
     - ``steady``: as many as are enough if this flush comes again and again (``start`` is ``steady``,
       ``steady-from-any``, or one of them with ``+invalidations``).
 
     The default is ``planned`` where the policy of this CPU's L1D is in the catalogue, or ``policy`` names it (with
-    ``geometry``, if the cache is not as the kernel describes it), and otherwise ``seed``: :attr:`scope` says then that
-    nothing is proved. ``buffer_size`` (bytes, whole pages) reads as much as it says instead.
+    ``geometry``, if the cache is not as the kernel describes it), and otherwise ``linux-2018``: :attr:`scope` says then
+    that nothing is proved. ``buffer_size`` (bytes, whole pages) reads as much as it says instead.
 
     A ``steady`` plan needs fewer lines since it builds on what the flush before it left, so something has to come
     before the first. The buffer was just written, and its lines are in the L1D of the CPU that wrote it; therefore

@@ -16,7 +16,7 @@ HISTORIES = {
     "work": "an earlier flush, then random work",
 }
 _WORDS = {Seen.NONE: "none seen", Seen.NOISE: "as noise", Seen.SOME: "seen"}
-_SEED = 64 << 10
+_LINUX_2018 = 64 << 10
 # What the other columns of the costs take.
 _FIGURES_WIDTH = 44
 _BEFORE = {"flushed": "warm", "clean": "after clean", "dirty": "after dirty"}
@@ -74,9 +74,9 @@ def _survivors(one: SurvivorsInfo, result: MeasureResult, width: int) -> list[Te
     if name != one.nearest:
         text += f"; nearest to it is {safe(one.nearest)}"
     lines += paragraph(text, width, indent="  ", style="dim")
-    at_seed = figure_at(one, _SEED)
-    if at_seed is not None:
-        lines += paragraph(_figure(at_seed, total), width, indent="  ")
+    at_linux = figure_at(one, _LINUX_2018)
+    if at_linux is not None:
+        lines += paragraph(_figure(at_linux, total), width, indent="  ")
     return lines
 
 
@@ -87,7 +87,7 @@ def _figure(point: SurvivorsPoint, total: int) -> str:
         Seen.SOME: f"{point.whole_cache:.1f} old lines were seen on average",
     }[point.seen]
     return (
-        f"after the seed's 64 KiB: {what}, in {point.visits} visits; at most {point.at_most:.1f} of {total} lines are"
+        f"after Linux's 64 KiB: {what}, in {point.visits} visits; at most {point.at_most:.1f} of {total} lines are"
         " left on average (95%)"
     )
 

@@ -9,14 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import zstandard
-
 from l1dflush.errors import InputError
 from l1dflush.routine.detect import compression
+from l1dflush.zstd import ZstdError, decompressor
 
-# What unpacking may need besides its result: xz -9 takes 65 MiB, zstd --ultra -22 a window of 128 MiB.
+# What unpacking may need besides its result: xz -9 takes 65 MiB.
 _MEMORY = 129 << 20
-_WINDOW = 128 << 20
 # A file of many tiny streams would be copied for each of them.
 _MOST_STREAMS = 4096
 
@@ -25,24 +23,18 @@ _ZEROS = re.compile(rb"\0*")
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """``stream`` makes what unpacks one stream. It gets pieces of ``piece`` bytes. ``bounded``: whether it can be told
-    how much to return at most; ``padded``: whether zeros may follow a stream."""
+    """``stream`` makes what unpacks one stream; ``padded``: whether zeros may follow a stream."""
 
     stream: Callable[[], Any]
-    piece: int
-    bounded: bool
     padded: bool
 
 
-def _zstd() -> Any:
-    return zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
-
-
+# Bytes that are given to one at a time.
+_PIECE = 1 << 16
 _FORMATS = {
-    "gzip": _Format(lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), 1 << 16, bounded=True, padded=True),
-    "xz": _Format(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY), 1 << 16, bounded=True, padded=True),
-    # Four bytes may stand for 128 KiB, so that a piece becomes 16 MiB at most.
-    "zstd": _Format(_zstd, 512, bounded=False, padded=False),
+    "gzip": _Format(lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), padded=True),
+    "xz": _Format(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY), padded=True),
+    "zstd": _Format(decompressor, padded=False),
 }
 
 
@@ -57,7 +49,7 @@ def unpack(data: bytes, *, where: str, most: int) -> bytes:
         raise InputError(f"it is compressed with {name}, which is not read", where=where, hint="unpack it first")
     try:
         content = _unpack(data, name, where, most)
-    except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+    except (zlib.error, lzma.LZMAError, ZstdError) as error:
         raise InputError(f"damaged {name} data: {error}", where=where) from error
     if not content:
         raise InputError(f"nothing is in it but the marks of {name}", where=where)
@@ -75,12 +67,12 @@ def _unpack(data: bytes, name: str, where: str, most: int) -> bytes:
     for _ in range(_MOST_STREAMS):
         stream = form.stream()
         while not stream.eof:
-            piece = data[position : position + form.piece]
+            piece = data[position : position + _PIECE]
             if not piece:
                 raise InputError(f"the {name} data ends too early", where=where, hint="is it all of the file?")
             position += len(piece)
             # One more than there is room for, and never 0, which would mean without bound.
-            content += stream.decompress(piece, most + 1 - len(content)) if form.bounded else stream.decompress(piece)
+            content += stream.decompress(piece, most + 1 - len(content))
             if len(content) > most:
                 raise InputError(f"unpacked it is more than {most >> 20} MiB", where=where)
         position -= len(stream.unused_data)

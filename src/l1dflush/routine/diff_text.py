@@ -7,17 +7,9 @@ follow without a gap. So a hunk ends where its header's counts say, not where li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-from unidiff.errors import UnidiffParseError
-from unidiff.patch import Hunk, PatchSet
-
-from l1dflush.errors import InputError
+from dataclasses import dataclass, field
 
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@(.*)\Z")
-_NEW_FILE = re.compile(r"\+\+\+ (.+)\Z")
-_OLD_FILE = re.compile(r"--- (.+)\Z")
 _NO_FILE = "/dev/null"
 
 
@@ -56,35 +48,53 @@ class Damage:
     what: str
 
 
-def new_files(text: str, *, where: str) -> tuple[list[NewFile], list[Damage]]:
-    """The new versions of all files that the diffs in ``text`` change, and the hunks that are damaged.
-
-    Raises :class:`InputError` when the parser refuses a diff that looked whole.
-    """
+def new_files(text: str) -> tuple[list[NewFile], list[Damage]]:
+    """The new versions of all files that the diffs in ``text`` change, and the hunks that are damaged."""
+    lines = text.split("\n")
+    found: list[_Diff] = []
     damage: list[Damage] = []
-    whole = "".join(_whole_diffs(text.split("\n"), damage))
-    if not whole:
-        return [], damage
-    try:
-        patch = PatchSet(whole)
-    except (UnidiffParseError, ValueError, IndexError, TypeError) as error:
-        raise InputError(f"damaged patch: {error}", where=where) from error
-    files = []
-    for file in patch:
-        path = _path(file.target_file)
-        removed = frozenset(text for hunk in file for line in hunk if line.is_removed and (text := line.value.strip()))
-        if path == _NO_FILE:
-            files.append(NewFile(_path(file.source_file).removeprefix("a/"), (), removed))
-            continue
-        hunks = tuple(NewHunk(tuple(_new_lines(hunk)), hunk.section_header.strip()) for hunk in file)
-        files.append(NewFile(path, hunks, removed))
-    return files, damage
+    now: _Diff | None = None
+    place = 0
+    while place < len(lines):
+        line = lines[place]
+        if line.startswith("--- ") and place + 1 < len(lines) and lines[place + 1].startswith("+++ "):
+            now = _Diff(_path(_clean(line[4:])), _path(_clean(lines[place + 1][4:])))
+            found.append(now)
+            place += 2
+        elif now is not None and (match := _HUNK.match(line)):
+            body, after, problem = _hunk_body(lines, place + 1, match)
+            if problem:
+                damage.append(Damage(place + 1, problem))
+            else:
+                now.add(match, body)
+            place = max(after, place + 1)
+        else:
+            place += 1
+    return [diff.new_file() for diff in found if diff.hunks], damage
 
 
-def _new_lines(hunk: Hunk) -> Iterator[NewLine]:
-    for line in hunk:
-        if line.target_line_no is not None and not line.is_removed:
-            yield NewLine(line.target_line_no, line.value.rstrip("\n"), line.is_added)
+@dataclass(slots=True)
+class _Diff:
+    """What has been read of the diff of one file."""
+
+    old: str
+    new: str
+    hunks: list[NewHunk] = field(default_factory=list)
+    removed: set[str] = field(default_factory=set)
+
+    def add(self, header: re.Match[str], body: list[tuple[str, str]]) -> None:
+        """A whole hunk; ``body`` are its lines, each behind its mark."""
+        self.removed.update(line.strip() for kind, line in body if kind == "-" and line.strip())
+        kept = ((kind, line) for kind, line in body if kind != "-")
+        first = int(header.group(3))
+        lines = tuple(NewLine(first + n, line, kind == "+") for n, (kind, line) in enumerate(kept))
+        self.hunks.append(NewHunk(lines, _clean(header.group(5)).strip()))
+
+    def new_file(self) -> NewFile:
+        """All of it."""
+        if self.new == _NO_FILE:
+            return NewFile(self.old.removeprefix("a/"), (), frozenset(self.removed))
+        return NewFile(self.new, tuple(self.hunks), frozenset(self.removed))
 
 
 def _path(name: str) -> str:
@@ -94,43 +104,17 @@ def _path(name: str) -> str:
     return name.removeprefix("b/") if name != _NO_FILE else name
 
 
-def _whole_diffs(lines: list[str], damage: list[Damage]) -> Iterator[str]:
-    """The diffs in ``lines``, every hunk with as many lines as its header says."""
-    place = 0
-    names: tuple[str, str] | None = None
-    named = False
-    while place < len(lines):
-        line = lines[place]
-        if line.startswith("--- ") and place + 1 < len(lines) and lines[place + 1].startswith("+++ "):
-            names = (line, lines[place + 1])
-            named = False
-            place += 2
-        elif names is not None and (match := _HUNK.match(line)):
-            body, after, problem = _hunk_body(lines, place + 1, match)
-            if problem:
-                damage.append(Damage(place + 1, problem))
-            else:
-                if not named:
-                    yield f"{_clean(names[0])}\n{_clean(names[1])}\n"
-                    named = True
-                yield _clean(line) + "\n"
-                yield from body
-            place = max(after, place + 1)
-        else:
-            place += 1
-
-
 def _clean(line: str) -> str:
     """``line`` without characters that another reader takes for a line break."""
     return re.sub(r"[\x0b\x0c\x1c-\x1e\x85\u2028\u2029\r]", " ", line)
 
 
-def _hunk_body(lines: list[str], start: int, header: re.Match[str]) -> tuple[list[str], int, str]:
-    """The lines of a hunk, the line behind it, and what is wrong with it (empty if nothing is)."""
+def _hunk_body(lines: list[str], start: int, header: re.Match[str]) -> tuple[list[tuple[str, str]], int, str]:
+    """The lines of a hunk, each behind its mark, the line behind it, and what is wrong with it (empty: nothing)."""
     old = int(header.group(2) or "1")
     new = int(header.group(4) or "1")
     wanted = old + new
-    body: list[str] = []
+    body: list[tuple[str, str]] = []
     place = start
     while (old > 0 or new > 0) and place < len(lines):
         line = lines[place]
@@ -147,7 +131,7 @@ def _hunk_body(lines: list[str], start: int, header: re.Match[str]) -> tuple[lis
             break
         old -= kind != "+"
         new -= kind != "-"
-        body.append(_clean(kind + rest) + "\n")
+        body.append((kind, _clean(rest)))
         place += 1
     if old > 0 or new > 0:
         missing = "the text ends" if place >= len(lines) else "the next line is none of it,"

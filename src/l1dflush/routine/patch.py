@@ -124,7 +124,7 @@ class _Search:
 
     def _messages(self, data: bytes) -> None:
         for message in messages(self.where, data):
-            files, damage = new_files(message.text, where=self.where)
+            files, damage = new_files(message.text)
             for one in damage:
                 line = None if message.lines_before is None else one.line + message.lines_before
                 self.damage.append((line, one.what))

@@ -96,7 +96,7 @@ def _of_c(text: str, followed: Collection[str]) -> list[LookedAt] | None:
 def _of_patch(data: bytes, name: str, followed: Collection[str]) -> list[LookedAt] | None:
     found: list[LookedAt] = []
     for message in messages(name, data):
-        files, damage = new_files(message.text, where=name)
+        files, damage = new_files(message.text)
         if damage or _QUOTED_PATCH.search(message.text):
             return None
         for file in files:

@@ -1,1 +1,1 @@
-"""The flush before VM entry: the whole subsystem that the seed patch began, a model machine for it, and /dev/kvm."""
+"""The flush before VM entry: the subsystem that Linux's patch of 2018 began, a model machine for it, and /dev/kvm."""

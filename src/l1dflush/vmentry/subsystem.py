@@ -23,8 +23,8 @@ from l1dflush.errors import L1dflushError, one_line
 B = TypeVar("B")
 """The buffer, as the host that the subsystem runs on has it."""
 
-SEED_ORDER = 4
-"""The seed's buffer has 2**4 pages: 64 KiB."""
+LINUX_2018_ORDER = 4
+"""The buffer of Linux's 2018 flush has 2**4 pages: 64 KiB."""
 
 
 class Mode(StrEnum):
@@ -211,7 +211,7 @@ class PhysicalCpu:
 
 @dataclass(slots=True)
 class Subsystem(Generic[B]):
-    """One per host. ``order`` is the buffer's; the seed's is 4, a plan may ask for more.
+    """One per host. ``order`` is the buffer's; Linux's is 4, a plan may ask for more.
 
     :meth:`load` and :meth:`unload` are its life, :meth:`write` changes the mode, :meth:`happened` sets flags, and
     :meth:`enter` comes last before every VM entry, with interrupts off.
@@ -220,7 +220,7 @@ class Subsystem(Generic[B]):
     host: Host[B]
     cpu: CpuFacts = field(default_factory=CpuFacts)
     boot: Boot = Boot.FLUSH
-    order: int = SEED_ORDER
+    order: int = LINUX_2018_ORDER
     mode: Mode = Mode.AUTO
     should_flush: bool = False
     conditional: bool = False

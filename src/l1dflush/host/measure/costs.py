@@ -52,11 +52,14 @@ class Cost:
         return self.variant.size / self.cycles
 
 
-def variants(planned: int | None, seed: int = 16 * PAGE) -> list[Variant]:
-    """What is timed: the seed's routine and its fill, the same without cpuid, the planned ones of ``planned`` bytes
+def variants(planned: int | None, linux: int = 16 * PAGE) -> list[Variant]:
+    """What is timed: Linux's 2018 routine and its fill, the same without cpuid, the planned ones of ``planned`` bytes
     (None: no plan), and as many loads as fast as they go."""
-    sizes = [("seed", seed), *([("planned", planned)] if planned else [])]
-    found = [Variant("seed's routine, with cpuid", "seed", seed), Variant("the same, with lfence", "planned", seed)]
+    sizes = [("linux-2018", linux), *([("planned", planned)] if planned else [])]
+    found = [
+        Variant("Linux's 2018 routine, with cpuid", "linux-2018", linux),
+        Variant("the same, with lfence", "planned", linux),
+    ]
     if planned:
         found.append(Variant("planned routine", "planned", planned))
     found += [Variant(f"{name} fill alone", "fill", size) for name, size in sizes]

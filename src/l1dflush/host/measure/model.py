@@ -119,7 +119,7 @@ class CostInfo(Document):
     """What a loop costs: low quartiles."""
 
     variant: str
-    loop: str = Field(description="name of the loop in the core: seed, planned, fill or stream")
+    loop: str = Field(description="name of the loop in the core: linux-2018, planned, fill or stream")
     size: int = Field(description="bytes that it reads")
     before: str = Field(
         description="flushed: it ran just before; clean, dirty: other lines were read or written, so it reads the L2"

@@ -210,14 +210,19 @@ def _cost(one: Cost, ticks_per_ns: float) -> CostInfo:
 
 
 def ratios(costs: Sequence[Cost]) -> list[RatioInfo]:
-    """The planned fill over the seed's, the planned routine over the seed's, and each fill's bytes per cycle over those
-    of loads that do nothing else."""
+    """The planned fill over that of Linux's 2018 flush, the planned routine over Linux's, and each fill's bytes per
+    cycle over those of loads that do nothing else."""
     by_name = {(one.variant.what, one.before): one for one in costs}
     pairs = (
-        ("planned fill / seed's fill, time", "planned fill alone", "seed fill alone", False),
-        ("planned routine / seed's routine, time", "planned routine", "seed's routine, with cpuid", False),
+        ("planned fill / Linux's fill, time", "planned fill alone", "linux-2018 fill alone", False),
+        ("planned routine / Linux's routine, time", "planned routine", "Linux's 2018 routine, with cpuid", False),
         ("planned fill / loads at most, bytes per cycle", "planned fill alone", "loads at most, planned size", True),
-        ("seed's fill / loads at most, bytes per cycle", "seed fill alone", "loads at most, seed size", True),
+        (
+            "Linux's fill / loads at most, bytes per cycle",
+            "linux-2018 fill alone",
+            "loads at most, linux-2018 size",
+            True,
+        ),
     )
     found = []
     for what, above, below, speed in pairs:

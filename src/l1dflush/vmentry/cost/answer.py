@@ -136,8 +136,9 @@ def _doubts(
             "the trace has no interrupts of the host, which ask for a flush too where they come while an exit is"
             " handled: cond may be a little more (irq:irq_handler_entry, irq_vectors:local_timer_entry show them)"
         )
-    if any(one.name == "seed" and one.in_guest for one in flushes):
-        out.append("the seed's cpuid leaves the virtual machine that was measured in: on a host itself it takes less")
+    if any(one.name == "linux-2018" and one.in_guest for one in flushes):
+        what = "the cpuid of Linux's 2018 flush leaves the virtual machine that was measured in"
+        out.append(f"{what}: on a host itself it takes less")
     if "planned" not in {one.name for one in flushes}:
         out.append("no planned flush: --flush-cost planned=TIME, or --measure --policy NAME")
     unknown = [one.reason for one in reasons if one.source == NOT_KNOWN.source]

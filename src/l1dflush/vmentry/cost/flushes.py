@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.measure.model import MeasureResult
 from l1dflush.json_keys import check_keys
+from l1dflush.renamed import renamed
 from l1dflush.user_files import read_file
 from l1dflush.vmentry.cost.model import FlushInfo
 
@@ -20,10 +21,10 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ns|us|ms)?")
 _UNITS = {None: 1.0, "ns": 1.0, "us": 1e3, "ms": 1e6}
 _LARGEST_FILE = 16 << 20
-_SEED_BYTES = 64 << 10
+_LINUX_2018_BYTES = 64 << 10
 # A guest that ran in between has pushed the flush's buffer out of the L1D, so it comes from the L2.
 _BEFORE = "clean"
-_HOW = "like seed=4200ns,planned=490ns,msr=0.6us"
+_HOW = "like linux-2018=4200ns,planned=490ns,msr=0.6us"
 
 
 def given_costs(texts: Iterable[str]) -> dict[str, FlushInfo]:
@@ -34,6 +35,8 @@ def given_costs(texts: Iterable[str]) -> dict[str, FlushInfo]:
         found = _DURATION.fullmatch(duration.strip())
         if not _NAME.fullmatch(name) or found is None or not float(found[1]):
             raise InputError(f"{text[:80]!r} is no flush and its time", where="--flush-cost", hint=_HOW)
+        if (now := renamed(name)) is not None:
+            raise InputError(now, where="--flush-cost")
         if name in out:
             raise InputError(f"'{name}' is given twice", where="--flush-cost")
         out[name] = FlushInfo(name=name, nanoseconds=float(found[1]) * _UNITS[found[2]], source="given", in_guest=False)
@@ -54,16 +57,19 @@ def costs_from_file(path: Path) -> dict[str, FlushInfo]:
     check_keys(data, where)
     if not result.costs:
         raise InputError("no costs were measured in it", where=where, hint="l1dflush measure --what costs --json")
+    for one in result.costs:
+        if (now := renamed(one.loop)) is not None:
+            raise InputError(f"an earlier version wrote it: {now}", where=where, hint="measure once more")
     guest = result.environment.hypervisor
-    # Both are the loop "planned" there, with the seed's buffer and with the plan's.
-    sizes = {"seed": ("seed", _SEED_BYTES), "planned": ("planned", result.planned)}
+    # Both are the loop "planned" there, with Linux's buffer and with the plan's.
+    sizes = {"linux-2018": ("linux-2018", _LINUX_2018_BYTES), "planned": ("planned", result.planned)}
     out: dict[str, FlushInfo] = {}
     for name, (loop, size) in sizes.items():
         for one in result.costs:
             if (one.loop, one.size, one.before) == (loop, size, _BEFORE) and one.nanoseconds > 0:
                 out[name] = _measured(name, one.nanoseconds, guest, f", from {path.name}")
     if not out:
-        raise InputError("neither the seed's flush nor a planned one was measured in it", where=where)
+        raise InputError("neither Linux's 2018 flush nor a planned one was measured in it", where=where)
     return out
 
 
@@ -83,7 +89,7 @@ def measured_costs(
     known = this_cpu()
     asked = known.policy if policy is None else _policy(policy, known.geometry.ways)
     planned = None if asked is None else planned_bytes(asked, known.geometry)
-    chosen = {"seed": Variant("seed's routine", "seed", _SEED_BYTES)}
+    chosen = {"linux-2018": Variant("Linux's 2018 routine", "linux-2018", _LINUX_2018_BYTES)}
     if planned is not None:
         chosen["planned"] = Variant("planned routine", "planned", planned)
     with silicon(on_cpu) as there:

@@ -14,7 +14,7 @@ from l1dflush.vmentry.cost.reasons import Flag
 class FlushInfo(Document):
     """A flush and what one costs."""
 
-    name: str = Field(description="seed, planned, msr, or another name that was given")
+    name: str = Field(description="linux-2018, planned, msr, or another name that was given")
     nanoseconds: float
     source: str = Field(description="given, from a file, or measured here, and how")
     in_guest: bool = Field(description="whether it was measured in a virtual machine")

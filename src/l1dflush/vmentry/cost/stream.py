@@ -9,19 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import zstandard
-
 from l1dflush.errors import InputError
 from l1dflush.routine.detect import compression
 from l1dflush.user_files import STANDARD_INPUT
 from l1dflush.user_files import opened as opened_file
+from l1dflush.zstd import ZstdError, decompressor
 
 BLOCK = 512 << 10
 # No line of a trace is longer; what is, is no line.
 LONGEST_LINE = 64 << 10
-# As routine/compressed.py has it: what xz -9 and zstd --ultra -22 need.
+# As routine/compressed.py has it: what xz -9 needs.
 _MEMORY = 129 << 20
-_WINDOW = 128 << 20
 
 
 @dataclass(slots=True)
@@ -77,19 +75,14 @@ class TraceBytes:
                 yield first
                 first = self._take(BLOCK)
             return
-        unpackers: dict[str, Callable[[bytes], Iterator[bytes]]] = {
-            "gzip": lambda head: self._streams(head, _Gzip),
-            "xz": lambda head: self._streams(head, _Xz),
-            "zstd": self._zstd,
-        }
-        if name not in unpackers:
+        if name not in _STREAMS:
             raise InputError(f"it is compressed with {name}, which is not read", where=self.where, hint="unpack it")
         try:
-            yield from unpackers[name](first)
-        except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            yield from self._streams(first, _STREAMS[name])
+        except (zlib.error, lzma.LZMAError, ZstdError) as error:
             raise InputError(f"damaged {name} data: {error}", where=self.where) from None
 
-    def _streams(self, head: bytes, stream: Callable[[], _Gzip | _Xz]) -> Iterator[bytes]:
+    def _streams(self, head: bytes, stream: Callable[[], _Gzip | _Fed]) -> Iterator[bytes]:
         data, now = head, stream()
         begun = True
         while True:
@@ -108,28 +101,6 @@ class TraceBytes:
                 if not data:
                     self.cut = begun
                     return
-
-    def _zstd(self, head: bytes) -> Iterator[bytes]:
-        source: Any = _Joined(head, self._take)
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-        reader: Any = decompressor.stream_reader(source, read_across_frames=True)
-        while out := reader.read(BLOCK):
-            yield out
-
-
-class _Joined:
-    """A file that begins with what was read of it already."""
-
-    def __init__(self, head: bytes, take: Callable[[int], bytes]) -> None:
-        self._head = head
-        self._take = take
-
-    def read(self, most: int = BLOCK) -> bytes:
-        """At most ``most`` bytes, none at the end."""
-        if self._head:
-            out, self._head = self._head[:most], self._head[most:]
-            return out
-        return self._take(most if most > 0 else BLOCK)
 
 
 class _Gzip:
@@ -154,18 +125,19 @@ class _Gzip:
         return self._stream.unused_data
 
 
-class _Xz:
-    """The same for xz."""
+class _Fed:
+    """The same for what keeps by itself what it did not use."""
 
-    def __init__(self) -> None:
-        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
 
     def unpack(self, data: bytes) -> bytes:
-        return self._stream.decompress(data, BLOCK)
+        unpacked: bytes = self._stream.decompress(data, BLOCK)
+        return unpacked
 
     @property
     def over(self) -> bool:
-        return self._stream.eof
+        return bool(self._stream.eof)
 
     @property
     def more(self) -> bool:
@@ -173,7 +145,14 @@ class _Xz:
 
     @property
     def rest(self) -> bytes:
-        return self._stream.unused_data
+        return bytes(self._stream.unused_data)
+
+
+_STREAMS: dict[str, Callable[[], _Gzip | _Fed]] = {
+    "gzip": _Gzip,
+    "xz": lambda: _Fed(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)),
+    "zstd": lambda: _Fed(decompressor()),
+}
 
 
 @contextmanager

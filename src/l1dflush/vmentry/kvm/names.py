@@ -8,7 +8,7 @@ from enum import StrEnum
 class Flush(StrEnum):
     """Which flush runs before the entry."""
 
-    SEED = "seed"
+    LINUX_2018 = "linux-2018"
     PLANNED = "planned"
     STEADY = "steady"
     MSR = "msr"

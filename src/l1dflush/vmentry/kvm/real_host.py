@@ -8,7 +8,7 @@ from l1dflush.errors import AllocationError, LockedMemoryError, MsrUnavailableEr
 from l1dflush.host.flush_plan import PAGE, Request, flush_plan
 from l1dflush.host.flusher import Flusher, Mechanism, Variant
 from l1dflush.vmentry.kvm.names import Flush
-from l1dflush.vmentry.subsystem import SEED_ORDER, CpuFacts, Subsystem
+from l1dflush.vmentry.subsystem import LINUX_2018_ORDER, CpuFacts, Subsystem
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class FlusherHost:
     the CPU's own command is given instead. ``why_none`` says why there was no memory the last time.
     """
 
-    request: Request = field(default_factory=lambda: Request(Variant.SEED))
+    request: Request = field(default_factory=lambda: Request(Variant.LINUX_2018))
     msr: Flusher | None = None
     why_none: str = ""
 
@@ -27,7 +27,7 @@ class FlusherHost:
         """Raises FlusherError and InputError for everything but a lack of memory."""
         asked = self.request
         size = asked.buffer_size
-        if size is None and asked.variant == Variant.SEED:
+        if size is None and asked.variant == Variant.LINUX_2018:
             size = PAGE << order
         try:
             return Flusher(
@@ -79,5 +79,5 @@ def real_subsystem(flush: Flush, request: Request | None = None) -> Subsystem[Fl
     given = request or Request()
     asked = Request(flush, given.policy, given.geometry, given.start, given.touches, given.buffer_size)
     plan = flush_plan(asked)
-    order = SEED_ORDER if flush is Flush.SEED else (-(-plan.size // PAGE) - 1).bit_length()
+    order = LINUX_2018_ORDER if flush is Flush.LINUX_2018 else (-(-plan.size // PAGE) - 1).bit_length()
     return Subsystem(FlusherHost(asked), CpuFacts(), order=order)

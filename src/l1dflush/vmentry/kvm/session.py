@@ -127,7 +127,7 @@ def pinned() -> Iterator[int]:
 def _trials(asked: Asked, undo: ExitStack) -> tuple[list[_Trial], dict[Flush, str]]:
     """One for never, then one for each other mode and flush. What they hold is given back by ``undo``."""
     devices = {asked.secret_port: SecretDevice()}
-    never = Subsystem(real_subsystem(Flush.SEED).host)
+    never = Subsystem(real_subsystem(Flush.LINUX_2018).host)
     never.load(Mode.NEVER)
     trials = [_Trial(Mode.NEVER, None, EntryLoop(never, devices))]
     not_run: dict[Flush, str] = {}
@@ -202,7 +202,7 @@ def _quartiles(taken: array[int]) -> NanosecondsInfo | None:
 
 def loop_alone() -> LoopInfo:
     """The loop without KVM and without a flush."""
-    subsystem = Subsystem(real_subsystem(Flush.SEED).host)
+    subsystem = Subsystem(real_subsystem(Flush.LINUX_2018).host)
     subsystem.load(Mode.NEVER)
     loop = EntryLoop(subsystem)
     stand_in = StandIn(DOORBELL_PORT)

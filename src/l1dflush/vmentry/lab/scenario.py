@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l1dflush.cache.geometry import parse_size
 from l1dflush.errors import InputError
+from l1dflush.renamed import renamed
 from l1dflush.user_files import read_file
 from l1dflush.vmentry.lab.memory import LINE
 from l1dflush.vmentry.lab.script import BUFFER_NAME, Step, memories, parsed
@@ -114,6 +115,8 @@ def read_scenario(name: str) -> Scenario:
     """A shipped scenario by name, or a file. Raises InputError."""
     path = FOLDER / f"{name}{SUFFIX}" if name in shipped() else Path(name)
     where = name[:200]
+    if (now := renamed(name)) is not None and not path.exists():
+        raise InputError(now, where=where)
     content = read_file(path, _MOST_BYTES, where=where, hint=f"a file, or one of {', '.join(shipped())}", stdin=False)
     try:
         file = ScenarioFile.model_validate(tomllib.loads(content.decode("utf-8")))
