@@ -71,7 +71,12 @@ def __getattr__(name: str) -> object:
         if name in names:
             from importlib import import_module  # noqa: PLC0415 (seldom needed, and not by the command line)
 
-            found: object = getattr(import_module(home), name)
+            try:
+                found: object = getattr(import_module(home), name)
+            except ImportError as error:
+                from l1dflush.extras import lacking  # noqa: PLC0415 (takes the errors, and is hardly ever needed)
+
+                raise lacking(error) or error from None
             globals()[name] = found
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

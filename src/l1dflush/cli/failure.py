@@ -11,6 +11,7 @@ from l1dflush.cli import interrupts
 from l1dflush.cli.output import Outcome
 from l1dflush.cli.verbs import VERBS
 from l1dflush.errors import InputError, InternalError, L1dflushError, UndecidedError, one_line
+from l1dflush.extras import lacking
 
 DEBUG_VARIABLE = "L1DFLUSH_DEBUG"
 INTERRUPTED = Outcome(interrupts.STATUS, message=interrupts.MESSAGE)
@@ -25,6 +26,8 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
     status = _ERROR
     where: str | None = None
     hint: str | None = None
+    if isinstance(error, ImportError):
+        error = lacking(error) or error
     if isinstance(error, UndecidedError):
         what, where, hint, status = error.what, error.where, error.hint, _UNDECIDED
         message = f"undecided ({error.cause}): {error}"
