@@ -326,7 +326,7 @@ def test_leaving_with_a_flusher(flusher: Flusher) -> None:
     ],
 )
 def test_every_step_may_fail(call: str, error: str, told: str) -> None:
-    program = f"Flusher('seed').close(); resource.setrlimit(8, (8 << 20, 8 << 20)); refuse({call}); fails()"
+    program = f"Flusher('linux-2018').close(); resource.setrlimit(8, (8 << 20, 8 << 20)); refuse({call}); fails()"
     name, locked, small, text = in_child(program).split(maxsplit=3)
     assert (name, locked, small) == (error, "0", "True")
     assert told in text
@@ -334,7 +334,7 @@ def test_every_step_may_fail(call: str, error: str, told: str) -> None:
 
 def test_no_memory_at_all() -> None:
     # The huge page's mapping is refused first, then the small one.
-    program = "Flusher('seed').close(); refuse(9, 1, 4 << 20, 12); refuse(9, 1, 53248, 12); fails()"
+    program = "Flusher('linux-2018').close(); refuse(9, 1, 4 << 20, 12); refuse(9, 1, 53248, 12); fails()"
     assert in_child(program).split(maxsplit=3)[:3] == ["AllocationError", "0", "True"]
 
 
@@ -348,7 +348,7 @@ def test_without_a_huge_page_small_ones_do(call: str) -> None:
 
 
 def test_a_kernel_without_page_merging_is_fine() -> None:
-    assert in_child("refuse(28, 2, 13, 22); Flusher('seed')(); print('done')") == "done\n"
+    assert in_child("refuse(28, 2, 13, 22); Flusher('linux-2018')(); print('done')") == "done\n"
 
 
 UNPRIVILEGED = """
@@ -364,15 +364,15 @@ if int(effective.split()[1], 16) >> 14 & 1:
 
 @pytest.mark.parametrize("limit", [0, 32 << 10])
 def test_the_limit_of_locked_memory(limit: int) -> None:
-    made = "import l1dflush.host.flusher, l1dflush.planning.find\nFlusher('seed').close()\n"
+    made = "import l1dflush.host.flusher, l1dflush.planning.find\nFlusher('linux-2018').close()\n"
     name, locked, small, text = in_child(f"{made}{UNPRIVILEGED}fails()", str(limit)).split(maxsplit=3)
     assert (name, locked, small) == ("LockedMemoryError", "0", "True")
     assert "53248 bytes were to be locked" in text and f"(RLIMIT_MEMLOCK, ulimit -l) is {limit}" in text
 
 
 def test_a_limit_below_a_huge_page_leaves_small_pages() -> None:
-    made = "import l1dflush.host.flusher\nFlusher('seed').close()\n"
-    program = f"{made}{UNPRIVILEGED}f = Flusher('seed'); print(f.huge_page, said('VmLck'))"
+    made = "import l1dflush.host.flusher\nFlusher('linux-2018').close()\n"
+    program = f"{made}{UNPRIVILEGED}f = Flusher('linux-2018'); print(f.huge_page, said('VmLck'))"
     assert in_child(program, str(128 << 10)).split() == ["False", "64"]
 
 

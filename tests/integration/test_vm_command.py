@@ -64,8 +64,8 @@ def test_the_demonstration(capsys: Capture) -> None:
     assert err == ""
     rows = [line.split() for line in out.splitlines()]
     assert ["never", "none", "5", "1005", "25", "0"] in rows
-    assert ["cond", "seed,", "64", "KiB", "5", "1005", "25", "25"] in rows
-    assert ["always", "seed,", "64", "KiB", "5", "1005", "25", "1005"] in rows
+    assert ["cond", "linux-2018,", "64", "KiB", "5", "1005", "25", "25"] in rows
+    assert ["always", "linux-2018,", "64", "KiB", "5", "1005", "25", "1005"] in rows
     assert "  exits    5 halt, 1000 port; ports: 0x10 20 (with a secret), 0x11 980" in out.splitlines()
     # What it can and cannot promise is said there.
     told = " ".join(out.split())

@@ -50,18 +50,18 @@ demo: 22 bytes, long mode, 1024 KiB of memory
   on       CPU 3, Some CPU, kernel 6.1, L1TF: Mitigation: PTE Inversion, the
            kernel's own flush: cond
 
-mode    flush         starts  entries  sensitive  flushes
-never   none               5     1005         25        0
-always  seed, 64 KiB       5     1005         25     1005
+mode    flush               starts  entries  sensitive  flushes
+never   none                     5     1005         25        0
+always  linux-2018, 64 KiB       5     1005         25     1005
   exits    5 halt, 1000 port; ports: 0x10 20 (with a secret), 0x11 980
   end      it halted
 
-ns an entry  flush         25%  median   75%  mean  more (median)
-never        none          900    1000  1100  1234
-always       seed, 64 KiB  900    1000  1100  1234          +4321
+ns an entry  flush               25%  median   75%  mean  more (median)
+never        none                900    1000  1100  1234
+always       linux-2018, 64 KiB  900    1000  1100  1234          +4321
   loop     of each entry 500 ns are the Python loop; with the handling of its
            exit it takes 1500 ns
-  seed     64 KiB are read.
+  linux-2018 64 KiB are read.
   msr      not run: there is none
 
 what a flush from user space can and cannot promise

@@ -155,7 +155,7 @@ class Flusher(_core.NativeFlush):
         from l1dflush.planning.emit import as_data  # noqa: PLC0415
         from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
 
-        name = f"l1dflush_{plan.routine}"
+        name = f"l1dflush_{plan.routine.replace('-', '_')}"
         with tempfile.TemporaryDirectory(prefix="l1dflush-") as folder:
             path = Path(folder) / f"{name}.s"
             path.write_text(as_data(_core.native_code(plan.routine), name), encoding="ascii")

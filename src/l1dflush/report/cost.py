@@ -129,7 +129,10 @@ def _by_reason(result: CostResult, first: int, width: int) -> list[Text]:
     unit = "milliseconds lost per second" if second else "milliseconds lost"
     shape = [Column("exit reason", _REASON)]
     for flush in flushes:
-        shape += [Column(f"{flush.name} cond", max(9, len(flush.name)), right=True), Column("always", 7, right=True)]
+        shape += [
+            Column(f"{flush.name} cond", min(max(9, len(flush.name)), 10), right=True),
+            Column("always", 7, right=True),
+        ]
     lines = [Text(f"{unit}, all CPUs together: cond at most, always", "bold")]
     lines += row(shape, [one.title for one in shape], styles=["bold"] * len(shape))
     groups: list[tuple[str, Sequence[CountsInfo]]] = [(one.reason, [one]) for one in shown_reasons(result)]
