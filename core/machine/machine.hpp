@@ -219,7 +219,7 @@ private:
     std::optional<Value> spelled_out(State &s, Value v);
     void settle_tables(State &s, Value v);
     std::optional<Value> asked_of_index(State &s, Value v);
-    bool may_be_table(const State &s, Value place, bool now) const;
+    bool may_be_table(const State &s, Value place, bool now);
     std::vector<std::pair<Value, Base::Pointer>> entries_at(State &s, Value begin, unsigned bytes, bool now);
     Value chosen(const std::vector<std::pair<Value, Base::Pointer>> &entries, Value (*of)(const Base::Pointer &));
     Value loaded(State &s, Value at, unsigned bytes);

@@ -140,12 +140,20 @@ bool Machine::lies_at_an_end(const Events &events, Value base, Interval where) c
 // Whether memory there may be a table that nobody writes, at an index that may be few numbers: what a pointer leads to or
 // what is written is none. A walk loads of that in each turn, so it is seen before anything is simplified. The stack may
 // be one for as long as it is what it is now.
-bool Machine::may_be_table(const State &s, Value place, bool now) const {
+bool Machine::may_be_table(const State &s, Value place, bool now) {
     const Terms &t = world_.terms;
     const auto is_table = [&](std::uint32_t b) {
         return (world_.bases[b].known && !world_.bases[b].writable) || (now && b == stack_base);
     };
-    // In a linked file the table's place is a number.
+    // One of several tables, of which one may be it; in a linked file a table's place is a number.
+    const auto chooses_a_table = [&](TermId atom) {
+        const std::vector<Word> &symbols = world_.symbols_in(atom);
+        for (std::uint32_t b = 0; b < world_.bases.size(); ++b) {
+            const TermId begin = world_.bases[b].symbol.term;
+            if (is_table(b) && (begin == 0 || std::ranges::binary_search(symbols, t.node(begin).number))) return true;
+        }
+        return false;
+    };
     bool has_base = world_.base_at(0, offset_of({0, place.bits, place.constant})).has_value();
     const auto may_be_part = [&](TermId atom) {
         const Node &n = t.node(atom);
@@ -155,8 +163,7 @@ bool Machine::may_be_table(const State &s, Value place, bool now) const {
         }
         if (const auto limits = s.facts.limits(t, Value{atom, n.bits, 0}); limits && limits->size != 0 && limits->size <= most_entries)
             return true;
-        // One of several tables, perhaps.
-        has_base |= n.conditional;
+        has_base = has_base || (n.conditional && chooses_a_table(atom));
         return n.op != Op::symbol;
     };
     if (place.term != 0) {
