@@ -7,7 +7,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from l1dflush import _core
 from l1dflush.errors import KvmUnavailableError
-from l1dflush.host.flush_plan import Request
+from l1dflush.silicon.flush_plan import Request
 from l1dflush.vmentry.kvm import session as kvm_session
 from l1dflush.vmentry.kvm.guest_code import demo
 from l1dflush.vmentry.kvm.model import VmResult

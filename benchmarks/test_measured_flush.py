@@ -10,12 +10,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from l1dflush.cache.policies import get_policy
 from l1dflush.errors import L1dflushError
-from l1dflush.host.measure.costs import Cost, Costs, variants
-from l1dflush.host.measure.identify import identify
-from l1dflush.host.measure.results import ratios
-from l1dflush.host.measure.session import CONTROL_SET, Silicon, silicon
 from l1dflush.proof.conditions import DEFAULT
 from l1dflush.proof.prover import needs
+from l1dflush.silicon.measure.costs import Cost, Costs, variants
+from l1dflush.silicon.measure.identify import identify
+from l1dflush.silicon.measure.results import ratios
+from l1dflush.silicon.measure.session import CONTROL_SET, Silicon, silicon
 
 MOST_OF_THE_SEEDS_TIME = 0.85
 LEAST_OF_THE_BANDWIDTH = 0.9

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from l1dflush.api.routines import certificate, check, compare, trace, verify
     from l1dflush.cache.simulate import Simulator
     from l1dflush.errors import InputError, L1dflushError, UndecidedError
-    from l1dflush.host.flusher import Flusher
+    from l1dflush.silicon.flusher import Flusher
 
 __version__ = "0.1.0"
 __all__ = [
@@ -62,7 +62,7 @@ _HOMES = {
     "l1dflush.api.routines": ("certificate", "check", "compare", "trace", "verify"),
     "l1dflush.cache.simulate": ("Simulator",),
     "l1dflush.errors": ("InputError", "L1dflushError", "UndecidedError"),
-    "l1dflush.host.flusher": ("Flusher",),
+    "l1dflush.silicon.flusher": ("Flusher",),
 }
 
 

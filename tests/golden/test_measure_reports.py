@@ -10,13 +10,13 @@ import pytest
 from fake_silicon import INTEL, ZEN, FakeRegion, FakeSilicon, fake_silicon
 
 from l1dflush.cache.policies import all_policies
-from l1dflush.host.measure import survivors as surviving
-from l1dflush.host.measure.costs import Costs, variants
-from l1dflush.host.measure.identify import identify
-from l1dflush.host.measure.results import identified, measured
-from l1dflush.host.measure.session import CONTROL_SET
 from l1dflush.report.identify import identify_lines
 from l1dflush.report.measure import measure_lines
+from l1dflush.silicon.measure import survivors as surviving
+from l1dflush.silicon.measure.costs import Costs, variants
+from l1dflush.silicon.measure.identify import identify
+from l1dflush.silicon.measure.results import identified, measured
+from l1dflush.silicon.measure.session import CONTROL_SET
 
 FOLDER = Path(__file__).parent / "measured"
 

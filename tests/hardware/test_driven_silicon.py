@@ -8,15 +8,15 @@ import pytest
 from simulated_region import SimulatedRegion
 
 from l1dflush.cache.policies import Deterministic, Policy, get_policy
-from l1dflush.drive.drives import drive
-from l1dflush.drive.scenes import one_short
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.host.measure.agreement import Agreement
-from l1dflush.host.measure.driven import Driven, driven
-from l1dflush.host.measure.identify import identify
-from l1dflush.host.measure.session import CONTROL_SET, Silicon, silicon
 from l1dflush.proof.conditions import ALL_WAYS_VALID
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.silicon.drive.drives import drive
+from l1dflush.silicon.drive.scenes import one_short
+from l1dflush.silicon.measure.agreement import Agreement
+from l1dflush.silicon.measure.driven import Driven, driven
+from l1dflush.silicon.measure.identify import identify
+from l1dflush.silicon.measure.session import CONTROL_SET, Silicon, silicon
 
 LIMITS = Limits(DEFAULT_MEMORY, 20.0)
 # Whoever disturbs may be gone after a while.

@@ -15,7 +15,7 @@ import pytest
 
 from l1dflush import Flusher, _core
 from l1dflush.errors import FlusherClosedError
-from l1dflush.host.flusher import Leaving, Mechanism, Variant
+from l1dflush.silicon.flusher import Leaving, Mechanism, Variant
 
 pytestmark = pytest.mark.skipif(
     not _core.NATIVE, reason=f"no native flush for {platform.system()} {platform.machine()}"
@@ -364,14 +364,14 @@ if int(effective.split()[1], 16) >> 14 & 1:
 
 @pytest.mark.parametrize("limit", [0, 32 << 10])
 def test_the_limit_of_locked_memory(limit: int) -> None:
-    made = "import l1dflush.host.flusher, l1dflush.planning.find\nFlusher('linux-2018').close()\n"
+    made = "import l1dflush.silicon.flusher, l1dflush.planning.find\nFlusher('linux-2018').close()\n"
     name, locked, small, text = in_child(f"{made}{UNPRIVILEGED}fails()", str(limit)).split(maxsplit=3)
     assert (name, locked, small) == ("LockedMemoryError", "0", "True")
     assert "53248 bytes were to be locked" in text and f"(RLIMIT_MEMLOCK, ulimit -l) is {limit}" in text
 
 
 def test_a_limit_below_a_huge_page_leaves_small_pages() -> None:
-    made = "import l1dflush.host.flusher\nFlusher('linux-2018').close()\n"
+    made = "import l1dflush.silicon.flusher\nFlusher('linux-2018').close()\n"
     program = f"{made}{UNPRIVILEGED}f = Flusher('linux-2018'); print(f.huge_page, said('VmLck'))"
     assert in_child(program, str(128 << 10)).split() == ["False", "64"]
 

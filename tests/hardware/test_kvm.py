@@ -19,8 +19,8 @@ import pytest
 
 from l1dflush import _core
 from l1dflush.errors import InputError, KvmUnavailableError, L1dflushError
-from l1dflush.host.flush_plan import Request
-from l1dflush.host.flusher import Flusher
+from l1dflush.silicon.flush_plan import Request
+from l1dflush.silicon.flusher import Flusher
 from l1dflush.vmentry.kvm import abi as kvm_abi
 from l1dflush.vmentry.kvm import loop as kvm_loop
 from l1dflush.vmentry.kvm import session as kvm_session

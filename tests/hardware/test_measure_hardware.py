@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from l1dflush import _core
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.host.measure.calibrate import levels
-from l1dflush.host.measure.region import (
+from l1dflush.silicon.measure.calibrate import levels
+from l1dflush.silicon.measure.region import (
     LINE,
     PAGE,
     REGION_PAGES,
@@ -27,7 +27,7 @@ from l1dflush.host.measure.region import (
     link,
     page_step,
 )
-from l1dflush.host.measure.session import CONTROL_SET, Silicon, silicon
+from l1dflush.silicon.measure.session import CONTROL_SET, Silicon, silicon
 
 pytestmark = pytest.mark.skipif(not _core.NATIVE, reason="no native code to time loads with")
 OWN = (REGION_PAGES - _core.CONTROL_PAGES) * PAGE
@@ -187,8 +187,8 @@ def test_a_cold_translation_is_not_taken_for_a_miss() -> None:
     cached: the probe warms the page's translation by way of another set."""
     program = (
         "import ctypes; libc = ctypes.CDLL(None); libc.prctl(41, 1, 0, 0, 0)\n"  # PR_SET_THP_DISABLE
-        "from l1dflush.host.measure.region import *\n"
-        "from l1dflush.host.measure.session import CONTROL_SET, silicon\n"
+        "from l1dflush.silicon.measure.region import *\n"
+        "from l1dflush.silicon.measure.session import CONTROL_SET, silicon\n"
         "import json\n"
         "with silicon() as there:\n"
         "    lines = [line_step(5, s) for s in range(0, 50, 2)]\n"

@@ -20,13 +20,13 @@ from fake_silicon import INTEL, ZEN, Disturbance, FakeRegion, fake_silicon
 from l1dflush import _core
 from l1dflush.cli.main import main
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.host.measure import costs as costing
-from l1dflush.host.measure import identify as identifying
-from l1dflush.host.measure import session
-from l1dflush.host.measure import survivors as surviving
-from l1dflush.host.measure.session import Silicon
 from l1dflush.host.this_cpu import ThisCpu
 from l1dflush.report.schemas import schema
+from l1dflush.silicon.measure import costs as costing
+from l1dflush.silicon.measure import identify as identifying
+from l1dflush.silicon.measure import session
+from l1dflush.silicon.measure import survivors as surviving
+from l1dflush.silicon.measure.session import Silicon
 
 Capture = pytest.CaptureFixture[str]
 NATIVE = pytest.mark.skipif(not _core.NATIVE, reason="no native code to time loads with")

@@ -60,7 +60,7 @@ def test_what_cannot_be_decided_is_no_defect(monkeypatch: pytest.MonkeyPatch, ca
     def undecided(*_: object) -> object:
         return SimpleNamespace(verdict=Verdict.UNDECIDED, cause="out-of-time", reason="too slow", rows=())
 
-    monkeypatch.setattr("l1dflush.isolation.proved_plan.verify", undecided)
+    monkeypatch.setattr("l1dflush.sandbox.proved_plan.verify", undecided)
     assert main(["plan", *CACHE, "--emit", "asm"]) == 3
     out, err = capsys.readouterr()
     assert out == "" and "could not be proved as assembly: too slow" in err
@@ -305,7 +305,7 @@ def test_a_compiler_that_counts_in_memory_is_no_defect(monkeypatch: pytest.Monke
     def refuted(*_: object) -> object:
         return SimpleNamespace(verdict=Verdict.REFUTED, cause=None, reason="3 are left", rows=())
 
-    monkeypatch.setattr("l1dflush.isolation.proved_plan.verify", refuted)
+    monkeypatch.setattr("l1dflush.sandbox.proved_plan.verify", refuted)
     assert main(["plan", "--cpu", "power9", "--policy", "LRU", "--emit", "c"]) == 3
     out, err = capsys.readouterr()
     assert out == "" and "touch more than the lines: 3 are left" in err

@@ -64,7 +64,7 @@ def test_only_what_was_searched_is_called_the_smallest(
         return search(policy, ways, word, conditions, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(prover, "counterexample", few)
-    monkeypatch.setattr("l1dflush.isolation.judged.run_in_child", lambda task, *_, **__: task())
+    monkeypatch.setattr("l1dflush.sandbox.judged.run_in_child", lambda task, *_, **__: task())
     file = judged(TWICE.format(4 * 4096), "FIFO", tmp_path, capsys)
     (row,) = json.loads(file.read_text())["rows"]
     assert row["counterexample"]["smallest"] is False

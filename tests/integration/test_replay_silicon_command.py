@@ -18,10 +18,10 @@ from l1dflush.cache.policies import get_policy
 from l1dflush.cli.main import main
 from l1dflush.errors import UndecidedError
 from l1dflush.host import l1d, this_cpu
-from l1dflush.host.measure import clock, driven, quiet, session
-from l1dflush.host.measure.clock import Clock
-from l1dflush.host.measure.environment import Environment
 from l1dflush.report.schemas import schema
+from l1dflush.silicon.measure import clock, driven, quiet, session
+from l1dflush.silicon.measure.clock import Clock
+from l1dflush.silicon.measure.environment import Environment
 
 Capture = pytest.CaptureFixture[str]
 SURVIVOR = Path(__file__).parents[1] / "golden" / "inputs" / "survivor.json"

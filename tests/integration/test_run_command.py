@@ -12,7 +12,7 @@ import pytest
 
 from l1dflush.cli.main import main
 from l1dflush.errors import NoTaskFlushError
-from l1dflush.host.speculation import flush_when_switched_out, this_machine
+from l1dflush.silicon.speculation import flush_when_switched_out, this_machine
 
 Capture = pytest.CaptureFixture[str]
 
@@ -20,7 +20,7 @@ Capture = pytest.CaptureFixture[str]
 WILLING = """
 import sys
 from dataclasses import replace
-from l1dflush.host import speculation
+from l1dflush.silicon import speculation
 found = speculation.this_machine()
 speculation.this_machine = lambda: replace(found, siblings_run={siblings})
 flush = speculation.flush_when_switched_out
@@ -53,11 +53,11 @@ def test_on_this_machine(tmp_path: Path) -> None:
 
 def test_the_kernel_of_this_machine_takes_the_request() -> None:
     program = (
-        "import sys; from l1dflush.host.speculation import *\n"
+        "import sys; from l1dflush.silicon.speculation import *\n"
         "try: flush_when_switched_out(this_machine())\n"
         "except NoTaskFlushError as error: sys.exit(str(error))\n"
         "import subprocess\n"
-        "inherited = 'import sys; from l1dflush.host.speculation import *; sys.exit(prctl(52, 2, 0) & 2 == 0)'\n"
+        "inherited = 'import sys; from l1dflush.silicon.speculation import *; sys.exit(prctl(52, 2, 0) & 2 == 0)'\n"
         "sys.exit(subprocess.run([sys.executable, '-c', inherited]).returncode)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -73,7 +73,7 @@ def test_why_not_is_one_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -
     def refuse(_: object) -> None:
         raise NoTaskFlushError("because of the weather")
 
-    monkeypatch.setattr("l1dflush.host.speculation.flush_when_switched_out", refuse)
+    monkeypatch.setattr("l1dflush.silicon.speculation.flush_when_switched_out", refuse)
     assert main(["run", "--on-context-switch", "--", "no\nsuch"]) == 3
     assert capsys.readouterr() == ("", "l1dflush: no such was not run: because of the weather\n")
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 import pytest
 
 from l1dflush.errors import UndecidedError
-from l1dflush.isolation.child import run_in_child
-from l1dflush.isolation.limits import Limits
+from l1dflush.sandbox.child import run_in_child
+from l1dflush.sandbox.limits import Limits
 
 SMALL = Limits(wall_seconds=20, memory_bytes=256 << 20, file_bytes=1 << 20, answer_bytes=1 << 20)
 

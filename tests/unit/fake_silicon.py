@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.simulate import Simulator
-from l1dflush.host.measure.clock import Clock
-from l1dflush.host.measure.environment import Counters, Environment, doubts
-from l1dflush.host.measure.region import LINE, PAGE, REGION_PAGES, SETS
-from l1dflush.host.measure.session import Silicon
+from l1dflush.silicon.measure.clock import Clock
+from l1dflush.silicon.measure.environment import Counters, Environment, doubts
+from l1dflush.silicon.measure.region import LINE, PAGE, REGION_PAGES, SETS
+from l1dflush.silicon.measure.session import Silicon
 
 Ticks = NDArray[np.uint32]
 _OWN_PAGE = REGION_PAGES - _core.CONTROL_PAGES

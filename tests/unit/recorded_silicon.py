@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l1dflush.host.measure.region import Region
+from l1dflush.silicon.measure.region import Region
 
 SEED = 1
 SEQUENCES, TIMES = 150, 12
@@ -83,9 +83,9 @@ class Player:
 
 def record(folder: Path, name: str) -> None:
     """Records this machine. Raises UndecidedError where it cannot be measured."""
-    from l1dflush.host.measure.costs import Costs, variants  # noqa: PLC0415
-    from l1dflush.host.measure.identify import identify  # noqa: PLC0415
-    from l1dflush.host.measure.session import CONTROL_SET, silicon  # noqa: PLC0415
+    from l1dflush.silicon.measure.costs import Costs, variants  # noqa: PLC0415
+    from l1dflush.silicon.measure.identify import identify  # noqa: PLC0415
+    from l1dflush.silicon.measure.session import CONTROL_SET, silicon  # noqa: PLC0415
 
     with silicon() as there:
         region = Recorder(there.region)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from l1dflush import _core
 from l1dflush.cache.policies import Policy
-from l1dflush.drive.plain_set import Act, PlainSet
-from l1dflush.host.measure.region import PAGE
+from l1dflush.silicon.drive.plain_set import Act, PlainSet
+from l1dflush.silicon.measure.region import PAGE
 
 HIT_TICKS, MISS_TICKS = 230.0, 430.0
 

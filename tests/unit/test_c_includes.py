@@ -9,9 +9,9 @@ import pytest
 from l1dflush.errors import InputError
 from l1dflush.routine.c_source import load_c
 from l1dflush.routine.combine import load_together
+from l1dflush.routine.mail.patch import load_patch
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
-from l1dflush.routine.patch import load_patch
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("as") is None, reason="gcc and GNU as are needed"

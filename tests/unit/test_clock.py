@@ -14,10 +14,10 @@ from fake_silicon import INTEL, ZEN, FakeRegion, fake_silicon
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure import clock
-from l1dflush.host.measure.clock import Clock, measured_clock, require_clock
-from l1dflush.host.measure.environment import Counters, doubts, environment
-from l1dflush.host.measure.session import _locked
+from l1dflush.silicon.measure import clock
+from l1dflush.silicon.measure.clock import Clock, measured_clock, require_clock
+from l1dflush.silicon.measure.environment import Counters, doubts, environment
+from l1dflush.silicon.measure.session import _locked
 
 NATIVE = pytest.mark.skipif(not _core.NATIVE, reason="no native code to time loads with")
 FLAGS = ("tsc", "rdtscp", "constant_tsc", "nonstop_tsc")
@@ -143,7 +143,7 @@ def test_the_environment_of_this_machine() -> None:
 
 HOLDER = """
 import sys
-from l1dflush.host.measure.session import _locked
+from l1dflush.silicon.measure.session import _locked
 with _locked(int(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

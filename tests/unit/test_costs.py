@@ -7,10 +7,10 @@ import pytest
 from fake_silicon import BYTES_PER_CYCLE, CYCLES, INTEL, ZEN, Disturbance, FakeRegion, fake_silicon
 
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.costs import BEFORE, Cost, Costs, variants
-from l1dflush.host.measure.model import MeasureResult
-from l1dflush.host.measure.region import PAGE
-from l1dflush.host.measure.results import measured
+from l1dflush.silicon.measure.costs import BEFORE, Cost, Costs, variants
+from l1dflush.silicon.measure.model import MeasureResult
+from l1dflush.silicon.measure.region import PAGE
+from l1dflush.silicon.measure.results import measured
 
 PLANNED = 13 * PAGE
 

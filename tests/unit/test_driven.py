@@ -12,22 +12,22 @@ from simulated_region import HIT_TICKS, SimulatedRegion
 from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
-from l1dflush.drive.drives import Drive, Scene, drive
-from l1dflush.drive.plain_set import Act
-from l1dflush.drive.scenes import one_short, scene_of
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure import quiet
-from l1dflush.host.measure.agreement import Agreement, agreement
-from l1dflush.host.measure.driven import Driven, Seen, check_length, driven
-from l1dflush.host.measure.model import EnvironmentInfo
-from l1dflush.host.measure.region import PAGE, Rounds
-from l1dflush.host.measure.silicon_model import SeenInfo, SiliconResult
-from l1dflush.host.measure.silicon_replay import About, Place, silicon_replay
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.report.layout import plain
 from l1dflush.report.schemas import schema
 from l1dflush.report.silicon import ladder, silicon_lines
+from l1dflush.silicon.drive.drives import Drive, Scene, drive
+from l1dflush.silicon.drive.plain_set import Act
+from l1dflush.silicon.drive.scenes import one_short, scene_of
+from l1dflush.silicon.measure import quiet
+from l1dflush.silicon.measure.agreement import Agreement, agreement
+from l1dflush.silicon.measure.driven import Driven, Seen, check_length, driven
+from l1dflush.silicon.measure.model import EnvironmentInfo
+from l1dflush.silicon.measure.region import PAGE, Rounds
+from l1dflush.silicon.measure.silicon_model import SeenInfo, SiliconResult
+from l1dflush.silicon.measure.silicon_replay import About, Place, silicon_replay
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replayed import replayed

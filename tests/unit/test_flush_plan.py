@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from l1dflush.errors import InputError, NoPlanError
-from l1dflush.host.flush_plan import FlushPlan, Request, Variant, flush_plan
 from l1dflush.host.this_cpu import this_cpu
+from l1dflush.silicon.flush_plan import FlushPlan, Request, Variant, flush_plan
 
 L1D = {"32K": (8, 64), "48K": (12, 64), "64K": (4, 256)}
 SKYLAKE = ("GenuineIntel", 6, 94, "32K")

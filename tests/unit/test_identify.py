@@ -13,13 +13,13 @@ from fake_silicon import INTEL, ZEN, Disturbance, FakeRegion, fake_silicon
 from l1dflush.cache.policies import Deterministic, all_policies, get_policy
 from l1dflush.ending import ExitStatus
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure import identify as measured
-from l1dflush.host.measure.identify import Identified, identify, ranked
-from l1dflush.host.measure.pages import chosen_pages
-from l1dflush.host.measure.region import USABLE_PAGES, link
-from l1dflush.host.measure.results import identified
-from l1dflush.host.measure.sequences import Prediction, sequences
-from l1dflush.host.measure.session import CONTROL_SET
+from l1dflush.silicon.measure import identify as measured
+from l1dflush.silicon.measure.identify import Identified, identify, ranked
+from l1dflush.silicon.measure.pages import chosen_pages
+from l1dflush.silicon.measure.region import USABLE_PAGES, link
+from l1dflush.silicon.measure.results import identified
+from l1dflush.silicon.measure.sequences import Prediction, sequences
+from l1dflush.silicon.measure.session import CONTROL_SET
 
 ONCE = functools.cache(sequences)
 # With 12 ways, few sequences that settle both tell them apart.

@@ -17,10 +17,10 @@ from child_tasks import SMALL, in_the_end, nothing_left, raising, undecided  # n
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import InputError, InternalError, UndecidedError
-from l1dflush.isolation import judged
-from l1dflush.isolation.answer import GarbledAnswerError, answer_of, network_refused, text_of
-from l1dflush.isolation.child import run_in_child
-from l1dflush.isolation.limits import Limits
+from l1dflush.sandbox import judged
+from l1dflush.sandbox.answer import GarbledAnswerError, answer_of, network_refused, text_of
+from l1dflush.sandbox.child import run_in_child
+from l1dflush.sandbox.limits import Limits
 from l1dflush.verdict import judge
 from l1dflush.verdict.options import VerifyOptions
 
@@ -143,7 +143,7 @@ def test_output_of_the_child_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> 
 def test_standard_files_that_are_closed(closed: tuple[int, ...], tmp_path: Path) -> None:
     program = (
         f"import os; [os.close(n) for n in {closed}]\n"
-        "from l1dflush.isolation.child import run_in_child\n"
+        "from l1dflush.sandbox.child import run_in_child\n"
         f"text = run_in_child(lambda: 'done')\nopen({str(tmp_path / 'said')!r}, 'w').write(text)"
     )
     subprocess.run([sys.executable, "-c", program], check=False)

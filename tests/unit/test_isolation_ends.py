@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from child_tasks import SMALL, gone, in_the_end, nothing_left  # noqa: F401 (a fixture for all)
 
-from l1dflush.isolation import child
+from l1dflush.sandbox import child
 
 PROGRAM = """
 import os, signal, subprocess, sys, tempfile, time
-from l1dflush.isolation.child import run_in_child
+from l1dflush.sandbox.child import run_in_child
 
 def task():
     with tempfile.TemporaryDirectory(dir={folder!r}) as name:
@@ -61,7 +61,7 @@ NATIVE = {
 }
 DEAF = """
 import hashlib, os, signal
-from l1dflush.isolation.child import run_in_child
+from l1dflush.sandbox.child import run_in_child
 # Whoever runs the tests may ignore it (nohup does).
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

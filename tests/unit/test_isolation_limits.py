@@ -15,9 +15,9 @@ import pytest
 from child_tasks import SMALL, nothing_left, undecided  # noqa: F401 (a fixture for all)
 
 from l1dflush.errors import InputError
-from l1dflush.isolation import child
-from l1dflush.isolation.child import run_in_child
-from l1dflush.isolation.limits import Limits, limits_for
+from l1dflush.sandbox import child
+from l1dflush.sandbox.child import run_in_child
+from l1dflush.sandbox.limits import Limits, limits_for
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import pytest
 from child_tasks import SMALL, nothing_left  # noqa: F401 (a fixture for all)
 
-from l1dflush.isolation import child, network
-from l1dflush.isolation.child import run_in_child
-from l1dflush.isolation.limits import Limits
+from l1dflush.sandbox import child, network
+from l1dflush.sandbox.child import run_in_child
+from l1dflush.sandbox.limits import Limits
 
 
 def tries(*family_and_kind: int) -> Callable[[], str]:

@@ -8,8 +8,8 @@ import pytest
 from l1dflush.cache.geometry import Geometry
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
-from l1dflush.isolation.judged import verify
 from l1dflush.proof.conditions import ALL_WAYS_VALID
+from l1dflush.sandbox.judged import verify
 from l1dflush.verdict.model import CounterexampleInfo
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay_model import OLD

@@ -12,9 +12,9 @@ from l1dflush.errors import InputError
 from l1dflush.routine.assembly import load_assembly
 from l1dflush.routine.c_source import load_c
 from l1dflush.routine.combine import load_together
+from l1dflush.routine.mail.patch import load_patch
 from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.routine.options import LoadOptions, as_configured
-from l1dflush.routine.patch import load_patch
 from l1dflush.verdict.left_out import ways_to_give
 
 pytestmark = pytest.mark.skipif(

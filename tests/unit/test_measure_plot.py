@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from l1dflush.host.measure.model import MeasureResult, SurvivorsInfo, SurvivorsPoint
 from l1dflush.report import measure_plot
+from l1dflush.silicon.measure.model import MeasureResult, SurvivorsInfo, SurvivorsPoint
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 HISTORIES = tuple(measure_plot.HISTORIES)

@@ -12,9 +12,9 @@ import pytest
 
 from l1dflush import Flusher
 from l1dflush.errors import FlusherClosedError, InputError, MsrUnavailableError, NoPlanError
-from l1dflush.host.flusher import Mechanism
 from l1dflush.host.l1d import has_flush_command
-from l1dflush.host.msr import FLUSH_COMMAND, MsrFlush
+from l1dflush.silicon.flusher import Mechanism
+from l1dflush.silicon.msr import FLUSH_COMMAND, MsrFlush
 
 COMMAND = b"\x01\0\0\0\0\0\0\0"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from l1dflush.errors import InputError
-from l1dflush.routine.diff_text import new_files
 from l1dflush.routine.identity import digest
+from l1dflush.routine.mail.diffs import new_files
+from l1dflush.routine.mail.patch import load_patch, looks_like_patch
 from l1dflush.routine.model import NoteKind, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
-from l1dflush.routine.patch import load_patch, looks_like_patch
 
 ROOT = Path(__file__).resolve().parents[2]
 MAILS = ROOT / "tests" / "data" / "mails"

@@ -8,8 +8,8 @@ import pytest
 
 from l1dflush import _core
 from l1dflush.errors import AllocationError, FlusherClosedError, LockedMemoryError, MsrUnavailableError, NoPlanError
-from l1dflush.host.flush_plan import Request
-from l1dflush.host.flusher import Flusher
+from l1dflush.silicon.flush_plan import Request
+from l1dflush.silicon.flusher import Flusher
 from l1dflush.vmentry.kvm import real_host
 from l1dflush.vmentry.kvm.names import Flush
 from l1dflush.vmentry.kvm.real_host import FlusherHost, real_subsystem

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from recorded_silicon import COST_ROUNDS, PLANNED, SEED, SEQUENCES, TIMES, Player, Recorder
 
-from l1dflush.host.measure.costs import Costs, variants
-from l1dflush.host.measure.identify import identify
-from l1dflush.host.measure.session import CONTROL_SET
+from l1dflush.silicon.measure.costs import Costs, variants
+from l1dflush.silicon.measure.identify import identify
+from l1dflush.silicon.measure.session import CONTROL_SET
 
 FOLDER = Path(__file__).parents[1] / "data" / "silicon"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from l1dflush.errors import NoTaskFlushError
-from l1dflush.host.speculation import Machine, flush_when_switched_out, this_machine
+from l1dflush.silicon.speculation import Machine, flush_when_switched_out, this_machine
 
 ABLE = Machine("linux", "x86_64", "6.1.0", "root=/dev/sda1 l1d_flush=on quiet", True, False)
 

@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from l1dflush.host.measure.statistics import chance_of_at_most, mean_bounds, upper_bound
+from l1dflush.silicon.measure.statistics import chance_of_at_most, mean_bounds, upper_bound
 
 
 def exactly(seen: int, trials: int, p: Fraction) -> Fraction:

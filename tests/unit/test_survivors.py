@@ -10,13 +10,13 @@ from fake_silicon import INTEL, ZEN, Disturbance, FakeRegion, fake_silicon
 from thorough import examples
 
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure import survivors as measured
-from l1dflush.host.measure.model import Seen
-from l1dflush.host.measure.pages import chosen_pages
-from l1dflush.host.measure.region import PAGE, SETS
-from l1dflush.host.measure.results import measured as result_of
-from l1dflush.host.measure.results import seen
-from l1dflush.host.measure.survivors import FULL, WORK, Curve, Survivors, begun, planned, played, predicted
+from l1dflush.silicon.measure import survivors as measured
+from l1dflush.silicon.measure.model import Seen
+from l1dflush.silicon.measure.pages import chosen_pages
+from l1dflush.silicon.measure.region import PAGE, SETS
+from l1dflush.silicon.measure.results import measured as result_of
+from l1dflush.silicon.measure.results import seen
+from l1dflush.silicon.measure.survivors import FULL, WORK, Curve, Survivors, begun, planned, played, predicted
 
 PAGES = 14
 

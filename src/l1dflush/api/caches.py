@@ -160,8 +160,8 @@ class Plan:
         Raises InputError for a form that there is not, or that the CPU cannot have, and where no number of accesses is
         enough; UndecidedError where the code could not be proved.
         """
-        from l1dflush.isolation.proved_plan import EMIT, with_code  # noqa: PLC0415
         from l1dflush.planning.form import Form  # noqa: PLC0415
+        from l1dflush.sandbox.proved_plan import EMIT, with_code  # noqa: PLC0415
 
         wanted = arguments.one_of(EMIT, form, Form)
         if self._made.walk is None:

@@ -133,7 +133,7 @@ def trace(routine: Names, **how: Unpack[HowRun]) -> TraceResult:
     >>> sum(run.count for run in trace("openbsd").paths[0].runs)
     1045
     """
-    from l1dflush.isolation.judged import trace_of  # noqa: PLC0415
+    from l1dflush.sandbox.judged import trace_of  # noqa: PLC0415
 
     return trace_of(requests.sources_of(routine), requests.about_a_routine(**how))
 
@@ -160,7 +160,7 @@ def certificate(routine: Names, **question: Unpack[Question]) -> str:
     Raises InputError where the verdict is not PROVED or the start is a steady one, UndecidedError where the certificate
     cannot be made.
     """
-    from l1dflush.isolation.certified import certificate_text_of  # noqa: PLC0415
+    from l1dflush.sandbox.certified import certificate_text_of  # noqa: PLC0415
 
     asked, sources = _question(question), requests.sources_of(routine)
     if asked.conditions.start.steady:
@@ -177,7 +177,7 @@ def check(certificate: str | bytes | os.PathLike[str], routine: Names = None, **
     >>> check(certificate("linux-4.9.120", cpu="skylake")).accepted
     True
     """
-    from l1dflush.isolation.certified import check as checked  # noqa: PLC0415
+    from l1dflush.sandbox.certified import check as checked  # noqa: PLC0415
 
     sources = () if routine is None else requests.sources_of(routine)
     return checked(_read_certificate(certificate), sources, requests.about_a_routine(**how))
@@ -191,7 +191,7 @@ def _question(question: Question) -> VerifyOptions:
 
 def _judged(sources: Iterable[str], asked: VerifyOptions) -> VerifyResult:
     from l1dflush.data.catalogue import load_catalogue  # noqa: PLC0415 (it takes time)
-    from l1dflush.isolation.judged import verify as judged  # noqa: PLC0415
+    from l1dflush.sandbox.judged import verify as judged  # noqa: PLC0415
 
     for name in asked.cpus:
         # The child would say the same, but not of which argument.

@@ -9,7 +9,7 @@ from l1dflush.cli.files import write_whole
 from l1dflush.cli.output import Outcome
 from l1dflush.cli.progress import progress
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.isolation.certified import certificate_text_of
+from l1dflush.sandbox.certified import certificate_text_of
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 

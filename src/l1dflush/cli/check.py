@@ -53,7 +53,7 @@ def check(*, file: Path, routine: Sequence[str], asked: VerifyOptions, json: boo
         raise InputError(what, hint="name it with --routine, or leave them out")
 
     from l1dflush.checking.read import read_certificate
-    from l1dflush.isolation.certified import check as checked
+    from l1dflush.sandbox.certified import check as checked
 
     result = checked(read_certificate(file), routine, asked, lambda what: while_working(what, None), str(file))
     if json:

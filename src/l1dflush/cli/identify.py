@@ -32,11 +32,11 @@ def identify(*, on_cpu: int | None, seed: int, cpu_folder: Sequence[Path], json:
     """Play random sequences of accesses on this machine's L1D, time them, and tell which replacement policy foretells
     their hits and misses. Needs no privileges and works in a virtual machine."""
     with progress("getting ready ..."):
-        from l1dflush.host.measure.identify import ROUNDS
-        from l1dflush.host.measure.identify import identify as measure
-        from l1dflush.host.measure.results import identified
-        from l1dflush.host.measure.session import CONTROL_SET, silicon
         from l1dflush.host.this_cpu import this_cpu
+        from l1dflush.silicon.measure.identify import ROUNDS
+        from l1dflush.silicon.measure.identify import identify as measure
+        from l1dflush.silicon.measure.results import identified
+        from l1dflush.silicon.measure.session import CONTROL_SET, silicon
 
         known = this_cpu(tuple(cpu_folder))
     with silicon(on_cpu) as there:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from l1dflush.host.measure.costs import Costs
-    from l1dflush.host.measure.model import MeasureResult
-    from l1dflush.host.measure.session import Silicon
-    from l1dflush.host.measure.survivors import Survivors
+    from l1dflush.silicon.measure.costs import Costs
+    from l1dflush.silicon.measure.model import MeasureResult
+    from l1dflush.silicon.measure.session import Silicon
+    from l1dflush.silicon.measure.survivors import Survivors
 
 _PAGE = 4096
 _SEED_PAGES = 16
@@ -87,8 +87,8 @@ def measure(
     known = this_cpu(tuple(cpu_folder))
     asked = _policy(policy, known.geometry.ways) if policy else known.policy
     with progress("getting ready ..."):
-        from l1dflush.host.measure.planned import planned_bytes
-        from l1dflush.host.measure.session import silicon
+        from l1dflush.silicon.measure.planned import planned_bytes
+        from l1dflush.silicon.measure.session import silicon
 
         planned = None if asked is None else planned_bytes(asked, known.geometry)
 
@@ -119,9 +119,9 @@ def _measured(
     there: Silicon, what: What, policy: str | None, planned: int | None, seed: int, title: str
 ) -> MeasureResult:
     from l1dflush.cache.policies import all_policies
-    from l1dflush.host.measure import costs as costing
-    from l1dflush.host.measure import survivors as surviving
-    from l1dflush.host.measure.results import measured
+    from l1dflush.silicon.measure import costs as costing
+    from l1dflush.silicon.measure import survivors as surviving
+    from l1dflush.silicon.measure.results import measured
 
     ways = there.geometry.ways
     survivors: Survivors | None = None

@@ -102,7 +102,7 @@ def plan(
         made = planned(asked, goal, limits, saving)
     result = made.result
     if emit is not None and made.walk is not None:
-        from l1dflush.isolation.proved_plan import with_code
+        from l1dflush.sandbox.proved_plan import with_code
 
         result = with_code(made, made.walk, asked, emit, limits, progress)
     return Outcome(result.exit_status, _text(result, json, no_color))

@@ -14,9 +14,9 @@ from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from l1dflush.cache.policies import Policy
-    from l1dflush.drive.drives import Scene
-    from l1dflush.host.measure.silicon_model import SiliconResult
-    from l1dflush.host.measure.silicon_replay import About
+    from l1dflush.silicon.drive.drives import Scene
+    from l1dflush.silicon.measure.silicon_model import SiliconResult
+    from l1dflush.silicon.measure.silicon_replay import About
     from l1dflush.verdict.replay_model import Replayed
 
 _IDENTIFY = "'l1dflush identify' finds out which policy this L1D has; name it with --policy"
@@ -43,13 +43,13 @@ def on_silicon(
         for option in (option for option, value in given.items() if value is not None):
             raise InputError(f"{option} and a file exclude each other", hint="the file says what is driven")
 
-    from l1dflush.drive.drives import drive
     from l1dflush.host.l1d import l1d_geometry
-    from l1dflush.host.measure.clock import require_clock
-    from l1dflush.host.measure.driven import ROUNDS, check_length
-    from l1dflush.host.measure.results import environment_info
-    from l1dflush.host.measure.session import CONTROL_SET, silicon
-    from l1dflush.host.measure.silicon_replay import Place, silicon_replay
+    from l1dflush.silicon.drive.drives import drive
+    from l1dflush.silicon.measure.clock import require_clock
+    from l1dflush.silicon.measure.driven import ROUNDS, check_length
+    from l1dflush.silicon.measure.results import environment_info
+    from l1dflush.silicon.measure.session import CONTROL_SET, silicon
+    from l1dflush.silicon.measure.silicon_replay import Place, silicon_replay
 
     require_clock()
     ways = l1d_geometry().ways
@@ -64,18 +64,18 @@ def on_silicon(
 
 
 def _of_file(found: Replayed, ways: int) -> tuple[Scene, About]:
-    from l1dflush.drive.scenes import scene_of
-    from l1dflush.host.measure.silicon_replay import About
+    from l1dflush.silicon.drive.scenes import scene_of
+    from l1dflush.silicon.measure.silicon_replay import About
 
     _check_ways("the counterexample is of a set", found.policy.ways, ways)
     return scene_of(found), About("in the file")
 
 
 def _one_short(asked: Asked, ways: int) -> tuple[Scene, About]:
-    from l1dflush.drive.scenes import one_short
-    from l1dflush.host.measure.silicon_replay import About
     from l1dflush.proof.limits import Limits
     from l1dflush.requests.routine import conditions
+    from l1dflush.silicon.drive.scenes import one_short
+    from l1dflush.silicon.measure.silicon_replay import About
 
     about = conditions(asked.start or "any", 0)
     if about.start.steady:

@@ -49,7 +49,7 @@ def run(*, command: Sequence[str]) -> Outcome:
     if not command[0]:
         raise InputError("the command's name is empty")
 
-    from l1dflush.host.speculation import flush_when_switched_out, this_machine
+    from l1dflush.silicon.speculation import flush_when_switched_out, this_machine
 
     machine = this_machine()
     try:

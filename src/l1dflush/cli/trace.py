@@ -28,7 +28,7 @@ Examples:
 @options.no_color
 def trace(*, routine: Sequence[str], asked: VerifyOptions, json: bool, no_color: bool) -> Outcome:
     """Show what a routine reads, writes and executes, path by path. --json has every single event."""
-    from l1dflush.isolation.judged import trace_of
+    from l1dflush.sandbox.judged import trace_of
 
     notes: list[str] = []
     waiting = while_working(f"running {' + '.join(routine)} ...", None if json else "l1dflush.report.trace_text")

@@ -131,8 +131,8 @@ def verify(
         check_writable(certificate)
     if if_any:
         _check_if_any(asked, old, certificate)
-    from l1dflush.isolation.judged import verify as judge
-    from l1dflush.isolation.judged import verify_if_any
+    from l1dflush.sandbox.judged import verify as judge
+    from l1dflush.sandbox.judged import verify_if_any
 
     # The report for people shows the counterexamples of rows that decide.
     asked = replace(asked, all_examples=json or bool(old))

@@ -110,7 +110,7 @@ def vm(
 
         # Before the assembler: without it there is no use for the code.
         Kvm().close()
-        from l1dflush.host.flush_plan import Request
+        from l1dflush.silicon.flush_plan import Request
         from l1dflush.vmentry.kvm import session as kvm_session
 
         usual = (Mode.COND, Mode.ALWAYS) if demo else (Mode.ALWAYS,)

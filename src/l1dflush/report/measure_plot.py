@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from l1dflush.errors import InputError
-from l1dflush.host.measure.model import MeasureResult, SurvivorsInfo
 from l1dflush.report.layout import safe
 from l1dflush.report.measure import HISTORIES
 from l1dflush.report.plot import COLOURS, drawn
+from l1dflush.silicon.measure.model import MeasureResult, SurvivorsInfo
 
 _OTHERS = ("LRU", "FIFO", "random")
 

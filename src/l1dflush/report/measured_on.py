@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from l1dflush.host.measure.model import EnvironmentInfo
 from l1dflush.report.layout import paragraph, safe
+from l1dflush.silicon.measure.model import EnvironmentInfo
 from l1dflush.verdict.model import GeometryInfo
 
 

@@ -96,7 +96,7 @@ def _one(data: bytes, name: str, kind: Format, options: LoadOptions, bits: int |
             width = read_elf(data, where=name).bits
             return [Compiled(data, name, Origin(OriginKind.OBJECT, name, f"{width} bit ELF"))]
         case Format.PATCH:
-            from l1dflush.routine.patch import patch_objects  # noqa: PLC0415
+            from l1dflush.routine.mail.patch import patch_objects  # noqa: PLC0415
 
             return patch_objects(name, data, options)
         case Format.C:

@@ -151,7 +151,7 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             origin = Origin(OriginKind.OBJECT, source, f"{image.bits} bit ELF")
             return routines_from_image(image, origin=origin, function=options.function)
         case Format.PATCH:
-            from l1dflush.routine.patch import load_patch  # noqa: PLC0415
+            from l1dflush.routine.mail.patch import load_patch  # noqa: PLC0415
 
             return _with_the_rest(load_patch(source, data, options), data, source, options)
         case Format.C:

@@ -17,8 +17,8 @@ from typing import Literal
 from l1dflush.errors import InputError
 from l1dflush.routine.c_text import Item, blank_opaque, cut, spaces
 from l1dflush.routine.detect import Format, as_text, detect
-from l1dflush.routine.diff_text import NewFile, new_files
-from l1dflush.routine.mail_text import messages
+from l1dflush.routine.mail.diffs import NewFile, new_files
+from l1dflush.routine.mail.messages import messages
 
 How = Literal["run", "read", "no code"]
 

@@ -11,7 +11,7 @@ from l1dflush.data.catalogue import load_catalogue
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.reading.host_facts import HostFacts
-from l1dflush.isolation.judged import Working, verify
+from l1dflush.sandbox.judged import Working, verify
 from l1dflush.verdict.model import RoutineInfo, Row
 from l1dflush.verdict.options import VerifyOptions
 

@@ -16,13 +16,13 @@ from l1dflush.host.status.grounds import L1tfVerdict
 from l1dflush.host.status.matrix import cells
 from l1dflush.host.status.model import MatrixResult, Outcome, WhatIfHostResult
 from l1dflush.host.status.result import outcome, understood
-from l1dflush.isolation.judged import Working
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.facts import Kernel
 from l1dflush.mitigation.part import Part, caveat
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer, action_answer, rule_answers
 from l1dflush.mitigation.run_time import Result
 from l1dflush.mitigation.sysfs_text import Kind, read
+from l1dflush.sandbox.judged import Working
 from l1dflush.vmentry.subsystem import Mechanism
 
 

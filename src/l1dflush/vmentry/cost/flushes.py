@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.host.measure.model import MeasureResult
 from l1dflush.json_keys import check_keys
 from l1dflush.renamed import renamed
+from l1dflush.silicon.measure.model import MeasureResult
 from l1dflush.user_files import read_file
 from l1dflush.vmentry.cost.model import FlushInfo
 
@@ -81,10 +81,10 @@ def measured_costs(
 
     Raises UndecidedError where that cannot be measured, InputError for a policy that is none.
     """
-    from l1dflush.host.measure.costs import Costs, Variant  # noqa: PLC0415 (takes the native core)
-    from l1dflush.host.measure.planned import planned_bytes  # noqa: PLC0415
-    from l1dflush.host.measure.session import silicon  # noqa: PLC0415
     from l1dflush.host.this_cpu import this_cpu  # noqa: PLC0415
+    from l1dflush.silicon.measure.costs import Costs, Variant  # noqa: PLC0415 (takes the native core)
+    from l1dflush.silicon.measure.planned import planned_bytes  # noqa: PLC0415
+    from l1dflush.silicon.measure.session import silicon  # noqa: PLC0415
 
     known = this_cpu()
     asked = known.policy if policy is None else _policy(policy, known.geometry.ways)

@@ -1,12 +1,12 @@
-"""The host under the subsystem when it is this machine: its buffer is a :class:`~l1dflush.host.flusher.Flusher`."""
+"""The host under the subsystem when it is this machine: its buffer is a :class:`~l1dflush.silicon.flusher.Flusher`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from l1dflush.errors import AllocationError, LockedMemoryError, MsrUnavailableError
-from l1dflush.host.flush_plan import PAGE, Request, flush_plan
-from l1dflush.host.flusher import Flusher, Mechanism, Variant
+from l1dflush.silicon.flush_plan import PAGE, Request, flush_plan
+from l1dflush.silicon.flusher import Flusher, Mechanism, Variant
 from l1dflush.vmentry.kvm.names import Flush
 from l1dflush.vmentry.subsystem import LINUX_2018_ORDER, CpuFacts, Subsystem
 

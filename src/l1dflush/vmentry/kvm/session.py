@@ -15,9 +15,9 @@ from time import perf_counter_ns
 
 from l1dflush import __version__, _core
 from l1dflush.errors import AllocationError, FlusherError, InputError, NoPlanError
-from l1dflush.host.flush_plan import Request
-from l1dflush.host.flusher import Flusher
 from l1dflush.host.l1d import signature
+from l1dflush.silicon.flush_plan import Request
+from l1dflush.silicon.flusher import Flusher
 from l1dflush.vmentry.kvm.deadline import Deadline
 from l1dflush.vmentry.kvm.guest_code import DOORBELL_PORT, SECRET_PORT, GuestCode
 from l1dflush.vmentry.kvm.loop import EntryLoop, SecretDevice, StandIn, loaded

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.isolation.judged import trace_of
+from l1dflush.sandbox.judged import trace_of
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.model import EventInfo
 from l1dflush.verdict.options import VerifyOptions

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from l1dflush.cache.policies import get_policy
-from l1dflush.drive.drives import Drive, Scene, drive
-from l1dflush.drive.scenes import scene_of
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.isolation.judged import verify
 from l1dflush.proof.conditions import ALL_WAYS_VALID
+from l1dflush.sandbox.judged import verify
+from l1dflush.silicon.drive.drives import Drive, Scene, drive
+from l1dflush.silicon.drive.scenes import scene_of
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replayed import replayed
 from l1dflush.vmentry.lab.machine import Hardware, Machine

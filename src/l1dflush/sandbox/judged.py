@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from l1dflush.document import build
 from l1dflush.errors import UndecidedError
-from l1dflush.isolation.child import run_in_child
-from l1dflush.isolation.limits import limits_for
 from l1dflush.routine.load import MAX_BYTES
+from l1dflush.sandbox.child import run_in_child
+from l1dflush.sandbox.limits import limits_for
 from l1dflush.user_files import keep
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def verify(
     """As :func:`l1dflush.verdict.judge.verify`, in a child process.
 
     ``waiting`` and ``warn`` and the further causes of UndecidedError: see
-    :func:`l1dflush.isolation.child.run_in_child`.
+    :func:`l1dflush.sandbox.child.run_in_child`.
     """
 
     # Before the child is started: both processes need the model, the rest of the judge only the child.

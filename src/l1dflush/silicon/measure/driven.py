@@ -2,7 +2,7 @@
 
 After each number of items of the word there is a trial of its own that ends with a timed visit of the line that is
 watched: a visit is an access and would change what comes behind it. Only rounds in which nobody else used this L1D
-count (:mod:`l1dflush.host.measure.quiet`): one access by others may be enough for another outcome.
+count (:mod:`l1dflush.silicon.measure.quiet`): one access by others may be enough for another outcome.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush import _core
-from l1dflush.drive.drives import Drive
-from l1dflush.drive.plain_set import Act
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.agreement import Agreement, agreement
-from l1dflush.host.measure.pages import chosen_pages
-from l1dflush.host.measure.quiet import Played, quiet_rounds, quiet_trial
-from l1dflush.host.measure.region import Region, Trial, flush_step, measured_sets, moved_about, page_step
-from l1dflush.host.measure.statistics import upper_bound
+from l1dflush.silicon.drive.drives import Drive
+from l1dflush.silicon.drive.plain_set import Act
+from l1dflush.silicon.measure.agreement import Agreement, agreement
+from l1dflush.silicon.measure.pages import chosen_pages
+from l1dflush.silicon.measure.quiet import Played, quiet_rounds, quiet_trial
+from l1dflush.silicon.measure.region import Region, Trial, flush_step, measured_sets, moved_about, page_step
+from l1dflush.silicon.measure.statistics import upper_bound
 
 ROUNDS = 200
 MOST_LINES = 200

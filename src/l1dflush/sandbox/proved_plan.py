@@ -11,7 +11,6 @@ from pathlib import Path
 from l1dflush.arguments import DEFAULT_SECONDS, Argument
 from l1dflush.ending import Verdict
 from l1dflush.errors import UndecidedError
-from l1dflush.isolation.judged import Working, verify
 from l1dflush.planning import emit as emitted
 from l1dflush.planning import kernel, portable
 from l1dflush.planning.emit import PAGE
@@ -21,6 +20,7 @@ from l1dflush.planning.planned import Planned, head_of
 from l1dflush.planning.walk import Walk
 from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.limits import Limits
+from l1dflush.sandbox.judged import Working, verify
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.sizes import Asked
 

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.region import USABLE_PAGES, Region, Rounds, Trial, link, moved_about, page_step
+from l1dflush.silicon.measure.region import USABLE_PAGES, Region, Rounds, Trial, link, moved_about, page_step
 
 _TURNS = 4
 _ROUNDS = 5

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from l1dflush.host.measure.calibrate import Levels, levels
-from l1dflush.host.measure.pages import chosen_pages
-from l1dflush.host.measure.region import Region, Rounds, Trial, page_step
-from l1dflush.host.measure.sequences import AccessSequence, Prediction, lines_needed, sequences
-from l1dflush.host.measure.statistics import chance_of_at_most, upper_bound
+from l1dflush.silicon.measure.calibrate import Levels, levels
+from l1dflush.silicon.measure.pages import chosen_pages
+from l1dflush.silicon.measure.region import Region, Rounds, Trial, page_step
+from l1dflush.silicon.measure.sequences import AccessSequence, Prediction, lines_needed, sequences
+from l1dflush.silicon.measure.statistics import chance_of_at_most, upper_bound
 
 SEQUENCES = 150
 ROUNDS = 40

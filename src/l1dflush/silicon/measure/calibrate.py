@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.region import moved_about
+from l1dflush.silicon.measure.region import moved_about
 
 QUANTILE = 0.25
 """Of repeats the low quartile counts: what disturbs a load makes it slower, and the minimum is biased by the counter's

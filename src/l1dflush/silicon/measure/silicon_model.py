@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document
-from l1dflush.host.measure.agreement import Agreement
-from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
+from l1dflush.silicon.measure.agreement import Agreement
+from l1dflush.silicon.measure.model import EnvironmentInfo, LevelsInfo
 
 
 class SeenInfo(Document):

@@ -1,7 +1,7 @@
 """Front ends, the machine and the proof in a child process, so that the input can bring down nothing but that.
 
 A kernel module, a patch or an assembly file from elsewhere is read by parsers and translated by libraries that are
-written in C and C++. :mod:`~l1dflush.isolation.judged` has ``verify`` and ``trace_of`` as
+written in C and C++. :mod:`~l1dflush.sandbox.judged` has ``verify`` and ``trace_of`` as
 :mod:`l1dflush.verdict.judge` has them, but in a child: with limits on memory, processor time, wall-clock time and
 the size of files, without network, and with nothing between the two processes but JSON text, which is checked
 against the model of the result. Whatever ends the child, a crash of a library for one, becomes UNDECIDED.

@@ -17,8 +17,8 @@ import numpy as np
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
 from l1dflush.host.l1d import CPUINFO
-from l1dflush.host.measure.calibrate import QUANTILE
-from l1dflush.host.measure.region import Region
+from l1dflush.silicon.measure.calibrate import QUANTILE
+from l1dflush.silicon.measure.region import Region
 
 _PR_GET_TSC = 25
 _PR_TSC_ENABLE = 1

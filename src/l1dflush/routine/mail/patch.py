@@ -29,9 +29,9 @@ from l1dflush.routine.c_text import (
 from l1dflush.routine.c_unit import CIndex
 from l1dflush.routine.c_whole import object_of
 from l1dflush.routine.compiled import Compiled
-from l1dflush.routine.diff_text import NewFile, NewLine, new_files
 from l1dflush.routine.foreign import foreign_text
-from l1dflush.routine.mail_text import looks_like_mail, messages
+from l1dflush.routine.mail.diffs import NewFile, NewLine, new_files
+from l1dflush.routine.mail.messages import looks_like_mail, messages
 from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.symbol_table import speaks_of_flush

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l1dflush.host.l1d import CPUINFO, signature
-from l1dflush.host.measure.clock import Clock
+from l1dflush.silicon.measure.clock import Clock
 
 _SMT = Path("/sys/devices/system/cpu/smt/active")
 _STAT = Path("/proc/stat")

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, Self, TypeVar
 
 from l1dflush import _core
 from l1dflush.errors import InputError, MsrUnavailableError, NoPlanError
-from l1dflush.host.flush_plan import FlushPlan, Request, Variant, flush_plan
 from l1dflush.host.l1d import CACHES, CPUINFO
-from l1dflush.host.msr import DEVICES, MsrFlush
+from l1dflush.silicon.flush_plan import FlushPlan, Request, Variant, flush_plan
+from l1dflush.silicon.msr import DEVICES, MsrFlush
 
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
@@ -151,8 +151,8 @@ class Flusher(_core.NativeFlush):
         if plan.cache.policy is None or plan.cache.geometry is None:
             hint = "policy= and geometry= name them"
             raise NoPlanError(f"for {plan.cache.said.rstrip(',')} there is no policy to prove it for", hint=hint)
-        from l1dflush.isolation.judged import verify  # noqa: PLC0415 (takes long to import)
         from l1dflush.planning.emit import as_data  # noqa: PLC0415
+        from l1dflush.sandbox.judged import verify  # noqa: PLC0415 (takes long to import)
         from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415
 
         name = f"l1dflush_{plan.routine.replace('-', '_')}"
@@ -191,7 +191,7 @@ class Flusher(_core.NativeFlush):
 class Leaving:
     """A ``with`` block and a decorator: the flush comes last, also when the code ends in an exception.
 
-    It is the CPU's L1D on which the code ends; see :mod:`l1dflush.host.flusher`.
+    It is the CPU's L1D on which the code ends; see :mod:`l1dflush.silicon.flusher`.
     """
 
     def __init__(self, flush: Callable[[], object]) -> None:

@@ -13,9 +13,9 @@ from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.l1d import l1d_geometry
-from l1dflush.host.measure.clock import measured_clock, require_clock
-from l1dflush.host.measure.environment import Counters, Environment, doubts, environment
-from l1dflush.host.measure.region import LINE, REGION_PAGES, SETS, Region
+from l1dflush.silicon.measure.clock import measured_clock, require_clock
+from l1dflush.silicon.measure.environment import Counters, Environment, doubts, environment
+from l1dflush.silicon.measure.region import LINE, REGION_PAGES, SETS, Region
 
 CONTROL_SET = SETS - _core.CONTROL_SETS
 """The last sets hold what the probe itself touches, unless a measurement says otherwise."""

@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.isolation import network
-from l1dflush.isolation.answer import GarbledAnswerError, answer_of, line, network_refused, text_of
-from l1dflush.isolation.limits import Limits
+from l1dflush.sandbox import network
+from l1dflush.sandbox.answer import GarbledAnswerError, answer_of, line, network_refused, text_of
+from l1dflush.sandbox.limits import Limits
 
 NETWORK_IS_OPEN = "this system has no means to cut the child process off the network; it runs with it"
 

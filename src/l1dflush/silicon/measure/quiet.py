@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.calibrate import Levels, levels
-from l1dflush.host.measure.region import Region, Rounds, Trial, flush_step, page_step
+from l1dflush.silicon.measure.calibrate import Levels, levels
+from l1dflush.silicon.measure.region import Region, Rounds, Trial, flush_step, page_step
 
 _BATCH = 4
 _QUIET_TRIALS = 3

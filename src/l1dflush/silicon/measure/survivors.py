@@ -29,8 +29,8 @@ from l1dflush import _core
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.simulate import Simulator
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.pages import chosen_pages
-from l1dflush.host.measure.region import (
+from l1dflush.silicon.measure.pages import chosen_pages
+from l1dflush.silicon.measure.region import (
     PAGE,
     SETS,
     Region,
@@ -41,7 +41,7 @@ from l1dflush.host.measure.region import (
     measured_sets,
     page_step,
 )
-from l1dflush.host.measure.statistics import mean_bounds, upper_bound
+from l1dflush.silicon.measure.statistics import mean_bounds, upper_bound
 
 FULL, WORK = "full", "work"
 HISTORIES = 6

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from l1dflush.cache.policies import Policy
-from l1dflush.drive.drives import Scene
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.limits import Limits
+from l1dflush.silicon.drive.drives import Scene
 from l1dflush.verdict.model import INVALID
 from l1dflush.verdict.replay_model import OLD, Replayed
 

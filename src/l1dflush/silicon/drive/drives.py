@@ -1,6 +1,6 @@
 """Accesses that bring a set of a real cache into the start of a counterexample, whatever is in it before.
 
-First a sequence leads to one known state (:mod:`l1dflush.drive.homing`). Then hits and misses, the fewest, lead
+First a sequence leads to one known state (:mod:`l1dflush.silicon.drive.homing`). Then hits and misses, the fewest, lead
 to the policy state of the start. Which line is where is then known, and which line plays which part is a matter
 of names: the line in the way in which the counterexample has its old line *is* that old line. At last what is invalid
 there is invalidated.
@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from l1dflush.cache.policies import Policy, State
-from l1dflush.drive.homing import Homing, homings
-from l1dflush.drive.plain_set import FLUSH_EVERYTHING, Act, PlainSet, beginnings, missed, only
-from l1dflush.drive.symmetry import symmetry
 from l1dflush.errors import UndecidedError
+from l1dflush.silicon.drive.homing import Homing, homings
+from l1dflush.silicon.drive.plain_set import FLUSH_EVERYTHING, Act, PlainSet, beginnings, missed, only
+from l1dflush.silicon.drive.symmetry import symmetry
 
 _CHECKS = 150
 _MOST_STATES = 200_000

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 from l1dflush.cache.policies import Policy, State
-from l1dflush.drive.symmetry import symmetry
 from l1dflush.errors import UndecidedError
+from l1dflush.silicon.drive.symmetry import symmetry
 
 Content = tuple[int | None, ...]
 Key = tuple[State, Content, bool]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from l1dflush import __version__
 from l1dflush.ending import ExitStatus
-from l1dflush.host.measure.costs import Cost
-from l1dflush.host.measure.identify import Identified
-from l1dflush.host.measure.model import (
+from l1dflush.silicon.measure.costs import Cost
+from l1dflush.silicon.measure.identify import Identified
+from l1dflush.silicon.measure.model import (
     CostInfo,
     EnvironmentInfo,
     IdentifyResult,
@@ -24,9 +24,9 @@ from l1dflush.host.measure.model import (
     SurvivorsInfo,
     SurvivorsPoint,
 )
-from l1dflush.host.measure.region import PAGE, SETS
-from l1dflush.host.measure.session import Silicon
-from l1dflush.host.measure.survivors import Curve, Survivors, predicted
+from l1dflush.silicon.measure.region import PAGE, SETS
+from l1dflush.silicon.measure.session import Silicon
+from l1dflush.silicon.measure.survivors import Curve, Survivors, predicted
 from l1dflush.verdict.model import GeometryInfo
 
 Predictions = dict[str, dict[str, list[float]]]

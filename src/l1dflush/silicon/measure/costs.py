@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from l1dflush import _core
 from l1dflush.errors import UndecidedError
-from l1dflush.host.measure.calibrate import QUANTILE
-from l1dflush.host.measure.region import PAGE, USABLE_PAGES, Region, moved_about
+from l1dflush.silicon.measure.calibrate import QUANTILE
+from l1dflush.silicon.measure.region import PAGE, USABLE_PAGES, Region, moved_about
 
 BEFORE = ("flushed", "clean", "dirty")
 ROUNDS = 40

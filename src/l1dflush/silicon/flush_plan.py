@@ -1,4 +1,4 @@
-"""What a :class:`~l1dflush.host.flusher.Flusher` reads on this machine, and what that is worth."""
+"""What a :class:`~l1dflush.silicon.flusher.Flusher` reads on this machine, and what that is worth."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from l1dflush.checking.read import certificate_text
 from l1dflush.checking.result import CheckResult, accepted, rejected
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.isolation.judged import Working, words_of
 from l1dflush.proof.certificate import certificate, claim
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.proof.limits import Limits
+from l1dflush.sandbox.judged import Working, words_of
 from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 

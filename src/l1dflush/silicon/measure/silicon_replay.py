@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from l1dflush import __version__
-from l1dflush.drive.drives import Drive, Scene
 from l1dflush.ending import ExitStatus
-from l1dflush.host.measure.agreement import Agreement
-from l1dflush.host.measure.driven import Driven, Seen, driven
-from l1dflush.host.measure.model import EnvironmentInfo, LevelsInfo
-from l1dflush.host.measure.region import Region
-from l1dflush.host.measure.silicon_model import DrivenStep, SeenInfo, SiliconResult, SurvivorInfo
+from l1dflush.silicon.drive.drives import Drive, Scene
+from l1dflush.silicon.measure.agreement import Agreement
+from l1dflush.silicon.measure.driven import Driven, Seen, driven
+from l1dflush.silicon.measure.model import EnvironmentInfo, LevelsInfo
+from l1dflush.silicon.measure.region import Region
+from l1dflush.silicon.measure.silicon_model import DrivenStep, SeenInfo, SiliconResult, SurvivorInfo
 from l1dflush.verdict.model import INVALID
 
 _STATUS = {
@@ -50,7 +50,7 @@ def silicon_replay(
     done: Callable[[int], None] = lambda _: None,
     rounds: int | None = None,
 ) -> SiliconResult:
-    """Drives it, and says what was seen. Raises as :func:`l1dflush.host.measure.driven.driven`."""
+    """Drives it, and says what was seen. Raises as :func:`l1dflush.silicon.measure.driven.driven`."""
     found = driven(place.region, drive, place.control_set, seed, done, rounds)
     played = found.played
     return SiliconResult(
