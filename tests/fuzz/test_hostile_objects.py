@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from l1dflush.errors import InputError
-from l1dflush.routine import elf_lines, elf_reader, layout
-from l1dflush.routine.elf_lines import decode
-from l1dflush.routine.elf_reader import read_elf
+from l1dflush.routine.elf import layout
+from l1dflush.routine.elf import lines as elf_lines
+from l1dflush.routine.elf import reader as elf_reader
+from l1dflush.routine.elf.lines import decode
+from l1dflush.routine.elf.object_file import ObjectData, link_images, load_image, routines_from_image
+from l1dflush.routine.elf.reader import read_elf
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import Origin, OriginKind
-from l1dflush.routine.object_file import ObjectData, link_images, load_image, routines_from_image
 from l1dflush.routine.toolchain import assemble, compile_c
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l1dflush.errors import InputError
-from l1dflush.routine import c_source
-from l1dflush.routine.c_hunk import complete_items
-from l1dflush.routine.c_text import cut
+from l1dflush.routine.c import source as c_source
+from l1dflush.routine.c.hunk import complete_items
+from l1dflush.routine.c.text import cut
 from l1dflush.routine.mail import patch
 from l1dflush.routine.mail.messages import messages
 from l1dflush.routine.model import Routine

@@ -96,7 +96,7 @@ PROCESSES = {
     "judge": (
         "from l1dflush.verdict import judge; from l1dflush.verdict.options import VerifyOptions\n"
         "judge.verify(ROUTINE, VerifyOptions())",
-        ("rich", "click", "l1dflush.cli", "l1dflush.report", "l1dflush.routine.elf_reader"),
+        ("rich", "click", "l1dflush.cli", "l1dflush.report", "l1dflush.routine.elf.reader"),
     ),
 }
 

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from l1dflush.routine.asm_statement import changed_registers, named_labels, whole_register
-from l1dflush.routine.c_parse import AsmStatement, facts_of
-from l1dflush.routine.c_source import load_c
-from l1dflush.routine.c_text import cut
+from l1dflush.routine.c.asm_statement import changed_registers, named_labels, whole_register
+from l1dflush.routine.c.parsing import AsmStatement, facts_of
+from l1dflush.routine.c.source import load_c
+from l1dflush.routine.c.text import cut
 from l1dflush.routine.model import NoteKind
 from l1dflush.routine.options import LoadOptions
 

@@ -10,7 +10,7 @@ import pytest
 
 from l1dflush.errors import InputError
 from l1dflush.routine import toolchain
-from l1dflush.routine.assembly import load_assembly, looks_intel
+from l1dflush.routine.assembly.source import load_assembly, looks_intel
 from l1dflush.routine.model import OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
 

@@ -11,10 +11,10 @@ import pytest
 from l1dflush.errors import InputError
 from l1dflush.routine import built_in
 from l1dflush.routine.built_in import BuiltIn, describe, generate, load_built_in, names, parse
+from l1dflush.routine.elf.object_file import load_image
 from l1dflush.routine.encode import Code
 from l1dflush.routine.identity import digest
 from l1dflush.routine.model import NoteKind, OriginKind
-from l1dflush.routine.object_file import load_image
 from l1dflush.routine.toolchain import assemble
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions

@@ -9,11 +9,11 @@ import pytest
 
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
-from l1dflush.routine.c_attributes import not_expanded
-from l1dflush.routine.c_source import load_c
-from l1dflush.routine.c_text import word_set
-from l1dflush.routine.kernel_attributes import ATTRIBUTE_NAMES
-from l1dflush.routine.kernel_prelude import prelude
+from l1dflush.routine.c.attributes import not_expanded
+from l1dflush.routine.c.kernel_attributes import ATTRIBUTE_NAMES
+from l1dflush.routine.c.kernel_prelude import prelude
+from l1dflush.routine.c.source import load_c
+from l1dflush.routine.c.text import word_set
 from l1dflush.routine.options import LoadOptions
 from l1dflush.verdict import judge
 from l1dflush.verdict.judge import verify

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_source import load_c
+from l1dflush.routine.c.source import load_c
 from l1dflush.routine.combine import load_together
 from l1dflush.routine.mail.patch import load_patch
 from l1dflush.routine.model import LeftOut, LeftOutKind

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_source import load_c, looks_like_c
+from l1dflush.routine.c.source import load_c, looks_like_c
 from l1dflush.routine.model import LeftOutKind, NoteKind, OriginKind, Parameter, Routine
 from l1dflush.routine.options import LoadOptions
 

@@ -14,7 +14,7 @@ from l1dflush.cache.cpu_files import parse_cpu_files
 from l1dflush.cache.cpus import X86_FEATURES
 from l1dflush.data.catalogue import load_catalogue
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.routine.assembly import load_assembly
+from l1dflush.routine.assembly.source import load_assembly
 from l1dflush.routine.options import LoadOptions
 from l1dflush.tracing.decode import decoder_of
 from l1dflush.tracing.features import FEATURES, needed

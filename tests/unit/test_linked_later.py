@@ -13,8 +13,8 @@ from flush_programs import WALK, function, judged
 from trace_programs import elf, number_of_paths
 
 from l1dflush.ending import Verdict
+from l1dflush.routine.elf.object_file import load_image
 from l1dflush.routine.load import LoadOptions, load_bytes
-from l1dflush.routine.object_file import load_image
 from l1dflush.routine.toolchain import assemble
 from l1dflush.tracing.abstract import trace
 from l1dflush.verdict.judge import verify

@@ -12,12 +12,13 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from l1dflush.errors import InputError
-from l1dflush.routine import elf_reader, layout, object_file
 from l1dflush.routine.combine import load_together
-from l1dflush.routine.elf_reader import read_elf
+from l1dflush.routine.elf import layout, object_file
+from l1dflush.routine.elf import reader as elf_reader
+from l1dflush.routine.elf.object_file import ObjectImage, load_image, routines_from_image
+from l1dflush.routine.elf.reader import read_elf
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, EXTERNAL_STRIDES, Origin, OriginKind, Routine, Section
-from l1dflush.routine.object_file import ObjectImage, load_image, routines_from_image
 from l1dflush.routine.toolchain import assemble, compile_c
 
 ORIGIN = Origin(OriginKind.OBJECT, "x.o")

@@ -14,7 +14,7 @@ from trace_programs import elf
 
 import l1dflush.tracing
 from l1dflush.ending import Verdict
-from l1dflush.routine import layout
+from l1dflush.routine.elf import layout
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.tracing.abstract import trace
 from l1dflush.tracing.bases import Bases
@@ -159,7 +159,7 @@ def test_a_file_that_may_be_loaded_anywhere(
     before = answer(tmp_path / "x.so", function)
     assert '"verdict": "PROVED"' in before
     assert name in before
-    monkeypatch.setattr("l1dflush.routine.linked_file.LOAD_BIAS", 0x7654_3000)
+    monkeypatch.setattr("l1dflush.routine.elf.linked_file.LOAD_BIAS", 0x7654_3000)
     assert answer(tmp_path / "x.so", function) == before
 
 

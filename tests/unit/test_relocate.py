@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l1dflush.routine.relocate import I386, X86_64, Relocator, Rule, StorageUnit, Target, apply
+from l1dflush.routine.elf.relocate import I386, X86_64, Relocator, Rule, StorageUnit, Target, apply
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.judge import trace_of
 from l1dflush.verdict.options import VerifyOptions

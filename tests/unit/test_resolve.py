@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l1dflush.errors import InputError
-from l1dflush.routine.object_file import ObjectData, ObjectImage, link_images
+from l1dflush.routine.elf.object_file import ObjectData, ObjectImage, link_images
 from l1dflush.routine.toolchain import assemble
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.judge import trace_of, verify

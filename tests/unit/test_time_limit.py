@@ -14,7 +14,7 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.words import set_words
 from l1dflush.routine import identity
-from l1dflush.routine.intervals import Intervals
+from l1dflush.routine.elf.intervals import Intervals
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import Arena, ArenaKind, Event, Kind
 from l1dflush.tracing.region import Region, RegionKind

@@ -8,17 +8,17 @@ from dataclasses import replace
 from l1dflush.errors import InputError
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.detect import Format, as_text, detect
-from l1dflush.routine.elf_reader import read_elf
-from l1dflush.routine.model import LeftOut, LeftOutKind, NoteKind, Origin, OriginKind, Routine, SourceNote
-from l1dflush.routine.object_file import (
+from l1dflush.routine.elf.object_file import (
     ObjectData,
     ObjectImage,
     chosen_functions,
     link_images,
     routine_at,
 )
+from l1dflush.routine.elf.reader import read_elf
+from l1dflush.routine.elf.symbol_table import speaks_of_flush
+from l1dflush.routine.model import LeftOut, LeftOutKind, NoteKind, Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.options import LoadOptions
-from l1dflush.routine.symbol_table import speaks_of_flush
 
 # Beside what all of them may take together: each text costs several runs of compiler or assembler.
 MAX_INPUTS = 200
@@ -100,11 +100,11 @@ def _one(data: bytes, name: str, kind: Format, options: LoadOptions, bits: int |
 
             return patch_objects(name, data, options)
         case Format.C:
-            from l1dflush.routine.c_whole import c_object  # noqa: PLC0415
+            from l1dflush.routine.c.whole import c_object  # noqa: PLC0415
 
             return [c_object(name, as_text(data), options)]
         case Format.ASSEMBLY:
-            from l1dflush.routine.assembly import assembly_object  # noqa: PLC0415
+            from l1dflush.routine.assembly.source import assembly_object  # noqa: PLC0415
 
             return [assembly_object(name, as_text(data), options, 32 if bits == 32 else None, with_c=with_c)]
     raise InputError(f"{kind.value} cannot be taken together with other inputs", where=name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import gcd
 
-from l1dflush.routine.elf_reader import ElfFile
-from l1dflush.routine.resolve import COMMON, UNDEFINED, Reference, Resolution, in_groups
-from l1dflush.routine.symbol_table import INDIRECT
+from l1dflush.routine.elf.reader import ElfFile
+from l1dflush.routine.elf.resolve import COMMON, UNDEFINED, Reference, Resolution, in_groups
+from l1dflush.routine.elf.symbol_table import INDIRECT
 
 # Why another file's definition may take a symbol's place.
 WEAK = "it is weak"

@@ -74,7 +74,7 @@ def detect(data: bytes, name: str) -> Format:
         return Format.FOREIGN
     if _is_binary(data[:SAMPLE]):
         return Format.BINARY
-    from l1dflush.routine.c_source import looks_like_c  # noqa: PLC0415
+    from l1dflush.routine.c.source import looks_like_c  # noqa: PLC0415
     from l1dflush.routine.mail.patch import looks_like_patch  # noqa: PLC0415
 
     if looks_like_patch(data):

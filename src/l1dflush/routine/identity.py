@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from l1dflush.routine.intervals import Extents, Intervals
+from l1dflush.routine.elf.intervals import Extents, Intervals
+from l1dflush.routine.elf.relocations import Relocation
+from l1dflush.routine.elf.symbol_table import SectionMap
 from l1dflush.routine.model import JumpSite, Routine, Section
 from l1dflush.routine.patched_places import Site, sites_of
-from l1dflush.routine.relocations import Relocation
-from l1dflush.routine.symbol_table import SectionMap
 
 # What leads to more is hardly a flush, and gets the hash of its whole file.
 MAX_CODE, MAX_DATA = 512 << 10, 16 << 20

@@ -142,7 +142,7 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
     match kind:
         case Format.ELF:
-            from l1dflush.routine.object_file import load_image, routines_from_image  # noqa: PLC0415
+            from l1dflush.routine.elf.object_file import load_image, routines_from_image  # noqa: PLC0415
 
             image = load_image(data, where=source, found=True)
             if image.linked and options.start is None and not any(s.function for s in image.symbols.values()):
@@ -155,11 +155,11 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
 
             return _with_the_rest(load_patch(source, data, options), data, source, options)
         case Format.C:
-            from l1dflush.routine.c_source import load_c  # noqa: PLC0415
+            from l1dflush.routine.c.source import load_c  # noqa: PLC0415
 
             return load_c(source, as_text(data), options)
         case Format.ASSEMBLY:
-            from l1dflush.routine.assembly import load_assembly  # noqa: PLC0415
+            from l1dflush.routine.assembly.source import load_assembly  # noqa: PLC0415
 
             return load_assembly(source, as_text(data), options)
         case Format.EMPTY:

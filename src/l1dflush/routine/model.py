@@ -14,7 +14,7 @@ from math import gcd
 from typing import Literal
 
 from l1dflush.place import Place
-from l1dflush.routine.relocations import Relocations
+from l1dflush.routine.elf.relocations import Relocations
 
 # External symbols (referenced, not defined) each get a region of their own in the low 2 GiB, so that every
 # relocation of the small and the kernel code model can reach it: as large as so many symbols leave room for,

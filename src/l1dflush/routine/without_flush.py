@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from l1dflush.errors import InputError
-from l1dflush.routine.c_text import Item, blank_opaque, cut, spaces
+from l1dflush.routine.c.text import Item, blank_opaque, cut, spaces
 from l1dflush.routine.detect import Format, as_text, detect
 from l1dflush.routine.mail.diffs import NewFile, new_files
 from l1dflush.routine.mail.messages import messages

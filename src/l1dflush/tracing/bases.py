@@ -14,8 +14,8 @@ from l1dflush import _core
 from l1dflush.arguments import BIND
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.place import Place
+from l1dflush.routine.elf.relocations import Relocated, Relocation
 from l1dflush.routine.model import Image, Section, Symbol
-from l1dflush.routine.relocations import Relocated, Relocation
 from l1dflush.tracing.linkers_choice import NEAR, Narrow, NarrowPlaces, Piece, fits_signed, is_linkers, variables
 from l1dflush.tracing.operations import Address
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import overload
 
-from l1dflush.routine.intervals import Intervals
+from l1dflush.routine.elf.intervals import Intervals
 from l1dflush.tracing.model import Event
 
 

@@ -9,8 +9,8 @@ from enum import Flag
 from typing import NamedTuple
 
 from l1dflush import _core
+from l1dflush.routine.elf.relocations import Relocated
 from l1dflush.routine.model import Image, Section
-from l1dflush.routine.relocations import Relocated
 
 NEAR = 1 << 24
 """So far from a symbol the code model keeps what is addressed by it (psABI, small code model)."""

@@ -12,8 +12,8 @@ from functools import cached_property
 
 from l1dflush.errors import UndecidedError
 from l1dflush.place import Place
+from l1dflush.routine.elf.relocations import Relocation
 from l1dflush.routine.model import Image, Section
-from l1dflush.routine.relocations import Relocation
 from l1dflush.tracing.bases import Bases
 from l1dflush.tracing.decode import Instruction, Memory, decoder_of
 from l1dflush.tracing.lower import UnliftedError

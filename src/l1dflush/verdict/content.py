@@ -1,7 +1,7 @@
 """Whether the buffer is a variable that is zero at first and that nothing of what was given stores into.
 
 Then its pages may be one page: those of a process that were never written are the same page of zeros, and a hypervisor
-merges equal ones. Where the source shows an allocation, :mod:`l1dflush.routine.buffer_content` looks at it.
+merges equal ones. Where the source shows an allocation, :mod:`l1dflush.routine.c.buffer_content` looks at it.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from pydantic import RootModel
 from l1dflush import __version__
 from l1dflush.errors import InputError
 from l1dflush.routine import built_in
+from l1dflush.routine.elf.symbol_table import speaks_of_flush
 from l1dflush.routine.load import read_input
-from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.without_flush import without_flush
 from l1dflush.tracing.model import STORES
 from l1dflush.tracing.region import BUFFER

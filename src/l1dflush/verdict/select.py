@@ -11,8 +11,8 @@ from l1dflush import arguments
 from l1dflush.arguments import FUNCTION
 from l1dflush.assumption import Assumes, Assumption
 from l1dflush.errors import InputError, UndecidedError
+from l1dflush.routine.elf.symbol_table import speaks_of_cache, speaks_of_flush
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
-from l1dflush.routine.symbol_table import speaks_of_cache, speaks_of_flush
 from l1dflush.tracing.abstract import trace as run_trace
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import READS, STORES, UNTIL, Arena, Event, Path, Trace

@@ -14,27 +14,27 @@ from typing import ClassVar, TypeVar
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.assembly import assembly_object, load_assembly
-from l1dflush.routine.c_compile import missing_names
-from l1dflush.routine.c_conditions import asked_for
-from l1dflush.routine.c_hunk import complete_items, unpaired_conditions
-from l1dflush.routine.c_source import compile_candidates, find_candidates
-from l1dflush.routine.c_text import (
+from l1dflush.routine.assembly.source import assembly_object, load_assembly
+from l1dflush.routine.c.compiling import missing_names
+from l1dflush.routine.c.conditions import asked_for
+from l1dflush.routine.c.hunk import complete_items, unpaired_conditions
+from l1dflush.routine.c.source import compile_candidates, find_candidates
+from l1dflush.routine.c.text import (
     Item,
     ItemKind,
     blank_opaque,
     cut,
     directive_name,
 )
-from l1dflush.routine.c_unit import CIndex
-from l1dflush.routine.c_whole import object_of
+from l1dflush.routine.c.unit import CIndex
+from l1dflush.routine.c.whole import object_of
 from l1dflush.routine.compiled import Compiled
+from l1dflush.routine.elf.symbol_table import speaks_of_flush
 from l1dflush.routine.foreign import foreign_text
 from l1dflush.routine.mail.diffs import NewFile, NewLine, new_files
 from l1dflush.routine.mail.messages import looks_like_mail, messages
 from l1dflush.routine.model import LeftOut, LeftOutKind, Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
-from l1dflush.routine.symbol_table import speaks_of_flush
 
 T = TypeVar("T", Routine, Compiled)
 
@@ -77,7 +77,7 @@ def load_patch(source: str, data: bytes, options: LoadOptions) -> list[Routine]:
     or the function ``options.function`` if the patch shows it whole.
 
     Raises :class:`InputError` for what holds no patch, a damaged patch, a patch without a flush (with the
-    functions that it does show), and whatever :func:`l1dflush.routine.c_source.load_c` raises.
+    functions that it does show), and whatever :func:`l1dflush.routine.c.source.load_c` raises.
     """
     search = _Search(source, options)
     search.run(data)

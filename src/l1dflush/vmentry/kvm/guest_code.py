@@ -57,9 +57,9 @@ def from_assembly(source: str, text: str, *, long_mode: bool) -> GuestCode:
 
     It begins at ``_start`` if it defines that, else with its first instruction. Raises InputError.
     """
-    from l1dflush.routine.assembly import assembled  # noqa: PLC0415 (takes long)
-    from l1dflush.routine.elf_reader import read_elf  # noqa: PLC0415
-    from l1dflush.routine.object_file import load_image  # noqa: PLC0415
+    from l1dflush.routine.assembly.source import assembled  # noqa: PLC0415 (takes long)
+    from l1dflush.routine.elf.object_file import load_image  # noqa: PLC0415
+    from l1dflush.routine.elf.reader import read_elf  # noqa: PLC0415
     from l1dflush.routine.options import LoadOptions  # noqa: PLC0415
     from l1dflush.routine.toolchain import link  # noqa: PLC0415
 

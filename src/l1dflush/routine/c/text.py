@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from l1dflush.errors import InputError
-from l1dflush.routine.kernel_attributes import ATTRIBUTE, BEFORE_VALUE, PARSER_BLIND
+from l1dflush.routine.c.kernel_attributes import ATTRIBUTE, BEFORE_VALUE, PARSER_BLIND
 
 
 def word_set(text: str) -> frozenset[str]:

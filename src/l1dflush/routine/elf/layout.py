@@ -19,8 +19,12 @@ from elftools.elf.sections import Section as ElfSection
 from l1dflush.errors import InputError
 from l1dflush.place import Place
 from l1dflush.routine.definitions import Definitions, Key
-from l1dflush.routine.elf_lines import LineTable, LineTables
-from l1dflush.routine.elf_reader import MAX_RELOCATIONS, Row, malformed
+from l1dflush.routine.elf.lines import LineTable, LineTables
+from l1dflush.routine.elf.reader import MAX_RELOCATIONS, Row, malformed
+from l1dflush.routine.elf.relocate import Relocator, Target, rule_of, type_name
+from l1dflush.routine.elf.relocations import Relocated, Relocations, RelocationTable
+from l1dflush.routine.elf.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, resolve
+from l1dflush.routine.elf.symbol_table import INDIRECT, PlacedSymbol
 from l1dflush.routine.model import (
     EXTERNAL_BASE,
     EXTERNAL_LIMIT,
@@ -28,10 +32,6 @@ from l1dflush.routine.model import (
     BadRelocation,
     Section,
 )
-from l1dflush.routine.relocate import Relocator, Target, rule_of, type_name
-from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
-from l1dflush.routine.resolve import ABSOLUTE, COMMON, UNDEFINED, LinkInput, Reference, resolve
-from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 IMAGE_BASE = 0x0040_0000
 PAGE = 4096

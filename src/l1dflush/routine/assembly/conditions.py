@@ -1,7 +1,7 @@
 """Which names that nobody gave decide what of an assembly text is assembled.
 
-Two preprocessors may ask: C's (``#ifdef``), see :mod:`l1dflush.routine.c_conditions`, and the assembler itself
-(``.ifdef``), for which an undefined name is nothing to speak of either; see :mod:`l1dflush.routine.asm_asked`.
+Two preprocessors may ask: C's (``#ifdef``), see :mod:`l1dflush.routine.c.conditions`, and the assembler itself
+(``.ifdef``), for which an undefined name is nothing to speak of either; see :mod:`l1dflush.routine.assembly.asked`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.asm_asked import Asked, Given, asked, without_opaque, written
-from l1dflush.routine.c_conditions import MOST, decided_by_directives, lines_left_out, unasked
-from l1dflush.routine.c_text import cut
+from l1dflush.routine.assembly.asked import Asked, Given, asked, without_opaque, written
+from l1dflush.routine.c.conditions import MOST, decided_by_directives, lines_left_out, unasked
+from l1dflush.routine.c.text import cut
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from l1dflush.routine.c_flags import compiler_flags
+from l1dflush.routine.c.flags import compiler_flags
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import preprocess
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.c_attributes import not_expanded
-from l1dflush.routine.c_expanded import as_text, in_statements, tests
-from l1dflush.routine.c_includes import Include, not_read, unknown_includes
-from l1dflush.routine.c_preprocessor import ASKS, Language, asking, flags_of, preprocessed
-from l1dflush.routine.c_text import WORD, CText, directive_name, word_set
-from l1dflush.routine.c_unit import CIndex, CUnit
-from l1dflush.routine.kernel_prelude import prelude
+from l1dflush.routine.c.attributes import not_expanded
+from l1dflush.routine.c.expanded import as_text, in_statements, tests
+from l1dflush.routine.c.includes import Include, not_read, unknown_includes
+from l1dflush.routine.c.kernel_prelude import prelude
+from l1dflush.routine.c.preprocessor import ASKS, Language, asking, flags_of, preprocessed
+from l1dflush.routine.c.text import WORD, CText, directive_name, word_set
+from l1dflush.routine.c.unit import CIndex, CUnit
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
 

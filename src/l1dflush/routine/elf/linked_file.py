@@ -11,13 +11,13 @@ from elftools.elf.constants import P_FLAGS, SH_FLAGS, SHN_INDICES
 from elftools.elf.segments import Segment
 
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_dynamic import Dynamic, read_dynamic
-from l1dflush.routine.elf_reader import MAX_RELOCATIONS, ElfFile, ElfRelocation, ElfSymbol, malformed
-from l1dflush.routine.intervals import Intervals
+from l1dflush.routine.elf.dynamic import Dynamic, read_dynamic
+from l1dflush.routine.elf.intervals import Intervals
+from l1dflush.routine.elf.reader import MAX_RELOCATIONS, ElfFile, ElfRelocation, ElfSymbol, malformed
+from l1dflush.routine.elf.relocate import StorageUnit, apply, rule_of, type_name
+from l1dflush.routine.elf.relocations import Relocated, Relocations, RelocationTable
+from l1dflush.routine.elf.symbol_table import INDIRECT, PlacedSymbol
 from l1dflush.routine.model import BadRelocation, Section
-from l1dflush.routine.relocate import StorageUnit, apply, rule_of, type_name
-from l1dflush.routine.relocations import Relocated, Relocations, RelocationTable
-from l1dflush.routine.symbol_table import INDIRECT, PlacedSymbol
 
 PAGE = 4096
 POINTER_ALIGNMENT = 8

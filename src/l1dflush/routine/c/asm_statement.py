@@ -19,7 +19,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from l1dflush.place import Place
-from l1dflush.routine.c_parse import AsmStatement
+from l1dflush.routine.c.parsing import AsmStatement
 from l1dflush.routine.model import NoteKind, SourceNote
 
 _MARK = "l1dflush_asm"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 
-from l1dflush.routine.c_text import CText, ItemKind, directive_name, spaces
+from l1dflush.routine.c.text import CText, ItemKind, directive_name, spaces
 
 # The prelude stands for the headers; a text must not read other files; an #error guards a build we do not do.
 INCLUDES = frozenset({"include", "include_next", "import", "embed"})

@@ -24,8 +24,8 @@ from elftools.dwarf.structs import DWARFStructs
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.elf_reader import ElfFile
-from l1dflush.routine.relocate import StorageUnit, apply, rule_of
+from l1dflush.routine.elf.reader import ElfFile
+from l1dflush.routine.elf.relocate import StorageUnit, apply, rule_of
 
 MAX_BYTES = 8 << 20
 MAX_RELOCATIONS = 300_000

@@ -13,14 +13,14 @@ from typing import Literal
 
 from l1dflush.arguments import DEFINE
 from l1dflush.errors import InputError
-from l1dflush.routine.asm_asked import Given, asked
-from l1dflush.routine.asm_conditions import left_out_of_assembly
-from l1dflush.routine.c_text import WORD, cut
+from l1dflush.routine.assembly.asked import Given, asked
+from l1dflush.routine.assembly.conditions import left_out_of_assembly
+from l1dflush.routine.c.kernel_prelude import configuration
+from l1dflush.routine.c.text import WORD, cut
 from l1dflush.routine.compiled import Compiled
+from l1dflush.routine.elf.object_file import load_image, routines_from_image
 from l1dflush.routine.foreign import foreign_text, unlike_x86
-from l1dflush.routine.kernel_prelude import configuration
 from l1dflush.routine.model import Origin, OriginKind, Routine
-from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, assemble, preprocess
 

@@ -12,8 +12,8 @@ from functools import cached_property
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.buffer_content import buffer_notes
-from l1dflush.routine.c_compile import (
+from l1dflush.routine.c.buffer_content import buffer_notes
+from l1dflush.routine.c.compiling import (
     compiled_unit,
     not_compiled,
     notes_of_unit,
@@ -24,10 +24,10 @@ from l1dflush.routine.c_compile import (
     translated,
     unit_of,
 )
-from l1dflush.routine.c_conditions import decided
-from l1dflush.routine.c_source import find_candidates
-from l1dflush.routine.c_text import Item, ItemKind, blank_opaque, cut
-from l1dflush.routine.c_unit import CIndex, CUnit, unresolved_error
+from l1dflush.routine.c.conditions import decided
+from l1dflush.routine.c.source import find_candidates
+from l1dflush.routine.c.text import Item, ItemKind, blank_opaque, cut
+from l1dflush.routine.c.unit import CIndex, CUnit, unresolved_error
 from l1dflush.routine.compiled import Compiled
 from l1dflush.routine.model import Origin, OriginKind, Parameter, SourceNote
 from l1dflush.routine.options import LoadOptions

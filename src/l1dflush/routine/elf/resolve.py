@@ -17,7 +17,7 @@ from typing import NamedTuple
 from elftools.elf.constants import SHN_INDICES
 
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_reader import ElfFile, ElfSymbol
+from l1dflush.routine.elf.reader import ElfFile, ElfSymbol
 
 UNDEFINED, ABSOLUTE, COMMON = SHN_INDICES.SHN_UNDEF, -SHN_INDICES.SHN_ABS, -SHN_INDICES.SHN_COMMON
 _GRP_COMDAT = 1

@@ -16,17 +16,17 @@ from elftools.elf.constants import SH_FLAGS
 
 from l1dflush.arguments import FUNCTION
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_reader import ElfFile, read_elf
-from l1dflush.routine.kernel_tables import linked_tables, patch_sites
-from l1dflush.routine.layout import place
-from l1dflush.routine.model import Image, Origin, Routine, Section, SourceNote
-from l1dflush.routine.resolve import LinkInput
-from l1dflush.routine.symbol_table import (
+from l1dflush.routine.elf.kernel_tables import linked_tables, patch_sites
+from l1dflush.routine.elf.layout import place
+from l1dflush.routine.elf.reader import ElfFile, read_elf
+from l1dflush.routine.elf.resolve import LinkInput
+from l1dflush.routine.elf.symbol_table import (
     PlacedSymbol,
     entry_points,
     symbols_by_name,
     with_distinct_names,
 )
+from l1dflush.routine.model import Image, Origin, Routine, Section, SourceNote
 
 # More than anybody would want to wait for.
 MAX_CANDIDATES = 20_000
@@ -114,7 +114,7 @@ def _check_symbols(elf: ElfFile) -> None:
 
 def _linked_image(elf: ElfFile) -> ObjectImage:
     # A linked file is the rarer case.
-    from l1dflush.routine.linked_file import load_linked  # noqa: PLC0415
+    from l1dflush.routine.elf.linked_file import load_linked  # noqa: PLC0415
 
     linked = load_linked(elf)
     image = _image(elf.bits, [(0, section) for section in linked.sections], linked.symbols, 1)

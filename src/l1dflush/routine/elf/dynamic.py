@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from l1dflush.errors import InputError
-from l1dflush.routine.elf_reader import MAX_RELOCATIONS, MAX_SYMBOLS, ElfFile, ElfRelocation, ElfSymbol, malformed
+from l1dflush.routine.elf.reader import MAX_RELOCATIONS, MAX_SYMBOLS, ElfFile, ElfRelocation, ElfSymbol, malformed
 
 _DT_NULL, _DT_PLTRELSZ, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_STRSZ = 0, 2, 4, 5, 6, 7, 8, 10
 _DT_SYMBOLIC, _DT_REL, _DT_RELSZ, _DT_PLTREL, _DT_JMPREL, _DT_FLAGS = 16, 17, 18, 20, 23, 30

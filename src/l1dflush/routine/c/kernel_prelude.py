@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from l1dflush.routine.c_parse import facts_of
-from l1dflush.routine.c_text import WORD, cut, word_set
+from l1dflush.routine.c.parsing import facts_of
+from l1dflush.routine.c.text import WORD, cut, word_set
 
 _MARK = "/* On demand */"
 _FILE = "prelude.h"

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.c_preprocessor import ASKS, asking, own_lines, preprocessed
-from l1dflush.routine.c_text import word_set
-from l1dflush.routine.c_unit import CIndex, CUnit
-from l1dflush.routine.kernel_prelude import prelude
+from l1dflush.routine.c.kernel_prelude import prelude
+from l1dflush.routine.c.preprocessor import ASKS, asking, own_lines, preprocessed
+from l1dflush.routine.c.text import word_set
+from l1dflush.routine.c.unit import CIndex, CUnit
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from l1dflush.place import Place
-from l1dflush.routine.c_directives import INCLUDES, inner_includes
-from l1dflush.routine.c_text import CText, directive_name, word_set
+from l1dflush.routine.c.directives import INCLUDES, inner_includes
+from l1dflush.routine.c.text import CText, directive_name, word_set
 from l1dflush.routine.model import LeftOut, LeftOutKind
 
 _FOLDERS = word_set(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from l1dflush.routine.c_text import CText
+from l1dflush.routine.c.text import CText
 
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _GAP = r"(?:\s|\\\n)*"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from l1dflush.routine.c_text import WORD, blank_opaque
-from l1dflush.routine.kernel_attributes import ATTRIBUTE_NAMES
+from l1dflush.routine.c.kernel_attributes import ATTRIBUTE_NAMES
+from l1dflush.routine.c.text import WORD, blank_opaque
 
 # fallthrough is given on demand, the others always.
 _MACROS = ATTRIBUTE_NAMES | {"fallthrough", "__unused"}

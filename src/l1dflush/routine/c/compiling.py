@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from l1dflush.arguments import DEFINE
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.asm_statement import Marked, insertions, notes_from_code, notes_from_text
-from l1dflush.routine.buffer_content import buffer_notes
-from l1dflush.routine.c_asm_text import asm_templates
-from l1dflush.routine.c_conditions import decided
-from l1dflush.routine.c_directives import INCLUDED_HERE
-from l1dflush.routine.c_flags import compiler_flags
-from l1dflush.routine.c_text import Item
-from l1dflush.routine.c_unit import CIndex, CUnit, UndefinedNamesError, build_unit, unresolved_error
+from l1dflush.routine.c.asm_statement import Marked, insertions, notes_from_code, notes_from_text
+from l1dflush.routine.c.asm_text import asm_templates
+from l1dflush.routine.c.buffer_content import buffer_notes
+from l1dflush.routine.c.conditions import decided
+from l1dflush.routine.c.directives import INCLUDED_HERE
+from l1dflush.routine.c.flags import compiler_flags
+from l1dflush.routine.c.text import Item
+from l1dflush.routine.c.unit import CIndex, CUnit, UndefinedNamesError, build_unit, unresolved_error
+from l1dflush.routine.elf.object_file import load_image, routines_from_image
 from l1dflush.routine.foreign import foreign_assembly
 from l1dflush.routine.model import (
     STACK_ARGUMENT,
@@ -28,7 +29,6 @@ from l1dflush.routine.model import (
     Routine,
     SourceNote,
 )
-from l1dflush.routine.object_file import load_image, routines_from_image
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import TooMuchError, compile_c
 
@@ -78,7 +78,7 @@ def compile_function(index: CIndex, function: Item, options: LoadOptions, origin
     """The routine that ``function`` of the text in ``index`` becomes, with its parameters and notes.
 
     ``context`` is the blanked text in which the treatment of the buffer is looked for. Raises
-    :class:`InputError`, see :func:`l1dflush.routine.c_source.load_c`.
+    :class:`InputError`, see :func:`l1dflush.routine.c.source.load_c`.
     """
     compiled = compiled_unit(index, function, options)
     unit = compiled.unit

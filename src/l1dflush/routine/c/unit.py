@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.c_attributes import not_expanded
-from l1dflush.routine.c_directives import inner_includes, with_directives
-from l1dflush.routine.c_parse import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, VALUE, ItemFacts, facts_of
-from l1dflush.routine.c_text import (
+from l1dflush.routine.c.attributes import not_expanded
+from l1dflush.routine.c.directives import inner_includes, with_directives
+from l1dflush.routine.c.kernel_prelude import prelude
+from l1dflush.routine.c.parsing import ADDRESS, CALLED, MEMBER, POINTER, TYPE, UNSURE, VALUE, ItemFacts, facts_of
+from l1dflush.routine.c.text import (
     WORD,
     CText,
     Item,
@@ -25,7 +26,6 @@ from l1dflush.routine.c_text import (
     spaces,
     word_set,
 )
-from l1dflush.routine.kernel_prelude import prelude
 
 # Only pasted or looked up by name inside the prelude's macros, so they need no value.
 _NAMES_ONLY = re.compile(r"(?:X86_FEATURE_|X86_BUG_|CONFIG_)\w+\Z")

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from l1dflush.arguments import FUNCTION
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.c_compile import compile_function, not_compiled
-from l1dflush.routine.c_text import Item, blank_opaque, cut
-from l1dflush.routine.c_unit import CIndex
+from l1dflush.routine.c.compiling import compile_function, not_compiled
+from l1dflush.routine.c.text import Item, blank_opaque, cut
+from l1dflush.routine.c.unit import CIndex
+from l1dflush.routine.elf.symbol_table import speaks_of_flush
 from l1dflush.routine.model import LeftOut, LeftOutKind, NoteKind, Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.options import LoadOptions
-from l1dflush.routine.symbol_table import speaks_of_flush
 from l1dflush.routine.toolchain import TooMuchError
 
 # Each costs two runs of the compiler.

@@ -17,7 +17,7 @@ from tree_sitter import Language, Node, Parser
 
 from l1dflush.errors import InputError
 from l1dflush.place import Place
-from l1dflush.routine.c_text import CText, Item, ItemKind, directive_name, spaces, word_set
+from l1dflush.routine.c.text import CText, Item, ItemKind, directive_name, spaces, word_set
 
 # A parser that repairs errors takes seconds for a megabyte of nonsense; no function anybody wrote is this
 # long.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from l1dflush.place import Place
-from l1dflush.routine.c_text import word_set
+from l1dflush.routine.c.text import word_set
 from l1dflush.routine.model import NoteKind, SourceNote
 
 _ZEROING = word_set(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from l1dflush.routine.c_text import Cutter, ItemKind, blank_opaque, directive_name, first_ink, spaces
+from l1dflush.routine.c.text import Cutter, ItemKind, blank_opaque, directive_name, first_ink, spaces
 
 _WHOLE = frozenset({ItemKind.FUNCTION, ItemKind.DECLARATION})
 
