@@ -294,7 +294,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_computed(
 ) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "folder.svg").mkdir()
-    monkeypatch.setattr("l1dflush.verdict.sizes.sizes", None)
+    monkeypatch.setattr("l1dflush.verdict.size.cells.sizes", None)
     assert main(["size", *arguments, "--plot", str(tmp_path / plot)]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.verdict.compare import compare
-from l1dflush.verdict.comparison import Change, ComparisonResult, Effect
+from l1dflush.verdict.compare.comparing import compare
+from l1dflush.verdict.compare.result import Change, ComparisonResult, Effect
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 

@@ -9,7 +9,7 @@ result = l1d.verify(Path("fix.patch"), cpu=("skylake", "haswell"), define={"ORDE
 reveal_type(result.proved)  # is bool
 reveal_type(result.rows[0].margin)  # is int | None
 reveal_type(result.to_dict())  # is dict[str, Any]
-reveal_type(l1d.compare("new.c", "old.c", cpu="skylake").effect)  # is l1dflush.verdict.comparison.Effect
+reveal_type(l1d.compare("new.c", "old.c", cpu="skylake").effect)  # is l1dflush.verdict.compare.result.Effect
 reveal_type(l1d.certificate("linux-4.9.120"))  # is str
 reveal_type(l1d.check("{}").accepted)  # is bool
 reveal_type(l1d.needs("tree-PLRU", ways=8))  # is int | None

@@ -16,8 +16,8 @@ from l1dflush.report.rows import candidates
 from l1dflush.report.schemas import schema
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import Region, RegionKind
-from l1dflush.verdict.compare import compare
-from l1dflush.verdict.comparison import Change, Differences, Effect
+from l1dflush.verdict.compare.comparing import compare
+from l1dflush.verdict.compare.result import Change, Differences, Effect
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.model import Candidate, PathInfo, Run, UndecidedInfo, VerifyResult
 

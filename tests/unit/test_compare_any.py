@@ -13,8 +13,8 @@ from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
-from l1dflush.verdict.compare import compare
-from l1dflush.verdict.comparison import ComparisonResult, Differences, Effect
+from l1dflush.verdict.compare.comparing import compare
+from l1dflush.verdict.compare.result import ComparisonResult, Differences, Effect
 from l1dflush.verdict.model import Finding, PathInfo, Run, VerifyResult
 
 WORSE, BETTER, DIFFERENT, NONE = Effect.WORSE, Effect.BETTER, Effect.DIFFERENT, Effect.NONE

@@ -14,7 +14,7 @@ from l1dflush.report.layout import MIN_WIDTH, plain
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK, Region, RegionKind
-from l1dflush.verdict.compare import compare
+from l1dflush.verdict.compare.comparing import compare
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, VerifyResult
 

@@ -21,7 +21,7 @@ from l1dflush.silicon.drive.plain_set import Act
 from l1dflush.silicon.drive.scenes import one_short, scene_of
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.replayed import replayed
+from l1dflush.verdict.replay.replayed import replayed
 
 LIMITS = Limits(DEFAULT_MEMORY, 20.0)
 INVALID = Conditions(Start(Base.ANY_INVALID))

@@ -30,7 +30,7 @@ from l1dflush.silicon.measure.silicon_model import SeenInfo, SiliconResult
 from l1dflush.silicon.measure.silicon_replay import About, Place, silicon_replay
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.replayed import replayed
+from l1dflush.verdict.replay.replayed import replayed
 
 CONTROL_SET = 56
 ROUNDS = 24

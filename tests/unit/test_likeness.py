@@ -11,9 +11,16 @@ from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK, Region, RegionKind
+from l1dflush.verdict.compare.likeness import (
+    assumption_key,
+    decisions,
+    exclude_each_other,
+    finding_key,
+    nameless,
+    pairs,
+)
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.found import About, Spot, said
-from l1dflush.verdict.likeness import assumption_key, decisions, exclude_each_other, finding_key, nameless, pairs
 from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo
 
 

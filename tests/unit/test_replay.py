@@ -20,8 +20,8 @@ from l1dflush.report.replay import replay_parts
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.model import CounterexampleInfo
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.replay_model import FileLiesError
-from l1dflush.verdict.replayed import replayed
+from l1dflush.verdict.replay.replayed import replayed
+from l1dflush.verdict.replay.result import FileLiesError
 
 FOLDER = Path(__file__).parents[1] / "data" / "learned-policies"
 MACHINES = sorted(FOLDER.glob("*/*.dot"))

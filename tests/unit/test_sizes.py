@@ -19,8 +19,8 @@ from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import plain
 from l1dflush.report.sizes import size_lines
 from l1dflush.requests.caches import allowed_chance
-from l1dflush.verdict.size_model import OneSizeResult, SizeResult
-from l1dflush.verdict.sizes import Asked, sizes
+from l1dflush.verdict.size.cells import Asked, sizes
+from l1dflush.verdict.size.result import OneSizeResult, SizeResult
 
 L1D = Geometry(32768, 8, 64)
 

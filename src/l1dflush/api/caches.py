@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from l1dflush.proof.conditions import Start
     from l1dflush.proof.limits import Limits
     from l1dflush.verdict.policies import PolicyEntry
-    from l1dflush.verdict.sizes import Asked
+    from l1dflush.verdict.size.cells import Asked
 
 
 @in_python()

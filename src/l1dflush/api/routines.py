@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from l1dflush.checking.model import Certificate
     from l1dflush.checking.result import CheckResult
     from l1dflush.proof.conditions import Start
-    from l1dflush.verdict.comparison import ComparisonResult
+    from l1dflush.verdict.compare.result import ComparisonResult
     from l1dflush.verdict.model import TraceResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 
@@ -146,7 +146,7 @@ def compare(new: Names, old: Names, **question: Unpack[Question]) -> ComparisonR
     >>> compare("two-passes", "one-pass", cpu="ice-lake").effect
     <Effect.BETTER: 'better'>
     """
-    from l1dflush.verdict.compare import compare as compared  # noqa: PLC0415
+    from l1dflush.verdict.compare.comparing import compare as compared  # noqa: PLC0415
 
     old_sources = requests.sources_of(old)
     asked = _question(question)

@@ -11,7 +11,7 @@ from l1dflush.cli.values import ROUTINE
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
-    from l1dflush.verdict.comparison import ComparisonResult
+    from l1dflush.verdict.compare.result import ComparisonResult
     from l1dflush.verdict.model import VerifyResult
 
 OPTION = "--against"
@@ -44,7 +44,7 @@ def compared(
 
     Raises InputError, which says that it is about OLD.
     """
-    from l1dflush.verdict.compare import compare
+    from l1dflush.verdict.compare.comparing import compare
 
     try:
         old = judge(old_sources)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from l1dflush.verdict.model import CounterexampleInfo, VerifyResult
-    from l1dflush.verdict.replay_model import Replayed
+    from l1dflush.verdict.replay.result import Replayed
 
 MAX_BYTES = 64 << 20
 _LIE = 2
@@ -119,8 +119,8 @@ def _played(file: str, row: int | None) -> Replayed | Outcome:
     """The counterexample, played on the plain policy; or what to say where the file is not true."""
     example = _example(_result(file), row, file)
 
-    from l1dflush.verdict.replay_model import FileLiesError
-    from l1dflush.verdict.replayed import replayed
+    from l1dflush.verdict.replay.replayed import replayed
+    from l1dflush.verdict.replay.result import FileLiesError
 
     try:
         return replayed(example)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from l1dflush.silicon.drive.drives import Scene
     from l1dflush.silicon.measure.silicon_model import SiliconResult
     from l1dflush.silicon.measure.silicon_replay import About
-    from l1dflush.verdict.replay_model import Replayed
+    from l1dflush.verdict.replay.result import Replayed
 
 _IDENTIFY = "'l1dflush identify' finds out which policy this L1D has; name it with --policy"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from l1dflush.verdict.size_model import SizeResult
+    from l1dflush.verdict.size.result import SizeResult
 
 # A table has many questions, and one of them that has no quick answer must not keep the others.
 _SECONDS_ALONE = 10.0
@@ -97,7 +97,7 @@ def size(
     one = len(asked) == 1 and asked[0].certainty != "unknown"
 
     from l1dflush.proof.limits import Limits
-    from l1dflush.verdict.sizes import sizes
+    from l1dflush.verdict.size.cells import sizes
 
     limits = Limits(prover_memory, limit or (_SECONDS_ALONE if one else _SECONDS_EACH))
     result = sizes(asked, limits, fraction, one=one, working=progress)

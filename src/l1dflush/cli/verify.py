@@ -23,7 +23,7 @@ from l1dflush.requests.routine import about_caches
 from l1dflush.severity import Severity
 
 if TYPE_CHECKING:
-    from l1dflush.verdict.comparison import ComparisonResult
+    from l1dflush.verdict.compare.result import ComparisonResult
     from l1dflush.verdict.model import NothingResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
 

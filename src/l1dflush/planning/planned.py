@@ -17,7 +17,7 @@ from l1dflush.planning.walk import Walk, walk_of
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.limits import Limits
 from l1dflush.verdict.model import GeometryInfo
-from l1dflush.verdict.sizes import Asked
+from l1dflush.verdict.size.cells import Asked
 
 
 @dataclass(frozen=True, slots=True)

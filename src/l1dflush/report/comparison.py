@@ -16,9 +16,17 @@ from l1dflush.report.paths import MAX_PATHS
 from l1dflush.report.rows import cache, names
 from l1dflush.report.runs import describe, groups, summary
 from l1dflush.report.terminal import routine_lines
-from l1dflush.verdict.comparison import Change, ComparisonResult, DiffLine, Effect, FindingChange, PathChange, RowChange
+from l1dflush.verdict.compare.result import (
+    Change,
+    ComparisonResult,
+    DiffLine,
+    Effect,
+    FindingChange,
+    PathChange,
+    RowChange,
+)
+from l1dflush.verdict.compare.summary import arrow
 from l1dflush.verdict.model import BufferInfo, PathInfo, Row, Run, VerifyResult
-from l1dflush.verdict.summary import arrow
 
 MAX_DIFF_LINES = 60
 _STYLES = {"-": "red", "+": "green", " ": ""}

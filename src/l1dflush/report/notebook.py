@@ -20,7 +20,7 @@ from l1dflush.report.status import status_lines
 from l1dflush.report.terminal import verify_lines
 from l1dflush.report.trace_text import trace_lines
 from l1dflush.report.what_if_host import what_if_host_lines
-from l1dflush.verdict.comparison import ComparisonResult
+from l1dflush.verdict.compare.result import ComparisonResult
 from l1dflush.verdict.model import TraceResult, VerifyResult
 
 _WIDTH = 100

@@ -8,7 +8,7 @@ from typing import Any
 
 from l1dflush.errors import InputError
 from l1dflush.report.layout import safe
-from l1dflush.verdict.size_model import SizeCell, SizeResult
+from l1dflush.verdict.size.result import SizeCell, SizeResult
 
 MOST_CURVES = 12
 # Okabe and Ito's colours, which are told apart whatever colours one sees; then the same again, dashed.

@@ -11,7 +11,7 @@ from l1dflush.report.layout import paragraph, safe
 from l1dflush.report.picture import again_text, flush_heading, is_old, is_touch, labels
 from l1dflush.report.policy_picture import legend, situation_lines
 from l1dflush.verdict.model import Step
-from l1dflush.verdict.replay_model import Replayed
+from l1dflush.verdict.replay.result import Replayed
 
 _LABEL = 10
 _WIDEST_CELL = 6

@@ -26,13 +26,13 @@ _ID = "urn:l1dflush:schema:{}:{}"
 # Where the model is, or the models of which a result is one: each is imported when it is asked for.
 _MODELS: dict[str, tuple[str, ...]] = {
     "verify": ("l1dflush.verdict.model", "VerifyResult", "NothingResult"),
-    "comparison": ("l1dflush.verdict.comparison", "ComparisonResult"),
+    "comparison": ("l1dflush.verdict.compare.result", "ComparisonResult"),
     "check": ("l1dflush.checking.result", "CheckResult"),
     "certificate": ("l1dflush.checking.model", "Certificate"),
     "trace": ("l1dflush.verdict.model", "TraceResult"),
     "policies": ("l1dflush.verdict.policies", "PolicyListResult"),
     "policy-run": ("l1dflush.verdict.policies", "PolicyRunResult"),
-    "size": ("l1dflush.verdict.size_model", "OneSizeResult", "SizeResult"),
+    "size": ("l1dflush.verdict.size.result", "OneSizeResult", "SizeResult"),
     "plan": ("l1dflush.planning.model", "PlanResult"),
     "lab": ("l1dflush.vmentry.lab.model", "LabResult"),
     "lab-list": ("l1dflush.vmentry.lab.model", "ScenarioListResult"),

@@ -13,7 +13,7 @@ from l1dflush.proof.conditions import Start
 from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import GAP, Column, fitted, header, paragraph, row, safe
 from l1dflush.verdict.model import GeometryInfo
-from l1dflush.verdict.size_model import OneSizeResult, SizeCell, SizeResult
+from l1dflush.verdict.size.result import OneSizeResult, SizeCell, SizeResult
 
 _TITLE = "fewest pairwise different accesses that empty a set"
 _TITLE_STEADY = "fewest lines of a set that leave nothing, read in one order again and again"

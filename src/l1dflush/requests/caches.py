@@ -20,7 +20,7 @@ from l1dflush.data.policy_files import policy_named
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Start
 from l1dflush.requests.routine import Names, PathLike, conditions, geometry_of
-from l1dflush.verdict.sizes import Asked
+from l1dflush.verdict.size.cells import Asked
 
 USUAL_WAYS = (4, 8, 12, 16)
 # Chances are exact fractions, which get longer with every access: smaller ones take longer than any time limit.

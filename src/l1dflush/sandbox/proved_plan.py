@@ -22,7 +22,7 @@ from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.sandbox.judged import Working, verify
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.sizes import Asked
+from l1dflush.verdict.size.cells import Asked
 
 EMIT = Argument("form", "--emit")
 _NAME = "l1d_flush"

@@ -15,7 +15,7 @@ from l1dflush.sandbox.judged import verify
 from l1dflush.silicon.drive.drives import Drive, Scene, drive
 from l1dflush.silicon.drive.scenes import scene_of
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.replayed import replayed
+from l1dflush.verdict.replay.replayed import replayed
 from l1dflush.vmentry.lab.machine import Hardware, Machine
 from l1dflush.vmentry.lab.memory import LINE, LINES_PER_PAGE, PAGE, SECRET, Block
 

@@ -21,13 +21,13 @@ from typing import Literal, TypeVar
 from l1dflush.ending import Verdict
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Field
-from l1dflush.verdict.compare_paths import compare_paths, overall
-from l1dflush.verdict.compare_rows import compare_rows
-from l1dflush.verdict.comparison import Change, ComparisonResult, Differences, Effect, FindingChange
-from l1dflush.verdict.likeness import assumption_key, finding_key, own_names, pairs
+from l1dflush.verdict.compare.likeness import assumption_key, finding_key, own_names, pairs
+from l1dflush.verdict.compare.moved import moved_fields, renamed
+from l1dflush.verdict.compare.paths import compare_paths, overall
+from l1dflush.verdict.compare.result import Change, ComparisonResult, Differences, Effect, FindingChange
+from l1dflush.verdict.compare.rows import compare_rows
+from l1dflush.verdict.compare.summary import summarise
 from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, VerifyResult
-from l1dflush.verdict.moved import moved_fields, renamed
-from l1dflush.verdict.summary import summarise
 
 T = TypeVar("T")
 

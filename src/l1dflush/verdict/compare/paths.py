@@ -14,8 +14,8 @@ from difflib import SequenceMatcher
 
 from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import STACK
-from l1dflush.verdict.comparison import Change, DiffLine, Effect, PathChange
-from l1dflush.verdict.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
+from l1dflush.verdict.compare.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
+from l1dflush.verdict.compare.result import Change, DiffLine, Effect, PathChange
 from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult
 
 CONTEXT = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from l1dflush.verdict.comparison import Change, Differences, Effect, RowChange
+from l1dflush.verdict.compare.result import Change, Differences, Effect, RowChange
 from l1dflush.verdict.model import VerifyResult
 
 SKIPPED = "skipped"

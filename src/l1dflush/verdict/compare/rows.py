@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
 from l1dflush.ending import Verdict
-from l1dflush.verdict.compare_paths import overall
-from l1dflush.verdict.comparison import Change, Effect, RowChange
+from l1dflush.verdict.compare.paths import overall
+from l1dflush.verdict.compare.result import Change, Effect, RowChange
 from l1dflush.verdict.model import GeometryInfo, Row
 
 

@@ -20,7 +20,7 @@ from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.steady import least_lines
 from l1dflush.verdict.model import GeometryInfo
-from l1dflush.verdict.size_model import OneSizeResult, SizeCell, SizeResult, SizeVerdict
+from l1dflush.verdict.size.result import OneSizeResult, SizeCell, SizeResult, SizeVerdict
 
 _LINE = 64
 
