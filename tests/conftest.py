@@ -10,7 +10,7 @@ import pytest
 from made_results import counterexample_with, everything, refuted_with, result_with, row_with
 
 from l1dflush.cache_files import OFF_VARIABLE
-from l1dflush.verdict.model import CounterexampleInfo, Row, VerifyResult
+from l1dflush.verdict.verify_result import CounterexampleInfo, Row, VerifyResult
 
 
 def pytest_configure() -> None:

@@ -32,12 +32,12 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.report.layout import plain
 from l1dflush.report.schemas import schema
-from l1dflush.report.terminal import verify_lines
+from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.tracing.decode import Decoder, Instruction
 from l1dflush.tracing.model import ArenaKind, Kind, Trace
 from l1dflush.verdict import judge
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 # Every CPU that counts has this cache: 64 sets of 8 ways with lines of 64 bytes.
 CPU = "haswell"

@@ -25,7 +25,7 @@ from plain_machine import NotForThisError
 from test_hostile_code import PIECES
 
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.report.terminal import verify_lines
+from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.tracing import lower
 from l1dflush.tracing.abstract import trace

@@ -10,8 +10,8 @@ import pytest
 from fake_silicon import INTEL, ZEN, FakeRegion, FakeSilicon, fake_silicon
 
 from l1dflush.cache.policies import all_policies
-from l1dflush.report.identify import identify_lines
-from l1dflush.report.measure import measure_lines
+from l1dflush.report.terminal.identify import identify_lines
+from l1dflush.report.terminal.measure import measure_lines
 from l1dflush.silicon.measure import survivors as surviving
 from l1dflush.silicon.measure.costs import Costs, variants
 from l1dflush.silicon.measure.identify import identify

@@ -15,8 +15,8 @@ from l1dflush.cli.main import main
 from l1dflush.ending import Verdict
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import PathInfo, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import PathInfo, VerifyResult
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 FEATURE = "18*32+28"

@@ -13,8 +13,8 @@ from flush_programs import WALK, function, judged
 from l1dflush.assumption import Assumes
 from l1dflush.ending import Verdict
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(
     shutil.which("as") is None or shutil.which("gcc") is None, reason="no assembler or compiler"

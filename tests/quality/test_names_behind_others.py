@@ -11,7 +11,7 @@ from sources_with_names import GAS, Case, ask, assembly, c, given, patch, told, 
 from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.verdict import judge
-from l1dflush.verdict.model import VerifyResult
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("as") is None, reason="gcc and GNU as are needed"

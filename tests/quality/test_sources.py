@@ -12,8 +12,8 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.ending import Verdict
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
 

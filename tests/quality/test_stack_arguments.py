@@ -15,8 +15,8 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.tracing.model import ArenaKind
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(
     shutil.which("as") is None or shutil.which("gcc") is None, reason="no assembler or compiler"

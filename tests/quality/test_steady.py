@@ -12,8 +12,8 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import Row, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import Row, VerifyResult
 
 pytestmark = pytest.mark.skipif(shutil.which("as") is None, reason="the GNU assembler is not installed")
 STARTS = ("steady", "steady-from-any", "steady+invalidations")

@@ -39,8 +39,8 @@ from sources_with_names import (
 from l1dflush.ending import Verdict
 from l1dflush.verdict import judge
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("as") is None, reason="gcc and GNU as are needed"

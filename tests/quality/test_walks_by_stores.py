@@ -15,8 +15,8 @@ from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.if_any import verify_if_any
-from l1dflush.verdict.model import NothingResult, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import NothingResult, VerifyResult
 
 pytestmark = pytest.mark.skipif(
     shutil.which("as") is None or shutil.which("gcc") is None, reason="no assembler or compiler"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 WALK = "xor %eax,%eax; 9: movzbl (%rdi,%rax),%ecx; add $64,%eax; cmp $65536,%eax; jne 9b"
 """Reads 64 KiB from rdi on, which is enough for every tree-PLRU of 32 KiB with 8 ways."""

@@ -13,7 +13,7 @@ from l1dflush.tracing.facts import Fact, Field, Relation, Subject
 from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.found import About
-from l1dflush.verdict.model import (
+from l1dflush.verdict.verify_result import (
     BufferInfo,
     Candidate,
     CounterexampleInfo,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l1dflush.errors import InputError
-from l1dflush.report.terminal import verify_lines
+from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 WALK = 'for (long i = 0; i < (long)({bytes}); i += 64)\n\t\t(void)area[i];\n\tasm volatile("lfence" ::: "memory");'
 HEAD = "extern volatile unsigned char *area;\n"

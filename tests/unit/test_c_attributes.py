@@ -17,8 +17,8 @@ from l1dflush.routine.c.text import word_set
 from l1dflush.routine.options import LoadOptions
 from l1dflush.verdict import judge
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("as") is None, reason="gcc and GNU as are needed"

@@ -12,14 +12,14 @@ from made_results import FENCE, OWN, WALK, counterexample_with, everything, foun
 from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
-from l1dflush.report.rows import candidates
 from l1dflush.report.schemas import schema
+from l1dflush.report.terminal.rows import candidates
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.compare.comparing import compare
 from l1dflush.verdict.compare.result import Change, Differences, Effect
 from l1dflush.verdict.described import assumed
-from l1dflush.verdict.model import Candidate, PathInfo, Run, UndecidedInfo, VerifyResult
+from l1dflush.verdict.verify_result import Candidate, PathInfo, Run, UndecidedInfo, VerifyResult
 
 WORSE, BETTER, DIFFERENT, NONE = Effect.WORSE, Effect.BETTER, Effect.DIFFERENT, Effect.NONE
 

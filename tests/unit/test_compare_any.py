@@ -15,7 +15,7 @@ from l1dflush.severity import Severity
 from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
 from l1dflush.verdict.compare.comparing import compare
 from l1dflush.verdict.compare.result import ComparisonResult, Differences, Effect
-from l1dflush.verdict.model import Finding, PathInfo, Run, VerifyResult
+from l1dflush.verdict.verify_result import Finding, PathInfo, Run, VerifyResult
 
 WORSE, BETTER, DIFFERENT, NONE = Effect.WORSE, Effect.BETTER, Effect.DIFFERENT, Effect.NONE
 

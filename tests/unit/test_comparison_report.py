@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
-from l1dflush.report.comparison import comparison_lines
 from l1dflush.report.layout import MIN_WIDTH, plain
+from l1dflush.report.terminal.comparison import comparison_lines
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK, Region, RegionKind
 from l1dflush.verdict.compare.comparing import compare
 from l1dflush.verdict.described import assumed
-from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, Run, VerifyResult
+from l1dflush.verdict.verify_result import DecisionInfo, Finding, PathInfo, Run, VerifyResult
 
 
 def text(old: VerifyResult, new: VerifyResult, width: int = 80) -> str:

@@ -13,7 +13,7 @@ from l1dflush.host.reading.collect import from_archive, from_sysroot
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.status.flush_worth import FlushWorth
 from l1dflush.host.status.result import status_result
-from l1dflush.report.status import status_lines
+from l1dflush.report.terminal.status import status_lines
 
 TRIALS = Path(__file__).parents[1] / "data" / "trials"
 

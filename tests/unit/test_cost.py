@@ -10,9 +10,9 @@ import pytest
 
 from l1dflush.cache.cpus import Certainty
 from l1dflush.errors import InputError
-from l1dflush.report.cost import cost_lines
-from l1dflush.report.cost_plot import cost_picture
 from l1dflush.report.layout import plain
+from l1dflush.report.picture.cost import cost_picture
+from l1dflush.report.terminal.cost import cost_lines
 from l1dflush.vmentry.cost.answer import costed
 from l1dflush.vmentry.cost.count import counted
 from l1dflush.vmentry.cost.flushes import costs_from_file, given_costs

@@ -52,7 +52,7 @@ def test_a_result_needs_no_more_than_was_built(result: str) -> None:
     """In the child nothing is left to be built."""
     program = f"""
 from l1dflush.document import build
-from l1dflush.verdict import model
+from l1dflush.verdict import verify_result as model
 from l1dflush.verdict.options import VerifyOptions
 build(model.{result})
 from l1dflush.verdict import judge

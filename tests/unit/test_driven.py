@@ -17,7 +17,7 @@ from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.report.layout import plain
 from l1dflush.report.schemas import schema
-from l1dflush.report.silicon import ladder, silicon_lines
+from l1dflush.report.terminal.silicon import ladder, silicon_lines
 from l1dflush.silicon.drive.drives import Drive, Scene, drive
 from l1dflush.silicon.drive.plain_set import Act
 from l1dflush.silicon.drive.scenes import one_short, scene_of

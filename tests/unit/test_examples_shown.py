@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from l1dflush.proof.conditions import Conditions, Start
-from l1dflush.report.terminal import verify_lines
+from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from l1dflush.report.schemas import DIALECT, SCHEMAS, schema, schema_text
-from l1dflush.verdict.model import ErrorInfo, ErrorResult, VerifyResult
+from l1dflush.verdict.verify_result import ErrorInfo, ErrorResult, VerifyResult
 
 
 def error() -> ErrorResult:

@@ -10,9 +10,9 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import ALL_WAYS_VALID
 from l1dflush.sandbox.judged import verify
-from l1dflush.verdict.model import CounterexampleInfo
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay.result import OLD
+from l1dflush.verdict.verify_result import CounterexampleInfo
 from l1dflush.vmentry.lab.machine import Addresses, Hardware, Machine
 from l1dflush.vmentry.lab.memory import HOST, SECRET, Block
 from l1dflush.vmentry.lab.routine_accesses import routine_accesses

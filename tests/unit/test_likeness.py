@@ -21,7 +21,7 @@ from l1dflush.verdict.compare.likeness import (
 )
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.found import About, Spot, said
-from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo
+from l1dflush.verdict.verify_result import DecisionInfo, Finding, PathInfo
 
 
 def test_names_are_taken_out_whole() -> None:

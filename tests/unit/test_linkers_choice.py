@@ -13,8 +13,8 @@ from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.routine.toolchain import assemble
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 needs_ld = pytest.mark.skipif(shutil.which("ld") is None, reason="there is no linker")
 SHORT = WALK.replace("9", "8").replace("65536", "8192")

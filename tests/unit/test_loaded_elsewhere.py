@@ -17,8 +17,8 @@ from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import Routine
 from l1dflush.tracing.abstract import trace
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
 

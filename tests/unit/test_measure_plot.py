@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from l1dflush.report import measure_plot
+from l1dflush.report.picture import measured as measure_plot
 from l1dflush.silicon.measure.model import MeasureResult, SurvivorsInfo, SurvivorsPoint
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")

@@ -8,7 +8,7 @@ from l1dflush.data.l1tf_cpus import lists
 from l1dflush.errors import InputError
 from l1dflush.mitigation.facts import Control, Kernel
 from l1dflush.mitigation.question import answered, asked, facts_of
-from l1dflush.report.what_if import what_if_lines
+from l1dflush.report.terminal.what_if import what_if_lines
 
 AMD = '"cpu": {"vendor": "AuthenticAMD", "family": 23, "threads_per_core": 2, "bugs": ["retbleed"], "stibp": false}'
 

@@ -8,7 +8,7 @@ from l1dflush.severity import Severity
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.compare.moved import moved_fields, renamed
 from l1dflush.verdict.found import About, Spot, said
-from l1dflush.verdict.model import Finding, PathInfo, VerifyResult
+from l1dflush.verdict.verify_result import Finding, PathInfo, VerifyResult
 
 
 def paths(*texts: str) -> tuple[PathInfo, ...]:

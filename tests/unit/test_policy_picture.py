@@ -7,7 +7,7 @@ import pytest
 from l1dflush.cache.policies import get_policy
 from l1dflush.cache.policy.play import parse_sequence, play
 from l1dflush.report.layout import MIN_WIDTH, plain
-from l1dflush.report.policy_picture import policy_picture
+from l1dflush.report.terminal.policy_run import policy_picture
 
 
 def drawn(ways: int, sequence: str, width: int = MIN_WIDTH) -> str:

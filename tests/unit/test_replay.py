@@ -16,12 +16,12 @@ from l1dflush.cache.policy.machine_table import table_text
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.report.layout import plain
-from l1dflush.report.replay import replay_parts
+from l1dflush.report.terminal.replay import replay_parts
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import CounterexampleInfo
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay.replayed import replayed
 from l1dflush.verdict.replay.result import FileLiesError
+from l1dflush.verdict.verify_result import CounterexampleInfo
 
 FOLDER = Path(__file__).parents[1] / "data" / "learned-policies"
 MACHINES = sorted(FOLDER.glob("*/*.dot"))

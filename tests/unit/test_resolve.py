@@ -19,8 +19,8 @@ from l1dflush.routine.elf.object_file import ObjectData, ObjectImage, link_image
 from l1dflush.routine.toolchain import assemble
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.judge import trace_of, verify
-from l1dflush.verdict.model import TraceResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import TraceResult
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("as") and shutil.which("ld")), reason="compares with the system's assembler and linker"

@@ -14,10 +14,10 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.proof.limits import Limits
-from l1dflush.report import plot
-from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import plain
-from l1dflush.report.sizes import size_lines
+from l1dflush.report.picture import survivors as plot
+from l1dflush.report.terminal.curve import curve_lines
+from l1dflush.report.terminal.size import size_lines
 from l1dflush.requests.caches import allowed_chance
 from l1dflush.verdict.size.cells import Asked, sizes
 from l1dflush.verdict.size.result import OneSizeResult, SizeResult

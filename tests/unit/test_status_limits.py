@@ -13,7 +13,7 @@ from l1dflush.host.status.flush_worth import FlushWorth
 from l1dflush.host.status.grounds import Cause, L1tfVerdict
 from l1dflush.host.status.model import StatusResult
 from l1dflush.host.status.result import status_result
-from l1dflush.report.status import status_lines
+from l1dflush.report.terminal.status import status_lines
 
 P = "Mitigation: PTE Inversion; VMX: "
 SMT_OFF = {"smt_control": "off", "smt_active": False, "command_line": "nosmt"}

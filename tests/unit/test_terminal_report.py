@@ -14,13 +14,13 @@ from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
 from l1dflush.report.layout import MIN_WIDTH, plain, wrap
-from l1dflush.report.picture import counterexample_lines, labels, picture
-from l1dflush.report.terminal import verify_lines
-from l1dflush.report.trace_text import trace_lines
+from l1dflush.report.terminal.counterexample import counterexample_lines, labels, picture
+from l1dflush.report.terminal.trace import trace_lines
+from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK
 from l1dflush.verdict.described import assumed
-from l1dflush.verdict.model import (
+from l1dflush.verdict.verify_result import (
     CounterexampleInfo,
     Run,
     TracePath,

@@ -13,11 +13,11 @@ from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policy.machine import parse_machine
 from l1dflush.ending import Verdict
 from l1dflush.proof.conditions import Conditions, Start
-from l1dflush.report.rows import chances
+from l1dflush.report.terminal.rows import chances
 from l1dflush.verdict.chances import fraction_text
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import ChanceInfo, Row
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import ChanceInfo, Row
 
 COLD = Conditions(Start.parse("cold"))
 

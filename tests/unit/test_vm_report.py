@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from l1dflush.report.layout import plain
-from l1dflush.report.vm import told, vm_lines
+from l1dflush.report.terminal.vm import told, vm_lines
 from l1dflush.vmentry.kvm.model import GuestInfo, HostInfo, LoopInfo, NanosecondsInfo, VmResult, VmRow
 from l1dflush.vmentry.kvm.names import Ending, ExitReason, Flush
 from l1dflush.vmentry.subsystem import Mechanism, Mode

@@ -22,8 +22,8 @@ from l1dflush.host.status.model import WhatIfHostResult
 from l1dflush.host.status.result import status_result
 from l1dflush.host.status.what_if import explained_host, matrix_result, what_if_result
 from l1dflush.mitigation.facts import Control
-from l1dflush.report.matrix import matrix_lines
-from l1dflush.report.what_if_host import what_if_host_lines
+from l1dflush.report.terminal.matrix import matrix_lines
+from l1dflush.report.terminal.what_if_host import what_if_host_lines
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 LISTS = lists()

@@ -29,7 +29,7 @@ from l1dflush.host.l1d import Signature
 from l1dflush.host.reading.collect import from_sysroot
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.status.grounds import Cause, L1tfVerdict
-from l1dflush.report.status import status_lines
+from l1dflush.report.terminal.status import status_lines
 
 UNKNOWN, PARTIAL, MITIGATED, VULNERABLE, NOT_AFFECTED = (
     L1tfVerdict.UNKNOWN,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from l1dflush.planning.planned import Planned
     from l1dflush.proof.conditions import Start
     from l1dflush.proof.limits import Limits
-    from l1dflush.verdict.policies import PolicyEntry
+    from l1dflush.verdict.policies_result import PolicyEntry
     from l1dflush.verdict.size.cells import Asked
 
 
@@ -219,7 +219,7 @@ def policies() -> Mapping[str, PolicyEntry]:
     >>> policies()["FIFO"].ways[:3]
     (1, 2, 3)
     """
-    from l1dflush.verdict.policies import policy_list  # noqa: PLC0415
+    from l1dflush.verdict.policies_result import policy_list  # noqa: PLC0415
 
     return {entry.name: entry for entry in policy_list().policies}
 

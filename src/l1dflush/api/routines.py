@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from l1dflush.checking.result import CheckResult
     from l1dflush.proof.conditions import Start
     from l1dflush.verdict.compare.result import ComparisonResult
-    from l1dflush.verdict.model import TraceResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
+    from l1dflush.verdict.verify_result import TraceResult, VerifyResult
 
 
 class HowRun(TypedDict, total=False):

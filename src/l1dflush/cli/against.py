@@ -12,7 +12,7 @@ from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
     from l1dflush.verdict.compare.result import ComparisonResult
-    from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.verify_result import VerifyResult
 
 OPTION = "--against"
 STANDARD_INPUT = "-"

@@ -10,8 +10,8 @@ from l1dflush.cli.output import Outcome
 from l1dflush.cli.progress import progress
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.sandbox.certified import certificate_text_of
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 
 def certify(path: Path, result: VerifyResult, sources: Sequence[str], options: VerifyOptions) -> Outcome | None:

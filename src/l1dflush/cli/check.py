@@ -58,6 +58,6 @@ def check(*, file: Path, routine: Sequence[str], asked: VerifyOptions, json: boo
     result = checked(read_certificate(file), routine, asked, lambda what: while_working(what, None), str(file))
     if json:
         return Outcome(result.exit_status, result.to_json())
-    from l1dflush.report.check_text import check_lines
+    from l1dflush.report.terminal.check import check_lines
 
     return Outcome(result.exit_status, Page(lambda width: check_lines(result, width), no_color))

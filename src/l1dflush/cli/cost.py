@@ -111,7 +111,7 @@ def cost(
     name = "standard input" if trace == _STANDARD_INPUT else Path(trace).name
     result = costed(name, counted, flushes, rules, [*sensitive, *harmless])
     if plot is not None:
-        from l1dflush.report.cost_plot import cost_picture
+        from l1dflush.report.picture.cost import cost_picture
 
         try:
             with progress("drawing ..."):
@@ -125,7 +125,7 @@ def cost(
 def _text(result: CostResult, json: bool, no_color: bool) -> str | Page:
     if json:
         return result.to_json()
-    from l1dflush.report.cost import cost_lines
+    from l1dflush.report.terminal.cost import cost_lines
 
     return Page(lambda width: cost_lines(result, width), no_color)
 

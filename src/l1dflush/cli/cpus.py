@@ -38,7 +38,7 @@ def cpus(*, name: str | None, cpu_folder: Sequence[Path], json: bool, no_color: 
         known = catalogue if one is None else (one,)
         return as_json("cpus", [_with_sets(cpu.model_dump(mode="json")) for cpu in known])
     if one is not None:
-        from l1dflush.report.cpu import cpu_lines
+        from l1dflush.report.terminal.cpu import cpu_lines
 
         return Outcome(0, Page(lambda width: cpu_lines(one, width), no_color))
     rows = [

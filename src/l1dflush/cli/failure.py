@@ -56,7 +56,7 @@ def outcome(error: Exception, arguments: Sequence[str]) -> Outcome:
 def _json(verb: str, what: str, where: str | None, hint: str | None, status: int) -> str:
     from l1dflush import __version__
     from l1dflush.ending import Verdict
-    from l1dflush.verdict.model import ErrorInfo, ErrorResult
+    from l1dflush.verdict.verify_result import ErrorInfo, ErrorResult
 
     info = ErrorInfo(what=what, where=where, hint=hint)
     verdict: Literal[Verdict.ERROR, Verdict.UNDECIDED] = Verdict.UNDECIDED if status == _UNDECIDED else Verdict.ERROR

@@ -64,6 +64,6 @@ def gather(*, output: str, sysroot: Path | None, no_color: bool) -> Outcome:
         known = [fact.known for _, fact in facts.each()]
         return Outcome(0, content, f"{sum(known)} of {len(known)} facts were read of {one_line(facts.where)}")
     write_whole(Path(output), content)
-    from l1dflush.report.gather import gather_lines
+    from l1dflush.report.terminal.gather import gather_lines
 
     return Outcome(0, Page(lambda width: gather_lines(facts, output, len(content), width), no_color))

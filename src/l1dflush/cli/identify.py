@@ -45,6 +45,6 @@ def identify(*, on_cpu: int | None, seed: int, cpu_folder: Sequence[Path], json:
         result = identified(there, found, known.title, known.policy, seed)
     if json:
         return Outcome(result.exit_status, result.to_json())
-    from l1dflush.report.identify import identify_lines
+    from l1dflush.report.terminal.identify import identify_lines
 
     return Outcome(result.exit_status, Page(lambda width: identify_lines(result, width), no_color))

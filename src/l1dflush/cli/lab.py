@@ -72,7 +72,7 @@ def lab(
     result = Lab(read_scenario(scenario), over).result(progress)
     if json:
         return Outcome(result.exit_status, result.to_json())
-    from l1dflush.report.lab import lab_lines
+    from l1dflush.report.terminal.lab import lab_lines
 
     return Outcome(result.exit_status, Page(lambda width: lab_lines(result, width), no_color))
 
@@ -86,6 +86,6 @@ def _listed(names: list[str], json: bool, no_color: bool) -> Outcome:
     result = ScenarioListResult(tool_version=__version__, scenarios=entries)
     if json:
         return Outcome(0, result.to_json())
-    from l1dflush.report.lab import scenario_lines
+    from l1dflush.report.terminal.lab import scenario_lines
 
     return Outcome(0, Page(lambda width: scenario_lines(result, width), no_color))

@@ -96,7 +96,7 @@ def measure(
         result = _measured(there, what, asked, planned, seed, known.title)
     message = _INTERRUPTED if result.interrupted else ""
     if plot is not None and result.survivors:
-        from l1dflush.report.measure_plot import survivors_picture
+        from l1dflush.report.picture.measured import survivors_picture
 
         try:
             with progress("drawing ..."):
@@ -110,7 +110,7 @@ def measure(
 def _text(result: MeasureResult, json: bool, no_color: bool) -> str | Page:
     if json:
         return result.to_json()
-    from l1dflush.report.measure import measure_lines
+    from l1dflush.report.terminal.measure import measure_lines
 
     return Page(lambda width: measure_lines(result, width), no_color)
 

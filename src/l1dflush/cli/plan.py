@@ -113,6 +113,6 @@ def _text(result: PlanResult, json: bool, no_color: bool) -> str | Page:
         return result.to_json()
     if result.code is not None:
         return result.code
-    from l1dflush.report.plan import plan_lines
+    from l1dflush.report.terminal.plan import plan_lines
 
     return Page(lambda width: plan_lines(result, width), no_color)

@@ -47,12 +47,12 @@ def policies(*, name: str | None, sequence: Sequence[str], ways: int | None, jso
     policy = policy_named(name, ways)
     run = play(policy, parse_sequence(" ".join(sequence) if sequence else example_sequence(policy.ways)))
     if json:
-        from l1dflush.verdict.policies import policy_run
+        from l1dflush.verdict.policies_result import policy_run
 
         return Outcome(0, policy_run(policy, run).to_json())
 
     def lines(width: int) -> list[Text]:
-        from l1dflush.report.policy_picture import policy_picture
+        from l1dflush.report.terminal.policy_run import policy_picture
 
         return policy_picture(policy, run, width)
 
@@ -60,7 +60,7 @@ def policies(*, name: str | None, sequence: Sequence[str], ways: int | None, jso
 
 
 def _list(json: bool, no_color: bool) -> Outcome:
-    from l1dflush.verdict.policies import policy_list
+    from l1dflush.verdict.policies_result import policy_list
 
     listed = policy_list()
     if json:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from l1dflush.verdict.model import CounterexampleInfo, VerifyResult
     from l1dflush.verdict.replay.result import Replayed
+    from l1dflush.verdict.verify_result import CounterexampleInfo, VerifyResult
 
 MAX_BYTES = 64 << 20
 _LIE = 2
@@ -105,7 +105,7 @@ def replay(
     played = _played(file, row)
     if isinstance(played, Outcome):
         return played
-    from l1dflush.report.replay import replay_parts
+    from l1dflush.report.terminal.replay import replay_parts
 
     return Outcome(0, Steps(lambda width: replay_parts(played, width), no_color))
 
@@ -138,7 +138,7 @@ def _result(file: str) -> VerifyResult:
 
     from l1dflush.json_keys import check_keys
     from l1dflush.user_files import read_file
-    from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.verify_result import VerifyResult
 
     content = read_file(file, MAX_BYTES)
     hint = "what 'l1dflush verify --json' writes, without --against"

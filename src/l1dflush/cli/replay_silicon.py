@@ -115,6 +115,6 @@ def _check_ways(what: str, theirs: int, ways: int) -> None:
 def _text(result: SiliconResult, policy: Policy, json: bool, no_color: bool) -> str | Page:
     if json:
         return result.to_json()
-    from l1dflush.report.silicon import silicon_lines
+    from l1dflush.report.terminal.silicon import silicon_lines
 
     return Page(lambda width: silicon_lines(result, policy, width), no_color)

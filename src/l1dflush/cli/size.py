@@ -119,14 +119,14 @@ def _refuse_with_steady(given: dict[str, bool]) -> None:
 def _text(result: SizeResult, json: bool, no_color: bool) -> str | Page:
     if json:
         return result.to_json()
-    from l1dflush.report.sizes import size_lines
+    from l1dflush.report.terminal.size import size_lines
 
     return Page(lambda width: size_lines(result, width), no_color)
 
 
 def _check_plot(path: Path, cells: int) -> None:
     """Raises InputError where nothing could be drawn, before anything is computed."""
-    from l1dflush.report.plot import MOST_CURVES
+    from l1dflush.report.picture.survivors import MOST_CURVES
 
     check_picture(path)
     if cells > MOST_CURVES:
@@ -135,7 +135,7 @@ def _check_plot(path: Path, cells: int) -> None:
 
 
 def _write_plot(result: SizeResult, path: Path) -> None:
-    from l1dflush.report.plot import curves_picture
+    from l1dflush.report.picture.survivors import curves_picture
 
     with progress("drawing ..."):
         write_whole(path, curves_picture(result, picture_form(path)))

@@ -72,7 +72,7 @@ def status(
     from l1dflush.requests.host import host_facts, shipped_module
 
     host = host_facts(archive, sysroot)
-    shown = None if json or prometheus else "l1dflush.report.status"
+    shown = None if json or prometheus else "l1dflush.report.terminal.status"
     flush = Flush(
         module,
         shipped_module(host, archive, sysroot),
@@ -98,6 +98,6 @@ def _text(result: StatusResult, *, explain: bool, json: bool, prometheus: bool, 
         from l1dflush.report.prometheus import prometheus_text
 
         return prometheus_text(result)
-    from l1dflush.report.status import status_lines
+    from l1dflush.report.terminal.status import status_lines
 
     return Page(lambda width: status_lines(result, width, explain=explain), no_color)

@@ -31,11 +31,11 @@ def trace(*, routine: Sequence[str], asked: VerifyOptions, json: bool, no_color:
     from l1dflush.sandbox.judged import trace_of
 
     notes: list[str] = []
-    waiting = while_working(f"running {' + '.join(routine)} ...", None if json else "l1dflush.report.trace_text")
+    waiting = while_working(f"running {' + '.join(routine)} ...", None if json else "l1dflush.report.terminal.trace")
     result = trace_of(routine, asked, waiting=waiting, warn=notes.append)
     message = "".join(notes)
     if json:
         return Outcome(result.exit_status, result.to_json(), message)
-    from l1dflush.report.trace_text import trace_lines
+    from l1dflush.report.terminal.trace import trace_lines
 
     return Outcome(result.exit_status, Page(lambda width: trace_lines(result, width), no_color), message)

@@ -24,8 +24,8 @@ from l1dflush.severity import Severity
 
 if TYPE_CHECKING:
     from l1dflush.verdict.compare.result import ComparisonResult
-    from l1dflush.verdict.model import NothingResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
+    from l1dflush.verdict.verify_result import NothingResult, VerifyResult
 
 _EXAMPLES = """\b
 Examples:
@@ -139,7 +139,7 @@ def verify(
     notes: dict[str, None] = {}
 
     def working(sources: Sequence[str]) -> AbstractContextManager[None]:
-        shown = None if json else "l1dflush.report.terminal"
+        shown = None if json else "l1dflush.report.terminal.verify"
         return while_working(f"running and proving {' + '.join(sources)} ...", shown)
 
     def as_expected(found: VerifyResult) -> VerifyResult:
@@ -184,17 +184,17 @@ def _check_if_any(asked: VerifyOptions, old: Sequence[str], certificate: Path | 
 def _text(result: VerifyResult | NothingResult | ComparisonResult, json: bool, no_color: bool) -> str | Page:
     if json:
         return result.to_json()
-    from l1dflush.verdict.model import NothingResult, VerifyResult
+    from l1dflush.verdict.verify_result import NothingResult, VerifyResult
 
     if isinstance(result, NothingResult):
-        from l1dflush.report.nothing import nothing_lines
+        from l1dflush.report.terminal.nothing import nothing_lines
 
         return Page(lambda width: nothing_lines(result, width), no_color)
     if isinstance(result, VerifyResult):
-        from l1dflush.report.terminal import verify_lines
+        from l1dflush.report.terminal.verify import verify_lines
 
         return Page(lambda width: verify_lines(result, width), no_color)
-    from l1dflush.report.comparison import comparison_lines
+    from l1dflush.report.terminal.comparison import comparison_lines
 
     return Page(lambda width: comparison_lines(result, width), no_color)
 

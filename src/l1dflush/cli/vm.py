@@ -131,7 +131,7 @@ def vm(
 
 
 def _outcome(result: VmResult, json: bool, no_color: bool) -> Outcome:
-    from l1dflush.report.vm import told, vm_lines
+    from l1dflush.report.terminal.vm import told, vm_lines
 
     status = result.exit_status
     message = f"the guest did not run to its end: {told(result)}" if status else ""

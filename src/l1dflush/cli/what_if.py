@@ -126,9 +126,9 @@ def _text(result: WhatIfHostResult | MatrixResult, *, json: bool, no_color: bool
     from l1dflush.host.status.model import MatrixResult
 
     if isinstance(result, MatrixResult):
-        from l1dflush.report.matrix import matrix_lines
+        from l1dflush.report.terminal.matrix import matrix_lines
 
         return Page(lambda width: matrix_lines(result, width), no_color)
-    from l1dflush.report.what_if_host import what_if_host_lines
+    from l1dflush.report.terminal.what_if_host import what_if_host_lines
 
     return Page(lambda width: what_if_host_lines(result, width), no_color)

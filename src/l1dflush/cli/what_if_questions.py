@@ -10,7 +10,7 @@ from l1dflush.data.l1tf_cpus import lists
 from l1dflush.errors import InputError
 from l1dflush.mitigation.question import WhatIfResult, answered, asked
 from l1dflush.user_files import read_file
-from l1dflush.verdict.model import ErrorInfo, ErrorResult
+from l1dflush.verdict.verify_result import ErrorInfo, ErrorResult
 
 _STANDARD_INPUT = "-"
 _MOST_BYTES = 1 << 28
@@ -41,7 +41,7 @@ def answers_to(facts: str, *, json: bool, no_color: bool) -> Outcome:
     if json:
         message = f"{failed} of {len(lines)} questions have no answer" if failed else ""
         return Outcome(1 if failed else 0, "".join(f"{line}\n" for line in lines), message)
-    from l1dflush.report.what_if import what_if_lines
+    from l1dflush.report.terminal.what_if import what_if_lines
 
     return Outcome(0, Page(lambda width: what_if_lines(answers, width), no_color))
 

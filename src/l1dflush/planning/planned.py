@@ -16,8 +16,8 @@ from l1dflush.planning.model import PlanResult, SavingInfo
 from l1dflush.planning.walk import Walk, walk_of
 from l1dflush.proof.chance import by_chance
 from l1dflush.proof.limits import Limits
-from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.size.cells import Asked
+from l1dflush.verdict.verify_result import GeometryInfo
 
 
 @dataclass(frozen=True, slots=True)

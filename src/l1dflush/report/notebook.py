@@ -13,15 +13,15 @@ from l1dflush.checking.result import CheckResult
 from l1dflush.document import Document
 from l1dflush.host.status.model import StatusResult, WhatIfHostResult
 from l1dflush.planning.model import PlanResult
-from l1dflush.report.check_text import check_lines
-from l1dflush.report.comparison import comparison_lines
-from l1dflush.report.plan import plan_lines
-from l1dflush.report.status import status_lines
-from l1dflush.report.terminal import verify_lines
-from l1dflush.report.trace_text import trace_lines
-from l1dflush.report.what_if_host import what_if_host_lines
+from l1dflush.report.terminal.check import check_lines
+from l1dflush.report.terminal.comparison import comparison_lines
+from l1dflush.report.terminal.plan import plan_lines
+from l1dflush.report.terminal.status import status_lines
+from l1dflush.report.terminal.trace import trace_lines
+from l1dflush.report.terminal.verify import verify_lines
+from l1dflush.report.terminal.what_if_host import what_if_host_lines
 from l1dflush.verdict.compare.result import ComparisonResult
-from l1dflush.verdict.model import TraceResult, VerifyResult
+from l1dflush.verdict.verify_result import TraceResult, VerifyResult
 
 _WIDTH = 100
 _LINES: dict[type[Document], Callable[[Any, int], list[Text]]] = {

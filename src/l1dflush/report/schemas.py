@@ -25,13 +25,13 @@ _ID = "urn:l1dflush:schema:{}:{}"
 
 # Where the model is, or the models of which a result is one: each is imported when it is asked for.
 _MODELS: dict[str, tuple[str, ...]] = {
-    "verify": ("l1dflush.verdict.model", "VerifyResult", "NothingResult"),
+    "verify": ("l1dflush.verdict.verify_result", "VerifyResult", "NothingResult"),
     "comparison": ("l1dflush.verdict.compare.result", "ComparisonResult"),
     "check": ("l1dflush.checking.result", "CheckResult"),
     "certificate": ("l1dflush.checking.model", "Certificate"),
-    "trace": ("l1dflush.verdict.model", "TraceResult"),
-    "policies": ("l1dflush.verdict.policies", "PolicyListResult"),
-    "policy-run": ("l1dflush.verdict.policies", "PolicyRunResult"),
+    "trace": ("l1dflush.verdict.verify_result", "TraceResult"),
+    "policies": ("l1dflush.verdict.policies_result", "PolicyListResult"),
+    "policy-run": ("l1dflush.verdict.policies_result", "PolicyRunResult"),
     "size": ("l1dflush.verdict.size.result", "OneSizeResult", "SizeResult"),
     "plan": ("l1dflush.planning.model", "PlanResult"),
     "lab": ("l1dflush.vmentry.lab.model", "LabResult"),
@@ -45,7 +45,7 @@ _MODELS: dict[str, tuple[str, ...]] = {
     "what-if": ("l1dflush.mitigation.question", "WhatIfResult"),
     "what-if-host": ("l1dflush.host.status.model", "WhatIfHostResult"),
     "matrix": ("l1dflush.host.status.model", "MatrixResult"),
-    "error": ("l1dflush.verdict.model", "ErrorResult"),
+    "error": ("l1dflush.verdict.verify_result", "ErrorResult"),
 }
 SCHEMAS = tuple(_MODELS)
 _TITLES = {

@@ -21,8 +21,8 @@ from l1dflush.proof.certificate import certificate, claim
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.proof.limits import Limits
 from l1dflush.sandbox.judged import Working, words_of
-from l1dflush.verdict.model import VerifyResult
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import VerifyResult
 
 OF = Argument("routine", "--routine")
 

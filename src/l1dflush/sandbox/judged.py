@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
     from l1dflush.verdict.claimed import ClaimedWords
     from l1dflush.verdict.if_any import Answer
-    from l1dflush.verdict.model import NothingResult, TraceResult, VerifyResult
     from l1dflush.verdict.options import VerifyOptions
+    from l1dflush.verdict.verify_result import NothingResult, TraceResult, VerifyResult
 
 _Waiting = AbstractContextManager[None]
 Working = Callable[[str], _Waiting]
@@ -37,7 +37,7 @@ def verify(
     """
 
     # Before the child is started: both processes need the model, the rest of the judge only the child.
-    from l1dflush.verdict.model import VerifyResult  # noqa: PLC0415
+    from l1dflush.verdict.verify_result import VerifyResult  # noqa: PLC0415
 
     def task() -> str:
         from l1dflush.verdict import judge  # noqa: PLC0415
@@ -63,7 +63,7 @@ def trace_of(
     source: str | Sequence[str], options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
 ) -> TraceResult:
     """As :func:`l1dflush.verdict.judge.trace_of`, in a child process; otherwise as :func:`verify`."""
-    from l1dflush.verdict.model import TraceResult  # noqa: PLC0415 (as above)
+    from l1dflush.verdict.verify_result import TraceResult  # noqa: PLC0415 (as above)
 
     def task() -> str:
         from l1dflush.verdict import judge  # noqa: PLC0415 (as above)

@@ -29,7 +29,7 @@ from l1dflush.silicon.msr import DEVICES, MsrFlush
 if TYPE_CHECKING:
     from l1dflush.cache.geometry import Geometry
     from l1dflush.cache.policies import Policy
-    from l1dflush.verdict.model import VerifyResult
+    from l1dflush.verdict.verify_result import VerifyResult
 
 __all__ = ["Flusher", "Leaving", "Mechanism", "Variant"]
 

@@ -14,10 +14,10 @@ from l1dflush.errors import InputError
 from l1dflush.proof.prover import resolved
 from l1dflush.tracing.model import Need
 from l1dflush.verdict.instructions import lacking, not_there
-from l1dflush.verdict.model import GeometryInfo, Row
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Outcome, Question
 from l1dflush.verdict.rows import judge_cache
+from l1dflush.verdict.verify_result import GeometryInfo, Row
 
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
 Cache = tuple[Cpu | None, Geometry, str | Policy | None, bool]

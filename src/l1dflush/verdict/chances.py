@@ -9,8 +9,8 @@ from fractions import Fraction
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
 from l1dflush.proof.chance import Chance, chance, whole_cache
-from l1dflush.verdict.model import ChanceInfo
 from l1dflush.verdict.question import PathWords, Question
+from l1dflush.verdict.verify_result import ChanceInfo
 
 # Longer ones nobody reads, and the exact chances of the sets say the same.
 MOST_DIGITS = 20_000

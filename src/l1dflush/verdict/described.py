@@ -14,7 +14,8 @@ from l1dflush.tracing.model import ArenaKind, Kind, Path, Trace, is_instruction
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
-from l1dflush.verdict.model import (
+from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import (
     AssumptionInfo,
     BufferInfo,
     DecisionInfo,
@@ -26,7 +27,6 @@ from l1dflush.verdict.model import (
     Scope,
     TracePath,
 )
-from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, absolute, all_events, is_in, placement, storage
 
 TAKEN_FOR_GRANTED = tuple(

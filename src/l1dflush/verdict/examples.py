@@ -21,8 +21,8 @@ from l1dflush.proof.placements import Line as Place
 from l1dflush.proof.protocols import Protocol
 from l1dflush.proof.steady_run import Between, BetweenStep, SteadyRun
 from l1dflush.proof.words import SetWord
-from l1dflush.verdict.model import INVALID, CounterexampleInfo, SteadyInfo, Step
 from l1dflush.verdict.question import Question
+from l1dflush.verdict.verify_result import INVALID, CounterexampleInfo, SteadyInfo, Step
 from l1dflush.verdict.walk import Places
 
 _Name = Callable[[Line | None], str]

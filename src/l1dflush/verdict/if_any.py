@@ -16,9 +16,9 @@ from l1dflush.tracing.model import STORES
 from l1dflush.tracing.region import BUFFER
 from l1dflush.verdict.doubts import NO_WALK
 from l1dflush.verdict.judge import verify
-from l1dflush.verdict.model import LookedAtInfo, NothingResult, VerifyResult
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.select import NoWalkError
+from l1dflush.verdict.verify_result import LookedAtInfo, NothingResult, VerifyResult
 
 
 class Answer(RootModel[VerifyResult | NothingResult]):

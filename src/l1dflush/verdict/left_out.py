@@ -13,7 +13,7 @@ from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.tracing.model import Kind, Trace
 from l1dflush.verdict.findings import finding
 from l1dflush.verdict.found import About
-from l1dflush.verdict.model import Finding, LeftOutInfo, VerifyResult
+from l1dflush.verdict.verify_result import Finding, LeftOutInfo, VerifyResult
 from l1dflush.verdict.walk import Places, all_events, ends_of
 
 MOST_TRIED = 12

@@ -18,9 +18,9 @@ from l1dflush.proof.words import SetWord, set_words
 from l1dflush.tracing.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
-from l1dflush.verdict.model import Candidate
 from l1dflush.verdict.question import Outcome, PathWords, Question, Reach
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
+from l1dflush.verdict.verify_result import Candidate
 
 # Words of more events take more memory and time than anybody has.
 MOST_EVENTS = 2_000_000

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from l1dflush.ending import Verdict
 from l1dflush.tracing.model import Decision, Path, Trace
-from l1dflush.verdict.model import Row
 from l1dflush.verdict.question import Flush, Question
+from l1dflush.verdict.verify_result import Row
 from l1dflush.verdict.walk import mechanism
 
 CAUSE = "path-not-settled"

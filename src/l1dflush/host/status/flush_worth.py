@@ -12,8 +12,8 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.sandbox.judged import Working, verify
-from l1dflush.verdict.model import RoutineInfo, Row
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import RoutineInfo, Row
 
 BUILT_IN = "linux-4.18"
 """The walk that Linux has had unchanged since August 2018."""

@@ -12,7 +12,7 @@ from l1dflush.ending import Verdict
 from l1dflush.host.status.grounds import Cause, L1tfVerdict
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.question import ActionAnswer, RuleAnswer
-from l1dflush.verdict.model import RoutineInfo, Row
+from l1dflush.verdict.verify_result import RoutineInfo, Row
 from l1dflush.vmentry.subsystem import Boot, Mechanism, Mode
 
 

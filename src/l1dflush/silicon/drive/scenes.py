@@ -10,8 +10,8 @@ from l1dflush.proof import prover
 from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.silicon.drive.drives import Scene
-from l1dflush.verdict.model import INVALID
 from l1dflush.verdict.replay.result import OLD, Replayed
+from l1dflush.verdict.verify_result import INVALID
 
 
 @dataclass(frozen=True, slots=True)

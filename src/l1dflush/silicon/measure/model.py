@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from l1dflush.document import FORMAT_VERSION, Document
-from l1dflush.verdict.model import GeometryInfo
+from l1dflush.verdict.verify_result import GeometryInfo
 
 
 class Seen(StrEnum):

@@ -27,7 +27,7 @@ from l1dflush.silicon.measure.model import (
 from l1dflush.silicon.measure.region import PAGE, SETS
 from l1dflush.silicon.measure.session import Silicon
 from l1dflush.silicon.measure.survivors import Curve, Survivors, predicted
-from l1dflush.verdict.model import GeometryInfo
+from l1dflush.verdict.verify_result import GeometryInfo
 
 Predictions = dict[str, dict[str, list[float]]]
 """Old lines left in a set after 0, 1, ... pages, by policy and kind of history."""

@@ -27,7 +27,7 @@ from l1dflush.verdict.compare.paths import compare_paths, overall
 from l1dflush.verdict.compare.result import Change, ComparisonResult, Differences, Effect, FindingChange
 from l1dflush.verdict.compare.rows import compare_rows
 from l1dflush.verdict.compare.summary import summarise
-from l1dflush.verdict.model import BufferInfo, Finding, RoutineInfo, VerifyResult
+from l1dflush.verdict.verify_result import BufferInfo, Finding, RoutineInfo, VerifyResult
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from l1dflush.tracing.facts import Fact, Relation
 from l1dflush.tracing.region import BUFFER, Region
-from l1dflush.verdict.model import AssumptionInfo, Finding, PathInfo, Run, VerifyResult
+from l1dflush.verdict.verify_result import AssumptionInfo, Finding, PathInfo, Run, VerifyResult
 
 T = TypeVar("T")
 Pair = tuple[int | None, int | None]

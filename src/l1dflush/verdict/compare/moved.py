@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from l1dflush.tracing.facts import Fact, Field, Subject
 from l1dflush.verdict.found import Spot, said
-from l1dflush.verdict.model import DecisionInfo, Finding, PathInfo, VerifyResult
+from l1dflush.verdict.verify_result import DecisionInfo, Finding, PathInfo, VerifyResult
 
 
 def moved_fields(old: VerifyResult, new: VerifyResult) -> Mapping[Field, Field]:

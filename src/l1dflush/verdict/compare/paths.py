@@ -16,7 +16,7 @@ from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import STACK
 from l1dflush.verdict.compare.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
 from l1dflush.verdict.compare.result import Change, DiffLine, Effect, PathChange
-from l1dflush.verdict.model import BufferInfo, PathInfo, Run, VerifyResult
+from l1dflush.verdict.verify_result import BufferInfo, PathInfo, Run, VerifyResult
 
 CONTEXT = 3
 SKIPPED = "skipped"

@@ -14,7 +14,7 @@ from pydantic import Field
 from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.ending import Verdict
 from l1dflush.tracing.facts import Fact
-from l1dflush.verdict.model import Finding, VerifyResult
+from l1dflush.verdict.verify_result import Finding, VerifyResult
 
 
 class Effect(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from l1dflush.ending import Verdict
 from l1dflush.verdict.compare.paths import overall
 from l1dflush.verdict.compare.result import Change, Effect, RowChange
-from l1dflush.verdict.model import GeometryInfo, Row
+from l1dflush.verdict.verify_result import GeometryInfo, Row
 
 
 def compare_rows(old: Sequence[Row], new: Sequence[Row]) -> tuple[RowChange, ...]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from l1dflush.verdict.compare.result import Change, Differences, Effect, RowChange
-from l1dflush.verdict.model import VerifyResult
+from l1dflush.verdict.verify_result import VerifyResult
 
 SKIPPED = "skipped"
 _MOST = 5

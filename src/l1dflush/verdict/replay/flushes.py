@@ -13,8 +13,8 @@ from l1dflush.proof.counterexample import Line, Outcomes, ReplayMismatchError
 from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.steady_run import Between, ClaimedStep, SteadyRun, replay_run
 from l1dflush.verdict.examples import told
-from l1dflush.verdict.model import INVALID, CounterexampleInfo, SteadyInfo, Step
 from l1dflush.verdict.replay.result import KINDS, OLD, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
+from l1dflush.verdict.verify_result import INVALID, CounterexampleInfo, SteadyInfo, Step
 
 _BUFFER = re.compile(r"buffer([+-].*)?")
 _BETWEEN = {

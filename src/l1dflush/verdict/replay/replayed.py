@@ -16,9 +16,9 @@ from l1dflush.errors import InputError
 from l1dflush.proof.counterexample import Line, Move, Outcomes, ReplayMismatchError, replay
 from l1dflush.proof.counterexample import Step as Played
 from l1dflush.proof.question import ItemKind
-from l1dflush.verdict.model import INVALID, CounterexampleInfo, Step
 from l1dflush.verdict.replay.flushes import replayed_flushes
 from l1dflush.verdict.replay.result import KINDS, OLD, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
+from l1dflush.verdict.verify_result import INVALID, CounterexampleInfo, Step
 
 MOST_STEPS = 10_000
 # Beyond the numbers that any policy keeps; a machine has at most so many states.

@@ -9,7 +9,7 @@ from l1dflush.cache.policies import Policy
 from l1dflush.cache.policy.play import Situation
 from l1dflush.proof.counterexample import Outcomes
 from l1dflush.proof.question import ItemKind
-from l1dflush.verdict.model import CounterexampleInfo
+from l1dflush.verdict.verify_result import CounterexampleInfo
 
 OLD = re.compile(r"[a-z]{1,2}")
 """Names of old lines."""

@@ -19,8 +19,8 @@ from l1dflush.proof.chance import accesses_for_chance, by_chance
 from l1dflush.proof.conditions import DEFAULT, Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.proof.steady import least_lines
-from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.size.result import OneSizeResult, SizeCell, SizeResult, SizeVerdict
+from l1dflush.verdict.verify_result import GeometryInfo
 
 _LINE = 64
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.sandbox.judged import trace_of
 from l1dflush.tracing.region import BUFFER
-from l1dflush.verdict.model import EventInfo
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import EventInfo
 from l1dflush.vmentry.lab.memory import LINE, PAGE
 
 _TOUCHES = frozenset({"load", "store", "prefetch"})

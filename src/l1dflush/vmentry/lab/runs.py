@@ -22,8 +22,8 @@ from l1dflush.planning.walk import walk_of
 from l1dflush.proof.conditions import DEFAULT
 from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
 from l1dflush.routine import built_in
-from l1dflush.verdict.model import GeometryInfo
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.verify_result import GeometryInfo
 from l1dflush.vmentry.lab.machine import Hardware
 from l1dflush.vmentry.lab.model import EntryInfo, LabResult, SettingInfo, SumInfo
 from l1dflush.vmentry.lab.play import Played, Setting, own_setting, play, settings

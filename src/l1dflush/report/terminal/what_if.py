@@ -8,8 +8,8 @@ from rich.text import Text
 
 from l1dflush.mitigation.question import WhatIfResult
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.report.status import NO_FILE
-from l1dflush.report.what_if_host import auto_means
+from l1dflush.report.terminal.status import NO_FILE
+from l1dflush.report.terminal.what_if_host import auto_means
 from l1dflush.vmentry.subsystem import Mechanism, Mode
 
 _HOW = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "by reading a buffer"}

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from l1dflush.cache.policies import policy_unknown
 from l1dflush.report.layout import Column, header, paragraph, row, safe
-from l1dflush.report.measured_on import environment_lines, title_line
+from l1dflush.report.terminal.measured_on import environment_lines, title_line
 from l1dflush.silicon.measure.model import CostInfo, MeasureResult, Seen, SurvivorsInfo, SurvivorsPoint
 
 HISTORIES = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from l1dflush.report.cost import left_out, shown_reasons
 from l1dflush.report.layout import safe
-from l1dflush.report.plot import COLOURS, drawn
+from l1dflush.report.picture.survivors import COLOURS, drawn
+from l1dflush.report.terminal.cost import left_out, shown_reasons
 from l1dflush.vmentry.cost.model import CostResult, CountsInfo
 
 _LONGEST = 24

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from l1dflush.cache.policies import policy_unknown
 from l1dflush.proof.conditions import Start
-from l1dflush.report.curve import curve_lines
 from l1dflush.report.layout import GAP, Column, fitted, header, paragraph, row, safe
-from l1dflush.verdict.model import GeometryInfo
+from l1dflush.report.terminal.curve import curve_lines
 from l1dflush.verdict.size.result import OneSizeResult, SizeCell, SizeResult
+from l1dflush.verdict.verify_result import GeometryInfo
 
 _TITLE = "fewest pairwise different accesses that empty a set"
 _TITLE_STEADY = "fewest lines of a set that leave nothing, read in one order again and again"

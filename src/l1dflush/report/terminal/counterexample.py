@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.verdict.model import CounterexampleInfo, SteadyInfo, Step
+from l1dflush.verdict.verify_result import CounterexampleInfo, SteadyInfo, Step
 
 FIRST_STEPS = 24
 LAST_STEPS = 8

@@ -12,12 +12,12 @@ from rich.text import Text
 from l1dflush.cache.policy.model import Policy
 from l1dflush.cache.policy.play import situation
 from l1dflush.report.layout import Column, header, paragraph, row, safe
-from l1dflush.report.measured_on import environment_lines
-from l1dflush.report.picture import is_old
-from l1dflush.report.policy_picture import legend, situation_lines
+from l1dflush.report.terminal.counterexample import is_old
+from l1dflush.report.terminal.measured_on import environment_lines
+from l1dflush.report.terminal.policy_run import legend, situation_lines
 from l1dflush.silicon.measure.agreement import LEAST_SAME, Agreement
 from l1dflush.silicon.measure.silicon_model import SeenInfo, SiliconResult, SurvivorInfo
-from l1dflush.verdict.model import INVALID
+from l1dflush.verdict.verify_result import INVALID
 
 # Of more rows in a row that say the same only the first and the last are shown.
 _MOST_ROWS = 40

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from l1dflush.ending import Verdict
 from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
-from l1dflush.verdict.model import Candidate, ChanceInfo, Row
+from l1dflush.verdict.verify_result import Candidate, ChanceInfo, Row
 
 VERDICT_STYLES = {
     Verdict.PROVED: "bold green",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.verdict.model import LeftOutInfo
+from l1dflush.verdict.verify_result import LeftOutInfo
 
 _SUPPOSED = ("default", "supposed")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph
-from l1dflush.verdict.model import NothingResult
+from l1dflush.verdict.verify_result import NothingResult
 
 # So many are named.
 _MOST = 20

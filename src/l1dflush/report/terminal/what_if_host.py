@@ -11,7 +11,7 @@ from l1dflush.host.status.model import Outcome, WhatIfHostResult
 from l1dflush.mitigation.question import ActionAnswer
 from l1dflush.mitigation.rules import BOOT_NONE
 from l1dflush.report.layout import header, paragraph, row, side_by_side
-from l1dflush.report.status import NO_FILE, STYLES, at_entry, smt_control
+from l1dflush.report.terminal.status import NO_FILE, STYLES, at_entry, smt_control
 from l1dflush.vmentry.subsystem import Boot
 
 

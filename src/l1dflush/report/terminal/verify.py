@@ -12,14 +12,14 @@ from rich.text import Text
 
 from l1dflush.ending import ExitStatus, Verdict
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.report.left_out import left_out_lines
-from l1dflush.report.paths import path_lines
-from l1dflush.report.picture import counterexample_lines
-from l1dflush.report.rows import VERDICT_STYLES, columns, names, rows_table
-from l1dflush.report.runs import hex_or_decimal
+from l1dflush.report.terminal.counterexample import counterexample_lines
+from l1dflush.report.terminal.left_out import left_out_lines
+from l1dflush.report.terminal.paths import path_lines
+from l1dflush.report.terminal.rows import VERDICT_STYLES, columns, names, rows_table
+from l1dflush.report.terminal.runs import hex_or_decimal
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import Region, RegionKind
-from l1dflush.verdict.model import (
+from l1dflush.verdict.verify_result import (
     BufferInfo,
     CounterexampleInfo,
     Finding,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph
-from l1dflush.report.runs import own_accesses, own_text, walk_text
+from l1dflush.report.terminal.runs import own_accesses, own_text, walk_text
 from l1dflush.verdict.cases import cases
-from l1dflush.verdict.model import BufferInfo, PathInfo
+from l1dflush.verdict.verify_result import BufferInfo, PathInfo
 
 # So many are listed one by one.
 MAX_PATHS = 8

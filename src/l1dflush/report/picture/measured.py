@@ -6,8 +6,8 @@ from typing import Any
 
 from l1dflush.errors import InputError
 from l1dflush.report.layout import safe
-from l1dflush.report.measure import HISTORIES
-from l1dflush.report.plot import COLOURS, drawn
+from l1dflush.report.picture.survivors import COLOURS, drawn
+from l1dflush.report.terminal.measure import HISTORIES
 from l1dflush.silicon.measure.model import MeasureResult, SurvivorsInfo
 
 _OTHERS = ("LRU", "FIFO", "random")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.tracing.region import BUFFER
-from l1dflush.verdict.model import BufferInfo, Run
+from l1dflush.verdict.verify_result import BufferInfo, Run
 
 # Kinds that have a place in memory; the others are told by what was executed.
 _NOUNS = {

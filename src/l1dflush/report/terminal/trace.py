@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph
-from l1dflush.report.left_out import left_out_lines
-from l1dflush.report.runs import run_lines
-from l1dflush.report.terminal import buffer_lines, first_lines, routine_lines
-from l1dflush.verdict.model import TracePath, TraceResult
+from l1dflush.report.terminal.left_out import left_out_lines
+from l1dflush.report.terminal.runs import run_lines
+from l1dflush.report.terminal.verify import buffer_lines, first_lines, routine_lines
+from l1dflush.verdict.verify_result import TracePath, TraceResult
 
 
 def trace_lines(result: TraceResult, width: int) -> list[Text]:

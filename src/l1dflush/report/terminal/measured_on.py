@@ -6,7 +6,7 @@ from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.silicon.measure.model import EnvironmentInfo
-from l1dflush.verdict.model import GeometryInfo
+from l1dflush.verdict.verify_result import GeometryInfo
 
 
 def title_line(what: str, title: str, shape: GeometryInfo) -> Text:

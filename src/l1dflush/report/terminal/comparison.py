@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import fitted, header, paragraph, row
-from l1dflush.report.paths import MAX_PATHS
-from l1dflush.report.rows import cache, names
-from l1dflush.report.runs import describe, groups, summary
-from l1dflush.report.terminal import routine_lines
+from l1dflush.report.terminal.paths import MAX_PATHS
+from l1dflush.report.terminal.rows import cache, names
+from l1dflush.report.terminal.runs import describe, groups, summary
+from l1dflush.report.terminal.verify import routine_lines
 from l1dflush.verdict.compare.result import (
     Change,
     ComparisonResult,
@@ -26,7 +26,7 @@ from l1dflush.verdict.compare.result import (
     RowChange,
 )
 from l1dflush.verdict.compare.summary import arrow
-from l1dflush.verdict.model import BufferInfo, PathInfo, Row, Run, VerifyResult
+from l1dflush.verdict.verify_result import BufferInfo, PathInfo, Row, Run, VerifyResult
 
 MAX_DIFF_LINES = 60
 _STYLES = {"-": "red", "+": "green", " ": ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.report.layout import Column, header, paragraph, row, safe
-from l1dflush.report.measured_on import environment_lines, title_line
+from l1dflush.report.terminal.measured_on import environment_lines, title_line
 from l1dflush.silicon.measure.model import IdentifyResult, PolicyMatch
 
 _LEAST_SURE = 0.95

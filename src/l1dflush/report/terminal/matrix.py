@@ -9,8 +9,8 @@ from rich.text import Text
 from l1dflush.host.status.grounds import L1tfVerdict
 from l1dflush.host.status.model import Cell, MatrixResult
 from l1dflush.report.layout import Column, header, paragraph, row
-from l1dflush.report.status import MECHANISMS, STYLES
-from l1dflush.report.what_if_host import not_loaded
+from l1dflush.report.terminal.status import MECHANISMS, STYLES
+from l1dflush.report.terminal.what_if_host import not_loaded
 from l1dflush.vmentry.subsystem import WRITABLE, Boot, Mode
 
 _SHORT = {

@@ -8,10 +8,10 @@ from rich.text import Text
 
 from l1dflush.cache.policy.play import Situation
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.report.picture import again_text, flush_heading, is_old, is_touch, labels
-from l1dflush.report.policy_picture import legend, situation_lines
-from l1dflush.verdict.model import Step
+from l1dflush.report.terminal.counterexample import again_text, flush_heading, is_old, is_touch, labels
+from l1dflush.report.terminal.policy_run import legend, situation_lines
 from l1dflush.verdict.replay.result import Replayed
+from l1dflush.verdict.verify_result import Step
 
 _LABEL = 10
 _WIDEST_CELL = 6
