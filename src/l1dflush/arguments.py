@@ -10,6 +10,7 @@ The functions take what a person may write and return what the rest of the progr
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -119,8 +120,11 @@ CHANCE = Argument("chance")
 WRITE = Argument("write")
 
 DEFAULT_SECONDS = 10.0
+DEFAULT_MEMORY = 2 << 30
 # What a process can be limited to, with room for what else it maps.
 _MOST_MEMORY = 16 << 40
+_SIZE = re.compile(r"(\d{1,12})\s*([KMG])?(?:i?B)?", re.IGNORECASE)
+_UNIT = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SWITCHES = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
 
 
@@ -166,16 +170,23 @@ def whole(argument: Argument, value: object, low: int, high: int | None = None) 
     return value
 
 
+def parse_size(text: str) -> int:
+    """A number of bytes: ``65536``, ``64K``, ``64KiB``, ``0x10000``. Raises InputError."""
+    text = text.strip()
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,12}", text):
+        return int(text, 16)
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InputError(f"'{text}' is not a size", hint="write it like 65536, 0x10000 or 64K")
+    return int(match[1]) * _UNIT[(match[2] or "").upper()]
+
+
 def size(argument: Argument, value: object) -> int | None:
     """A positive number of bytes, also as ``64K``; ``None`` for none."""
     if value is None:
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        found = value
-    else:
-        from l1dflush.cache.geometry import parse_size  # noqa: PLC0415
-
-        found = read(argument, parse_size, value)
+    plain = isinstance(value, int) and not isinstance(value, bool)
+    found: int = value if plain else read(argument, parse_size, value)  # type: ignore[assignment]
     if found <= 0:
         raise argument.refused(f"a size of {found}", hint="write it like 65536, 0x10000 or 64K")
     return found
@@ -183,8 +194,6 @@ def size(argument: Argument, value: object) -> int | None:
 
 def memory(value: object) -> int:
     """What the prover may take, in bytes; ``None`` for the usual."""
-    from l1dflush.proof.limits import DEFAULT_MEMORY  # noqa: PLC0415
-
     found = size(MEMORY, value)
     if found is not None and found > _MOST_MEMORY:
         raise MEMORY.refused(f"'{value}' is too much", hint=f"at most {_MOST_MEMORY >> 30}G")

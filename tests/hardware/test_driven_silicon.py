@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from simulated_region import SimulatedRegion
 
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.policies import Deterministic, Policy, get_policy
 from l1dflush.errors import InputError, UndecidedError
 from l1dflush.proof.conditions import ALL_WAYS_VALID
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 from l1dflush.silicon.drive.drives import drive
 from l1dflush.silicon.drive.scenes import one_short
 from l1dflush.silicon.measure.agreement import Agreement

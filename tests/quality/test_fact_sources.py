@@ -110,7 +110,7 @@ def test_no_fact_is_told_as_a_recollection() -> None:
     # It looks where facts are: a wrong folder would find nothing wrong.
     names = {path.relative_to(ROOT).as_posix() for path in texts}
     expected = {"src/l1dflush/mitigation/rules.py", "src/l1dflush/data/l1tf-cpus.toml", "docs/mitigation.md"}
-    assert expected | {"src/l1dflush/data/routines/freebsd.toml", "tests/unit/kernel_observations.py"} <= names
+    assert expected | {"src/l1dflush/data/routines/freebsd.toml", "tests/support/kernel_observations.py"} <= names
     told = {
         path.relative_to(ROOT).as_posix(): found
         for path in texts

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Deterministic, Policy, all_policies, all_states, get_policy
 from l1dflush.cache.policy.machine import parse_machine
@@ -15,7 +16,7 @@ from l1dflush.cache.simulate import Simulator
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Base, Conditions, Start
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 from l1dflush.silicon.drive.drives import Drive, Scene, drive
 from l1dflush.silicon.drive.plain_set import Act
 from l1dflush.silicon.drive.scenes import one_short, scene_of

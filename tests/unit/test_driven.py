@@ -10,11 +10,12 @@ import pytest
 from simulated_region import HIT_TICKS, SimulatedRegion
 
 from l1dflush import _core
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
 from l1dflush.errors import UndecidedError
 from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 from l1dflush.report.layout import plain
 from l1dflush.report.schemas import schema
 from l1dflush.report.terminal.silicon import ladder, silicon_lines

@@ -20,8 +20,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from l1dflush.arguments import parse_size
 from l1dflush.cache.cpus import X86_FEATURES, Catalogue, Certainty, CoreKind, Cpu, CpuidRange, Isa, lookup_key
-from l1dflush.cache.geometry import Geometry, parse_size
+from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import InputError
 
 MAX_FILE_BYTES = 16 * 1024

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from l1dflush.arguments import parse_size
 from l1dflush.errors import InputError
-
-_SIZE = re.compile(r"(\d{1,12})\s*([KMG])?(?:i?B)?", re.IGNORECASE)
-_UNIT = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-def parse_size(text: str) -> int:
-    """A number of bytes: ``65536``, ``64K``, ``64KiB``, ``0x10000``. Raises InputError."""
-    text = text.strip()
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,12}", text):
-        return int(text, 16)
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise InputError(f"'{text}' is not a size", hint="write it like 65536, 0x10000 or 64K")
-    return int(match[1]) * _UNIT[(match[2] or "").upper()]
 
 
 @dataclass(frozen=True, slots=True, order=True)

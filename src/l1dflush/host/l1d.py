@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from l1dflush.cache.geometry import Geometry, parse_size
+from l1dflush.arguments import parse_size
+from l1dflush.cache.geometry import Geometry
 from l1dflush.errors import InputError
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")

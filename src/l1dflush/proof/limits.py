@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from l1dflush import _core
+from l1dflush.arguments import DEFAULT_MEMORY
 
-DEFAULT_MEMORY = 2 << 30
 BYTES_PER_STATE = _core.BYTES_PER_STATE
 
 

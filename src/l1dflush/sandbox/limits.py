@@ -7,7 +7,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from l1dflush.proof.limits import DEFAULT_MEMORY
+from l1dflush.arguments import DEFAULT_MEMORY
 
 # What following and proving may take together, as a multiple of the time limit for each: C is judged twice, and
 # once more per name that decides, and a file may have several candidates.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from l1dflush import _core
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy, get_policy, policy_unknown
 from l1dflush.errors import InputError, NoPlanError, UndecidedError
@@ -14,7 +15,7 @@ from l1dflush.host.l1d import CACHES, CPUINFO
 from l1dflush.host.this_cpu import this_cpu
 from l1dflush.planning.find import NeverError, find
 from l1dflush.proof.conditions import Base, Conditions, Start
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 from l1dflush.renamed import renamed
 
 PAGE = 4096

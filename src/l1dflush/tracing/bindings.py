@@ -6,8 +6,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from l1dflush.arguments import BIND
-from l1dflush.cache.geometry import parse_size
+from l1dflush.arguments import BIND, parse_size
 from l1dflush.errors import InputError
 from l1dflush.routine.model import STACK_ARGUMENT, Routine, Symbol
 from l1dflush.tracing.decode import NAMES_OF_PARTS, REGISTERS

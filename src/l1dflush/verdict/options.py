@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import Policy
 from l1dflush.proof.conditions import DEFAULT, Conditions
-from l1dflush.proof.limits import DEFAULT_MEMORY
 from l1dflush.routine import built_in
 from l1dflush.routine.options import LoadOptions, as_configured
 from l1dflush.severity import Severity

@@ -10,11 +10,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.policies import Policy
 from l1dflush.errors import UndecidedError
 from l1dflush.proof import prover
 from l1dflush.proof.conditions import ALL_WAYS_VALID
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 from l1dflush.silicon.drive.plain_set import FLUSH_EVERYTHING, Act, PlainSet, beginnings
 
 # Few are quick, and mostly enough; where a sequence turns out not to be one, more.

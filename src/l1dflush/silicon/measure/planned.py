@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import get_policy
 from l1dflush.errors import UndecidedError
 from l1dflush.planning.find import NeverError, find
 from l1dflush.proof.conditions import DEFAULT
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 
 _SECONDS = 10.0
 

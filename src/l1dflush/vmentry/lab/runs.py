@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from l1dflush import __version__
+from l1dflush.arguments import DEFAULT_MEMORY
 from l1dflush.cache.cpus import Cpu
 from l1dflush.cache.policies import get_policy, is_defined, policy_unknown
 from l1dflush.data.catalogue import load_catalogue
@@ -20,7 +21,7 @@ from l1dflush.planning.emit import assembly
 from l1dflush.planning.find import NeverError, find
 from l1dflush.planning.walk import walk_of
 from l1dflush.proof.conditions import DEFAULT
-from l1dflush.proof.limits import DEFAULT_MEMORY, Limits
+from l1dflush.proof.limits import Limits
 from l1dflush.routine import built_in
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.verify_result import GeometryInfo

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from l1dflush.cache.geometry import parse_size
+from l1dflush.arguments import parse_size
 from l1dflush.errors import InputError
 from l1dflush.renamed import renamed
 from l1dflush.user_files import read_file

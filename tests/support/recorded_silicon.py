@@ -1,6 +1,6 @@
 """Real silicon, recorded: what a region answered, call by call, to be played back where there is no such machine.
 
-``python tests/unit/recorded_silicon.py FOLDER NAME`` (with ``src`` on ``PYTHONPATH``) records this machine:
+``python tests/support/recorded_silicon.py FOLDER NAME`` (with ``src`` on ``PYTHONPATH``) records this machine:
 ``FOLDER/NAME.identify.npz`` and ``NAME.costs.npz`` with the ticks, and ``NAME.json`` with the environment.
 """
 
