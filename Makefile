@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Everything lives in .venv; nothing outside the checkout is touched.
 PYTHON ?= python3
 VENV   ?= .venv

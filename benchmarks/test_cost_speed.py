@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ten million VM exits counted, in each form: how long it takes, and that the memory stays what it was.
 
 The trace is made while it is read, so that it needs no disk. At most 30 s of the processor's time are wanted, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What calling a flusher costs beside the bare loop, and what the loops cost."""
 
 from __future__ import annotations

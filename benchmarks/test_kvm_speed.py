@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What 20,000 entries of a real guest cost, without a flush and with each, and what the loop takes of that."""
 
 from __future__ import annotations

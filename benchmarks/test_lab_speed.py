@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Accesses a second of the model machine, end to end: a script of random work, entries and flushes, played whole.
 
 Numbers are drawn, addresses made, accesses simulated and the L1D looked at after every entry; reading the routine,

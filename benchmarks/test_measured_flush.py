@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a planned flush costs on this machine beside the seed's and beside the fill bandwidth, in one run each."""
 
 from __future__ import annotations

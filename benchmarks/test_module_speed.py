@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whole commands on kernel modules as distributions ship them, from the folder that ``L1DFLUSH_MODULES`` names.
 
 At most 2 s for a 6.1 module and 4 s for the largest are wanted.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whole processes, as a user waits for them: ``l1dflush --help`` and ``l1dflush verify``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long the prover takes for the questions that are asked most, beside a straightforward enumeration.
 
 The enumeration keeps every policy state and every set of settled ways that occurs, one by one, and drops nothing; it is

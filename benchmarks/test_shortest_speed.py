@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long the search for all words of a length takes."""
 
 from __future__ import annotations

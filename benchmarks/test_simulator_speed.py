@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Accesses a second of the cache simulator, on one core, and beside pycachesim in the same run.
 
 The trace has a million addresses of which about half hit, in no order that a branch predictor could learn; it is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long it takes to trace a flush.
 
 Each benchmark says how many instructions it ran; operations are what the machine makes of these."""

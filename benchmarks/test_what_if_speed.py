@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The decision about L1TF in bulk, as a whole process: 100,000 questions through ``what-if --facts -``, which should
 take less than a minute; and ``status`` for this host.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long it takes to make words of a trace: what unoptimised code does to its own memory in every turn of a walk."""
 
 from __future__ import annotations

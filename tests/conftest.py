@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all tests share: the option that rewrites golden files, and results made by hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The layers of a proof, for certificates.
 #include "bind/layers.hpp"
 

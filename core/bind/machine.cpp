@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The abstract machine: Python lifts the instructions and reads the paths.
 #include "bind/machine.hpp"
 

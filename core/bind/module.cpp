@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The module and its questions to the prover. Only this folder knows Python; the API is described in
 // src/l1dflush/_core.pyi.
 #include <nanobind/nanobind.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Policies one step at a time, as the tests and the checks of a proof ask for them.
 #include "bind/policies.hpp"
 

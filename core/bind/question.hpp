@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // How a word and what is taken for granted come from Python.
 #pragma once
 

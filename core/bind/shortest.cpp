@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The search for short words, for Python. The API is described in src/l1dflush/_core.pyi.
 #include "bind/shortest.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The cache simulator for Python. The API is described in src/l1dflush/_core.pyi.
 #include "bind/simulate.hpp"
 

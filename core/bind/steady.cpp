@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The question about protocols that are played again and again.
 #include "bind/steady.hpp"
 

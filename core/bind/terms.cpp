@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The store of terms, for the tests: what the machine computes with can be asked one operation at a time.
 #include "bind/terms.hpp"
 

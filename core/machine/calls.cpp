@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Code that is not here, and where returns and jumps by an address go.
 #include "machine/machine.hpp"
 

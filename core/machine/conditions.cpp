@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Comparisons, and the flags that come to comparisons.
 #include "machine/terms.hpp"
 

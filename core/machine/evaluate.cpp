@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What terms come to: for numbers in place of symbols, for other terms in place of terms, and bit by bit.
 #include "machine/terms.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What happens on a path, folded as it comes: a loop's events are one turn of them, what each moves on by, and a count.
 #pragma once
 

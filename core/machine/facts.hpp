@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What the decisions of a path say: a condition that was decided, or that follows from those that were, is not asked
 // again.
 //

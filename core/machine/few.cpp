@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Terms that may be few numbers: what depends on nothing else is tried for each of them.
 //
 // A size that is 64 KiB and 16 KiB more for each of two bits is in an interval of which nearly no number is possible; one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Where both ways of a branch meet again, and what holds there.
 //
 // A loop that asks for something about what it loads would have a path for each turn and each answer, though both ways

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Bitwise operations, shifts, products and quotients.
 #include "machine/terms.hpp"
 

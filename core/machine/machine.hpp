@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The abstract machine: runs a routine along every path that its decisions can take.
 //
 // A path has a state: slots, memory, what was decided, what happened. Where a branch depends on what nobody knows, the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What memory holds, byte for byte, as far as anybody knows.
 //
 // Memory is in regions: all addresses with the same unknown part, which is their base. Offsets in a region are numbers.

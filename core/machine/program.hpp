@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What the machine runs: an instruction is a short list of operations on slots, lifted from machine code by Python.
 //
 // A slot is a register, a part of a wide one, a flag, or a temporary of one instruction. What an operation computes is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Which question a branch comes to, and what need not be asked.
 #include <algorithm>
 #include <utility>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Slices and extensions: parts of registers, masks, shifts by constants.
 #include "machine/terms.hpp"
 

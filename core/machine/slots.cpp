@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Slots: reading and writing parts of registers, and what is put off until somebody asks for it.
 #include <algorithm>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What one instruction does: its operations, one by one.
 #include "machine/machine.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The store itself: each term once; sums.
 #include "machine/terms.hpp"
 

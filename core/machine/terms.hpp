@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The store of terms: bit-vector expressions over symbols, each kept once, in a normal form.
 //
 // Everything the machine computes goes through the functions of this class, which bring it into the normal form at

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Values of the abstract machine: bit-vectors of up to 64 bits of which some bits, or a part as a sum, are known.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What all paths have in common: terms, what is at first in a file's memory, and where unknown values come from.
 #pragma once
 

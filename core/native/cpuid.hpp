@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The cpuid instruction, on the CPU that the calling thread runs on.
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The flush loops: System V x86-64, rdi is a page-aligned buffer, rsi its size in bytes (a multiple of 4096, not 0).
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The flush loops of flush.S. Where there are none (L1DFLUSH_NATIVE is 0), nothing here is defined.
 #pragma once
 

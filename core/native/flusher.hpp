@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A buffer, and the routine that reads it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Loads whose time is taken: which lines of a region of memory are in this CPU's L1D after what was done before.
 //
 // A region is pages of 64 lines. A *node* is a pointer in the region, named by its byte offset: a *chain* leads from

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The flush loops by name, with the bytes they are made of.
 #pragma once
 

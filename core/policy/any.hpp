@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A policy as the prover asks it: one type for all policies, so that a search is compiled once and not once for each.
 //
 // Each answer costs a call through a pointer, which is little beside what a search does with it. The loops of the

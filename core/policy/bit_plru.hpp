@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // bit-PLRU, also called MRU: one bit per way, set when the way is touched. When all would be set, all others are
 // cleared. The victim is the lowest way whose bit is clear.
 #pragma once

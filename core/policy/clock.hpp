@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // CLOCK: a bit per way and a pointer. A hit sets the way's bit. On a miss the pointer passes the ways whose bit is
 // set and clears it; the first way without is replaced, gets its bit set, and the pointer stops behind it. Filling an
 // invalid way sets its bit and leaves the pointer.

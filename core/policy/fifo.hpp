@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // FIFO: a pointer to the way that is filled next. Hits change nothing.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // LRUgPLRU4 and MRUgPLRU4: g groups of four ways, a 4-way tree-PLRU in each. They differ in which group a miss goes
 // to; the way is then the one that the group's tree leads to.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The list of all policies, by canonical name. Names are parsed here and nowhere else.
 //
 // It includes every policy, so only those include it who need their own types: registry.cpp, and the simulator.

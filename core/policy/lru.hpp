@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // LRU and its relatives: the ways ordered by their last hit, the oldest is replaced. They differ in where a miss puts
 // its line.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A policy that was learned or written down: a Mealy machine from a file, as tables.
 //
 // A state is its number. Several outcomes of the same input mean that any of them may happen: the adversary chooses,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // NRU (not recently used): one bit per way, set by hit and fill. On a miss that finds all bits set, all are cleared
 // before the victim is chosen: the lowest way whose bit is clear.
 //

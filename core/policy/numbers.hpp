@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Policy states as lists of numbers and back: the pieces that several policies are made of.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What every replacement policy of the compiled side looks like.
 //
 // A policy is an automaton over the ways of ONE set. Its state is packed into 64 bits, which is what makes a state

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // QLRU_Hxy_Mz_Ru_Uw[_UMO]: a 2-bit age per way, 3 marks a candidate for replacement. All ages are 3 in an empty set.
 //
 //   Hxy   a hit turns age 3 into x, 2 into y, and 1 and 0 into 0

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Random replacement: any way, each as likely as the others. There is no state; filling an invalid way involves no
 // choice.
 #pragma once

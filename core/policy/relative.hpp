@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Seeing a set from its policy's own pointers, so that most or all of the policy state disappears.
 //
 // Many policies are symmetric: renaming the ways turns one state into another, and what happens from the second is

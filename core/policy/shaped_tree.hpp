@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // tree-PLRU:SHAPE: pseudo-LRU trees for any number of ways, such as 8+4, (3+3)+(3+3), 4+4+4. A node has two or three
 // children and points to the one in which the victim is; a touch makes every node on its path point to the child
 // after the one touched. With two children that is tree-PLRU's bit.

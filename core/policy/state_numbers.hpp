@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Policy states numbered in the order in which they are met.
 #pragma once
 

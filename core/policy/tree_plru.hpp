@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // tree-PLRU: a binary tree over 2^d ways with one bit per inner node. The bits lead to the victim (0: left,
 // 1: right); a touch makes every bit on its path point away from the way touched.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A flusher who sees everything: how many accesses does even he need?
 //
 // THE GAME. He sees the state before each access, and chooses the access then: a line that he never accessed, one that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Pairwise different accesses for policies with an age per way (the QLRU family, NRU), where there are too many states.
 //
 // At 16 ways such a policy has up to 4^16 states, so neither the states nor the sets of settled ways can be kept. But it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The largest chance that an old line is left, for policies with an element of chance.
 //
 // WHAT IS ASKED. The adversary chooses the start before anything happens; then chance and the adversary take turns: the

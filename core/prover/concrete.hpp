@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The path of a search made concrete: a run of the policy itself, way by way.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A word, item by item: how many old lines can be left?
 #pragma once
 

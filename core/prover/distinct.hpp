@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Pairwise different accesses: how many old lines can be left after 0, 1, 2, ... of them?
 //
 // No line comes back, so nothing needs a label. There are three searches: antichains (search.hpp), for policies that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // One layer of a search: states grouped by Key, in each group only those that no other dominates: by `mask`, cost and
 // touches used.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // All that can happen in a word as a game between the adversary, who chooses, and chance, who answers; and its value.
 //
 // A layer has the states that are possible before an item. A state has choices (Move::choice), a choice has branches

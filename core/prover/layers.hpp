@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The layers of a search in plain form: what a certificate is made of.
 //
 // Before each item the states that are kept of all that may be (state.hpp), as an independent checker writes them:

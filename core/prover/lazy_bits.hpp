@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // bit-PLRU for counterexamples and with touches: every way has its place, its bit is settled lazily.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // How long and how large a search may be, and how it is stopped.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Ways to carry the policy along in a search.
 //
 // A search that takes a `const Machine &` is compiled once. Where the most time is spent (`advance` in search.cpp, and

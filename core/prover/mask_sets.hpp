@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Pairwise different accesses, for policies with few states and few ways: every state, every set of settled ways.
 //
 // With pairwise different accesses no way needs a label (state.hpp): a set is its policy's state and which of its ways

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // bit-PLRU for deciding: ways that nobody has to tell apart have no names.
 //
 // bit-PLRU has no symmetry that would remove its bits, and a hit may be in any unknown way, so keeping every way's

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What can happen at one item of a word, or at one touch by somebody else.
 #pragma once
 

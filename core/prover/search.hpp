@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Layer by layer through a word: what the searches have in common.
 #pragma once
 

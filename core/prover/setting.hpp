@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What is asked about a word, beside the word itself.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Which words of a given length empty a set, whatever the adversary does?
 //
 // THE QUESTION. A word here is any sequence of certain accesses, repeats included. Lines differ by name only, so words

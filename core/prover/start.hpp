@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What is taken for granted about a set when the word begins.
 #pragma once
 

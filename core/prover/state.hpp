@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What the prover keeps of a set, and why deciding with it is exact.
 //
 // THE QUESTION. A set of k ways, all valid. Its policy is in any state that a full set can be in. Each way holds an

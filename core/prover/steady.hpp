@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The same protocol again and again: how many old lines can be left at the end of any of its flushes?
 //
 // THE QUESTION. A protocol is a list of words W1, ..., Wm, one per flush, played in turn for ever. Where a flush may

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The least and the greatest fixpoint of a protocol, in one view of the set. What they are: steady.hpp.
 #pragma once
 

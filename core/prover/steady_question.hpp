@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A protocol that is played again and again: the question and the answer. The essay is in steady.hpp.
 #pragma once
 

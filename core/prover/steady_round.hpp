@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // One flush of a protocol in one state, and what others do between two flushes: everything that may happen.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A run through flushes and what others do between them, step by step, in ways and policy states.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A set between two items of a protocol that is played again and again, and sets of such states.
 //
 // Every line comes back, so every way has its explicit content (see steady.hpp). That makes states many, and they are

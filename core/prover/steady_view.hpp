@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // The policy in a search with explicit contents: as it is, or with the contents seen by position (relative.hpp).
 //
 // A search is the same for all of them, and compiled once: it sees the class SteadyView.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // One item of the word, or one touch by somebody else, in one state: everything that may happen.
 #pragma once
 

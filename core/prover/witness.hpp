@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A concrete start from which old lines are left: the smallest one, or any.
 //
 // The search of search.hpp, except that every state remembers how it came about, and that a state may push out

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A word (the accesses of one set, in order) made ready for a search.
 #pragma once
 

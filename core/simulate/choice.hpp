@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // What a policy does when it is run instead of explored: its only outcome, or one drawn by chance.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A cache with a policy, run in one of two ways that give the same result.
 //
 // `step` is the plain one: hit, fill of an invalid way, miss; any policy, any set. It is fast enough where the branch

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A simulator of one policy, compiled for it: the plain steps, and where need be a loop that computes what a table
 // would be too large for. What is the same for all policies is in fast_simulator.hpp.
 #pragma once

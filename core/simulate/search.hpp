@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // Where in a set a line is. The whole set is compared at once and without an early exit: which way hits is as good as
 // random to the branch predictor, so leaving early costs more than comparing the rest.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A cache that is run: addresses in, hits out. This part knows lines and sets; policy_simulator.hpp knows what
 // replaces what.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 // A policy as a table, for policies with few states.
 //
 // The table is never written by hand: it is what the policy type answers. It covers full sets only. The states are

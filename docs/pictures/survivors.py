@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Draws survivors.svg: the most old lines left in a set after n pairwise different accesses.
 
 Run it from anywhere: ``python docs/pictures/survivors.py``. The figures come from the prover.

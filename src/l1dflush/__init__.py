@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Proves that an L1 data cache flush routine leaves nothing behind, or shows the state in which a line survives.
 
     import l1dflush as l1d

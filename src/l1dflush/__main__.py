@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``python -m l1dflush``, and the console script: an interrupt is answered in one line from here on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a person gives: options on the command line, arguments in Python.
 
 Both ask the same questions, and what is wrong with one is said by the same code. An :class:`Argument` in a message is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a result takes for granted or leaves out: facts, and the one way to say them.
 
 A module of its own, because runs, verdicts and reports all speak of them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files that the program keeps for itself from one run to the next, in the user's cache.
 
 They only save time: whatever is wrong with one, it is as if it was not there, and what cannot be written is not kept.

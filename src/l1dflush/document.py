@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every result is made of: documents that are written as JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How a run ends: with which verdict, and with which exit status."""
 
 from __future__ import annotations

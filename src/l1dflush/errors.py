@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The errors a user may see. Each is one line: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations

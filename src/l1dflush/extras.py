@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packages that only some of the program needs, and what installs them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """JSON in which a key is there twice: readers differ in which of the two they take, so nobody shall have to guess."""
 
 from __future__ import annotations

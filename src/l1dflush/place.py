@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where something is in a source or in code: a fact, and the one way to write it down.
 
 A module of its own, because errors name places as well and must not wait for what documents are made of.

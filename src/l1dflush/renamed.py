@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Names that were given up. Who uses one is told the new one, and nothing is done: a script that still has the old name
 is to be looked at."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files that the user names, read so that nothing is waited for that may never come.
 
 Devices and sockets are refused before they are opened. A named pipe is read if somebody writes to it, which is waited

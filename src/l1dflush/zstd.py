@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Zstandard: Python's own from 3.14 on, and the same code for older versions."""
 
 from __future__ import annotations

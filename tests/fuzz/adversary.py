@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an adversary can leave of one cache set: the start is his choice, and so is where a line was cached.
 
 This is no part of the package's prover and shares nothing with it but the plain policies. A way is old, or holds a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much is fuzzed: L1DFLUSH_FUZZ_INPUTS in all, begun at L1DFLUSH_FUZZ_SEED (0).
 
 If not set, that is 1,000, and 2,000 with L1DFLUSH_THOROUGH=1.

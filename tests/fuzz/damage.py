@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ways to damage an input: small changes that are drawn by hypothesis, and applied to the bytes.
 
 An ELF file is also damaged where it means something: in the fields of its headers, symbols, relocations and of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One test's share of the fuzzing: inputs are drawn, written to a file as a user's would be, and checked."""
 
 from __future__ import annotations

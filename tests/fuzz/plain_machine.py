@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Object files loaded and run the plain way, to hold verdicts against: an own reader, the emulator, random inputs.
 
 Nothing here is from the package, not even the reading of the file. Every undefined byte gets a random value when it

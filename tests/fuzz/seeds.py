@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the fuzzer damages: whole inputs of every kind, most of them proved as they are."""
 
 from __future__ import annotations

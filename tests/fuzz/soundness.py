@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What must be true of every input, however damaged: one way out, in time, and no PROVED that is not true.
 
 A PROVED is held against two judges that the package has no part in. The one runs the file: read, relocated and

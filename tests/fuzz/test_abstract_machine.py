@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The abstract machine against the emulator: whatever a routine does on some input is one of its paths.
 
 Random programs are traced once, and run on several random inputs at several random places; a run that no path covers is

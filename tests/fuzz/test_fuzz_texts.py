@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Damaged assembly, mails, diffs and C: a result or one line, in time, and a PROVED only where it is true."""
 
 from __future__ import annotations

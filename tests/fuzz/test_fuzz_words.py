@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Words of random loops, made from the folded events and, by another program, event by event."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Random bytes as code end in a trace or in one of the errors that are meant for people, and in time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Damaged and hostile object files: the only exception that may come out is InputError, and soon."""
 
 from __future__ import annotations

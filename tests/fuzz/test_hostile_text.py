@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hostile C texts and mails: each ends, soon, in routines or in one error of one line."""
 
 from __future__ import annotations

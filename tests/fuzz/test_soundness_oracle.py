@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The fuzzer's judges are judged: a PROVED that is a lie does not get past them, and a true one does."""
 
 from __future__ import annotations

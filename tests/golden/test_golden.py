@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the commands print, compared with files; ``--refresh-golden`` rewrites the files.
 
 A file in ``expected/`` starts with the command (``$ l1dflush verify one-pass``). Then follow standard output,

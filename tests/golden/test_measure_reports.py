@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The reports of ``measure`` and ``identify`` on simulated silicon, compared with files; ``--refresh-golden`` rewrites
 them."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every example in the README is what its command prints; ``--refresh-golden`` rewrites them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The schemas in docs/schemas are those that the command writes; ``--refresh-golden`` rewrites them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measuring takes as long as the machine lets it: where that is too long, it is skipped."""
 
 from __future__ import annotations

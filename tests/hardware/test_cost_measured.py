@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The costs that ``l1dflush cost`` measures, where this machine lets it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counterexamples on the L1D of the machine that runs the tests, with whatever policy it shows."""
 
 from __future__ import annotations

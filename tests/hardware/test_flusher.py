@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A flusher on this machine: its memory, what is left when something fails, forks, threads and exceptions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guests that really run: what is counted, how they end, signals, threads, and that nothing is left."""
 
 from __future__ import annotations

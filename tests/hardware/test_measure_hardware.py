@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The probe on this machine's L1D. What cannot be measured here is skipped with the reason."""
 
 from __future__ import annotations

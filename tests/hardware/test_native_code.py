@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The machine code that runs here is the machine code that was proved."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush status`` on the machine that the tests run on: what follows from its facts is what its kernel says."""
 
 from __future__ import annotations

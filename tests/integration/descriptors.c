@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 // For every selector: what lar, lsl, verr and verw answer, "-" where lar or lsl says no.
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``verify NEW --against OLD`` as a command: statuses, forms of output, errors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Of several functions one is judged; another that may be the flush and cannot be followed is not passed over."""
 
 from __future__ import annotations

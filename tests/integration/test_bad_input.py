@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bad input ends in one clear line and exit status 1, or in UNDECIDED with its cause and exit status 3."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``verify --certificate`` and ``check`` as commands: what is written, and what is said of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line as a process and as a function: verbs, exit statuses, and what goes where."""
 
 from __future__ import annotations

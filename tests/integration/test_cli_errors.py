@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Errors of the command line: one line that says what is wrong, whatever was given."""
 
 from __future__ import annotations

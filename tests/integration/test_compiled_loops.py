@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loops as compilers make them, at every level: the lines that are read are those that the C says, on each path."""
 
 from __future__ import annotations

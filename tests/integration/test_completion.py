@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a shell is told when somebody presses the Tab key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush cost`` as a command: files, standard input, what is given and what is measured, and what goes wrong."""
 
 from __future__ import annotations

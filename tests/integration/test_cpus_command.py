@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``cpus NAME``: all that is known of one CPU, with who says so."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ``--bind NAME=buffer`` means: what a pointer leads to, and of an array its own storage."""
 
 from __future__ import annotations

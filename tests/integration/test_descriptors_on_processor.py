@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the processor says of all selectors is what the rows of lar, lsl, verr and verw let it say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush gather``: this host and copies of others, to a file and to standard output."""
 
 from __future__ import annotations

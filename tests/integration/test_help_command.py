@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``help``: the pages of the manual, and no message that names a file which only a checkout has."""
 
 from __future__ import annotations

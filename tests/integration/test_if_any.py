@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``--if-any``: exit status 0 where there surely is no flush, and only there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What was installed: the wheel has the compiled core, the data files and the types inside."""
 
 from __future__ import annotations

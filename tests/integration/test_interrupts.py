@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ctrl-C at any moment from the entry point on: 130 and one line, or the finished result; never a traceback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Commands do their work in a child process: what a crash, an interrupt or a closed input looks like from outside."""
 
 from __future__ import annotations

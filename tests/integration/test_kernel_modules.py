@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel modules: all that the kernel may make of the code in them is judged, and each way through it is named."""
 
 from __future__ import annotations

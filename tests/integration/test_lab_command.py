@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``lab`` as a command: shipped scenarios, files of one's own, and what goes wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sources with something missing, through the command line: copied inputs, and a second one of each kind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traces of whole routines: calls of what is not here, values that are given, alignments, linked files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pages for man(1) have what the help texts have, and nothing that troff stumbles over."""
 
 from __future__ import annotations

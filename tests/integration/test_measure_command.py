@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``measure`` and ``identify`` as commands: on simulated silicon, and as processes on this machine where it can."""
 
 from __future__ import annotations

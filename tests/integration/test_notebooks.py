@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The notebooks run from the first cell to the last, and draw."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Errors name the option that was given, and what is said while a verb works is as plain as asked for."""
 
 from __future__ import annotations

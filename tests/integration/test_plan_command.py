@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``plan`` as a command: what is written is proved again, as whoever gets it would."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Paths that no input takes decide nothing; with conditions that can hold together they refute the same routine."""
 
 from __future__ import annotations

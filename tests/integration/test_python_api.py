@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The public functions: what the manual says of them, that they answer as the command line does, and their errors."""
 
 from __future__ import annotations

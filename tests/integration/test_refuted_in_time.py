@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where the default start takes too long to be searched, a start with all ways valid may refute a routine soon."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``replay`` as a command: what verify writes, what others write, and a person at a terminal."""
 
 from __future__ import annotations

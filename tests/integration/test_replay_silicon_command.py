@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``replay --silicon`` as a command, on a region that answers like silicon."""
 
 from __future__ import annotations

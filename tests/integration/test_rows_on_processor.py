@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every row of the table of effects against the processor that the tests run on, bit by bit.
 
 Each row has several forms; each is run on random states by the abstract machine, with everything known, and by the

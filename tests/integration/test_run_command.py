@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush run``: on this machine as it is, and with a kernel that takes the request."""
 
 from __future__ import annotations

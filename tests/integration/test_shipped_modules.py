@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel modules as distributions ship them: every path through the flush of each ``kvm-intel.ko`` in a folder.
 
 ``L1DFLUSH_MODULES`` names the folder (searched with its subfolders); nothing of it is part of this project.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush status`` on folders with what hosts of many kinds say, whole and damaged; and as a command."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush status`` on copies of hosts with old kernels, on POWER and in sandboxes; each with others of its kind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever a verb reads: a pipe that nobody writes is not waited for, and a pipe that somebody writes is read."""
 
 from __future__ import annotations

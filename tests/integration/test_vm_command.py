@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush vm`` with a kernel that is made up, so that it can be tested where there is no KVM, and without one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush what-if --facts`` as a command: files, standard input, many questions, and what goes wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What needs numpy says so where it is not installed; the rest does without."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is loaded at an index of which few numbers are left: what lies there in the stack, and what all entries of a
 table have in common. What may have been changed meanwhile is not known."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Changes as they come in backports: each has to be seen, and called what it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A fact has a source that was read: none is told as a recollection, in code, data, tests or documents."""
 
 from __future__ import annotations

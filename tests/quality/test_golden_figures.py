@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Figures that are known: published ones, and those found by exhaustive search before.
 
 Needs at 4 and 8 ways: Reineke, Grund, Berg, Wilhelm, "Timing predictability of cache replacement policies" (2007);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The model says what real kernels said: every boot, every observation, every value that can be read."""
 
 from __future__ import annotations

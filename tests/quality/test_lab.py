@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the shipped scenarios have to show. Every figure is played; where one is compared, both are."""
 
 from __future__ import annotations

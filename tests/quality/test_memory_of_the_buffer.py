@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the walked memory is: zeros that nobody wrote, the address 0."""
 
 from __future__ import annotations

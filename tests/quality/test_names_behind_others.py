@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Names that decide and do not stand in the condition itself: behind macros, other names, other texts."""
 
 from __future__ import annotations

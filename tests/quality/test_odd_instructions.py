@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Instructions that no walk needs, before one, in one and behind one: they do not end the trace, and what they come to
 decides only what it can decide."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Accesses at places that nobody knows: a walk in steps that are not followed is no path without a walk, and what is
 read of memory that is known, at a place that is not, refutes nothing alone."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`--bind` relative to another input: a range that ends so many bytes behind where it begins."""
 
 from __future__ import annotations

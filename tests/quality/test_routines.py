@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Known-good routines are proved, known-bad ones refuted, and what is wrong besides is found.
 
 Every routine is a changed version of the loop that Linux runs; on tree-PLRU with 8 ways unless said otherwise.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`--run-first`: a function that prepares lists or buffers is run, and the routine finds in memory what it left."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is written to the machine's own registers: harmless, the flush, or something behind which nothing is known."""
 
 from __future__ import annotations

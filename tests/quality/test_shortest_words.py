@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pairwise different accesses are as few as it gets where that matters most: no word with repeats is shorter."""
 
 from __future__ import annotations

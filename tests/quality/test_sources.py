@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The same judgements through C and mails: what the source shows is found, what the compiler does is seen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Arguments on the stack: those of 32-bit code, and of 64-bit code the seventh and those behind it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Flushes again and again, as ``verify`` judges them: the known figures, and routines with several ways to run."""
 
 from __future__ import annotations

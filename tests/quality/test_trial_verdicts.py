@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Small inputs that were judged wrongly once, each with the exit statuses that are right."""
 
 from __future__ import annotations

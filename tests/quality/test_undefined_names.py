@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Everything a user can leave undefined: one name that nobody gave changes the verdict, and is always told.
 
 For each front end there are sources in which one name decides. Three questions each: with the name in one way, with it

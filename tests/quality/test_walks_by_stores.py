@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Walks that store: ordinary stores bring lines in, those of rep stos and non-temporal ones need not."""
 
 from __future__ import annotations

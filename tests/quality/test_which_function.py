@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which of several functions is the flush: who reads lines, and whoever puts the pieces together."""
 
 from __future__ import annotations

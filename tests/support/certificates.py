@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Certificates to check, and all ways to change one of their fields."""
 
 from __future__ import annotations

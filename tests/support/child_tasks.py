@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of tasks in a child process share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel that answers KVM's ioctls: guests are lists of exits. For tests where there is no KVM, and of failures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A region that answers like real silicon and is simulated: it is known which lines are cached.
 
 It stands for :class:`l1dflush._core.Region` in tests of what is made of ticks. Chains are followed as the core does,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Small flushes in assembly, and what the command says about them."""
 
 from __future__ import annotations

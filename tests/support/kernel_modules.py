@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel modules for the tests, made with the assembler: a flush routine with all that a kernel patches in it.
 
 Nothing in them is from a kernel but the layout of the tables, which is its interface: where code jumps by a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Boots of real kernels as they were recorded, replayed on the model. The form is that of ``kernel-golden``'s
 README."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hosts as they would have been read, made without any file: an Intel Haswell under Linux 6.1 unless said otherwise."""
 
 from __future__ import annotations

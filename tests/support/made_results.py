@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Results made by hand: one where all is well, one where every part is there, and their parts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Facts for the tests of the decision about L1TF, and strategies for any."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hosts with kernels of all kinds from 3.16 on, and the truth about them: written from section 1.6 of the facts that
 the design names, without looking at the code that decides or judges."""
 

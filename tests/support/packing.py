@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Zstandard as the tests pack with it."""
 
 from __future__ import annotations

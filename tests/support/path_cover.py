@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether a path of the abstract machine is what a run did: the same accesses, in order, by the same instructions, in
 the same places, and with decisions that come to what the path says.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A second, plain decision from the boot line alone: what ``auto`` means and SMT's control, for words without quotes.
 
 It walks over the words once per question and keeps no state between them, unlike the package, so that both are wrong

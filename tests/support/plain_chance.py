@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The largest chance that an old line is left, the plain way: every start, chosen before anything happens, and from it
 every choice, one after the other.
 

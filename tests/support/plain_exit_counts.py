@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A second, slow and simple reader of exit traces: a line at a time, words between blanks, dictionaries.
 
 It shares nothing with the package but the table of what asks for a flush, and serves to compare counts with.

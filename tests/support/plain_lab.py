@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The model machine a second time, the plain way: lines by name in lists, owners in dicts, and no addresses at all.
 
 Shares the parsed script with the real one, the accesses of the routine, and the drive of a worst start; the rest, what

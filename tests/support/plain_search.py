@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Deciding a word the plain way: every policy state, every content, every choice, one set of states after the other.
 
 Shares nothing with the prover but the plain policies. Nothing is left open: each way holds a certain line, or none.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Deciding a protocol the plain way: explicit sets of (policy state, content), and fixpoints as they are defined.
 
 Shares nothing with the prover but the plain policies. Only for very few ways and lines.

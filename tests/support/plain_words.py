@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The words of a trace made plainly: an object for each line that each event touches, for each place of the memory.
 
 It shares no code with :mod:`l1dflush.proof.words` but what arenas, lines and kinds of items are. Nothing is left out

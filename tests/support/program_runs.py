@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What random small programs really do: the oracle of the abstract machine's fuzzer.
 
 It places the object file's sections, the stack, what the arguments point to and the outside symbols at random, gives

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Random small programs: the generator of the abstract machine's fuzzer.
 
 A program is text for the assembler. It comes to its end on every input: loops have counters that nothing else writes,

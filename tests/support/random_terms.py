@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Expressions made at random: as terms of the abstract machine, and on plain numbers at the same time."""
 
 from __future__ import annotations

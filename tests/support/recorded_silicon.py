@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Real silicon, recorded: what a region answered, call by call, to be played back where there is no such machine.
 
 ``python tests/support/recorded_silicon.py FOLDER NAME`` (with ``src`` on ``PYTHONPATH``) records this machine:

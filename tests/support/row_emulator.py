@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The same states on the emulator: for what a program may not run, and for 32-bit mode."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every row of the table of effects in several forms, as text for the assembler.
 
 A form may have several instructions, so that a branch shows whether it was taken. In a form ``%rdi``, ``%rsi``,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One instruction, or a few, on the abstract machine with everything known, and the same on the processor.
 
 A state is registers, flags, vector registers and 512 bytes of memory; both sides begin with the same one. Of the

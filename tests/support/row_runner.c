@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Runs one instruction, or a few, on this processor: registers and memory from a block, and back to it.
 
    Standard input: 4 bytes with the number of bytes of all code, the code, which goes to CODE; then requests: 4 bytes with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A region of memory that answers like silicon with any policy: its clock, its disturbances, its scheduler.
 
 All measured sets have the same done to them, so one set stands for all of them.

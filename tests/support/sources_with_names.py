@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sources in which one name decides, and what is said of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Folders with what hosts of many kinds say about themselves, and ways to damage them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much the tests try: L1DFLUSH_THOROUGH=1 (``make thorough``) asks for all of it.
 
 Without it there are fewer examples of each kind, and no kind less: every policy, every start and every oracle is there.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Small programs for the tests of the trace, and what they really do: the emulator with plain hooks.
 
 Nothing here is shared with the package but the description of a routine.

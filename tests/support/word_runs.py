@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Random loops, and questions for their words, each with the answer made event by event."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What Xen says of itself on made hosts: logs as its versions write them, with what is not about L1TF in between."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a type checker sees of the public functions: each line says what is revealed. Nothing here is run."""
 
 from pathlib import Path

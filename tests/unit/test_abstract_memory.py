@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The abstract machine's memory and runner, on operations that are made here: no instruction set is in the way.
 
 The oracle is memory as everybody knows it, a row of bytes. What the machine found is a term over what nobody knew at

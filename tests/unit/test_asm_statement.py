@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an asm statement changes, declares and labels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Assembly files of every kind that GNU as takes, and what becomes of those that it does not take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``--bind`` of a part of a register."""
 
 from __future__ import annotations

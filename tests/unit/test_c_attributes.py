@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Attributes: the kernel's words mean what the kernel's headers say, and written out they stay what they are."""
 
 from __future__ import annotations

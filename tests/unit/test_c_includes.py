@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Other files that a C text reads: told, or an error where they would be part of the code."""
 
 from __future__ import annotations

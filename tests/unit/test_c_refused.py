@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """C that is for another processor, in another form, or lacks something: what it is told, and what is still judged."""
 
 from __future__ import annotations

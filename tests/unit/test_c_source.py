@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """C files: what becomes of them, what is missing in them, and what their text says."""
 
 from __future__ import annotations

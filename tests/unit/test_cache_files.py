@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files kept from one run to the next: what is wrong with one never shows."""
 
 from __future__ import annotations

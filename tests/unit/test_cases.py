@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases sum paths up without losing or inventing any."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Certificates: what the prover finds convinces the checker, and nothing else does."""
 
 from __future__ import annotations

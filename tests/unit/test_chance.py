@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How likely is it at most that an old line is left? Against closed forms, by hand, and against trying every start."""
 
 from __future__ import annotations

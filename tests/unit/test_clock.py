@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where loads cannot be timed, and what makes a measurement doubtful: it is said."""
 
 from __future__ import annotations

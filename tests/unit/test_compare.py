@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Comparing two results: what counts as a difference, and what as worse."""
 
 from __future__ import annotations

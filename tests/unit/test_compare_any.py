@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Comparing any two results: nothing differs from itself, and the two sides are treated alike."""
 
 from __future__ import annotations

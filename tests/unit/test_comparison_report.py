@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text of a comparison: complete, in order, within its width, and safe whatever the names in it are."""
 
 from __future__ import annotations

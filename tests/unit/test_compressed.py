@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Compressed input: whole, cut off, damaged, in several streams, packed twice, and out to fill the memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies of what small hosts say of themselves, each with the verdict that is right and what has to be told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cost of flushes: the rules of cond, the interval, times and shares, and where the flush costs come from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a flush costs, from ticks whose cause is known."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counterexamples: they replay, they are as small as they claim to be, and a wrong one is caught."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CPU files: inheritance, the user's own folders, and errors that say what to write."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The CPU catalogue: what ships is right, complete and found by name and by signature."""
 
 from __future__ import annotations

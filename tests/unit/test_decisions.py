@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a path's decisions say, and when two of them are one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an input is taken for, and the one door through which every input comes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pairwise different accesses: the packed and the counted search against the general one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a result is made of is built with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Drives: they lead to the start of a counterexample from wherever a set is, on plain and on compiled policies."""
 
 from __future__ import annotations

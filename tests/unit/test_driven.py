@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Driven counterexamples on regions that answer like silicon: what is seen, and when nothing can be said."""
 
 from __future__ import annotations

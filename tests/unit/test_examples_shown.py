@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The report for people is made without the counterexamples that it does not show, and is the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traces of VM exits: every form is read, block-wise and line-wise alike, and what is broken is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which instructions need which CPU feature, and which CPU has which: against the assembler and the compiler."""
 
 from __future__ import annotations

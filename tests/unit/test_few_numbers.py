@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sizes, indices and flags that are one of a few numbers: branches on them go the ways that they go for some number,
 and no others. The oracle is plain Python, which tries all numbers of the bytes that they are made of.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a flush reads on a machine, from files that look like the kernel's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Events that are kept folded are the same events: the core's folding, and every question that is asked of the pieces.
 
 The oracle is the plain list of the events.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is no routine is told what it is; C and x86 assembly are never taken for it."""
 
 # ruff: noqa: E501 (one sample a line)

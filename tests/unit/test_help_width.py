@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Help fits into the 80 columns of a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What this machine says about its L1D, from folders that look like the kernel's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hosts in archives: written by gather, by hand, and by somebody with bad intentions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The facts that are read of hosts of many kinds, whole and damaged."""
 
 from __future__ import annotations

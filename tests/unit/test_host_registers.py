@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CPUID and MSRs of this host, and the reasons where there is no way to them."""
 
 from __future__ import annotations

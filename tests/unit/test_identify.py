@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which policy explains an L1D: on silicon that is simulated, so that it is known which one is right."""
 
 from __future__ import annotations

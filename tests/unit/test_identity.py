@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hash of a routine changes when the routine does, and with nothing else.
 
 What it is over is written out by hand for a few small routines; the rest are pairs of routines that differ in one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A task in a child process: what it answers, and what surrounds it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever ends the parent of a task ends the task, and what the task started."""
 
 from __future__ import annotations

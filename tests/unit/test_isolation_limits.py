@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A task in a child process that crashes or takes too much: the parent goes on and says it in one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A task in a child process has no network."""
 
 from __future__ import annotations

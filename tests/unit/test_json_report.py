@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The JSON of a result is what its schema says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Code as kernels have it: per-CPU memory, flags on the stack, VM entries, traps, functions that do not return."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's tables in a routine: jump labels, bugs, the tracer's calls, static calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The library over KVM with a kernel that is made up: every step refused in turn, every exit, and nothing left."""
 
 from __future__ import annotations

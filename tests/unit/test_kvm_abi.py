@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The numbers and structures of KVM against what the system's compiler makes of the system's header."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Scenarios as text: what is read, and what is refused, with the line that is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parts of the model machine: its memory, and the accesses of a routine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The model machine against a plain second one: the same leaks, entry by entry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Worst starts in the model machine: the set is where the counterexample begins, and what it says comes true."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Nothing imports upwards: every import of the package against the list of layers in the manual."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What of a source is left out of the code, and what is supposed: each front end says so."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is the same but for places and names, which decisions exclude each other, and what goes with what."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an object file leaves to the linker or the loader: places, alignments and functions that nobody here knows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What only a linker decides: where its own names are, what may be in one place, whose definition is taken."""
 
 from __future__ import annotations

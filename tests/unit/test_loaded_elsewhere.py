@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Shared objects: what they export may be another file's once they are loaded, and their relocations are where a loader
 finds them."""
 

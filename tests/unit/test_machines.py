@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machines from files: what was learned from real caches, what a person writes, and what is wrong with others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The picture of measured survivors: each curve has the name and the look of its policy, in every panel."""
 
 from __future__ import annotations

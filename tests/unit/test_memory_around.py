@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Offsets in a region are numbers modulo 2^32 or 2^64: each byte has one of them.
 
 The oracle is memory as a row of bytes, whose addresses begin anew behind the last one. What the machine knows of what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel makes of its command line."""
 
 from __future__ import annotations

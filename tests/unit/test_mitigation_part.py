@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much of the mitigation a kernel has by its name: against the names that the hosts of the tests have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """powerpc's decision of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What must hold whatever the facts are and whatever was done."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions in JSON become facts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kvm_intel: loaded, written to, unloaded; what it says and what it warns of."""
 
 from __future__ import annotations

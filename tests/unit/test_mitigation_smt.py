@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SMT's control: as boot leaves it, and what is written to it."""
 
 from __future__ import annotations

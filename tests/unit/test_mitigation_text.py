@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text in sysfs, written and read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fields that lie elsewhere in another build are the same fields."""
 
 from __future__ import annotations

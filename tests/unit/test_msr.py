@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The CPU's own command, given to files that stand for its devices."""
 
 from __future__ import annotations

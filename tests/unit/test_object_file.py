@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Object files, judged by the system's linker: at the same addresses it must produce the same bytes."""
 
 from __future__ import annotations

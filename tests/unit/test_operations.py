@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The operations that Python packs are those that the core runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Patches in every wrapping they come in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pictures in the documentation are what their scripts draw now."""
 
 from __future__ import annotations

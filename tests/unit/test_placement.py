@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """No verdict depends on where memory lies: placed elsewhere, linked elsewhere or loaded elsewhere it is the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Plans: the smallest word, and code for it that is proved through every front end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A pointer into the stack that goes through what is not followed and comes back may be that pointer again.
 
 Each routine puts 0 into its frame, stores 1 through what came back, and reads the buffer if that is in the frame then.

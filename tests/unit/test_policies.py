@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Policies by name; the compiled ones against their plain twins."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How many pairwise different accesses a full set needs until no old line is left, the plain way, at 4 ways.
 
 A state is the policy's state and which ways may still hold an old line. A new line either hits one of those (it was

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The drawing of a policy's run: what people cannot see in the golden files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The rules of the policies worked out by hand: states after each access, on both sides.
 
 The two implementations agree with each other in test_policies.py; here both agree with what the rules say.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which paths some input takes: the solver's answers, and those that intervals give without it.
 
 The oracle is brute force: conditions over so few bits that every input can be tried, computed on plain numbers.

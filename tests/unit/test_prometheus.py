@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Metrics: what is not known is not said, and a host's texts cannot break the format."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What flushes in turn do in one set: lines keep their names, and everything else its place."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The prover against plain enumeration, and against itself in its slower forms."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Entries that are not present, the memory they protect, and swap."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What programs may rely on: the names, their signatures and their types, held against a file.
 
 ``--refresh-golden`` rewrites it; every line that changes there changes somebody's program.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The subsystem on this machine: its buffer is a real one, and refusals are those of the kernel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The analysis of what a real machine answered: ``tests/data/silicon``, recorded by ``recorded_silicon.py``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Relocations in bulk against one at a time, and addresses that look like those of outside symbols."""
 
 from __future__ import annotations

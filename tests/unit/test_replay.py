@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counterexamples played again: true ones of every kind, and files that lie about any of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counterexamples of flushes again and again: true ones are played, and every change of a file is found."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Several objects as one image, compared with what the system's linker makes of the same objects."""
 
 from __future__ import annotations

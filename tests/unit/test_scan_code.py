@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which functions of a large file are worth a trace: what looks like a walk, without running it."""
 
 from __future__ import annotations

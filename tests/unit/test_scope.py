@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a verdict takes for granted: all of it by name in the result, what is particular to it in the text too."""
 
 from __future__ import annotations

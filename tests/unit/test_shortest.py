@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which words empty a set: against every word of that length, decided one by one."""
 
 from __future__ import annotations

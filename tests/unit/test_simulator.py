@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cache simulator against published counts, against its own general code, and against a plain one on the twins."""
 
 from __future__ import annotations

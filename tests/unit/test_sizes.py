@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How many accesses empty a set: cells, what is undecided, chances, and the curves as text and as pictures."""
 
 from __future__ import annotations

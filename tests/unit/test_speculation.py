@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's flush for single tasks: what it is asked, and why it is not there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a processor keeps is the same each time that it is asked for, until somebody may have changed it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Confidence bounds against exact fractions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict on a host, what it rests on, and what to do: hosts made of facts, without any file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict on a host where the kernel's limit for RAM decides, or what little was read: hosts made of facts."""
 
 from __future__ import annotations

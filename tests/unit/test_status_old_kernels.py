@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernels whose KVM has no flush, those with no mitigation, and what distributions made of them: against the truth."""
 
 from __future__ import annotations

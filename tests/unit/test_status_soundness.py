@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hiding facts may make a verdict unknown, never wrong: against hosts whose truth is known."""
 
 from __future__ import annotations

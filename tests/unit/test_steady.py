@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Flushes again and again: against plain fixpoints, known figures, and the views of a set against each other."""
 
 from __future__ import annotations

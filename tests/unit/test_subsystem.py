@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The subsystem: when it is set up, what its modes do, what sets and clears flags, and that nothing is half done."""
 
 from __future__ import annotations

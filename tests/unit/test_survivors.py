@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What survives a flush, as the analysis of ticks says, beside what is known of simulated silicon."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text of a result: complete, aligned, 80 columns, and safe whatever the names in it are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The terms of the abstract machine: whatever the normal form makes of an expression, it means the same.
 
 The oracle is plain arithmetic on Python's numbers, which shares nothing with the rules: each operation is computed on

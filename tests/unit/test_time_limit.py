@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``--max-seconds`` is for everything that is asked about a routine, and not for each part of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Forks miss nothing: every concrete run of a random program is one of the paths of its trace.
 
 The oracle runs the program once for each choice of concrete inputs and knows nothing of unknown values.

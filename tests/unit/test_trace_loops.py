@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a loop does on any input is one of the paths of its trace.
 
 The oracle is an emulator that knows nothing of the trace (``program_runs``).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """With every input known a trace is what the emulator reports, event by event."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Folding a trace: what is folded can be unfolded again, and what repeats itself becomes one run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What must not be believed known, equal or decided: small programs in which each mistake would show."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """P-code as earlier runs kept it: the same as pypcode's, and whatever else is in the file is ignored."""
 
 from __future__ import annotations

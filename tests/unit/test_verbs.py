@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The list of verbs is the one that there is, and a verb is imported when somebody asks for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Chances in a verdict: against formulas for random replacement, and where they are bounds only."""
 
 from __future__ import annotations

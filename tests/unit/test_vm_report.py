@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ``vm`` shows a person, of a result made by hand."""
 
 from __future__ import annotations

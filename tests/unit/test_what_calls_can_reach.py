@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What code that is not here may change of the stack: all of it once it has a pointer into it, but what is saved.
 
 In each of these the last branch depends on memory that the function called may have written, so that both ways are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Changes to a host: what they take, what outlives them, what follows, and the whole table."""
 
 from __future__ import annotations

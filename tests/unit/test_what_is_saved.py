@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is saved on the stack: a register that is pushed as the function was given it, and a return address.
 
 It is taken to stay where a store by an index, or code that is not here, may reach it, which is granted by name.

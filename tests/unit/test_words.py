@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Words against a plain builder: every place of every piece of memory, byte by byte, nothing merged or skipped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Words made from the runs of loops against those made event by event, with every place of every piece of memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Xen: who is its control domain, and what its log and settings come to for the host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What Xen says, gathered into an archive and read on the spot."""
 
 from __future__ import annotations

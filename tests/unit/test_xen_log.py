@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What Xen's log says of its settings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What programs may use: questions about flushes, caches and hosts, and their answers.
 
 Each function checks what it is given, asks, and returns a frozen result. What a function takes is what the command

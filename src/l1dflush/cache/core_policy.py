@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A policy as the compiled core takes it: by name, or as the tables of a machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text of CPU files (TOML) made into a catalogue: shape, inheritance, and errors that say what to write.
 
 A file may have a ``parent`` and then states only what differs. Within ``[l1tf]``, ``[l1d]`` and ``[policy]``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is known of a CPU's first-level data cache, who says so, and the catalogue of all of it.
 
 Nothing here reads a file: :mod:`l1dflush.cache.cpu_files` turns texts into a :class:`Catalogue`, and

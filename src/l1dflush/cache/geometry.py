@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Size, ways, sets and line size of a cache, and which set an address falls in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Replacement policies by name. What they do is in :mod:`l1dflush.cache.policy`, a module per family."""
 
 from __future__ import annotations

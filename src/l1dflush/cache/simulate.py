@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A cache that is run: addresses in, hits and contents out.
 
 A simulation answers "what happens in this run, from an empty cache?"; a proof (:mod:`l1dflush.proof`) answers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Is what a certificate says true? Every step of its argument is taken again, by plain code.
 
 The argument for a word: the first layer is all that a set may be in at the start; all that an item, and accesses by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``l1dflush check``. Field descriptions end up in the published JSON Schema."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which states a set may be in when the word begins, by plain enumeration."""
 
 from __future__ import annotations

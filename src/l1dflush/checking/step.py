@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What one item of a word, or one access by somebody else, may do to a set.
 
 A *state* stands for many sets at once. Of each way (or position) it says what it holds:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How the states of a certificate are written, and what the policy does to a set that is written so.
 
 ``ways``: the policy's state as it is, and per way what it holds.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``verify NEW --against OLD``: the option, and what is done with the second routine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verbs put together. Importing this module takes the time that parsing a command line needs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``--certificate``: from a verdict to a file that proves it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush check``: does a certificate prove what it claims?"""
 
 from __future__ import annotations

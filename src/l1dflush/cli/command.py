@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a verb is made of: a command with its examples, and arguments that have a help text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush cost``: what flushes before VM entries cost a host, by a trace of its VM exits."""
 
 from __future__ import annotations

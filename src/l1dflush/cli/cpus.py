@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush cpus``: what is known of which CPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush explain``: one rule at length."""
 
 from __future__ import annotations

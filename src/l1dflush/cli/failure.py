@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From an exception to what a person reads: one line, and with ``--json`` the same as a document."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files that a command writes besides its result: whole or not at all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush gather``: the facts of this host as an archive, for somewhere else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush help``: the pages of the manual, which come with the package."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options that say which host: this one, an archive that ``gather`` wrote, or a folder."""
 
 from __future__ import annotations

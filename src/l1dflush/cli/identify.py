@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush identify``: which replacement policy explains this machine's L1D."""
 
 from __future__ import annotations

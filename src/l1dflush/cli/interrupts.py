@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ctrl-C, from the entry point to the last byte of the result.
 
 Python raises KeyboardInterrupt wherever it happens to be. Inside an import, or where a library makes a schema, that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush lab``: a host, a guest and the flush between them, on a model machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lists: the same rows as a table for people and as JSON for programs."""
 
 from __future__ import annotations

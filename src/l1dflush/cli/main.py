@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The door: runs a verb, writes what it returns, and turns errors into one line of text.
 
 A verb returns an :class:`~l1dflush.cli.output.Outcome` and neither prints nor exits. This module imports

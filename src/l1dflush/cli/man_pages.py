@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pages for man(1), made from the commands themselves: one for the program and one for each verb.
 
 What they are written in is groff's man(7). Only macros that mandoc knows as well are used.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush measure``: what survives a flush on this machine, and what a flush costs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options that verbs share, and how their texts become values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The only place that writes: standard output gets the result and nothing else, standard error the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pictures as files: what can be drawn is checked before anything takes time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush plan``: the cheapest flush that is provably enough, and code for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush policies``: the replacement policies, and what one of them does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A sign of life on standard error while something takes longer than a moment."""
 
 from __future__ import annotations

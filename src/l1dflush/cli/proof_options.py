@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options that say what a proof is about and what it may take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush replay``: a counterexample, step by step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush replay --silicon``: a counterexample on this CPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush routines``: the flushes that are built in."""
 
 from __future__ import annotations

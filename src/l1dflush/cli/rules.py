@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush rules``: what experience says goes wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush run``: a command whose L1D the kernel flushes."""
 
 from __future__ import annotations

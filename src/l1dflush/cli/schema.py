@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush schema``: what ``--json`` writes, as JSON Schema."""
 
 from __future__ import annotations

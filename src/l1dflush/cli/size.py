@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush size``: how many accesses empty a set."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush status``: whether a host is protected from L1TF, by what, and what to do."""
 
 from __future__ import annotations

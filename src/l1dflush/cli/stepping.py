@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parts of a result shown one after the other, each at the press of a key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush trace``: what a routine does to memory, in order."""
 
 from __future__ import annotations

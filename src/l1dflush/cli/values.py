@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What options and arguments may be: how a text becomes a value, and how a shell completes it.
 
 Names are completed from where they are defined, which is asked then and not before: a verb that is run imports

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verbs: the one list of them, which help, messages, completion and the manual pages read. It imports none."""
 
 from __future__ import annotations

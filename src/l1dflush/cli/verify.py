@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush verify``: does this routine empty the L1D?"""
 
 from __future__ import annotations

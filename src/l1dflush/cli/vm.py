@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush vm``: a guest that runs here, with a flush before each entry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush what-if``: what would follow if something about a host were different."""
 
 from __future__ import annotations

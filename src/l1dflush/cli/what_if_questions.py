@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``l1dflush what-if --facts``: questions in JSON, answered without any host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The words of the command line, looked at before anything is done with them."""
 
 from __future__ import annotations

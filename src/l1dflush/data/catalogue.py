@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reads the CPU files of the package and of the user's folders."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lists of CPUs without L1TF that come with this tool."""
 
 from __future__ import annotations

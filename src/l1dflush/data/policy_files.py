@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A policy as a person names it: by name, or as the file that describes its machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """This machine's L1D as the kernel describes it, and the signature by which its CPU is found in the catalogue."""
 
 from __future__ import annotations

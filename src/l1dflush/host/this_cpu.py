@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """This machine's L1D, and what the catalogue says about the CPU that it is in."""
 
 from __future__ import annotations

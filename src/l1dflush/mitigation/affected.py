@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who has the bug, and how wide its L1D's addresses are: what the kernel works out from CPUID before anything else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's command line, read as the kernel reads it: from left to right, each option as it comes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One question, one answer: facts and what was done after boot in, everything that follows from them out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The facts from which everything is decided."""
 
 from __future__ import annotations

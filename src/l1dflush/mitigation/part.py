@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much of the mitigation of August 2018 a kernel has, by what it calls itself.
 
 What a host shows in ``/sys`` decides before any of this (:mod:`l1dflush.host.status.worlds`): these lists are for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """powerpc: no flush at VM entry to choose, but one on return from the kernel, with texts and switches of its own.
 
 Observed in an unmodified 6.1.176 on POWER8 and POWER9; the names of what firmware says are those of

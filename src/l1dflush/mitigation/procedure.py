@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The procedure: what the kernel decides at boot, and what kvm_intel decides each time its mode is set up.
 
 Both functions are read from top to bottom; the first rule that applies decides.

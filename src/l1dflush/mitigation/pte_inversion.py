@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """PTE inversion: how an entry is written that is not present, how much memory that protects, how large swap may be.
 
 Read in ``arch/x86/include/asm/pgtable-invert.h``, ``arch/x86/kernel/cpu/bugs.c`` and ``arch/x86/mm/init.c``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions and answers as JSON: what ``l1dflush what-if --facts`` reads and writes."""
 
 from __future__ import annotations

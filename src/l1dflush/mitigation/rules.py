@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The rules by name, each with where it comes from.
 
 A source is a text that was read (a mail with the patch, a source file), the subject of a patch and the version that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What happens after boot, in order: the module is loaded and unloaded, its parameter and SMT's control are written,
 virtual machines are created. Each returns how it ended (``ok`` or the name of the error) and what was logged."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SMT: what of it boot leaves on, and whether two threads of one core run.
 
 Read in ``kernel/cpu.c`` and ``arch/x86/kernel/cpu/bugs.c`` of 4.19, 5.x, 6.x and after 6.17, and in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``/sys/devices/system/cpu/vulnerabilities/l1tf``: what is written there, and what a text found there means."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What Xen wrote into its log about L1TF when it booted, and what ``xl info`` says of threads.
 
 Read in ``xen/arch/x86/spec_ctrl.c`` (print_details, l1tf_calculations), ``hvm/hvm.c``, ``hvm/vmx/vmcs.c`` and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A walk as code: machine code, assembly for GNU as, and C for GCC or Clang.
 
 All three are the same loop with the same registers. The C has it in one asm statement, so that no compiler, however

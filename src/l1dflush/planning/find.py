@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The fewest accesses that are provably enough: from a cache and what is assumed to a word for every set.
 
 The prover decides; nothing here knows a figure.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What has to come before the first flush of a steady plan.
 
 Such a plan is about what flushes lead to, again and again. Where they begin, from anything, it may not be enough.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The forms in which a plan's code can be had."""
 
 from __future__ import annotations

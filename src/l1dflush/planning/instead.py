@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What else there is where no number of loads is certain to empty an L1D."""
 
 from __future__ import annotations

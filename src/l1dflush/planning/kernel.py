@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A walk as C for a Linux kernel: the buffer, its set-up and teardown, and the flush as inline assembly.
 
 Of the rest of the kernel it takes ``alloc_pages``, ``page_address``, ``free_pages``, ``mb`` and ``on_each_cpu``, which

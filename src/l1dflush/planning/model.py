@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ``l1dflush plan --json`` writes. The field descriptions end up in the published JSON Schema."""
 
 from __future__ import annotations

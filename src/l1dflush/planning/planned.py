@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A whole plan: the word, what its walk costs, and what further assumptions would save."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A walk as C for any processor: volatile loads, and a barrier that its user gives.
 
 What orders loads has no name in C, so it is a macro. What loops count with is in ``register`` variables: without

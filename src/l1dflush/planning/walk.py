@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A walk over a buffer: the same word in every set, as a few loops over stretches of it."""
 
 from __future__ import annotations

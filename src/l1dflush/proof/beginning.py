@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What can be told of a walk before its words are made: how it begins, and how many lines it surely accesses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Upper bounds that are found quickly, where what is left exactly may be out of reach: policies with an age per way.
 
 Why they are bounds: ``core/prover/age_counts.hpp`` and ``docs/theory.md``.

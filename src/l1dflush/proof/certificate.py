@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Certificates: what the prover found, written down so that somebody else can check it.
 
 A certificate is made of the layers of the prover's search, and no more is believed of it than its reader checks: see

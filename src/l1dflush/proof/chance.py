@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Policies with an element of chance: how likely is it at most that an old line is left?
 
 The adversary chooses the start before anything happens (policy state, content, invalid ways), and during the word

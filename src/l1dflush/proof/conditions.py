@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is taken for granted about a set when a flush begins, and how often others may touch it meanwhile."""
 
 from __future__ import annotations

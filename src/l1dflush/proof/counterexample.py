@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A start from which old lines are left, step by step, and its replay on the plain policy.
 
 The prover names a start and the choices of the adversary. :func:`replay` then plays the word from there on

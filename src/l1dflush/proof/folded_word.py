@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A word as it comes from the turns of loops: the same items again and again are kept once, with a number.
 
 Of many accesses in a row to one line only as many are kept as can make a difference to the policy, which for most is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much a question to the prover may take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where memory may lie among a cache's sets, as far as its alignment tells.
 
 The buffer's lines fall into known sets. Every other arena (the stack, a variable) lies somewhere unknown. Two own

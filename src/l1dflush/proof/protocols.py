@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From the traces of flushes in turn to protocols: what all of them do in one set, again and again.
 
 The words are those of :mod:`l1dflush.proof.words`, but with lines that keep their names from one flush to the next: the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions to the prover: how many old lines can be left in one cache set after a word?
 
 A word is what a routine does in one set, in order. The set is full at the start, its replacement policy in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is asked of the compiled prover, and how it is asked: words, policies, limits, and the errors that come back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which words are shortest? Every word of a given length, repeats included, that leaves no old line in a set.
 
 Pairwise different accesses are the usual way to empty a set (:func:`l1dflush.proof.prover.needs`); here it is asked

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The same flushes again and again: what is left in one cache set, whatever happens between them?
 
 A protocol is a list of words, one per flush, that are played in turn for ever; where a flush may take several paths,

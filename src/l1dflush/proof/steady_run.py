@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run through several flushes and what others do between them, played on the plain policy.
 
 What the core found is a claim; nothing of it is believed that the plain policy does not do.

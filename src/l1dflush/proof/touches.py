@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which lines the events of a trace touch, kept as folded as the events are.
 
 The turns of all loops are counted through the whole path. What is done in one set, or to one piece of memory, is then a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a trace to words: the accesses that a routine makes in each set of a cache, in order.
 
 The buffer's lines fall into known sets. Every other arena (the stack, a variable) lies somewhere unknown, so for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lines of styled text: safe, wrapped, and aligned in columns.
 
 Reports are lists of such lines. They are made for a width, so that nothing behind them has to wrap or cut,

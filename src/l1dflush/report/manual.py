@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A page of the manual, from Markdown to lines."""
 
 from __future__ import annotations

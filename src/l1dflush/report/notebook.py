@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Results in a notebook: the report that people get at a terminal, as HTML."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``status`` in the text format of Prometheus, for node_exporter's textfile collector.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The JSON Schemas of what ``--json`` writes."""
 
 from __future__ import annotations

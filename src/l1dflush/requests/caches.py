@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions about caches without a routine: one for each policy and number of ways."""
 
 from __future__ import annotations

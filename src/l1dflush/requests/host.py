@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which host a question is about, and what would be different there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions about a routine, from what a person gives: the same for the command line and for Python."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Known flushes, each described by a text file in ``data/routines`` and generated to machine code.
 
 A description says what the flush reads and in what order, in a dozen fields; the code has the shape that all

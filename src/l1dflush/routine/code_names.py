@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a place in an image's code is called: the same in every part of a report."""
 
 from __future__ import annotations

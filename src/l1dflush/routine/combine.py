@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Several inputs taken together, as a linker would: each becomes an object file, all objects one image."""
 
 from __future__ import annotations

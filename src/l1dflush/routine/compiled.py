@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a front end makes of an input on the way to routines: an object file, and what its source tells besides.
 
 A single input needs none of this; several are taken together from here, see :mod:`l1dflush.routine.combine`.

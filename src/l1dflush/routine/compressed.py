@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Unpacks gzip, xz and zstd, as distributions ship kernel modules, without believing any size that a file claims."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What symbols of relocatable files stand for: one place or several, here or elsewhere, and for how long."""
 
 from __future__ import annotations

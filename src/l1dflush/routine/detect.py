@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a file is, judged by its content; its name only breaks ties."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A very small x86-64 assembler: just the instructions that the built-in flushes are made of.
 
 It exists so that the built-in routines need no compiler at run time, and are real machine code all the same:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A part of a routine: from a label, up to a label.
 
 For a flush that is only a piece of a larger routine, or was inlined into one.

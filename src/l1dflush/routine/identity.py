@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hash of a routine: what a verdict, a certificate and a comparison refer to.
 
 It is over what decides the trace and is in the file: the routine's code, the code that this leads to, what relocations

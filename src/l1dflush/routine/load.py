@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one door for routines: whatever the user names, here it becomes candidates to trace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a routine is: machine code, the memory image it lies in, and what its source tells besides.
 
 Every front end ends in a :class:`Routine`; everything after it starts from one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the user said about the input besides its name."""
 
 from __future__ import annotations

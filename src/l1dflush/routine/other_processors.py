@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Instruction sets whose code is not judged, and what can be asked about their processors all the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where a kernel patches the code of an image, as the hash of a routine has it."""
 
 from __future__ import annotations

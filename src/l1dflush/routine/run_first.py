@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Functions that the user has run before a routine: what they leave in memory is what it finds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The system's assembler and C compiler, run in a child process on text that nobody has vouched for.
 
 The child gets limits (processor time, memory, size of what it writes, wall-clock time), no input, an empty

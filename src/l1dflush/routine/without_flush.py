@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does an input surely hold no flush? Read as text, and only said where nothing in it speaks for one.
 
 For C it also has to have been compiled and run before: what a text lacks or means only a compiler can say. What of it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Front ends, the machine and the proof in a child process, so that the input can bring down nothing but that.
 
 A kernel module, a patch or an assembly file from elsewhere is read by parsers and translated by libraries that are

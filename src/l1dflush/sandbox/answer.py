@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What goes from the child to its parent: lines of JSON, and the parent believes nothing of it.
 
 The first line says how the child is set up, the second has the answer: a text, or the exception that the task ended

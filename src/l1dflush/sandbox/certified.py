@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Certificates of verdicts, and what they are worth: what has to be run for it is run in a child process."""
 
 from __future__ import annotations

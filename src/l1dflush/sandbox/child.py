@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A task in a child process: start, limits, answer, and an end that leaves nothing behind."""
 
 from __future__ import annotations

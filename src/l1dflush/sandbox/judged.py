@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the command line asks of :mod:`l1dflush.verdict`, each in a child process; programs should as well."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cuts a process and all that it starts off the network, without any privilege."""
 
 from __future__ import annotations

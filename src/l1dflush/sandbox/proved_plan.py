@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Code for a plan, which is proved as it will be compiled before anybody gets it: in a child process, as all code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a :class:`~l1dflush.silicon.flusher.Flusher` reads on this machine, and what that is worth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A flush of the L1D that runs here: ``from l1dflush import Flusher``.
 
 What a flush from user space is worth. It is about the L1D of the CPU that the calling thread runs on, and about the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The CPU's own flush command, given through the kernel's MSR devices.
 
 ``IA32_FLUSH_CMD`` (MSR 10BH, bit 0) writes back and invalidates the L1D of the CPU it is written on; CPUID.7.0:EDX[28]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's own flush for single tasks: of the L1D, when the task is switched out for another process.
 
 Linux has it on x86 since 5.15, where the CPU has the flush command and the boot line says ``l1d_flush=on``

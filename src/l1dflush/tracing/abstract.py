@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A routine run on the abstract machine: its paths as the rest of the program knows them."""
 
 from __future__ import annotations

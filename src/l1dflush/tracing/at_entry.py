@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What registers and memory hold when a routine begins: what the ABI, the kernel and the user say of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which addresses of an image are numbers and which are "so far behind something whose place nobody knows yet".
 
 In a relocatable file each section, each common and each outside symbol is somewhere of its own: it is a base, a symbol

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the user says about inputs: ``--bind NAME=VALUE``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What cpuid answers: the same for the same question, and what it has to be where this code runs."""
 
 from __future__ import annotations

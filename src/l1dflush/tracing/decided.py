@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the abstract machine's conditions say: terms of one bit as facts."""
 
 from __future__ import annotations

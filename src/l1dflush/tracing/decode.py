@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Instructions as the trace needs them: operands with their sizes, and the row of the effects table."""
 
 from __future__ import annotations

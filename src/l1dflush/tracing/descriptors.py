@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is about segments' descriptors: lsl, lar, verr, verw; and the registers that lead to their tables.
 
 What the first ones say depends on the selector, on the descriptor in memory that it leads to and on the privilege. They

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What each mnemonic does: our own table, because neither the decoder nor P-code can be asked.
 
 The decoder's access flags call ``clflush``, ``prefetch`` and ``movnti`` reads; P-code loads what ``clflush``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Events of a path as they are kept: what a loop does is one turn of it, what each event moves on by, and a count.
 
 A walk of 256 MiB is one event and a number. All of it can be had event by event, but whoever wants an answer in time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What of a routine's image its paths ran and read: that is what its hash is made of."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What decides a path: a fact, and the one way to say it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which instructions are not there on every x86-64 processor, and the CPU feature that each needs.
 
 Source: SDM volume 2, the column "CPUID Feature Flag" of the instructions' pages, and APM volume 3 for AMD's. What older

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Functions that are run before the routine, on the same machine: what they leave in memory is what it finds there.
 
 A caller is made up that calls them one after the other and then goes to the routine; its code stands in no image. What

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rows of SSE's and x87's numbers in floating point that set flags or are about how they compute."""
 
 from __future__ import annotations

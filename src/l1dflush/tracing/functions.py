@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Results that nobody knows, but that are the same for the same operands: of vectors, of numbers in floating point.
 
 What such an instruction makes depends on its operands alone, and in floating point on the control bits of MXCSR (SDM

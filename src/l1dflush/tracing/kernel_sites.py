@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The places that a kernel patches, on one path: which of them were run, and what that means.
 
 Code runs as it was shipped. A kernel changes three kinds of places in a way that matters here: jump labels are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machine code to operations: an instruction's values from P-code, what it does to the cache from our table."""
 
 from __future__ import annotations

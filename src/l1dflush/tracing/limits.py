@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What processors let no register hold, though nobody knows what it holds: as conditions, for the solver.
 
 A transformation of what is read would do the same, but then what is relative to fs and gs would no longer be so far

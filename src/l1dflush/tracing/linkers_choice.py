@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a linker chooses, and what it has to see to: names that it defines itself, what must fit into 32 bits, and which
 pieces cannot be in one place."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """P-code to operations of the abstract machine: one instruction's values, without what it does to the cache.
 
 P-code has operands of any size; here they have at most 8 bytes, so that wider ones are taken apart. What has no

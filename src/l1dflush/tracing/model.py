@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What one run of a routine did to memory, in order."""
 
 from __future__ import annotations

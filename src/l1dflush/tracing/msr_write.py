@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What one instruction writes to a model-specific register."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Model-specific registers: which of them are known to leave the cache and the memory behind addresses alone.
 
 Source: Intel SDM volume 4 (table 2-2, the architectural MSRs, and the tables of models where another is named), and

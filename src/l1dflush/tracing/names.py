@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the abstract machine's terms are called: memory that an address leads to, and where a value comes from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The operands of one instruction: where they are, which accesses they are, how they are read and written."""
 
 from __future__ import annotations

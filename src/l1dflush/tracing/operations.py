@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The operations of the abstract machine, as Python packs them: ``core/machine/program.hpp`` says what each does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What whoever runs a routine may choose. Importing this loads no machine."""
 
 from __future__ import annotations

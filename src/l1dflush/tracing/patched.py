@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel patches when it loads the code, and jumps out of the image: the operations of one such instruction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """P-code as it comes from the translator: its operands and operations, and the same with fewer of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Paths that no placement takes.
 
 A path may compare addresses of pieces whose places only the linker knows. Whatever it chooses, pieces do not overlap,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether any input takes a path: what its decisions say, put to an SMT solver.
 
 The machine decides by intervals as far as they go. So a path may have decisions that contradict each other: three

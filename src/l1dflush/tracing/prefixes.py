@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Prefixes of x86 instructions, read by ourselves: which ones there are, and those that processors treat otherwise than
 the decoders do.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a piece of memory is, seen from a routine: a fact, and the one way to write it down."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rows of the table of effects that have semantics of their own, where P-code has them wrong, not at all, or in a way
 that forks where nothing is decided."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Folding: a trace has a thousand events and a person reads ten lines."""
 
 from __future__ import annotations

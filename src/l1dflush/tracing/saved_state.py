@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What saves and restores the registers of vectors and of x87 in memory: fxsave, xsave, fnsave, and what goes back.
 
 ``fxsave`` has 512 bytes, of which it does not write the last 48; what processors write of the others depends on the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A look at code without running it: which functions of a large file could be a flush at all.
 
 Tracing every function of a kernel module takes minutes. This is for choosing what to trace, never for judging it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``scas`` and ``cmps``, which stop where something is equal or is not; and ``xlat``.
 
 What they find is followed as long as it is known. Where it is not, nobody knows how far the rest goes: at least one

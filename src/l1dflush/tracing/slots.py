@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where the abstract machine keeps what P-code calls registers and temporaries."""
 
 from __future__ import annotations

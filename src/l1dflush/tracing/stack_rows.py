@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Instructions that use the stack, with semantics of their own: what is pushed, what the stack pointer is meanwhile."""
 
 from __future__ import annotations

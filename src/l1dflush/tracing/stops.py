@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the abstract machine stopped at, in words."""
 
 from __future__ import annotations

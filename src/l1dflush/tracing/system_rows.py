@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rows about the state of a processor: control, debug and segment registers, flags that are no results, VMX.
 
 What nobody changes is the same each time that it is asked for: two branches on one bit of CR4 are one decision. A call

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """P-code of single instructions, from pypcode or from what earlier runs kept.
 
 Making pypcode's translator takes longer than everything else that a short run does. So what it says is kept in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """That two names of variables are two places, where that was used.
 
 No file says where an outside symbol lies, and it may be another name of a variable that has one here or elsewhere (a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where P-code's values are not to be taken: what x86 leaves undefined, and what SLEIGH has wrong or not at all.
 
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, "Flags Affected" and "Operation" of the

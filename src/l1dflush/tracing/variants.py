@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An instruction translated several times, to see what of it is a number and what an address.
 
 P-code has no mark for what a relocation has written, or for what lies near the code. What moves when another number is

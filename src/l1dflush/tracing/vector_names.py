@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which instructions work on vectors: SSE, AVX, AVX2, FMA, AES and what of AVX-512 has no mask, by what they do with
 their first operand (SDM volume 2, the instructions' pages)."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Paths on which an object would go on at the other end of the address space.
 
 A loop that compares a pointer with the end of its buffer before the first turn goes nowhere if the end lies below the

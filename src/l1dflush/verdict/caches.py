@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The caches that are asked about, and a row for each group of CPUs that have the same one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which decisions make a difference: the paths of a routine, summed up by what they do."""
 
 from __future__ import annotations

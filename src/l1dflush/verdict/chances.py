@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How likely an old line is left, where the policy leaves something to chance: in one set and in the whole cache."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The words of a routine in full, as a certificate has them: what the proof is about, without a proof.
 
 Nothing is left out that makes no difference to some policy: the words depend on the routine and the cache alone.

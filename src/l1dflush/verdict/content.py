@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether the buffer is a variable that is zero at first and that nothing of what was given stores into.
 
 Then its pages may be one page: those of a process that were never written are the same page of zeros, and a hypervisor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What was read, run and found, as the result has it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Why the verdict on a routine as a whole is not known, whatever the prover says about the words."""
 
 from __future__ import annotations

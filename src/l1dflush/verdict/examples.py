@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counterexamples for the report: runs of the prover with the names of the routine's places."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checks a trace against the rules."""
 
 from __future__ import annotations

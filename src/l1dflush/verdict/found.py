@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a finding is about: facts, and the one function that says them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``verify --if-any``: a verdict, or that there is nothing to judge."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CPUs on which an instruction of the routine is not there, or is another one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From what the user named to the result: load, trace, find the buffer, prove per cache, put together."""
 
 from __future__ import annotations

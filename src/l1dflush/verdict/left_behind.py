@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the code touches between its flush and its end: own lines, which are in the cache when it is over."""
 
 from __future__ import annotations

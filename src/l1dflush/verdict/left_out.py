@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What of the source is not in the machine code that was judged: facts for the result, and what they may change."""
 
 from __future__ import annotations

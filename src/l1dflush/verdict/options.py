@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the user asks, besides the routine."""
 
 from __future__ import annotations

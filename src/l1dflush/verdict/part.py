@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which of a path's events are judged, and what else the path does that their words do not say."""
 
 from __future__ import annotations

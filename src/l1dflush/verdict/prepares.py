@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which other function of the input writes the variables that a routine could not be followed for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is asked of every cache, and what the answer is."""
 
 from __future__ import annotations

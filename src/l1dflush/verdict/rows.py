@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One verdict per cache: the words of every set, the prover, and what an unknown policy could be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The rules: what experience says goes wrong besides an incomplete walk. Ids are stable."""
 
 from __future__ import annotations

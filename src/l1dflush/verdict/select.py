@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Picks the flush among the functions of an input: the only one whose trace walks a buffer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict for one cache where the same flushes come again and again, in turn."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Paths of which nobody knows whether any input takes them: they count for a proof, but refute nothing.
 
 What they decide was not settled in time, or depends on a result that an instruction makes of what is known, in a way

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one result object. Every output is a rendering of it, so outputs cannot disagree.
 
 Field descriptions end up in the published JSON Schema; they are the documentation of ``--json``.

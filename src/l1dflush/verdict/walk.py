@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reading a trace: which memory is the buffer, what is warm-up and what is fill, and how places are called."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The life of the flush inside a hypervisor, as Linux has had it since 4.9.120 and 4.18.
 
 Three things decide what happens before a VM entry: the *mode* (never, cond, always), which is chosen at boot and may

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a kernel has, as far as a plan's code needs it, and a run through that code that tells what it sees. */
 #include <stdio.h>
 #include <stdlib.h>

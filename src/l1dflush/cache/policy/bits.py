@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """bit-PLRU and NRU: one bit per way, set when the way is touched; the lowest way whose bit is clear is replaced.
 
 Source for bit-PLRU (there: MRU): Reineke, Grund, Berg, Wilhelm (2007).

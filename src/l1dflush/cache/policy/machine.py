@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Policies that were learned or written down: Mealy machines from files.
 
 A state of such a policy is one number, the state's place in the file. Several edges for the same input are a choice:

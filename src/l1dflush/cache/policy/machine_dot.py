@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machines in Graphviz dot, as tools that learn automata write them.
 
 ``digraph g { s0 -> s1 [label="h(2) / _"]; __start0 -> s0; }`` where a label is ``h(w) / _`` (a hit in way w),

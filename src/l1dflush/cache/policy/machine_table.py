@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machines as a small table, for people who write one down.
 
 One statement a line, ``#`` starts a comment::

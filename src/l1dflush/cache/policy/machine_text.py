@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the files that describe a machine say, whatever they are written in: edges, each with its line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every replacement policy of the plain side looks like.
 
 A policy works on the ways ``0 .. ways-1`` of one set. Its state is a tuple of small integers. It never sees

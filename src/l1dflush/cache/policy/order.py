@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """LRU and its relatives: the ways in the order of their last hit. A miss replaces the oldest; they differ in where
 it puts the new line.
 

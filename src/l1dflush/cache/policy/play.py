@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One set of a cache, access by access, as a policy has it.
 
 A sequence is written in the usual way: names separated by blanks, each an access to a line. ``A?`` is an access and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """FIFO and CLOCK: a pointer goes round the ways."""
 
 from __future__ import annotations

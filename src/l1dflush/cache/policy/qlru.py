@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QLRU_Hxy_Mz_Ru_Uw[_UMO]: a 2-bit age per way, 3 marks a candidate for replacement; and the RRIP policies.
 
 ==========  =========================================================================================

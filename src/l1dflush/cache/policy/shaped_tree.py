@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tree-PLRU:SHAPE: pseudo-LRU trees for any number of ways.
 
 A shape is a number, or two or three parts joined by ``+`` (``|`` is accepted); a part is a number or a shape in

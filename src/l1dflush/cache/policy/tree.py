@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tree-PLRU over a power of two of ways, and groups of four ways with such a tree in each.
 
 Sources: Reineke, Grund, Berg, Wilhelm (2007) for tree-PLRU; uops.info's measurements of Ice Lake for LRU3PLRU4.

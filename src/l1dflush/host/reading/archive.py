@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies of a host's files in a tar archive, which is read into memory and never unpacked to a disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All facts of a host: of this one, of a folder with copies of its files, or of what ``l1dflush gather`` wrote."""
 
 from __future__ import annotations

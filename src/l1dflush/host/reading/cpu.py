@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is read of the first CPU: /proc/cpuinfo, CPUID, MSRs, and how the kernel describes cores and caches."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A fact about a host: what was read and where, or why it could not be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one door through which a host's files are read: of this host, or of a folder that has copies of them.
 
 Whatever it is, nothing is written, every read is bounded, and what cannot be read has a reason that a person

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The facts of a host as an archive, from which they can be read elsewhere.
 
 What goes in is what :func:`~l1dflush.host.reading.collect.collect` reads: there is no list of files here. Of some files

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Everything that is read of a host, as one object: :mod:`.collect` reads it."""
 
 from __future__ import annotations

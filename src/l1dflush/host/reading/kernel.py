@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is read of the kernel: its name, how it was built and started, and where RAM ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is read of the mitigation: the kernel's own answers, kvm_intel, and what else runs guests."""
 
 from __future__ import annotations

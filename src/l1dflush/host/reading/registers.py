@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CPUID and the MSRs of a host, read and never written."""
 
 from __future__ import annotations

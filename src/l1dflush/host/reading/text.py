@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From what is read to facts: texts, and several places where the same may be found."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is read where Xen is below: whether this is its control domain (dom0), and then what Xen says of itself."""
 
 from __future__ import annotations

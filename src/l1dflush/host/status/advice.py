@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What to do about a verdict: each proposal is tried on the decision before it is made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What if something were different: a host's explanation with changes made to it, and what these take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel says of itself, held against what follows from the facts.
 
 A world in which everything that was read comes about explains the host: as it booted, or after writes to the parameter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the flush in software that a host's kernel would use is worth on that host's L1D: the proof."""
 
 from __future__ import annotations

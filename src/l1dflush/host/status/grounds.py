@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The words of a verdict: what it may be, the causes it may rest on, and how several come together."""
 
 from __future__ import annotations

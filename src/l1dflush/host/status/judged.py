@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict on a host, and the causes it rests on.
 
 Who may read what through L1TF: a guest the host's and other guests' memory, which the flush before VM entries and SMT

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The whole table for a host: every boot option, every write to the parameter, with SMT on and off."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The results of ``l1dflush status`` and of ``l1dflush what-if`` for a host, as they are written as JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much of the mitigation a host's kernel has: what its files show, and only what they leave open by its name."""
 
 from __future__ import annotations

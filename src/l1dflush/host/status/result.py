@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``l1dflush status``, put together."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What only says that it is Linux: sandboxes and emulations that answer as an old one, and know nothing of L1TF."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What stands for a CPU and a kernel of which nobody knows what they are: one of each kind that decides otherwise.
 
 So the same decision is asked, and everything that was read can contradict what the kernel says of itself.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From what was read of a host to what the decision about L1TF asks for.
 
 A fact that could not be read may be anything: every combination is a possible world, the likeliest first. What the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What Xen's own settings come to where it runs guests beside this host: its control domain (dom0) decides nothing.
 
 What its log does not settle is unknown. XSA-273 says what each guest takes: one whose paging is the hardware's (HAP)

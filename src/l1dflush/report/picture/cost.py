@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The time that flushes take by exit reason, as a picture. Needs matplotlib."""
 
 from __future__ import annotations

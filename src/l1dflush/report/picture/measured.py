@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measured survivors as a picture, with the curves that policies predict drawn over them. Needs matplotlib."""
 
 from __future__ import annotations

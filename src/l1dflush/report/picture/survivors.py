@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The survivors curves as a picture, and the style of all pictures. Needs matplotlib, the extra ``plots``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``check`` for a person: what was proved, in full, so that it can be compared with what was wanted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``verify NEW --against OLD`` for a person who reviews a change: what differs, in 80 columns.
 
 What it comes to is first, and the verdict. Then, in the order of a review: what was compared, the buffer, the paths as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``cost`` for a person: the exits, the flushes under each mode, and the time that they take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A counterexample for people: what happens step by step, and the set as boxes before and after.
 
 The lines are named as short as a box allows: old lines are letters as in the result, buffer lines are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All that is known of a CPU, each value with who says so and how certain it is."""
 
 from __future__ import annotations

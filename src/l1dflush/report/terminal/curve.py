@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The survivors curve as bars of characters: accesses to the right, old lines left upwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``gather`` for a person: what was written, and which facts are missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``identify`` for a person."""
 
 from __future__ import annotations

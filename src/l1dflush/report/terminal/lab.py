@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``lab`` for a person: entry by entry what leaked, and the sum over everything that may be otherwise."""
 
 from __future__ import annotations

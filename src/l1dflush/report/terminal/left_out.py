@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What of the source is not in the code that was judged, and what stands for names that nobody gave, in words."""
 
 from __future__ import annotations

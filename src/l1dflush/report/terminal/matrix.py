@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The table of ``what-if --matrix``: boot options down, writes to the parameter across, once for each SMT state."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``measure`` for a person: the survivors, beside what policies say, and what a flush costs."""
 
 from __future__ import annotations

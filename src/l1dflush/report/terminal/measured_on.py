@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lines that measurements share: what they were made on, and what speaks against them."""
 
 from __future__ import annotations

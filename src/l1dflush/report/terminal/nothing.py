@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``verify --if-any`` where there is no flush, for a person at a terminal."""
 
 from __future__ import annotations

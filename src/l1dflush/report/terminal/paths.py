@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The paths of a routine for a person: what each does, and what decides which one is taken."""
 
 from __future__ import annotations

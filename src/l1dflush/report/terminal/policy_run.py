@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of a policy, drawn set by set: the ways with their lines, and the policy's state over and under them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A counterexample that was played again, step by step: what happens, and the set after it."""
 
 from __future__ import annotations

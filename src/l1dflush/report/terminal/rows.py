@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verdicts as a table: one row per group of CPUs with the same cache and the same outcome."""
 
 from __future__ import annotations

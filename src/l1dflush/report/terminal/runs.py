@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Folded runs of events as text: what a path did, in order."""
 
 from __future__ import annotations

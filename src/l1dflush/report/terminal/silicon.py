@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A counterexample that was driven on silicon, for a person.
 
 Nothing here says "proved" or "safe": the words are what was seen, in how many trials, and how sure that is.

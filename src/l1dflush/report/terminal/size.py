@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``size`` for a person: a table of policies and ways, one of caches, or one policy with its curve."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``trace`` for a person at a terminal: the numbers in the head, then each path, folded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``verify`` for a person at a terminal: what was read, what is wrong, the verdicts, and why.
 
 Every function makes lines of one part; nothing here prints. 80 columns without colour are enough to read it.

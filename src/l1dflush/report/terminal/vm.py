@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``vm`` for a person: counts and times by mode and flush, and what they are worth."""
 
 from __future__ import annotations

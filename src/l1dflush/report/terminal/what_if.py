@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``what-if`` for a person: what follows, and the rules that decided."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of ``what-if`` for a host: before and after, side by side, and the rule that decided."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which names an assembly text asks the assembler for, and which of them are undefined there.
 
 The assembler itself is asked: before each condition that is written in the text stands another one that prints the name

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which names that nobody gave decide what of an assembly text is assembled.
 
 Two preprocessors may ask: C's (``#ifdef``), see :mod:`l1dflush.routine.c.conditions`, and the assembler itself

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Assembly files for GNU as, in AT&T or Intel syntax, 64 or 32 bit; which of them is found out.
 
 The order matters: GNU as takes much Intel syntax for AT&T without a word (``push rax`` pushes the contents of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is said wrongly, or not at all, in the asm statements of a C text.
 
 What an asm statement changes is read from its machine code and never from its text: implicit operands count

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The templates of asm statements as they stand in a text, in functions and in macros."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Words of the prelude that are attributes, where the text writes an attribute out: they are not expanded there.
 
 The kernel's ``noinline`` is a macro for ``__attribute__((__noinline__))``. In ``__attribute__((noinline))``, which is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether the source shows what the pages of the walked buffer hold.
 
 A hypervisor below may merge pages of equal content (KSM); a walk over them then reads one page's lines again

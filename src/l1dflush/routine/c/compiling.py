@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One C function to one routine: the unit compiled, its parameters, and the notes that its source gives."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which names that nobody gave decide what of a C text is compiled.
 
 A text out of a patch or a kernel asks for names that a build would give: ``#ifdef CONFIG_X``, ``#if ORDER > 3``,

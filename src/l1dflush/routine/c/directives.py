@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Directives of a C text that the compiler does not get: those that read other files, and those about another build."""
 
 from __future__ import annotations

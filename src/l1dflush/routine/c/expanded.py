@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Names that nobody gave and that decide in the code itself: what macros made of it shows them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How C is compiled: the flags, which depend on what a text uses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A hunk of a C file: what of it is whole."""
 
 from __future__ import annotations

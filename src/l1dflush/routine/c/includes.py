@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Other files that a C text has read in, and that are not read here.
 
 What the headers of a kernel or of a system define is known to the prelude, or the code that uses it says what is

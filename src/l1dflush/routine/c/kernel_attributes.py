@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The words that are attributes in the kernel, and where attributes are that a parser of C does not understand."""
 
 from __future__ import annotations

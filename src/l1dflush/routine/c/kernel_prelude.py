@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The prelude: names that kernel code and C programs take from headers, given to the compiler on demand."""
 
 from __future__ import annotations

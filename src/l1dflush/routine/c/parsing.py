@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What one item of a C text says: the names it declares and uses, its parameters, its asm statements.
 
 The parser (tree-sitter) sees one item at a time, so what it cannot make sense of stays in that item. Trees

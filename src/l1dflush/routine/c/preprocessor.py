@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The preprocessor, asked as the compiler asks it: which lines are taken, and what macros make of the code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """C source: functions with inline assembly, or plain loops, become routines.
 
 What is given need not compile by itself. A function that may be a flush is cut out together with what it

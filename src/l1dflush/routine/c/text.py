@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """C text before it is parsed: comments and strings blanked, cut into its file-scope items.
 
 Everything here keeps every character at its place (what is taken out becomes blanks, line breaks stay), so an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A translation unit for some functions: they, what they need of their own text, and the prelude.
 
 The unit is the user's text with everything blanked that they do not need, so every line keeps its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """C text as one object: every function and variable of it, to be taken together with other inputs.
 
 For a single input only the flush is compiled, and what it needs. Here others may need the rest, so all of it is,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a loader reads of a linked ELF file: the dynamic segment, and the relocations and symbols that it names.
 
 The table of sections is for linkers and debuggers, and may be missing (``objcopy --strip-section-headers``) or say

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sets of addresses, and which symbol an address lies in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tables in which a kernel's or a module's code says where it is to be patched.
 
 Linux puts them into sections of well-known names and finds its way in them by sections, not by symbols; so does

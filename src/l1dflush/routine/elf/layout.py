@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The sections and symbols of relocatable files get addresses, and relocations are applied.
 
 Such a file has no addresses yet. Every allocated section gets pages of its own in the low 2 GiB with an unmapped

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line numbers: the DWARF line table (versions 2 to 5) of an object file, as far as its code is loaded.
 
 pyelftools decodes it, one unit (a source file's program) at a time and only when an address in it is asked

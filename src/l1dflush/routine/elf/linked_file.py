@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Linked ELF files (programs, shared objects): their segments as a loader would map them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Object files: ELF files become an :class:`Image`, their relocations applied, and their functions routines.
 
 Relocatable files (``.o``) get addresses, several of them together as a linker would; a linked file keeps the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An x86 ELF file, read with pyelftools after a check that the file is as large as it says.
 
 pyelftools trusts what it reads: a table may claim any number of rows, a name goes on to the next NUL however

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Applies relocations to a copy of a section, by the formulas of the x86-64 and i386 psABI.
 
 The letters are the psABI's: S the symbol's address, A the addend, P the place, G the address of the symbol's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The relocations of an image as the file has them: what its bytes alone do not say."""
 
 from __future__ import annotations

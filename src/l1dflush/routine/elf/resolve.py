@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which definition a name means when several object files are taken together: what a linker decides.
 
 Local symbols stay their file's own. Of the global ones of one name a plain definition wins over common ones, a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From the symbols of a file, placed in memory, to names with sizes and to the functions it offers."""
 
 from __future__ import annotations

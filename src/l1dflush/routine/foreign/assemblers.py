@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """x86 assembly that is not for GNU as, or not for ELF.
 
 It has to be told before GNU as sees it: of NASM's ``mov eax, dword [rdi]`` GNU as makes a load from rdi+4, because a

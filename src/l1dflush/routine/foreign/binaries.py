@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Binary files that are known and are no ELF: by what they begin with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Languages other than C: what their sources look like."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Assembly for other instruction sets: what only their instructions look like.
 
 A mark is a mnemonic with operands of that instruction set; mnemonics and registers that several share are in none, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How a kind of text is recognised: by marks, each worth something, in what is left without comments and strings.
 
 A mark that no C and no x86 assembly for GNU as can have is worth 2, which is enough; one that they might have is worth

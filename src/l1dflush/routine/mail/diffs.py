@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Unified diffs in a text that holds more: found by the counts in their hunk headers, and made whole.
 
 Mail software strips the blank from empty context lines, signatures begin with "-- ", and a thread index may

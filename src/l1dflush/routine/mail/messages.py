@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text of a mail, a mailbox or a saved mailing-list page: what a patch lies in.
 
 Mail comes with transfer encodings, character sets and nested parts; pages come with a thread index behind the

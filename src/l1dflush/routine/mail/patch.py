@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A patch, in whatever it came: the functions that its added lines show whole become routines.
 
 The new version of every hunk is put at its line numbers in an otherwise empty text, half functions at the

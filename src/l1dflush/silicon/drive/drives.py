@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Accesses that bring a set of a real cache into the start of a counterexample, whatever is in it before.
 
 First a sequence leads to one known state (:mod:`l1dflush.silicon.drive.homing`). Then hits and misses, the fewest, lead

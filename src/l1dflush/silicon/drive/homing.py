@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sequences that bring a set into one known state, whatever it was in before.
 
 The sets that there may be at the beginning are played side by side; two that have become alike stay so. A sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One set of a cache, driven by what can be done to it from outside: accesses, and invalidations by clflush."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is to be driven: a counterexample from a file, or one for a flush that is one access short."""
 
 from __future__ import annotations

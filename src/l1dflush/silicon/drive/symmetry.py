@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which ways of a policy may be renamed: what it says of itself, or what is found in its machine.
 
 Two states of a machine are alike if renaming the ways turns one into the other. The ways are named by the order in

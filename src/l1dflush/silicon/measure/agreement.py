@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether silicon does as a model says, from how many trials did."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hits and misses told apart by their ticks.
 
 Both are measured in the same rounds, under the same conditions, as what they are compared with: between one second and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether loads can be timed here, and what a tick is worth.
 
 The time-stamp counter runs at one rate whatever the core does (``constant_tsc`` and ``nonstop_tsc`` in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a flush costs here: each loop, warm, after clean and after dirty lines; and the fill bandwidth beside it.
 
 A loop is timed between two readings of the counter, whose own time is taken off, and right behind it a chain of

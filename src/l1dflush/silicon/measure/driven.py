@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A drive on silicon: does the line survive as long as the model says, and does each access hit or miss as it says?
 
 After each number of items of the word there is a trial of its own that ends with a timed visit of the line that is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a measurement was made on, and what may make it unstable."""
 
 from __future__ import annotations

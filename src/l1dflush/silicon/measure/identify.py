@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which replacement policy explains this L1D: random sequences, and how many of them each policy foretells.
 
 A policy fits a sequence if it foretells every access of it. What is seen of an access is the share of the sets in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pages of a region that do not get into each other's way.
 
 Some L1Ds find a line's way by a short hash of its linear address (AMD's way predictor; Lipp et al., "Take A Way",

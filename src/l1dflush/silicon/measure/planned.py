@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The size of the flush that is enough for a policy, for whoever wants to time it."""
 
 from __future__ import annotations

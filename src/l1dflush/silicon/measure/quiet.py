@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rounds of trials in which nobody else used the L1D, as far as can be seen.
 
 A hyperthread of the same core, which a virtual machine does not even see, brings its own lines in. Whether it did shows

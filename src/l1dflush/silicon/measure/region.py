@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Trials on real silicon: which lines are visited before, and how long which visits take.
 
 A region of memory is pages of lines, and a line of each page lies in every set (sets x line is a page here, as in every

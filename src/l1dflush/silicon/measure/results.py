@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From what was measured to the documents that reports are made of."""
 
 from __future__ import annotations

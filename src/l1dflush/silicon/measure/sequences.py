@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Random access sequences, and what each policy says comes of them.
 
 A sequence begins with accesses that bring the set into a known state, whatever it held before (a *reset*), and goes on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One measurement at a time on a CPU: pinned to it, locked against a second one, with a region to measure on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A scene driven on this machine, as a result."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Confidence bounds of counts and of means."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How many old lines survive a flush of 0, 4, 8, ... KiB on this CPU, beside what policies predict.
 
 Before every flush the sets are brought into a state by a *history*, in two kinds:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a routine does that another one did not: for whoever reviews a backport.
 
 :func:`compare` is pure. What counts is stated once, here:

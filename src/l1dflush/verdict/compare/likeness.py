@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """When two things from different routines are the same: what code moving about changes is left out.
 
 Addresses and line numbers move with every build and are no difference. Names of the function and of its buffer

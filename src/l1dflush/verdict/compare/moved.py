@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fields of structures that lie elsewhere in another build: the condition is the same, its offset is not.
 
 A decision names a field by its offset from an argument, ``[rdi+0x14bd]``, or a variable inside an outside

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What differs between the paths of two routines.
 
 A path is known by what decides it and what becomes of it. What does not pair up that way is paired by what

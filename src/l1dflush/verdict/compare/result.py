@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The result of comparing two verdicts: both of them in full, and what differs.
 
 It is told from the result of one routine by its keys: this one has ``old``, ``new`` and ``differences``, that one

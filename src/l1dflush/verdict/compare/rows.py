@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What differs between the verdicts of two routines on the same CPUs."""
 
 from __future__ import annotations

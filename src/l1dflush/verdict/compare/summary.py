@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The effect of a comparison in one line."""
 
 from __future__ import annotations

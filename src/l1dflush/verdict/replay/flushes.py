@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A counterexample of flushes again and again, from a file: played anew, and told anew to be compared with the file."""
 
 from __future__ import annotations

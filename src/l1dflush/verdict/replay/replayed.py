@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A counterexample from a file, played again on the plain policy: what happens, or where the file says otherwise.
 
 Nothing in the file is believed. Its start and its choices are taken, as far as there are such; hits, victims, evictions

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a replay comes to, and what it says where a file is not true."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How many accesses empty a set: the questions of ``l1dflush size``, asked one by one."""
 
 from __future__ import annotations

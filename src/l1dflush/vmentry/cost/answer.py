@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What flushes before VM entries cost: a trace's exits, what each asks for, and what a flush takes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fields of many lines at once: numbers and short words out of a block of bytes, as NumPy arrays.
 
 A trace of ten million exits is gigabytes of text; a line at a time in Python would take minutes. What is done here

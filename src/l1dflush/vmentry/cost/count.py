@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counts what is in a trace of VM exits, block by block: exits by reason, requests behind them, time in the guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """VM exits as CSV: ``time,reason[,vcpu][,cpu]``, or the columns that a first line names.
 
 What a line says is defined by :meth:`CsvText.read_line`; blocks of lines with the same number of fields and without

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """VM exits and entries in the text of ``perf script``, ``trace-cmd report`` and the kernel's own ``trace`` file.
 
 A line is ``COMMAND PID [CPU] FLAGS SECONDS.FRACTION: EVENT: ARGUMENTS``, where CPU and FLAGS may be missing and EVENT

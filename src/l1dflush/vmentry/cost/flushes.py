@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a flush costs: as the user says, as ``l1dflush measure --json`` wrote it, or measured here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which VM exits ask for a flush under ``cond``: a table in a file, each row with its source and certainty."""
 
 from __future__ import annotations

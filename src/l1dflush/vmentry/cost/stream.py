@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The bytes of a trace, block by block: from a file or standard input, compressed or not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The numbers and structures of ``/dev/kvm`` on x86-64: those that are used here, as ``<linux/kvm.h>`` has them.
 
 ``tests/unit/test_kvm_abi.py`` compares each with what the system's compiler makes of that header.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A time limit for code that sits in KVM_RUN, and the guarantee that a signal is noticed.
 
 A guest that never exits keeps its thread in the kernel until a signal comes, and one that comes a moment before KVM_RUN

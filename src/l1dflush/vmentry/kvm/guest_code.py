@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's code: an assembly file, assembled and linked to where guests are loaded, or the demonstration's bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The loop of a hypervisor in user space: flush, enter, handle the exit, again; with counts and times.
 
 What is sensitive here is what *this* program does between an exit and the next entry; what the kernel does it cannot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Names that results have: of flushes, of exits, of endings. It needs nothing that only some machines have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host under the subsystem when it is this machine: its buffer is a :class:`~l1dflush.silicon.flusher.Flusher`."""
 
 from __future__ import annotations

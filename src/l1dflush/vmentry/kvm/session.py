@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest run under several modes and flushes in turn, and what came of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Virtual machines through ``/dev/kvm``, with nothing but the standard library: a VM, its memory, one vCPU.
 
 Only what a flush before VM entry needs to be tried on: memory at 0, a vCPU in real or long mode, exits by reason. There

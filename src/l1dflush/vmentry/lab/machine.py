@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The model machine: an L1D, memory with owners, a host that works between exits, VM entries with the flush before
 them, a sibling thread, and a guest that reads through L1TF whatever the L1D holds when it gets in.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Physical memory of the model machine: who owns which page, and what is secret."""
 
 from __future__ import annotations

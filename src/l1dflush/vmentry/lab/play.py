@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A scenario played on the model machine: entry by entry, and for every combination of what may be otherwise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A flush routine in the model machine: the accesses of its own run, emulated and recorded, in order.
 
 Nothing is taken from its description: the events of its trace are what it does.

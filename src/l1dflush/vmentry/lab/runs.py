@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All runs of a scenario: as it is written, and for every combination of mode, routine, CPU, SMT and EPT."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Scenarios as files: a machine, a flush, memory, and what the host does between VM entries.
 
 The files are TOML; docs/lab.md describes them, and those that are shipped lie in ``data/scenarios``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The language of scenarios: what the host does between VM entries, a line each.
 
 ::

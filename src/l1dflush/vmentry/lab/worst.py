@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The prover's worst start as work of the host: the accesses of a drive, in every set, with real addresses."""
 
 from __future__ import annotations
