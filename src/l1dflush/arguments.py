@@ -134,9 +134,9 @@ def text(argument: Argument, value: object) -> str:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):
-        raise argument.refused(f"{_shown(value)} is not a text")
+        raise argument.refused(f"{_shown(value)} is not a string")
     if not value.strip():
-        raise argument.refused("an empty text")
+        raise argument.refused("an empty string")
     return value.value if isinstance(value, Enum) else value
 
 
@@ -147,7 +147,7 @@ def texts(argument: Argument, value: object) -> tuple[str, ...]:
     if isinstance(value, str | os.PathLike):
         return (text(argument, value),)
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
-        raise argument.refused(f"{_shown(value)} is neither a text nor several")
+        raise argument.refused(f"{_shown(value)} is neither a string nor several")
     return tuple(text(argument, one) for one in value)
 
 

@@ -165,7 +165,7 @@ def test_a_policy_may_come_from_a_file_of_any_name(form: str, tmp_path: Path, ca
         (["--cpu", "skylake", "--geometry", "33K,8,64"], "--cpu and --geometry exclude each other"),
         (["--cpu", "skylake", "--host"], "--cpu and --host exclude each other"),
         (["--policy", "LRU", "--host", "--geometry", "32K,8,64"], "--geometry and --host exclude each other"),
-        ([*CACHE, "--touches", "-1"], "'--touches': -1 is not in the range 0<=x<=8"),
+        ([*CACHE, "--touches", "-1"], "'--touches': -1 is out of range (0 to 8)"),
         ([*CACHE, "--start", "hot"], "--start: unknown start 'hot'"),
         ([*CACHE, "--emit", "rust"], "'--emit'"),
         (["--policy", "tree-PLRU", "--geometry", "4M,8,64", "--emit", "kernel"], "--emit kernel: a kernel allocates"),

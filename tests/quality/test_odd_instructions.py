@@ -186,7 +186,7 @@ DECIDES = {
     "no code segment": ("mov %cs,%eax; cmp $3,%eax", "jbe", PROVED),
     "another code segment": ("mov %cs,%eax; cmp $0x10,%eax", "jne", REFUTED),
     "no stack segment": ("mov %ss,%eax; test $0xfffc,%eax", "jz", REFUTED),
-    "two privileges": ("mov %ss,%eax; mov %cs,%ecx; xor %ecx,%eax; test $3,%al", "jnz", PROVED),
+    "two privileges": ("mov %ss,%eax; mov %cs,%ecx; xor %ecx,%eax; test $3,%al", "jnz", REFUTED),
     "two segments": ("mov %ss,%eax; mov %cs,%ecx; xor %ecx,%eax; test $4,%al", "jnz", REFUTED),
     "no privilege": ("mov %cs,%eax; test $3,%al", "jnz", REFUTED),
     "no privilege where it is needed": ("mov %cr0,%rax; mov %cs,%eax; test $3,%al", "jnz", PROVED),

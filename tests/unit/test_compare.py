@@ -174,6 +174,16 @@ def test_a_new_finding(severity: Severity, effect: Effect, back: Effect) -> None
         assert compare(old, new).summary == f"worse: new {severity} no-fence"
 
 
+def test_that_one_of_two_verdicts_is_better_is_no_new_warning() -> None:
+    """A flush that is repaired, where it is optimised: that it is not at -O0 is no worse than that it was nowhere."""
+    warning = (found("optimisation-dependent", Severity.WARNING),)
+    bad = {"verdict": Verdict.REFUTED, "exit_status": 2}
+    assert effects(result_with(**bad), result_with(findings=warning)) == (BETTER, WORSE)
+    assert compare(result_with(**bad), result_with(findings=warning)).summary.startswith("better: REFUTED -> PROVED")
+    # With the same verdict it is one.
+    assert effects(result_with(), result_with(findings=warning)) == (WORSE, BETTER)
+
+
 @pytest.mark.parametrize(("severity", "effect"), [(Severity.WARNING, DIFFERENT), (Severity.NOTE, NONE)])
 def test_the_same_rule_with_another_message(severity: Severity, effect: Effect) -> None:
     old = result_with(findings=(found("no-fence", severity, "one"),))

@@ -207,6 +207,6 @@ def _read_certificate(certificate: str | bytes | os.PathLike[str]) -> Certificat
     if isinstance(certificate, os.PathLike):
         return read_certificate(Path(certificate))
     if not isinstance(certificate, str | bytes):
-        raise arguments.Argument("certificate").refused("neither a text nor a path")
+        raise arguments.Argument("certificate").refused("neither a string nor a path")
     data = certificate.encode() if isinstance(certificate, str) else certificate
     return parse_certificate(data, "certificate")

@@ -43,8 +43,8 @@ class Limits:
 
         The bases of fs and gs are canonical in 64-bit mode, for up to 57 bits: other ones fault where they are loaded
         (SDM volume 2, WRMSR and WRFSBASE; volume 1, section 3.3.7.1; APM volume 3, SWAPGS). CS is never null (SDM
-        volume 3, sections 3.4.2 and 5.4.1), in 64-bit mode SS may be; the privilege in both is the current one (section
-        5.5).
+        volume 3, sections 3.4.2 and 5.4.1), in 64-bit mode SS may be. The privilege in SS need not be that in CS:
+        SYSCALL takes SS as IA32_STAR has it (volume 2, SYSCALL).
         """
         machine, terms = self._lifter.machine, self._lifter.machine.terms
         *_, number = machine.described(symbol)
@@ -58,11 +58,6 @@ class Limits:
         of_stack = slot in self._slots("SS")
         if slot in self._slots("CS") or (of_stack and self._bits == 32):
             yield terms.combine("below", symbol, terms.number(symbol.bits, 4)), False
-        if of_stack and symbol == machine.slot(slot):
-            # At entry, if CS came up at all.
-            for other in self._slots("CS"):
-                privileges = [terms.slice(one, 0, 2) for one in (symbol, machine.slot(other))]
-                yield terms.combine("equal", *privileges), True
 
     def _slots(self, register: str) -> list[int]:
         """Where a register is, if it came up."""

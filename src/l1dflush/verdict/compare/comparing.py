@@ -32,6 +32,8 @@ from l1dflush.verdict.verify_result import BufferInfo, Finding, RoutineInfo, Ver
 
 T = TypeVar("T")
 
+_TWO_VERDICTS = "optimisation-dependent"
+
 
 def compare(old: VerifyResult, new: VerifyResult) -> ComparisonResult:
     """What differs between two results, and whether NEW is worse or better. Never fails.
@@ -146,7 +148,8 @@ def _findings(old: VerifyResult, new: VerifyResult) -> Iterator[FindingChange]:
             one = before or after
             assert one is not None
             effect = Effect.WORSE if before is None else Effect.BETTER
-            if one.severity is Severity.NOTE:
+            if one.severity is Severity.NOTE or (one.id == _TWO_VERDICTS and old.verdict is not new.verdict):
+                # Whether two verdicts differ, one of which is another now: that is told already.
                 effect = Effect.DIFFERENT
         yield FindingChange(old=before, new=after, effect=effect)
 
