@@ -129,7 +129,7 @@ def judged(path: Path, options: VerifyOptions) -> Judged:
 def _kept(images: list[tuple[object, bytes]]) -> Iterator[None]:
     """Keeps the object file behind each image: a text's is the assembler's or the compiler's."""
     with contextlib.ExitStack() as stack:
-        for where in ("object_file", "assembly", "c_compile"):
+        for where in ("elf.object_file", "assembly.source", "c.compiling"):
             module = f"l1dflush.routine.{where}"
             load = getattr(__import__(module, fromlist=["load_image"]), "load_image")  # noqa: B009
 

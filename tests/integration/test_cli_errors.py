@@ -101,7 +101,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "--ways is about one policy, and there is none (l1dflush policies NAME --ways K)",
         ),
         (["policies", "QLRU_H33_M1_R0_U0"], "'QLRU_H33_M1_R0_U0' is no QLRU policy"),
-        (["policies", __file__], "test_cli_errors.py:1: "),
+        (["policies", __file__], "test_cli_errors.py:2: "),
         (["policies", "LRU", "--ways", "17"], "17 ways are not supported"),
         (["policies", "LRU", "A ??"], "'??' is no access"),
         (["policies", "LRU", " "], "the sequence is empty"),

@@ -17,7 +17,7 @@ ARENAS = (None, STACK, Arena("symbol:pages", ArenaKind.SYMBOL, Region(RegionKind
 
 events = st.builds(
     Event, st.sampled_from([Kind.LOAD, Kind.STORE]), st.just(0), st.sampled_from(["mov", "push"]),
-    st.sampled_from(ARENAS), st.sampled_from([0, 8, 64]), st.sampled_from([4, 8]),
+    st.sampled_from(ARENAS), st.sampled_from([0, 8, 64]), st.sampled_from([4, 8]), st.none(),
 )  # fmt: skip
 
 

@@ -98,7 +98,10 @@ class Whole(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, if it is in the range."""
-        number = click.types.IntParamType.convert(self, value, param, ctx)
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a valid {self.name}", param, ctx)
         if (self.min is not None and number < self.min) or (self.max is not None and number > self.max):
             reach = f"{self.min} to {self.max}" if self.max is not None else f"{self.min} or more"
             self.fail(f"{number} is out of range ({reach})", param, ctx)

@@ -11,7 +11,7 @@ from l1dflush.report.layout import Column, header, paragraph, row, safe
 from l1dflush.vmentry.cost.model import CostResult, CountsInfo, LossInfo, ReasonInfo
 
 _MOST_REASONS = 16
-_REASON = 20
+_REASON = 19
 # So many flushes fit beside the reasons.
 _BESIDE = 3
 
