@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from l1dflush.errors import some_of
+
 
 class Assumes(StrEnum):
     """Kinds of what is taken for granted, and of what is not modelled. Their names are stable."""
@@ -141,9 +143,4 @@ class Assumption:
 
     def __str__(self) -> str:
         words = _BEYOND if self.kind is Assumes.OTHERS and self.names else _WORDS[self.kind]
-        return words.format(*self.names, all=", ".join(self.names), others=_few(self.names[1:]))
-
-
-def _few(names: tuple[str, ...]) -> str:
-    more = len(names) - _MOST_OTHERS
-    return ", ".join(names[:_MOST_OTHERS]) + (f" and {more} more" if more > 0 else "")
+        return words.format(*self.names, all=", ".join(self.names), others=some_of(self.names[1:], _MOST_OTHERS))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from l1dflush.place import Place
 
 
@@ -51,6 +53,11 @@ class UndecidedError(L1dflushError):
         self.hint = one_line(hint) if hint else None
         text = f"{self.what} at {self.where}" if self.where else self.what
         super().__init__(f"{text} ({self.hint})" if self.hint else text)
+
+    def but(self, *, where: Place | None = None, hint: str | None = None) -> UndecidedError:
+        """The same with another place or hint."""
+        place, hint = where or self.place, hint or self.hint
+        return UndecidedError(self.cause, self.what, where=place, hint=hint, names=self.names)
 
 
 class FlusherError(L1dflushError):
@@ -126,6 +133,16 @@ class InternalError(Exception):
 
 def _place(where: Place | str | None) -> Place | None:
     return Place(where) if isinstance(where, str) and where else where or None
+
+
+def some_of(texts: Sequence[str], most: int) -> str:
+    """The first ``most`` of them with commas between, and how many more there are.
+
+    >>> some_of(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def one_line(text: str) -> str:

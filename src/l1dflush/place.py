@@ -36,6 +36,11 @@ class Place:
     offset: int | None = None
     """in bytes from the beginning of the function; without one an address"""
 
+    @property
+    def is_address(self) -> bool:
+        """Whether it is nothing but an address, which may have a name."""
+        return self.file is None and self.function is None
+
     def __str__(self) -> str:
         if self.file is not None:
             return self.file if self.line is None else f"{self.file}:{self.line}"

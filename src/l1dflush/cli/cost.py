@@ -162,7 +162,7 @@ def _flushes(
                 found |= cost_flushes.measured_costs(on_cpu, policy, done)
         except UndecidedError as error:
             hint = "--flush-cost linux-2018=4200ns,... or --costs FILE give what flushes cost"
-            raise UndecidedError(error.cause, error.what, where=error.where, hint=hint) from None
+            raise error.but(hint=hint) from None
     if file is not None:
         found |= cost_flushes.costs_from_file(file)
     found |= said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from l1dflush.cli.files import check_writable
 from l1dflush.errors import InputError
+from l1dflush.extras import installs
 
 
 def check_picture(path: Path) -> None:
@@ -16,7 +17,7 @@ def check_picture(path: Path) -> None:
     if path.suffix.lower() not in (".svg", ".png"):
         raise InputError(f"'{path}' is no picture that can be drawn", where="--plot", hint="name it .svg or .png")
     if find_spec("matplotlib") is None:
-        raise InputError("drawing needs matplotlib", where="--plot", hint="pip install 'l1dflush[plots]'")
+        raise InputError("drawing needs matplotlib", where="--plot", hint=installs("matplotlib"))
     check_writable(path)
 
 

@@ -69,11 +69,9 @@ def trace(routine: Routine, options: TraceOptions | None = None) -> Trace:
     try:
         return _Run(routine, options or TraceOptions()).trace()
     except UndecidedError as error:
-        place = error.place
-        if place is None or place.file is not None or place.function is not None or place.offset is None:
+        if error.place is None or not error.place.is_address:
             raise
-        where = CodeNames(routine.image).where(place.offset)
-        raise UndecidedError(error.cause, error.what, where=where, hint=error.hint, names=error.names) from None
+        raise error.but(where=CodeNames(routine.image).where(error.place.offset or 0)) from None
 
 
 class _Run:

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from l1dflush.arguments import STATIC_KEY
 from l1dflush.assumption import Assumes, Assumption
-from l1dflush.errors import InputError, UndecidedError
+from l1dflush.errors import InputError, UndecidedError, some_of
 from l1dflush.place import Place
 from l1dflush.routine.model import Image, Symbol
 from l1dflush.tracing.decode import REGISTERS, Instruction
@@ -48,8 +48,7 @@ def _keys_like(name: str, keys: Collection[str]) -> str:
     """Which keys may be meant."""
     if near := difflib.get_close_matches(name, keys, n=3):
         return f"like {', '.join(near)}"
-    more = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
-    return f"its keys: {', '.join(sorted(keys)[:MOST_LISTED])}{more}"
+    return f"its keys: {some_of(sorted(keys), MOST_LISTED)}"
 
 
 _NO_KEYS = (

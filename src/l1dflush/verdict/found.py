@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from l1dflush.errors import some_of
 from l1dflush.place import STRICT
 from l1dflush.tracing.region import Region
 
@@ -144,6 +145,4 @@ def said(rule: str, about: About) -> str:
 
 
 def _listed(memory: Iterable[Spot]) -> str:
-    texts = list(map(str, memory))
-    shown = ", ".join(texts[:_MOST_TOLD])
-    return shown if len(texts) <= _MOST_TOLD else f"{shown} and {len(texts) - _MOST_TOLD} more"
+    return some_of(list(map(str, memory)), _MOST_TOLD)

@@ -207,4 +207,4 @@ def explained(error: InputError, routines: Sequence[Routine]) -> InputError:
     more = f", and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
     options = dict.fromkeys(option for one in found if (option := _option(one)))
     hint = "; ".join(part for part in (error.hint, ", ".join(list(options)[:_MOST_TOLD])) if part)
-    return InputError(f"{error.what}; left out: {'; '.join(told)}{more}", where=error.where, hint=hint or None)
+    return InputError(f"{error.what}; left out: {'; '.join(told)}{more}", where=error.place, hint=hint or None)

@@ -34,7 +34,7 @@ def told(
     if not found:
         return error
     hint = f"{RUN_FIRST.given(found[0][0])}, which writes `{found[0][1]}`"
-    return UndecidedError(error.cause, error.what, where=error.where, hint=hint, names=error.names)
+    return error.but(hint=hint)
 
 
 def _writers(

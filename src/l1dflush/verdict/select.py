@@ -11,7 +11,7 @@ from functools import partial
 from l1dflush import arguments
 from l1dflush.arguments import FUNCTION
 from l1dflush.assumption import Assumes, Assumption
-from l1dflush.errors import InputError, UndecidedError
+from l1dflush.errors import InputError, UndecidedError, some_of
 from l1dflush.routine.elf.symbol_table import speaks_of_cache, speaks_of_flush
 from l1dflush.routine.model import NoteKind, Routine, SourceNote
 from l1dflush.tracing.abstract import trace as run_trace
@@ -143,7 +143,7 @@ class NotFollowedError(UndecidedError):
     """The only function that looks like a flush could not be followed; ``routine`` is that function."""
 
     def __init__(self, routine: Routine, error: UndecidedError) -> None:
-        super().__init__(error.cause, error.what, where=error.where, hint=error.hint, names=error.names)
+        super().__init__(error.cause, error.what, where=error.place, hint=error.hint, names=error.names)
         self.routine = routine
 
 
@@ -325,6 +325,4 @@ def _lines(events: Events) -> int:
 
 
 def _list(names: Iterable[str]) -> str:
-    texts = list(names)
-    more = len(texts) - MOST_LISTED
-    return ", ".join(texts[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return some_of(list(names), MOST_LISTED)

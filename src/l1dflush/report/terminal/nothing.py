@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from l1dflush.errors import some_of
 from l1dflush.report.layout import paragraph
 from l1dflush.verdict.verify_result import NothingResult
 
@@ -24,8 +25,7 @@ def nothing_lines(result: NothingResult, width: int) -> list[Text]:
     lines.append(Text())
     for how, told in _HOW.items():
         names = [one.name for one in result.looked_at if one.how == how]
-        more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
         if names:
-            text = f"{', '.join(names[:_MOST])}{more}: {told}"
+            text = f"{some_of(names, _MOST)}: {told}"
             lines += paragraph(text, width, first="looked at  " if not lines[-1].plain else "", indent=" " * 11)
     return lines

@@ -16,8 +16,9 @@ All of them together are the first of these that occurs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
+from typing import Literal
 
 from l1dflush.ending import Verdict
 from l1dflush.severity import Severity
@@ -29,8 +30,6 @@ from l1dflush.verdict.compare.result import Change, ComparisonResult, Difference
 from l1dflush.verdict.compare.rows import compare_rows
 from l1dflush.verdict.compare.summary import summarise
 from l1dflush.verdict.verify_result import BufferInfo, Finding, RoutineInfo, VerifyResult
-
-T = TypeVar("T")
 
 _TWO_VERDICTS = "optimisation-dependent"
 
@@ -135,7 +134,7 @@ def _buffer(old: BufferInfo | None, new: BufferInfo | None) -> Iterator[Change]:
 
 
 def _findings(old: VerifyResult, new: VerifyResult) -> Iterator[FindingChange]:
-    keys = (*_keys(old, new, finding_key), (_rule, _rule))
+    keys = [*_keys(old, new, finding_key), (_rule, _rule)]
     for a, b in pairs(old.findings, new.findings, keys):
         before = None if a is None else old.findings[a]
         after = None if b is None else new.findings[b]
@@ -155,12 +154,11 @@ def _findings(old: VerifyResult, new: VerifyResult) -> Iterator[FindingChange]:
 
 
 def _keys(
-    old: VerifyResult, new: VerifyResult, key: Callable[[T, Iterable[str]], Hashable]
-) -> list[tuple[Callable[[T], Hashable], Callable[[T], Hashable]]]:
+    old: VerifyResult, new: VerifyResult, key: Callable[..., Hashable]
+) -> list[tuple[Callable[..., Hashable], Callable[..., Hashable]]]:
     """What things of OLD and NEW are paired by: as they are, else but for what each routine calls its own."""
-    before, after = own_names(old), own_names(new)
-    as_is: Callable[[T], Hashable] = lambda one: key(one, ())  # noqa: E731
-    return [(as_is, as_is), (lambda one: key(one, before), lambda one: key(one, after))]
+    as_is = partial(key, names=())
+    return [(as_is, as_is), (partial(key, names=own_names(old)), partial(key, names=own_names(new)))]
 
 
 def _rule(one: Finding) -> Hashable:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 
+from l1dflush.errors import some_of
 from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import STACK
 from l1dflush.verdict.compare.likeness import decided, decisions, exclude_each_other, own_names, pairs, run_keys
@@ -195,8 +196,7 @@ def _listed(values: Iterable[str]) -> str:
     for value in values:
         if not out or out[-1] != value:
             out.append(value)
-    more = f" and {len(out) - _LONGEST_LIST} more" if len(out) > _LONGEST_LIST else ""
-    return ", ".join(out[:_LONGEST_LIST]) + more or "none"
+    return some_of(out, _LONGEST_LIST) or "none"
 
 
 def _executed(runs: Iterable[Run], *kinds: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from l1dflush import __version__
+from l1dflush.errors import some_of
 from l1dflush.vmentry.cost.count import Counted
 from l1dflush.vmentry.cost.model import CostResult, CountsInfo, FlushInfo, LossInfo, ReasonInfo, TraceInfo
 from l1dflush.vmentry.cost.reasons import NOT_KNOWN, Flag, ReasonRule, reason_key
@@ -144,9 +145,8 @@ def _doubts(
         out.append("no planned flush: --flush-cost planned=TIME, or --measure --policy NAME")
     unknown = [one.reason for one in reasons if one.source == NOT_KNOWN.source]
     if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         out.append(
-            f"it is not known what {', '.join(unknown[:5])}{more} ask for: counted at most, not at least"
+            f"it is not known what {some_of(unknown, 5)} ask for: counted at most, not at least"
             " (--sensitive and --harmless say)"
         )
     if trace.form == "trace" and all(one.reason == one.reason.lower() for one in reasons):
