@@ -172,10 +172,11 @@ void bind_machine(nb::module_ &m) {
         try {
             std::rethrow_exception(p);
         } catch (const Stopped &e) {
-            const nb::object arguments = nb::make_tuple(e.cause, e.at.base, e.at.offset, e.value, e.regions);
+            const nb::object arguments = nb::make_tuple(e.cause, e.at.base, e.at.offset, e.value, e.regions, e.decided);
             PyErr_SetObject(stopped_error, arguments.ptr());
         } catch (const TooManyTerms &) {
-            const nb::object arguments = nb::make_tuple("too-many-unknown-values", 0, 0, Value{}, nb::list());
+            const nb::list none;
+            const nb::object arguments = nb::make_tuple("too-many-unknown-values", 0, 0, Value{}, none, none);
             PyErr_SetObject(stopped_error, arguments.ptr());
         }
     });
@@ -278,8 +279,12 @@ void bind_machine(nb::module_ &m) {
             },
             nb::arg("at"), nb::arg("value"), nb::arg("kept") = true)
         .def(
-            "load", [](Machine &self, Value at, unsigned bytes) { return self.memory().load(self.world(), at, bytes); },
-            nb::arg("at"), nb::arg("size"))
+            "load",
+            [](Machine &self, Value at, unsigned bytes, const std::optional<nb::callable> &pointers) {
+                const ReadsPointers reading(self.world(), pointers);
+                return self.memory().load(self.world(), at, bytes);
+            },
+            nb::arg("at"), nb::arg("size"), nb::arg("pointers") = nb::none())
         .def(
             "bind", [](Machine &self, Value at, Value value) { self.memory().bind(self.world(), at, value); },
             nb::arg("at"), nb::arg("value"))

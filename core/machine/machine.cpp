@@ -152,6 +152,7 @@ std::optional<bool> Machine::decide(State &s, Value condition, std::vector<State
         if (forks.size() + waiting_ + finished_ >= bounds.paths) {
             Stopped stopped("too-many-paths", s.at->at, question);
             stopped.regions = regions(s);
+            for (const Decided &d : s.decisions) stopped.decided.push_back(d.condition);
             throw stopped;
         }
         put_behind(s);

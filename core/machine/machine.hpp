@@ -43,7 +43,9 @@ public:
     std::string cause;
     Place at;
     Value value;
-    std::vector<TermId> regions;  // too many paths: where the path has accessed memory
+    // Too many paths: where the path has accessed memory, and what it has decided.
+    std::vector<TermId> regions;
+    std::vector<Value> decided;
 };
 
 // The time is up, whatever the path.

@@ -504,8 +504,8 @@ class Terms:
         """What it comes to with these numbers for its symbols, by their terms."""
 
 class StoppedError(RuntimeError):
-    """The machine cannot go on: (cause, base, offset, what is not known, regions that were accessed if there are too
-    many paths). Nothing may be concluded."""
+    """The machine cannot go on: (cause, base, offset, what is not known; if there are too many paths, the regions
+    that were accessed and the conditions that were decided on the way). Nothing may be concluded."""
 
 OPERATIONS: tuple[str, ...]
 # The names of the machine's operations, in their order.
@@ -588,8 +588,8 @@ class Machine:
         """Puts a value into memory at entry. On the stack it is the caller's: outside code leaves it alone, unless it
         is not ``kept``: then it may be changed by whoever is given a pointer to it."""
 
-    def load(self, at: Value, size: int) -> Value:
-        """What is in so many bytes of memory at entry."""
+    def load(self, at: Value, size: int, pointers: Callable[[int], None] | None = None) -> Value:
+        """What is in so many bytes of memory at entry; ``pointers`` is as in ``run``."""
 
     def bind(self, at: Value, value: Value) -> None:
         """Puts a value into memory at entry that no outside code changes."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -207,12 +208,24 @@ class _Run:
         section = self._lifter.bases.section_at(int(arena.key.removeprefix("section:"), 16))
         return section is not None and section.executable and max(one, other) >= 0 and min(one, other) < section.size
 
-    def _undecided(self, cause: str, base: int, offset: int, value: _core.Value, regions: list[int]) -> UndecidedError:
+    def _undecided(
+        self,
+        cause: str,
+        base: int,
+        offset: int,
+        value: _core.Value,
+        regions: list[int],
+        decided: list[_core.Value],
+    ) -> UndecidedError:
         """What the machine stopped at, in words."""
         insn = self._lifter.instructions.get((base, offset))
         pointers = {name for region in regions if region for name in self._names.sources(self._value(region))}
         sources = self._names.sources(value) if value.term else (f"{value.constant:#x}",)
-        stop = Stop(cause, insn, sources, bool(value.term), self._names.follows_links(value))
+        # A string's end depends on each of its bytes, and a number for the last one settles nothing.
+        many = Counter(symbol for one in decided for symbol in set(self._machine.symbols_in(one)))
+        settles = [symbol for symbol in self._machine.symbols_in(value) if 2 * many[symbol] > len(decided)]
+        in_memory = self._names.in_memory(settles)
+        stop = Stop(cause, insn, sources, bool(value.term), self._names.follows_links(value), in_memory)
         where = Place(offset=self._address(base, offset))
         return undecided(stop, self._options, where, pointers, partial(may_be_base, self._routine))
 

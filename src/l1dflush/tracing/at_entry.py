@@ -10,8 +10,9 @@ from l1dflush.arguments import BIND
 from l1dflush.errors import InputError
 from l1dflush.routine.model import Routine
 from l1dflush.tracing.bindings import bound, stack_argument
-from l1dflush.tracing.decode import general_registers
+from l1dflush.tracing.decode import REGISTERS, general_registers
 from l1dflush.tracing.lift import Lifter
+from l1dflush.tracing.memory_names import InMemory
 from l1dflush.tracing.names import RETURN, STACK, Names
 from l1dflush.tracing.operands import register_name
 
@@ -52,6 +53,7 @@ class _Entry:
         self._routine = routine
         self._bits = routine.image.bits
         self._width = routine.image.bits // 8
+        self._mask = (1 << routine.image.bits) - 1
 
     def give_stack(self) -> None:
         """The stack pointer, the return address, and what the ABI says of flags."""
@@ -68,10 +70,12 @@ class _Entry:
         """Gives registers and variables the values that the user says they have."""
         machine, bits = self._machine, self._bits
         for one in bound(self._routine, given, general_registers(bits)):
-            whole = machine.terms.number(bits, one.value & ((1 << bits) - 1))
+            whole = machine.terms.number(bits, one.value & self._mask)
             if one.base is not None:
                 whole = machine.terms.combine("add", self._at_entry(one.base), whole)
-            if one.register is not None and (place := self._on_stack(one.register)) is not None:
+            if one.memory is not None:
+                machine.bind(self._place(one.memory), machine.terms.slice(whole, 0, 8 * one.size))
+            elif one.register is not None and (place := self._on_stack(one.register)) is not None:
                 machine.store(place, whole, kept=False)
             elif one.register is not None:
                 (part,) = self._lifter.register(register_name(one.register, bits))
@@ -94,8 +98,22 @@ class _Entry:
             return None
         return terms.combine("add", self._machine.base(STACK), terms.number(8 * self._width, distance))
 
-    def _at_entry(self, name: str) -> _core.Value:
-        """What a register or an argument on the stack holds at entry."""
+    def _place(self, memory: InMemory) -> _core.Value:
+        """Where something in memory is."""
+        terms, distance = self._machine.terms, self._machine.terms.number(self._bits, memory.distance & self._mask)
+        if memory.through is not None:
+            return terms.combine("add", self._at_entry(memory.through), distance)
+        if memory.of:
+            of = self._lifter.bases.value(self._lifter.bases.place_of(self._routine.image.symbols[memory.of]))
+            distance = terms.combine("add", of, distance)
+        return self._in_segment(memory.segment, distance) if memory.segment else distance
+
+    def _at_entry(self, name: str | InMemory) -> _core.Value:
+        """What a register, an argument on the stack, a variable or something in memory holds at entry."""
+        if isinstance(name, str) and name in self._routine.image.symbols and name not in REGISTERS:
+            name = InMemory(None, name, 0, "", 0)
+        if isinstance(name, InMemory):
+            return self._machine.load(self._place(name), self._width, self._lifter.bases.add_pointers)
         place = self._on_stack(name)
         if place is not None:
             return self._machine.load(place, self._width)

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from l1dflush.arguments import BIND, parse_size
 from l1dflush.errors import InputError
 from l1dflush.routine.model import STACK_ARGUMENT, Routine, Symbol
 from l1dflush.tracing.decode import NAMES_OF_PARTS, REGISTERS
+from l1dflush.tracing.memory_names import InMemory, in_memory
 
 # Arguments in the order of the ABI, by the 64-bit names of their registers.
 ARGUMENTS = {64: ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), 32: ("rax", "rdx", "rcx")}
@@ -23,19 +25,34 @@ BUFFER = "buffer"
 
 
 class Binding(NamedTuple):
-    """A register (64-bit name) or a variable that holds ``value``, or, with ``base``, so much more than that register
-    holds at entry. Of a register that may be ``size`` bytes from byte ``start`` on: those that were named. An argument
-    on the stack stands for a register (:data:`STACK_ARGUMENT`)."""
+    """What holds ``value``, or, with ``base``, so much more than is there at entry: a register (64-bit name), a
+    variable or something else in memory. Of a register that may be ``size`` bytes from byte ``start`` on: those that
+    were named; memory has ``size`` bytes. An argument on the stack stands for a register (:data:`STACK_ARGUMENT`)."""
 
     register: str | None
     symbol: Symbol | None
     value: int
-    base: str | None = None
+    base: str | InMemory | None = None
     start: int = 0
     size: int = 8
+    memory: InMemory | None = None
+
+    @property
+    def name(self) -> str | InMemory | None:
+        """What others can be relative to."""
+        return self.memory or self.register
+
+    @property
+    def leads(self) -> Iterator[str | InMemory]:
+        """What has to be known before it is known where this is and what is there."""
+        if self.base is not None:
+            yield self.base
+        for one in (self.base, self.memory):
+            if isinstance(one, InMemory):
+                yield from one.pointers
 
 
-_RELATIVE = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\s*([+-])\s*(\w+))?")
+_RELATIVE = re.compile(r"([A-Za-z_.$][\w.$]*|\[.*\])(?:\s*([+-])\s*(\w+))?")
 _ON_STACK = re.compile(rf"{STACK_ARGUMENT}([1-9]\d{{0,2}})")
 _VALUES = "a number, like 65536, 0x10000 or 64K, buffer, or another input and a distance, like rdi+64K"
 
@@ -56,19 +73,25 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
     names = _Names(routine, registers)
     found: list[Binding] = []
     for name, text in bindings.items():
-        register, symbol = names.of(name, str(BIND))
+        memory = names.in_memory(name, str(BIND))
+        register, symbol = (None, None) if memory is not None else names.of(name, str(BIND))
         if text == BUFFER:
             continue
-        base = None
+        base: str | InMemory | None = None
         try:
             value = _number(text)
         except ValueError:
             base, value = _relative(names, name, text, bindings)
-        bits = 8 * names.size(name, symbol)
+        bits = 8 * (memory.size if memory is not None else names.size(name, symbol))
         if not -(1 << bits - 1) <= value < 1 << bits:
             raise InputError(f"'{text}' does not fit into {bits} bits", where=BIND.of(name))
         start = 0 if name in names.by_name or name not in REGISTERS or register is None else REGISTERS[name][2]
-        found.append(Binding(register, symbol, value, base, start, bits // 8))
+        if base is not None and memory is not None and memory.size < names.width:
+            what = f"{name} has {memory.size} bytes, and an address has {names.width}"
+            raise InputError(what, where=BIND.of(name), hint="a number")
+        # What others are relative to has no size.
+        at = None if memory is None else memory._replace(size=0)
+        found.append(Binding(register, symbol, value, base, start, bits // 8, at))
     return _in_order(found)
 
 
@@ -90,6 +113,21 @@ class _Names:
         self.routine = routine
         self.by_name = {parameter.name: parameter.register for parameter in routine.parameters}
         self._registers = registers
+        self.width = routine.image.bits // 8
+
+    def in_memory(self, name: str, where: str) -> InMemory | None:
+        """What is in memory by that name, with its size and what it is reached through; None for any other name. Raises
+        InputError for one that begins with nothing of the routine's."""
+        found = None if name in self.routine.image.symbols else in_memory(name)
+        if found is None:
+            return None
+        if found.root:
+            register, _ = self.of(found.root, where)
+            if register is not None and found.through is None:
+                raise InputError(f"'{name}' is no place in memory", where=where, hint=f"[{found}] is one")
+            if register is not None and register != found.root:
+                found = found.begun_at(register)
+        return found._replace(size=found.size or self.width)
 
     def of(self, name: str, where: str) -> tuple[str | None, Symbol | None]:
         """The register or else the symbol of that name. Raises InputError."""
@@ -114,14 +152,14 @@ class _Names:
 
     def size(self, name: str, symbol: Symbol | None) -> int:
         """The bytes that a register of that name, or else the symbol, can hold of an input."""
-        width = self.routine.image.bits // 8
+        width = self.width
         if symbol is not None:
             return min(symbol.size or width, width)
         return width if name in self.by_name or name not in REGISTERS else min(REGISTERS[name][1], width)
 
 
-def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str, int]:
-    """The register that a value is relative to, and its distance. Raises InputError."""
+def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) -> tuple[str | InMemory, int]:
+    """What a value is relative to, a register or something in memory, and its distance. Raises InputError."""
     where = BIND.of(name)
     match = _RELATIVE.fullmatch(text)
     if match is None:
@@ -130,15 +168,20 @@ def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) 
     if of == BUFFER and not names.by_name.get(BUFFER):
         of = _the_buffer(names, name, bindings)
     try:
-        register, symbol = names.of(of, where)
+        memory = names.in_memory(of, where)
+        register, symbol = (None, None) if memory is not None else names.of(of, where)
         distance = _number(number or "0")
     except (InputError, ValueError):
         raise InputError(f"'{text}' is neither a number nor relative to an input", where=where, hint=_VALUES) from None
+    if sign == "-":
+        distance = -distance
+    if memory is not None:
+        return memory._replace(size=0), distance
     if register is None:
         assert symbol is not None
         what = f"'{of}' is a variable: what it holds is known only if it is bound itself"
         raise InputError(what, where=where, hint="relative to a register or a parameter")
-    return register, -distance if sign == "-" else distance
+    return register, distance
 
 
 def _the_buffer(names: _Names, name: str, bindings: Mapping[str, str]) -> str:
@@ -156,10 +199,10 @@ def _in_order(found: Sequence[Binding]) -> list[Binding]:
     order: list[Binding] = []
     left = list(found)
     while left:
-        waits = {one.register for one in left if one.register is not None}
-        ready = [one for one in left if one.base not in waits]
+        waits = {one.name for one in left if one.name is not None}
+        ready = [one for one in left if waits.isdisjoint(one.leads)]
         if not ready:
-            names = " and ".join(sorted(one.register or "" for one in left))
+            names = " and ".join(sorted(str(one.name or "") for one in left))
             what = f"what {names} holds is given relative to itself"
             raise InputError(what, where=str(BIND), hint="give one of them a number")
         order += ready
@@ -173,7 +216,14 @@ def may_be_base(routine: Routine, name: str) -> bool:
     return known or name in (parameter.name for parameter in routine.parameters)
 
 
-def bind_hint(names: Iterable[str]) -> str | None:
-    """How to supply the values of ``names``, if they can be named on the command line."""
-    plain = [name for name in names if name.replace("_", "").replace(".", "").isalnum()]
+def bind_hint(names: Iterable[str], in_memory: Mapping[str, str] = MappingProxyType({})) -> str | None:
+    """How to supply the values of ``names``, if they can be named on the command line: plain names, and what is in
+    memory by those in ``in_memory``."""
+    plain = [in_memory.get(one, one) for one in names if one in in_memory or re.fullmatch(r"[\w.]+", one, re.ASCII)]
     return " ".join(BIND.pair(name, "VALUE") for name in plain) or None
+
+
+def as_reported(name: str) -> str:
+    """A name in a binding as reports have it: numbers in memory's names are hexadecimal there."""
+    found = in_memory(name)
+    return name if found is None else str(found)

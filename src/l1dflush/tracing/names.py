@@ -13,6 +13,7 @@ from l1dflush.tracing.effects import Form
 from l1dflush.tracing.facts import Field, Subject
 from l1dflush.tracing.first import STACKS_APART
 from l1dflush.tracing.lift import Lifter
+from l1dflush.tracing.memory_names import in_memory
 from l1dflush.tracing.model import FLAGS_AT_ENTRY, MANY, POINTER_ALIGNMENT, Arena, ArenaKind
 from l1dflush.tracing.operands import register_name
 from l1dflush.tracing.region import STACK as STACK_REGION
@@ -292,6 +293,17 @@ class Names:
             return kind == _MEMORY
         what, *_, number = self._machine.described(self._machine.terms.value(region)) if region else ("", 0)
         return what == "symbol" and self._is_loaded(number)
+
+    def in_memory(self, symbols: Iterable[int]) -> dict[str, str]:
+        """Of those symbols that were in memory at first, and have no plain name, the names, and what they are bound by:
+        with their size where it is not a pointer's."""
+        found = {}
+        for symbol in symbols:
+            kind, _, _, size, *_ = self._machine.origin(symbol)
+            name = self.symbol(symbol)
+            if kind == _MEMORY and in_memory(name) is not None:
+                found[name] = name if size == self._width else f"{name}:{size}"
+        return found
 
     def subject(self, name: str) -> Subject:
         """A value as what a decision is about, by its name."""

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from l1dflush.arguments import MAX_PATHS, MAX_SECONDS
@@ -28,13 +29,15 @@ def _budget() -> str:
 
 class Stop(NamedTuple):
     """Why the machine stopped: its cause, the instruction, and the names of what is not known, or the number where that
-    is known. ``linked``: it was loaded from where something leads that was loaded itself."""
+    is known. ``linked``: it was loaded from where something leads that was loaded itself. ``in_memory``: how what is in
+    memory is bound, by its name, if most of what was decided on the way depends on it."""
 
     cause: str
     insn: Instruction | None
     sources: tuple[str, ...]
     unknown: bool
     linked: bool = False
+    in_memory: Mapping[str, str] = MappingProxyType({})
 
 
 def undecided(
@@ -51,11 +54,11 @@ def undecided(
             what = f"more than {options.max_paths} paths; the last fork depends on {sources}"
             missing = [name for name in stop.sources if name not in pointers]
             known = [name for name in stop.sources if name in pointers]
-            hint = bind_hint(missing)
+            hint = bind_hint(missing, stop.in_memory)
             if hint is not None and len(missing) == len(known) == 1:
                 # Where a walk ends is a distance from where it begins.
                 hint = hint.replace("VALUE", f"{known[0]}+SIZE") if is_base(known[0]) else bind_hint(stop.sources)
-            if stop.linked:
+            if stop.linked and not stop.in_memory:
                 roots = sorted(name for name in pointers if "[" not in name)
                 begin = f", from {' and '.join(f'`{name}`' for name in roots)} on" if roots else ""
                 what = f"it follows links in memory that nobody has filled in{begin}, and each may be the last one"

@@ -101,7 +101,7 @@ def find_buffer(trace: Trace, bind: Iterable[tuple[str, str]]) -> Buffer | None:
 
     Raises InputError if --bind names a buffer that no path reads.
     """
-    declared = [name for name, value in bind if value == bindings.BUFFER]
+    declared = [bindings.as_reported(name) for name, value in bind if value == bindings.BUFFER]
     by: frozenset[Kind] = READS
     arenas: dict[str, Arena] = {}
     if declared:
