@@ -161,6 +161,19 @@ def test_what_is_kept_is_bounded(cache: Path) -> None:
     assert "31c0@400000" in again._kept and again.translate(((b"\x31\xc0", AT),)) == needed
 
 
+def test_what_is_at_hand_is_bounded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translation, "MOST_KNOWN", 10)
+    monkeypatch.setattr(translation, "MOST_KEPT", 5000)
+    one = Translator(64)
+    # add eax, number
+    many = [((b"\x05" + number.to_bytes(4, "little"), AT),) for number in range(100)]
+    found = [one.translate(variants) for variants in many]
+    assert len(one._known) <= 10 and sum(map(len, one._used.values())) < 10_000 + len(one._used["registers"])
+    assert [one.translate(variants) for variants in many] == found == [Translator(64).translate(it) for it in many]
+    one.save()
+    assert len(read_kept(FILES[64])) < 6000
+
+
 def test_a_command_uses_it(cache: Path) -> None:
     """The process that runs the routine is limited, and has no way to clean up behind itself."""
     outcomes = [

@@ -28,6 +28,9 @@ _LANGUAGES = {
 _FORMAT = 1
 # Bytes, of one mode: about 6,000 instructions. Reading them takes a tenth of what the translator does.
 MOST_KEPT = 2 << 20
+# So many translations are at hand as they are used, and then one begins anew: who looks at thousands of modules in one
+# process has a use for few of them again.
+MOST_KNOWN = 1 << 14
 _SPACES = frozenset({"const", "ram", "register", "unique"})
 _REGISTERS = "registers"
 
@@ -45,6 +48,7 @@ class Translator:
         # As they are in the file, by key; and what this run needed, which is kept first.
         self._kept: dict[str, str] = {}
         self._used: dict[str, str] = {}
+        self._size = 0
         self._new = False
         self._identity = _identity(bits)
         first, *lines = read_kept(self._file).decode("ascii", "replace").split("\n")
@@ -62,12 +66,15 @@ class Translator:
         known = self._known.get(variants)
         if known is None:
             key = " ".join(f"{code.hex()}@{at:x}" for code, at in variants)
-            known = _read(self._kept.get(key, ""), len(variants) - 1)
+            line = self._used.get(key) or self._kept.get(key, "")
+            known = _read(line, len(variants) - 1)
             if known is None:
                 known = tuple(shortened(_merged([self._translated(*variant) for variant in variants])))
-                self._remember(key, _written(known))
-            else:
-                self._used[key] = self._kept[key]
+                self._new = True
+                line = _written(known)
+            self._use(key, line)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
             self._known[variants] = known
         return known
 
@@ -91,9 +98,11 @@ class Translator:
         """Gives the translator up: its binding complains on standard error about what is still there at the end."""
         self._context = None
 
-    def _remember(self, key: str, line: str) -> None:
-        self._used[key] = line
-        self._new = True
+    def _use(self, key: str, line: str) -> None:
+        """Says that this run needed it; of more than can be kept only the first ones are."""
+        if key not in self._used and self._size <= MOST_KEPT:
+            self._used[key] = line
+            self._size += len(key) + len(line) + 2
 
     def _all_registers(self) -> dict[str, tuple[int, int]]:
         """All names of registers, each with its offset and size in bytes."""
@@ -101,9 +110,9 @@ class Translator:
         found = _read_registers(line)
         if found is None:
             found = {name: (node.offset, node.size) for node, name in self._made().getAllRegisters().items()}
-            self._remember(_REGISTERS, json.dumps(found, separators=(",", ":")))
-        else:
-            self._used[_REGISTERS] = line
+            self._new = True
+            line = json.dumps(found, separators=(",", ":"))
+        self._use(_REGISTERS, line)
         return found
 
     def _made(self) -> Any:
