@@ -170,7 +170,7 @@ def confirm(found: Judged, bind: Mapping[str, str], *, runs: int, events: bool =
     """Raises UnsoundError unless a PROVED is what independent runs and the adversary say too."""
     assert found.proved and found.result is not None and found.trace is not None
     outcomes = {path.outcome for path in found.result.paths}
-    if "software walk" not in outcomes:
+    if "software-walk" not in outcomes:
         raise UnsoundError("proved without a walk")
     dice = random.Random(zlib.crc32(found.result.routine.sha256.encode()))
     walks = _confirm_by_runs(found, bind, outcomes, runs, dice)
@@ -211,7 +211,7 @@ def judge_run(run: Run, outcomes: set[str]) -> bool:
     if run.lines >= WALK_LINES:
         left = min(survivors(stretch) for stretch in run.stretches)
         raise UnsoundError(f"a run that reads {run.lines} lines leaves {left} old ones in a set")
-    outcome = "MSR write" if run.flush_command else "cache instruction" if run.cache_instruction else "skipped"
+    outcome = "msr-write" if run.flush_command else "cache-instruction" if run.cache_instruction else "skipped"
     if outcome not in outcomes:
         raise UnsoundError(f"a run ends in '{outcome}', and no path does")
     return False

@@ -101,7 +101,7 @@ def test_every_other_line(tmp_path: Path) -> None:
         soundness.confirm(claimed(found), {}, runs=3)
 
 
-@pytest.mark.parametrize("outcome", ["skipped", "MSR write"])
+@pytest.mark.parametrize("outcome", ["skipped", "msr-write"])
 def test_a_path_that_nobody_owns_up_to(outcome: str, tmp_path: Path) -> None:
     found = judged(kernel_modules.build(FLAGS), tmp_path)
     with pytest.raises(UnsoundError, match=f"a run ends in '{outcome}'"):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ import pytest
 from l1dflush.report.schemas import SCHEMAS, schema, schema_text
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
+IDENTIFIER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# Values of enumerations that are somebody else's words, or are written in one way wherever they stand.
+WORDS_AS_THEY_ARE = {
+    "what people and scripts see at the head of every report": {"PROVED", "REFUTED", "UNDECIDED", "ERROR"},
+    "what Linux's vmentry_l1d_flush reads": {"EPT disabled", "not required"},
+    "what is written behind l1tf= on Linux's command line": {"flush,nowarn", "flush,nosmt", "full,force"},
+}
 
 
 @pytest.mark.parametrize("which", [None, *SCHEMAS])
@@ -46,3 +54,20 @@ def _versions(part: Any) -> Iterator[dict[str, Any]]:
     inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
     for one in inner:
         yield from _versions(one)
+
+
+def test_enumerations_are_of_identifiers() -> None:
+    values = {value for which in SCHEMAS for value in _enumerated(schema(which)) if isinstance(value, str)}
+    assert {"msr-write", "not-cached", "partially-mitigated"} < values
+    others = {value for value in values if not IDENTIFIER.fullmatch(value)}
+    assert others == set().union(*WORDS_AS_THEY_ARE.values())
+
+
+def _enumerated(part: Any) -> Iterator[Any]:
+    """All values that a schema lists, and those that are the only one."""
+    if isinstance(part, dict):
+        yield from part["enum"] if isinstance(part.get("enum"), list) else ()
+        yield from [part["const"]] if "const" in part else ()
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for one in inner:
+        yield from _enumerated(one)

@@ -26,4 +26,4 @@ def test_status_agrees_with_the_kernel_here(capsys: pytest.CaptureFixture[str]) 
     assert result["says"]["text"] == said
     assert result["says"]["understood"]
     assert result["follows"]["outcome"]["sysfs"] == said
-    assert (result["verdict"] == "not affected") == (said == "Not affected")
+    assert (result["verdict"] == "not-affected") == (said == "Not affected")

@@ -68,12 +68,12 @@ def named(path: PathInfo, what: str) -> bool:
 
 def is_the_whole_routine(result: VerifyResult) -> None:
     """All seven ways, each walk whole, the verdict on every CPU that counts."""
-    assert outcomes(result) == {"skipped": 1, "software walk": 3, "MSR write": 3}
+    assert outcomes(result) == {"skipped": 1, "software-walk": 3, "msr-write": 3}
     for path in result.paths:
         assert named(path, kernel_modules.KEY)
         assert named(path, FEATURE) == (path.outcome != "skipped")
         kinds = [(run.kind, run.count) for run in path.runs if run.region == BUFFER or run.region is None]
-        if path.outcome == "software walk":
+        if path.outcome == "software-walk":
             assert path.loads == 16 + 1024
             in_order = [kind for kind in kinds if kind[0] in ("load", "serialise", "fence")]
             assert in_order == [("load", 16), ("serialise", 1), ("load", 1024), ("fence", 1)]
@@ -102,9 +102,9 @@ def test_a_key_that_is_given(bits: int, site: str, likely: bool, tmp_path: Path)
     """What the file holds at the place does not matter: the key and bit 0 of its record say whether it jumps."""
     module = Module(bits=bits, site=site, likely=likely)
     off = judge(module, tmp_path, static_keys={kernel_modules.KEY: False})
-    assert outcomes(off) == {"software walk": 1, "MSR write": 1}
+    assert outcomes(off) == {"software-walk": 1, "msr-write": 1}
     on = judge(module, tmp_path, static_keys={kernel_modules.KEY: True})
-    assert outcomes(on) == {"skipped": 1, "software walk": 2, "MSR write": 2}
+    assert outcomes(on) == {"skipped": 1, "software-walk": 2, "msr-write": 2}
     assert (off.exit_status, on.exit_status) == (0, 0)
 
 
@@ -119,16 +119,16 @@ def test_every_path_has_to_flush_when_that_is_asked_for(bits: int, tmp_path: Pat
 def test_a_module_that_reads_too_little(bits: int, tmp_path: Path) -> None:
     """The same ways, and a verdict that is not PROVED by habit."""
     result = judge(Module(bits=bits, size=32768), tmp_path)
-    assert outcomes(result) == {"skipped": 1, "software walk": 3, "MSR write": 3}
+    assert outcomes(result) == {"skipped": 1, "software-walk": 3, "msr-write": 3}
     assert (result.verdict, result.exit_status) == (Verdict.REFUTED, 2)
 
 
 @pytest.mark.parametrize("bits", [64, 32])
 def test_without_a_key_only_the_flags_decide(bits: int, tmp_path: Path) -> None:
     result = judge(Module(bits=bits, site=None), tmp_path)
-    assert outcomes(result) == {"skipped": 1, "software walk": 2, "MSR write": 2}
+    assert outcomes(result) == {"skipped": 1, "software-walk": 2, "msr-write": 2}
     result = judge(Module(bits=bits, site=None, flags=False, record=None), tmp_path)
-    assert outcomes(result) == {"software walk": 1}
+    assert outcomes(result) == {"software-walk": 1}
 
 
 @pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not installed")

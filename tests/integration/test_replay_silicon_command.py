@@ -68,7 +68,7 @@ def test_one_fewer_and_exactly_as_many_on_twelve_ways(machine: Machine, capsys: 
     assert (result["needs"], result["start"], result["ways"], len(result["content"])) == (21, "any", 12, 12)
     looks = [one["seen"] for one in result["survivors"] if one["line"] == result["survivors"][0]["line"]]
     assert [look["hits"] for look in looks] == [20] * 21 + [0]
-    assert (result["agreement"], result["exit_status"]) == ("as the model says", 0)
+    assert (result["agreement"], result["exit_status"]) == ("as-the-model-says", 0)
 
 
 def test_the_policy_of_a_cpu_in_the_catalogue(machine: Machine, capsys: Capture) -> None:

@@ -195,7 +195,7 @@ def test_parameters_and_bindings(tmp_path: Path, capsys: Capture) -> None:
     asm = ".globl touch\n.type touch, @function\ntouch: movzbl (%rdi), %eax\nret\n.size touch, .-touch\n"
     result = verified(capsys, *write(tmp_path, walk_c=c, touch_s=asm), "--function", "walk", "--bind", "size=65536")
     assert result["buffer"]["region"] == {"kind": "pointed-to", "names": ["area"]}
-    assert result["routine"]["kind"] == "C" and result["paths"][0]["loads"] == 1024
+    assert result["routine"]["kind"] == "c" and result["paths"][0]["loads"] == 1024
 
 
 def test_a_patch_with_what_it_leaves_out(tmp_path: Path, capsys: Capture) -> None:
@@ -295,7 +295,7 @@ def test_what_does_not_go_together(tmp_path: Path, capsys: Capture, monkeypatch:
 def test_a_function_is_looked_for_in_all_of_them(tmp_path: Path, capsys: Capture) -> None:
     names = write(tmp_path, entry_s=STORAGE, setup_c="char flush_pages[65536];\nint setup(int x) { return x; }\n")
     result = run(capsys, "trace", *names, "--function", "setup")[1]
-    assert (result["routine"]["name"], result["routine"]["kind"]) == ("setup", "C")
+    assert (result["routine"]["name"], result["routine"]["kind"]) == ("setup", "c")
     told = refused(capsys, *names, "--function", "l1d_flsh")
     assert "no function 'l1d_flsh'" in told and "l1d_flush" in told
     assert "'flush_pages' is data, not code" in refused(capsys, *names, "--function", "flush_pages")

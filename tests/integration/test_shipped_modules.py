@@ -21,7 +21,7 @@ VARIABLE = "L1DFLUSH_MODULES"
 FOLDER = os.environ.get(VARIABLE, "")
 MODULES = sorted(p for p in Path(FOLDER).rglob("*.ko*") if p.stat().st_size > 4096) if FOLDER else []
 # 6.1 and before: the mode decides outside the flush whether it is called; then 7.x asks inside.
-SEVEN_PATHS = Counter({"software walk": 3, "MSR write": 3, "skipped": 1})
+SEVEN_PATHS = Counter({"software-walk": 3, "msr-write": 3, "skipped": 1})
 
 pytestmark = pytest.mark.skipif(not MODULES, reason=f"{VARIABLE} names no folder with kernel modules")
 
@@ -46,7 +46,7 @@ def test_every_path(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if "/6.1." in str(module) or module.name.startswith("6.1."):
         assert outcomes == SEVEN_PATHS
     for path in paths(result):
-        loads = 16 + 1024 if path["outcome"] == "software walk" else 0
+        loads = 16 + 1024 if path["outcome"] == "software-walk" else 0
         assert path["loads"] == loads
         facts = [decision["fact"] for decision in path["decisions"]]  # type: ignore[attr-defined]
         assert any(fact["relation"] == "static-key" for fact in facts)

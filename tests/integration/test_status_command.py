@@ -148,7 +148,7 @@ def test_metrics_are_written_whole_and_can_be_read_by_all(tmp_path: Path, capsys
         else:
             assert sample.fullmatch(line), line
             assert line.split("{")[0].split()[0] in described
-    assert 'l1dflush_l1tf_verdict{state="partially mitigated"} 1' in text
+    assert 'l1dflush_l1tf_verdict{state="partially-mitigated"} 1' in text
     assert text.count("l1dflush_l1tf_verdict{") == len(L1tfVerdict)
     assert list(tmp_path.glob(".*")) == []
 

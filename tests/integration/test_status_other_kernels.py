@@ -32,7 +32,7 @@ def judged(host: Path, capsys: Capture) -> tuple[str, str]:
     out, err = capsys.readouterr()
     assert err == ""
     result = json.loads(out)
-    expected = {"not affected": 0, "mitigated": 0, "unknown": 3}.get(result["verdict"], 2)
+    expected = {"not-affected": 0, "mitigated": 0, "unknown": 3}.get(result["verdict"], 2)
     assert status == result["exit_status"] == expected
     return result["verdict"], result["grounds"][0]["cause"]
 
@@ -104,7 +104,7 @@ VMX_OFF = write("/l1dflush/msr.txt", "0000003a: 0000000000000001")
         (BUILT_IN, "vulnerable", "kvm-without-flush"),
         (POWER, "vulnerable", "kernel-says"),
         (GVISOR, "unknown", "not-linux"),
-        ("14-debian9-atom-switch", "not affected", "no-bug"),
+        ("14-debian9-atom-switch", "not-affected", "no-bug"),
         ("24-v4.18.4-32gib-ivb", "vulnerable", "no-pte-inversion"),
         ("33-kvm-nested-skx-notneeded", "unknown", "hypervisor-below"),
     ],
@@ -163,7 +163,7 @@ OTHERS: dict[str, tuple[str, tuple[Damage, ...], tuple[str, str]]] = {
         EARLY, (release("4.4.0-210-generic", "#242-Ubuntu SMP"), GIVEN,
                 write("/sys/devices/system/cpu/smt/control", "on"), write("/sys/devices/system/cpu/smt/active", "1"),
                 write(L1TF, "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable")),
-        ("partially mitigated", "conditional"),
+        ("partially-mitigated", "conditional"),
     ),
     "a guest": (
         EARLY, (cpuinfo((" vmx ", " vmx hypervisor ")),),
@@ -171,7 +171,7 @@ OTHERS: dict[str, tuple[str, tuple[Damage, ...], tuple[str, str]]] = {
     ),
     "a CPU without L1TF": (
         EARLY, (write(L1TF, "Not affected"), cpuinfo(("model\t: 60", "model\t: 77"), (" l1tf", ""))),
-        ("not affected", "no-bug"),
+        ("not-affected", "no-bug"),
     ),
     "POWER with its flush": (
         POWER, (write(L1TF, "Mitigation: RFI Flush, L1D private per thread"),), ("mitigated", "kernel-says"),
@@ -202,7 +202,7 @@ OTHERS: dict[str, tuple[str, tuple[Damage, ...], tuple[str, str]]] = {
     ),
     "POWER whose switch is on": (POWER, (RFI_FLUSH, write(RFI, "1")), ("mitigated", "kernel-says")),
     "POWER that is new, and has none": (
-        POWER, (write(L1TF, "Not affected"), release("6.8.0-31-generic.ppc64le")), ("not affected", "kernel-says"),
+        POWER, (write(L1TF, "Not affected"), release("6.8.0-31-generic.ppc64le")), ("not-affected", "kernel-says"),
     ),
     "gVisor of today": (
         GVISOR, (release("4.19.0-gvisor", "#1 SMP Sun Jan 10 15:06:54 PST 2016"),), ("unknown", "not-linux"),
@@ -218,7 +218,7 @@ OTHERS: dict[str, tuple[str, tuple[Damage, ...], tuple[str, str]]] = {
     "another emulation": (
         GVISOR, (NO_LINE, release("3.2.0", "FreeBSD 12.2-RELEASE r366954")), ("unknown", "not-linux"),
     ),
-    "gVisor on AMD": (GVISOR, (AMD,), ("not affected", "no-bug")),
+    "gVisor on AMD": (GVISOR, (AMD,), ("not-affected", "no-bug")),
     "a Linux 4.4.0 that is one": (EARLY, (release("4.4.0"), remove(VULNERABILITIES), remove("/sys/module/kvm_intel")),
                                   ("vulnerable", "kernel-without-mitigation")),
 }  # fmt: skip
@@ -289,7 +289,7 @@ def test_a_word_is_held_against_all_that_was_read(name: str, unread: str, tmp_pa
     [
         ("Mitigation: PTE Inversion", (), "unknown"),
         ("Mitigation: RFI Flush", (), "unknown"),
-        ("Not affected", (), "not affected"),
+        ("Not affected", (), "not-affected"),
         ("Not affected", (GIVEN,), "unknown"),
         ("Not affected", (write("/proc/cpuinfo", "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 60"),), "unknown"),
         ("Vulnerable", (), "vulnerable"),
@@ -347,11 +347,11 @@ MISSING_OTHERS: dict[str, tuple[tuple[Damage, ...], tuple[str, str]]] = {
     ),
     "on AMD": (
         (AMD, remove("/sys/module/kvm_intel")),
-        ("not affected", "no-bug"),
+        ("not-affected", "no-bug"),
     ),
     "on a CPU without L1TF": (
         (cpuinfo(("model\t\t: 63", "model\t\t: 77")),
-         remove("/sys/module/kvm_intel")), ("not affected", "no-bug"),
+         remove("/sys/module/kvm_intel")), ("not-affected", "no-bug"),
     ),
     "with the whole folder": ((remove(VULNERABILITIES), remove("/sys/module/kvm_intel"), release("4.9.0-8-amd64")),
                               ("unknown", "kernel-does-not-say")),

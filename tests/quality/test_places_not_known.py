@@ -72,7 +72,7 @@ def test_a_few_reads_of_it_are_no_walk(reads: str, tmp_path: Path) -> None:
     text = function(f"{reads}; test %esi,%esi; jz 5f; lfence; ret", f"5: {WALK}", "lfence")
     result = judged(tmp_path, text)
     assert result.verdict is PROVED
-    assert sorted(path.outcome for path in result.paths) == ["skipped", "software walk"]
+    assert sorted(path.outcome for path in result.paths) == ["skipped", "software-walk"]
 
 
 def test_reads_in_steps_of_an_input_may_be_a_flush(tmp_path: Path) -> None:

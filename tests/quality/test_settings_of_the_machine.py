@@ -114,7 +114,7 @@ FROM_NUMBER = function("test %esi,%esi; je 1f; mov %esi,%ecx; mov $1,%eax; xor %
 @pytest.mark.parametrize(("text", "name"), [(FROM_VARIABLE, "command"), (FROM_ARGUMENT, "rsi"), (FROM_NUMBER, "")])
 def test_an_msr_write_that_may_be_the_flush_is_a_kind_of_its_own(text: str, name: str, tmp_path: Path) -> None:
     result = judged(tmp_path, text)
-    assert sorted(path.outcome for path in result.paths) == ["MSR write of an unknown value", "software walk"]
+    assert sorted(path.outcome for path in result.paths) == ["msr-write-of-an-unknown-value", "software-walk"]
     assert result.verdict is Verdict.PROVED and "msr-value-unknown" in {one.id for one in result.findings}
     every = judged(tmp_path, text, every_path=True)
     assert (every.verdict, every.cause) == (Verdict.UNDECIDED, "msr-value-unknown")
@@ -123,11 +123,11 @@ def test_an_msr_write_that_may_be_the_flush_is_a_kind_of_its_own(text: str, name
 
 def test_binding_what_it_comes_from_settles_it(tmp_path: Path) -> None:
     bound = judged(tmp_path, FROM_VARIABLE, every_path=True, bind={"command": "1"})
-    assert [path.outcome for path in bound.paths] == ["MSR write"]
+    assert [path.outcome for path in bound.paths] == ["msr-write"]
     none = judged(tmp_path, FROM_VARIABLE, every_path=True, bind={"command": "2"})
     assert [path.outcome for path in none.paths] == ["skipped"]
     walk = judged(tmp_path, FROM_VARIABLE, every_path=True, bind={"command": "0"})
-    assert (walk.verdict, [path.outcome for path in walk.paths]) == (Verdict.PROVED, ["software walk"])
+    assert (walk.verdict, [path.outcome for path in walk.paths]) == (Verdict.PROVED, ["software-walk"])
 
 
 # --- the list

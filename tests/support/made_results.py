@@ -40,7 +40,7 @@ def row_with(**changes: Any) -> Row:
         "decides": True,
         "geometry": GeometryInfo(size=32768, ways=8, sets=64, line=64),
         "policy": "tree-PLRU",
-        "policy_certainty": "learned from silicon",
+        "policy_certainty": "learned-from-silicon",
         "needs": 13,
         "has": 16,
         "margin": 3,
@@ -97,7 +97,7 @@ def result_with(**changes: Any) -> VerifyResult:
         "buffer": BufferInfo(
             region=Region(RegionKind.POINTED, ("rdi",)), first=0, last=65472, bytes_spanned=65473, size=None
         ),
-        "paths": (PathInfo(outcome="software walk", decisions=(), loads=1024, instructions=3000, runs=(WALK,)),),
+        "paths": (PathInfo(outcome="software-walk", decisions=(), loads=1024, instructions=3000, runs=(WALK,)),),
         "findings": (),
         "rows": (row_with(),),
         "scope": Scope(
@@ -149,7 +149,7 @@ def everything() -> VerifyResult:
     return result_with(
         paths=(
             path,
-            path.model_copy(update={"outcome": "MSR write", "decisions": (decision("`has_msr` is not zero"),)}),
+            path.model_copy(update={"outcome": "msr-write", "decisions": (decision("`has_msr` is not zero"),)}),
             path.model_copy(update={"outcome": "skipped", "decisions": (decision("`wanted` is zero"),), "runs": ()}),
         ),
         findings=(
@@ -216,7 +216,7 @@ def decision(text: str) -> DecisionInfo:
     return DecisionInfo(fact=fact, where=where)
 
 
-def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software walk") -> PathInfo:
+def path(*runs: Run, when: tuple[str, ...] = (), outcome: str = "software-walk") -> PathInfo:
     loads = sum(run.count for run in runs if run.region == BUFFER and run.kind == "load")
     return PathInfo(outcome=outcome, decisions=tuple(map(decision, when)), loads=loads, instructions=9, runs=runs)  # type: ignore[arg-type]
 

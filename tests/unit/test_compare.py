@@ -117,7 +117,7 @@ SOMETIMES = (skip(A), path(WALK, when=(NOT_A,)))
 FLIPPED = (skip(NOT_A), path(WALK, when=(A,)))
 SELDOM = (skip(A, B), path(WALK, when=(A, NOT_B)), path(WALK, when=(NOT_A,)))
 SPLIT = (skip(A, B), skip(A, NOT_B), path(WALK, when=(NOT_A,)))
-MSR = (path(when=(B,), outcome="MSR write"), path(WALK, when=(NOT_B,)))
+MSR = (path(when=(B,), outcome="msr-write"), path(WALK, when=(NOT_B,)))
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_runs_that_alternate_are_joined() -> None:
 
 def test_what_is_too_much_is_counted() -> None:
     many = tuple(
-        PathInfo(outcome="MSR write", decisions=(decision(f"`v{i}` is zero (0x1)"),), loads=0, instructions=1, runs=())
+        PathInfo(outcome="msr-write", decisions=(decision(f"`v{i}` is zero (0x1)"),), loads=0, instructions=1, runs=())
         for i in range(20)
     )
     assert "13 more paths differ (--json has all)" in text(result_with(), result_with(paths=many))

@@ -145,7 +145,7 @@ def _error(*layers: dict[str, str]) -> InputError:
         ('size = "32K"', "size = -1", "l1d: -1 bytes", "size ="),
         ("affected = true", 'affected = "yes"', "l1tf.affected cannot be 'yes'", "true or false"),
         ('source = "tested"', "", "l1tf.source is missing", "who says so"),
-        ('certainty = "measured"', "", "l1tf.certainty is missing", "learned from silicon, measured"),
+        ('certainty = "measured"', "", "l1tf.certainty is missing", "learned-from-silicon, measured"),
         ('certainty = "measured"', 'certainty = "sure"', "l1tf.certainty cannot be 'sure'", "documented"),
         (
             'source = "guessed"',

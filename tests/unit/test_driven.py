@@ -187,7 +187,7 @@ def environment(trials: int, moved: int) -> EnvironmentInfo:
 
 def result_on(region: SimulatedRegion, scene: Scene, way_there: Drive, about: About | None = None) -> SiliconResult:
     place = Place(region, CONTROL_SET, environment)
-    return silicon_replay(scene, way_there, about or About("in the file"), place, 1, rounds=ROUNDS)
+    return silicon_replay(scene, way_there, about or About("in-the-file"), place, 1, rounds=ROUNDS)
 
 
 @pytest.mark.parametrize(("other", "status"), [("tree-PLRU", 0), ("LRU", 2)])

@@ -168,7 +168,7 @@ def test_what_makes_no_sense(arguments: dict[str, object], told: str, skylake: M
 
 def test_this_cpu(skylake: Machine, tmp_path: Path) -> None:
     found = this_cpu((), skylake.caches, skylake.cpuinfo)
-    assert (found.policy, found.certainty, found.geometry.ways) == ("tree-PLRU", "learned from silicon", 8)
+    assert (found.policy, found.certainty, found.geometry.ways) == ("tree-PLRU", "learned-from-silicon", 8)
     assert "Skylake" in found.title
     nobody = this_cpu((), skylake.caches, tmp_path / "nothing")
     assert (nobody.policy, nobody.certainty, nobody.title, nobody.cpus) == (None, "", "", ())

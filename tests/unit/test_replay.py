@@ -79,7 +79,7 @@ def test_examples_of_every_kind_are_true(tmp_path: Path) -> None:
         example("LRU", "16K,4,64", str(mixed)),
     ]
     results = {step.result for one in made for step in one.steps}
-    assert results == {"hit", "miss", "fill", "flushed", "not cached", "dropped"}
+    assert results == {"hit", "miss", "fill", "flushed", "not-cached", "dropped"}
     for one in made:
         again = replayed(CounterexampleInfo.model_validate_json(one.model_dump_json()))
         assert again.after[-1].content == tuple(None if name == "invalid" else name for name in one.end)

@@ -60,7 +60,7 @@ def test_own_lines_prefetches_and_flushed_lines(tmp_path: Path) -> None:
     mixed = tmp_path / "mixed.s"
     mixed.write_text(FILL_AND_FLUSH)
     found = example("steady", "LRU", "16K,4,64", str(mixed))
-    assert {"dropped", "not cached"} & {step.result for step in found.steps}
+    assert {"dropped", "not-cached"} & {step.result for step in found.steps}
     replayed(found)
 
 

@@ -44,7 +44,7 @@ X86_FEATURES = frozenset({
 class Certainty(StrEnum):
     """How a value came to be known, best first."""
 
-    LEARNED = "learned from silicon"
+    LEARNED = "learned-from-silicon"
     MEASURED = "measured"
     DOCUMENTED = "documented"
     INFERRED = "inferred"

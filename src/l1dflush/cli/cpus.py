@@ -10,6 +10,7 @@ from l1dflush.cli.command import argument, verb
 from l1dflush.cli.listing import as_json, as_table
 from l1dflush.cli.output import Outcome, Page
 from l1dflush.cli.values import CPU
+from l1dflush.in_words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ def cpus(*, name: str | None, cpu_folder: Sequence[Path], json: bool, no_color: 
             cpu.title,
             f"{cpu.geometry.size >> 10}K {cpu.geometry.ways}x{cpu.geometry.line}",
             cpu.policy or "unknown",
-            cpu.policy_certainty.value if cpu.policy else "",
+            in_words(cpu.policy_certainty) if cpu.policy else "",
             "yes" if cpu.l1tf_affected else "no",
         ]
         for cpu in catalogue

@@ -142,7 +142,7 @@ def _result(file: str) -> VerifyResult:
     from l1dflush.verdict.verify_result import VerifyResult
 
     content = read_file(file, MAX_BYTES)
-    hint = "what 'l1dflush verify --json' writes, without --against"
+    hint = "what 'l1dflush verify --json' of this version writes, without --against"
     try:
         result = VerifyResult.model_validate_json(content)
     except ValidationError as error:

@@ -69,7 +69,7 @@ def _of_file(found: Replayed, ways: int) -> tuple[Scene, About]:
     from l1dflush.silicon.measure.silicon_replay import About
 
     _check_ways("the counterexample is of a set", found.policy.ways, ways)
-    return scene_of(found), About("in the file")
+    return scene_of(found), About("in-the-file")
 
 
 def _one_short(asked: Asked, ways: int) -> tuple[Scene, About]:

@@ -30,7 +30,7 @@ class PlanResult(Document):
     cpus: tuple[str, ...] = Field(description="names in the catalogue; empty for --policy")
     title: str = Field(description="whose cache it is, for a person; may be empty")
     policy: str
-    policy_certainty: str = Field(description="learned from silicon, measured, documented, inferred or given")
+    policy_certainty: str = Field(description="learned-from-silicon, measured, documented, inferred or given")
     geometry: GeometryInfo
     start: str
     start_meaning: str

@@ -179,9 +179,9 @@ class Image:
 class OriginKind(StrEnum):
     """Which front end a routine came through."""
 
-    BUILT_IN = "built in"
+    BUILT_IN = "built-in"
     PATCH = "patch"
-    C = "C"
+    C = "c"
     ASSEMBLY = "assembly"
     OBJECT = "object"
 

@@ -21,7 +21,7 @@ from l1dflush.routine.detect import Format, as_text, detect
 from l1dflush.routine.mail.diffs import NewFile, new_files
 from l1dflush.routine.mail.messages import messages
 
-How = Literal["run", "read", "no code"]
+How = Literal["run", "read", "no-code"]
 
 # What touches memory on purpose is among them: a loop that is not shown may call it.
 _NAMES = re.compile(
@@ -112,7 +112,7 @@ def _how(file: NewFile, followed: Collection[str]) -> How | None:
     """How a file of a patch is known to show no flush; ``None`` if it is not."""
     path = PurePosixPath(file.path)
     if path.suffix in _NO_CODE_SUFFIXES or path.name in _NO_CODE_NAMES or path.name.startswith("Makefile"):
-        return "no code"
+        return "no-code"
     numbers = [line.number for hunk in file.hunks for line in hunk.lines]
     if path.suffix not in _C_SUFFIXES or any(low >= high for low, high in pairwise(numbers)):
         return None

@@ -14,6 +14,7 @@ from l1dflush.cache.policies import Policy, get_policy, policy_unknown
 from l1dflush.errors import InputError, NoPlanError, UndecidedError
 from l1dflush.host.l1d import CACHES, CPUINFO
 from l1dflush.host.this_cpu import this_cpu
+from l1dflush.in_words import in_words
 from l1dflush.planning.find import NeverError, find
 from l1dflush.proof.conditions import Base, Conditions, Start
 from l1dflush.proof.limits import Limits
@@ -135,7 +136,7 @@ def _cache(request: Request, caches: Path, cpuinfo: Path) -> Cache:
         said = f"this CPU ({host.title or 'the kernel does not say which'})"
         cores = {cpu.core for cpu in host.cpus if cpu.core is not None}
         if named is not None:
-            said = f"{said}, {named} ({host.certainty}),"
+            said = f"{said}, {named} ({in_words(host.certainty)}),"
         if cores:
             said += f" its {' and '.join(sorted(cores))} cores only,"
     policy = request.policy

@@ -132,7 +132,7 @@ def _of_compiler(routine: Routine, options: VerifyOptions) -> tuple[Assumption, 
 def routine_info(routine: Routine) -> RoutineInfo:
     return RoutineInfo(
         name=routine.name,
-        kind=routine.origin.kind.value,
+        kind=routine.origin.kind,
         source=routine.origin.source,
         sources=routine.origin.sources,
         detail=routine.origin.detail,

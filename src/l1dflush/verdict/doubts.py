@@ -26,9 +26,9 @@ def no_walk(trace: Trace, places: Places) -> UndecidedError:
         return filled
     used = {mechanism(path, walks=False, buffer=None) for path in trace.paths}
     what = "no path reads as much as a page at a constant stride, or as many different lines as a page has"
-    if "MSR write" in used:
+    if "msr-write" in used:
         what = "no path reads a buffer; what an MSR write does cannot be proved from outside"
-    elif "cache instruction" in used:
+    elif "cache-instruction" in used:
         what = "no path reads a buffer; what wbinvd or invd does cannot be proved from outside"
     calls: Counter[str] = Counter()
     for piece in all_events(trace.paths).where(lambda event: event.kind is Kind.CALL).pieces:
@@ -56,7 +56,7 @@ def unknown_steps(trace: Trace, flush: Flush) -> UndecidedError | None:
     """That a path which seems to skip the flush may walk the buffer, and not all of it: in steps that are not known."""
     buffer, walking = flush.buffer, {id(path) for path in flush.paths}
     for path in trace.paths:
-        if mechanism(path, id(path) in walking, buffer) == "perhaps a walk":
+        if mechanism(path, id(path) in walking, buffer) == "perhaps-a-walk":
             near = all_events((path,)).where(lambda e: e.arena is not None and may_be_of(e.arena, buffer.sources))
             event = next(event for event in near.shapes() if event.arena is not None and event.arena.computed)
             what = f"a path that does not read {buffer.primary.region} may do so at places that are not known"
@@ -68,7 +68,7 @@ def unknown_steps(trace: Trace, flush: Flush) -> UndecidedError | None:
 def unknown_command(paths: Sequence[Path], places: Places) -> UndecidedError | None:
     """That on some path an MSR write may be the flush command, or not, and nothing else flushes."""
     for path in paths:
-        if mechanism(path, walks=False, buffer=None) != "MSR write of an unknown value":
+        if mechanism(path, walks=False, buffer=None) != "msr-write-of-an-unknown-value":
             continue
         event = next(event for event in all_events((path,)).shapes() if may_flush_by_msr(event))
         names = event.msr.sources if event.msr is not None else ()

@@ -175,13 +175,13 @@ def _machine_text(policy: Policy) -> str | None:
 # Old lines, what others bring in, and no line at all. A loop counter may be called i.
 _OF_OTHERS = re.compile(r"[a-z]{1,2}|other[0-9]+|invalid")
 _LONGEST_MACHINE = 4 << 20
-_Result = Literal["hit", "miss", "fill", "dropped", "flushed", "not cached", "invalidated"]
+_Result = Literal["hit", "miss", "fill", "dropped", "flushed", "not-cached", "invalidated"]
 _RESULTS: dict[Outcomes, _Result] = {
     Outcomes.MISS: "miss",
     Outcomes.HIT: "hit",
     Outcomes.DROPPED: "dropped",
     Outcomes.FLUSHED: "flushed",
-    Outcomes.NOT_CACHED: "not cached",
+    Outcomes.NOT_CACHED: "not-cached",
     Outcomes.TOUCH_HIT: "hit",
     Outcomes.TOUCH_MISS: "miss",
 }

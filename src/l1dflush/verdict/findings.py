@@ -106,7 +106,7 @@ def _of_outcomes(paths: Sequence[Path], outcomes: Sequence[Mechanism]) -> Iterat
         written = next((event.detail for event in Events.of(path.events).shapes() if flushes_by_msr(event)), "")
         if written:
             found.setdefault(("msr-path", written), []).append(number)
-        elif outcome == "MSR write of an unknown value":
+        elif outcome == "msr-write-of-an-unknown-value":
             unknown = next(event.detail for event in Events.of(path.events).shapes() if may_flush_by_msr(event))
             found.setdefault(("msr-value-unknown", unknown), []).append(number)
         elif outcome == "skipped":

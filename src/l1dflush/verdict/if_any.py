@@ -49,7 +49,7 @@ def verify_if_any(sources: Sequence[str], options: VerifyOptions) -> Answer:
 
 def _only_stores(result: VerifyResult) -> bool:
     """Whether it is memory that is written, and nothing says that this is for the cache's sake."""
-    walks = [path for path in result.paths if path.outcome == "software walk"]
+    walks = [path for path in result.paths if path.outcome == "software-walk"]
     kinds = {run.kind for path in walks for run in path.runs if run.region == BUFFER}
     return bool(walks) and kinds <= STORES and not speaks_of_flush(result.routine.name)
 

@@ -104,7 +104,7 @@ class NoWalkError(InputError):
 
 def _flushes(path: Path) -> bool:
     """Whether a path that walks no buffer flushes all the same, or may: by one instruction, or in steps unknown."""
-    return mechanism(path, walks=False, buffer=None) in (*BY_COMMAND, "perhaps a walk")
+    return mechanism(path, walks=False, buffer=None) in (*BY_COMMAND, "perhaps-a-walk")
 
 
 def _doubted(

@@ -14,6 +14,7 @@ from l1dflush.assumption import Assumes
 from l1dflush.document import FORMAT_VERSION, Document
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
+from l1dflush.routine.model import OriginKind
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import BUFFER, Region
@@ -27,7 +28,7 @@ class RoutineInfo(Document):
     """What was read."""
 
     name: str = Field(description="name of the function or of the built-in routine")
-    kind: str = Field(description="front end it came through: built in, patch, C, assembly or object")
+    kind: OriginKind = Field(description="front end it came through")
     source: str = Field(description="path, '-' for standard input, or the name of the built-in routine")
     sources: tuple[str, ...] = Field(
         default=(), description="all inputs, in the order given, when several were taken together; else the source"
@@ -84,11 +85,11 @@ class PathInfo(Document):
     """One way through the routine."""
 
     outcome: Literal[
-        "software walk",
-        "MSR write",
-        "cache instruction",
-        "MSR write of an unknown value",
-        "perhaps a walk",
+        "software-walk",
+        "msr-write",
+        "cache-instruction",
+        "msr-write-of-an-unknown-value",
+        "perhaps-a-walk",
         "skipped",
         "trap",
     ] = Field(
@@ -156,7 +157,7 @@ class Step(Document):
     access: str = Field(
         description="what is accessed, for example buffer+0x1040; other1, other2, ...: a line of somebody else's"
     )
-    result: Literal["hit", "miss", "fill", "dropped", "flushed", "not cached", "invalidated"]
+    result: Literal["hit", "miss", "fill", "dropped", "flushed", "not-cached", "invalidated"]
     way: int | None = Field(description="the way hit, filled or invalidated; null if none")
     evicted: str | None = Field(description="the line that had to go, null if none")
     leftovers: int = Field(description="old lines in the set after this step")
@@ -246,7 +247,10 @@ class Row(Document):
     decides: bool = Field(description="whether this row counts for the overall verdict and the exit status")
     geometry: GeometryInfo
     policy: str = Field(description="replacement policy, or the name of the file with its machine, or 'unknown'")
-    policy_certainty: str = Field(description="learned from silicon, measured, documented, inferred, unknown or given")
+    policy_certainty: str = Field(
+        description="learned-from-silicon, measured, documented, inferred, unknown or given;"
+        " of CPUs that differ in it each"
+    )
     needs: int | None = Field(
         description="fewest pairwise different accesses that always suffice; null if none do or the policy is unknown"
     )
@@ -344,7 +348,7 @@ class LookedAtInfo(Document):
     """A function or a file in which there is no flush."""
 
     name: str
-    how: Literal["run", "read", "no code"] = Field(
+    how: Literal["run", "read", "no-code"] = Field(
         description="how that is known: 'run' on all paths, 'read' (no loop, no asm statement, nothing that is named"
         " like a flush), or a file of a kind that has no code"
     )

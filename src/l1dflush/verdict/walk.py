@@ -308,32 +308,32 @@ def _longest_run(events: Sequence[Event], arena: Arena, by: frozenset[Kind]) -> 
 
 
 Mechanism = Literal[
-    "software walk",
-    "MSR write",
-    "cache instruction",
-    "MSR write of an unknown value",
-    "perhaps a walk",
+    "software-walk",
+    "msr-write",
+    "cache-instruction",
+    "msr-write-of-an-unknown-value",
+    "perhaps-a-walk",
     "skipped",
     "trap",
 ]
-BY_COMMAND: frozenset[Mechanism] = frozenset({"MSR write", "cache instruction", "MSR write of an unknown value"})
+BY_COMMAND: frozenset[Mechanism] = frozenset({"msr-write", "cache-instruction", "msr-write-of-an-unknown-value"})
 """One instruction flushes, or may."""
 
 
 def mechanism(path: Path, walks: bool, buffer: Buffer | None) -> Mechanism:
     """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
     if walks:
-        return "software walk"
+        return "software-walk"
     shapes = list(Events.of(path.events).shapes())
     if any(flushes_by_msr(event) for event in shapes):
-        return "MSR write"
+        return "msr-write"
     if any(event.kind is Kind.FLUSH_ALL for event in shapes):
-        return "cache instruction"
+        return "cache-instruction"
     if any(may_flush_by_msr(event) for event in shapes):
-        return "MSR write of an unknown value"
+        return "msr-write-of-an-unknown-value"
     if path.end in TRAPS:
         return "trap"
-    return "perhaps a walk" if _may_walk(path, buffer) else "skipped"
+    return "perhaps-a-walk" if _may_walk(path, buffer) else "skipped"
 
 
 def _may_walk(path: Path, buffer: Buffer | None) -> bool:

@@ -30,7 +30,7 @@ class Result(StrEnum):
     FILL = "fill"
     """The line was not cached; it went into an invalid way."""
     INVALIDATED = "invalidated"
-    NOT_CACHED = "not cached"
+    NOT_CACHED = "not-cached"
     """The line to be invalidated was not there."""
 
 

@@ -13,9 +13,9 @@ from l1dflush.ending import ExitStatus
 class L1tfVerdict(StrEnum):
     """Whether a host is protected."""
 
-    NOT_AFFECTED = "not affected"
+    NOT_AFFECTED = "not-affected"
     MITIGATED = "mitigated"
-    PARTIAL = "partially mitigated"
+    PARTIAL = "partially-mitigated"
     VULNERABLE = "vulnerable"
     UNKNOWN = "unknown"
 

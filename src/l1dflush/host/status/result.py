@@ -31,6 +31,7 @@ from l1dflush.host.status.model import (
 from l1dflush.host.status.sandbox import imitates_linux
 from l1dflush.host.status.stand_ins import check_named
 from l1dflush.host.status.worlds import is_x86
+from l1dflush.in_words import in_words
 from l1dflush.mitigation.affected import Lists
 from l1dflush.mitigation.decision import Action, Decision, Do
 from l1dflush.mitigation.question import rule_answers
@@ -247,10 +248,10 @@ def _notes(host: HostFacts, explained: Explained | None, software: Verdict, list
         if len(cases) > _MOST_CASES or len({mode for _, mode in cases}) < len(cases):
             # One mode with two verdicts explains nothing: something else decides.
             verdicts = sorted({verdict for verdict, _ in cases}, key=lambda verdict: verdict.behind)
-            names = ", ".join(verdict.value for verdict in verdicts)
+            names = ", ".join(map(in_words, verdicts))
             yield f"with kvm_intel loaded: {names}; which, depends on what could not be read"
         elif cases:
-            yield f"with kvm_intel loaded: {', or '.join(f'{verdict.value} ({mode})' for verdict, mode in cases)}"
+            yield f"with kvm_intel loaded: {', or '.join(f'{in_words(verdict)} ({mode})' for verdict, mode in cases)}"
 
 
 def with_module(decision: Decision) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import fitted, header, paragraph, row
 from l1dflush.report.terminal.paths import MAX_PATHS
 from l1dflush.report.terminal.rows import cache, names
@@ -123,9 +124,9 @@ def _path_lines(result: ComparisonResult, change: PathChange, width: int) -> lis
         sign, path, buffer = ("+", new, result.new.buffer) if old is None else ("-", old, result.old.buffer)
         assert path is not None
         word = "new" if sign == "+" else "gone"
-        lines = paragraph(f"path {word}: {path.outcome}, {when}", width, style="bold")
+        lines = paragraph(f"path {word}: {in_words(path.outcome)}, {when}", width, style="bold")
         return lines + _signed(sign, summary(path.runs, buffer), width)
-    lines = paragraph(f"path changed: {new.outcome}, {when}", width, style="bold")
+    lines = paragraph(f"path changed: {in_words(new.outcome)}, {when}", width, style="bold")
     lines += paragraph(_changes(change.changes), width, first="  ", indent="    ")
     return lines + _diff_lines(change.diff, (old, result.old.buffer), (new, result.new.buffer), width)
 
@@ -311,7 +312,7 @@ def _scope_lines(result: ComparisonResult, width: int) -> list[Text]:
 
 def _conclusion(result: ComparisonResult, width: int) -> list[Text]:
     told = paragraph(result.summary, width)
-    told[0].stylize(_EFFECT_STYLES[result.effect], 0, len(result.effect))
+    told[0].stylize(_EFFECT_STYLES[result.effect], 0, len(in_words(result.effect)))
     return [*told, *_verdict_lines(result, width), Text(f"exit status {result.exit_status}")]
 
 

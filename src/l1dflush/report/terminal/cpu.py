@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import paragraph
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def cpu_lines(cpu: Cpu, width: int) -> list[Text]:
     for title, value, certainty, source in _values(cpu):
         lines += [Text(), *paragraph(value, width, first=title.ljust(len(_INDENT)), indent=_INDENT)]
         if source is not None:
-            lines += paragraph(f"{certainty or 'unknown'}: {source}", width, indent=_INDENT)
+            lines += paragraph(f"{in_words(certainty or 'unknown')}: {source}", width, indent=_INDENT)
     for note in cpu.notes:
         lines += [Text(), *paragraph(note, width, indent=_INDENT)]
     return [*lines, Text(), *paragraph(f"'l1dflush verify --cpu {cpu.name} ROUTINE' proves for it.", width)]

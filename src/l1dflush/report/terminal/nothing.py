@@ -14,7 +14,7 @@ _MOST = 20
 _HOW = {
     "run": "run on all paths, which read less than a page of any buffer and flush in no other way",
     "read": "no loop, no asm statement, and nothing named like a flush",
-    "no code": "no code",
+    "no-code": "no code",
 }
 
 

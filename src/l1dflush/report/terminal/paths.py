@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import paragraph
 from l1dflush.report.terminal.runs import own_accesses, own_text, walk_text
 from l1dflush.verdict.cases import cases
@@ -25,7 +26,7 @@ def path_lines(paths: Sequence[PathInfo], buffer: BufferInfo | None, width: int)
     if not paths:
         return []
     if len(paths) == 1:
-        text = _what(paths, buffer).removeprefix("software walk: ")
+        text = _what(paths, buffer).removeprefix(f"{in_words('software-walk')}: ")
         return paragraph(text, width, first="trace   = ", indent=" " * 10)
     many = len(paths) > MAX_PATHS
     kinds = [_rough_kind(path, buffer) if many else _kind(path, buffer) for path in paths]
@@ -68,17 +69,18 @@ def _said(path: PathInfo) -> tuple[str, ...]:
 
 def _kind(path: PathInfo, buffer: BufferInfo | None) -> str:
     """What a path does, as far as its flush goes."""
-    return f"{path.outcome}: {walk_text(path.runs, buffer)}{f'; then {path.end}' if path.end else ''}"
+    return f"{in_words(path.outcome)}: {walk_text(path.runs, buffer)}{f'; then {path.end}' if path.end else ''}"
 
 
 def _rough_kind(path: PathInfo, buffer: BufferInfo | None) -> str:
     """The same without what else it does on the way."""
     runs = [run for run in path.runs if run.is_in(buffer) or run.kind in _FLUSHING]
-    return f"{path.outcome}: {walk_text(runs, buffer)}" if runs and path.outcome != "skipped" else path.outcome
+    outcome = in_words(path.outcome)
+    return f"{outcome}: {walk_text(runs, buffer)}" if runs and path.outcome != "skipped" else outcome
 
 
 def _what(members: Sequence[PathInfo], buffer: BufferInfo | None) -> str:
     first = members[0]
-    text = f"{first.outcome}: {walk_text(first.runs, buffer)}"
+    text = f"{in_words(first.outcome)}: {walk_text(first.runs, buffer)}"
     text += own_text([own_accesses(path.runs, buffer) for path in members])
     return text + (f"; then {first.end}" if first.end else "")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from l1dflush.ending import Verdict
+from l1dflush.in_words import in_words
 from l1dflush.planning.model import PlanResult, SavingInfo
 from l1dflush.report.layout import Column, header, paragraph, row, safe
 
@@ -15,7 +16,7 @@ _LONGEST_WORD = 32
 
 def plan_lines(result: PlanResult, width: int) -> list[Text]:
     """The whole report."""
-    known = f" ({result.policy_certainty})" if result.policy_certainty != "given" or result.cpus else ""
+    known = f" ({in_words(result.policy_certainty)})" if result.policy_certainty != "given" or result.cpus else ""
     name = safe(f"{result.title + ', ' if result.title else ''}{result.policy}{known}")
     if result.verdict is Verdict.REFUTED:
         lines = [Text(f"{name}, {result.cache}", "bold").append(": never", "bold red")]

@@ -64,6 +64,6 @@ def _told(step: Step, short: dict[str, str], touch: bool) -> str:
         "dropped": "a prefetch that does not happen",
         "flushed": f"flushed, way {step.way} becomes invalid",
         "invalidated": f"invalidated, way {step.way} becomes invalid",
-        "not cached": "to be flushed and not cached, nothing happens",
+        "not-cached": "to be flushed and not cached, nothing happens",
     }[step.result]
     return f"{line}: {what}; {step.leftovers} old left"

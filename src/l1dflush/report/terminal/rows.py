@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.ending import Verdict
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
 from l1dflush.verdict.verify_result import Candidate, ChanceInfo, Row
 
@@ -79,7 +80,7 @@ def _policy(one: Row) -> str:
     # An unknown policy is of unknown certainty, and one that was given needs no remark.
     if one.policy_certainty in (one.policy, "given"):
         return one.policy
-    return f"{one.policy} ({one.policy_certainty})"
+    return f"{one.policy} ({in_words(one.policy_certainty)})"
 
 
 def _cells(one: Row) -> list[str]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from l1dflush.cache.policy.model import Policy
 from l1dflush.cache.policy.play import situation
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import Column, header, paragraph, row, safe
 from l1dflush.report.terminal.counterexample import is_old
 from l1dflush.report.terminal.measured_on import environment_lines
@@ -33,7 +34,7 @@ _STYLE = {Agreement.SAME: "", Agreement.DIFFERS: "bold red", Agreement.UNCLEAR: 
 
 def silicon_lines(result: SiliconResult, policy: Policy, width: int) -> list[Text]:
     """The whole report."""
-    known = "" if result.policy_certainty == "given" else f" ({result.policy_certainty})"
+    known = "" if result.policy_certainty == "given" else f" ({in_words(result.policy_certainty)})"
     lines = [Text(f"{safe(result.policy)}{known}", "bold").append(f", {result.ways} ways, on silicon", "")]
     if result.needs is not None:
         what = f"{result.needs} accesses are enough from {result.start}, as the prover says; from this start one fewer"

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.cache.policies import policy_unknown
+from l1dflush.in_words import in_words
 from l1dflush.proof.conditions import Start
 from l1dflush.report.layout import GAP, Column, fitted, header, paragraph, row, safe
 from l1dflush.report.terminal.curve import curve_lines
@@ -82,7 +83,8 @@ def _caches(cells: Sequence[SizeCell], width: int) -> list[Text]:
     before = ""
     for cell in cells:
         whose = cell.title or "(given)"
-        policy = cell.policy if cell.policy_certainty == "given" else f"{cell.policy} ({cell.policy_certainty})"
+        known = in_words(cell.policy_certainty)
+        policy = cell.policy if known == "given" else f"{cell.policy} ({known})"
         if cell.policy_certainty == "unknown":
             policy = f"unknown, if {cell.policy}"
         amounts = ["" if cell.lines is None else str(cell.lines), "" if cell.size is None else _kib(cell.size)]
@@ -122,8 +124,9 @@ def _one(result: OneSizeResult, cell: SizeCell, width: int) -> list[Text]:
         what = f"to pairwise different lines leave {_outcome(result, cell)}"
         lines += paragraph(what, width, indent="  ")
     if cell.title:
-        known = "" if cell.policy_certainty == "given" else f": the policy is {cell.policy} ({cell.policy_certainty})"
-        lines += paragraph(f"{cell.title}{known}", width, indent="  ")
+        known = in_words(cell.policy_certainty)
+        policy = "" if known == "given" else f": the policy is {cell.policy} ({known})"
+        lines += paragraph(f"{cell.title}{policy}", width, indent="  ")
     if cell.geometry is not None and cell.lines is not None and cell.size is not None:
         lines += paragraph(_whole(cell.geometry, cell.lines, cell.size), width, indent="  ")
     lines += _conditions(result, width)

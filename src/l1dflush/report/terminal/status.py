@@ -9,6 +9,7 @@ from l1dflush.ending import Verdict
 from l1dflush.host.status.grounds import L1tfVerdict
 from l1dflush.host.status.model import FlushInfo, Outcome, StatusResult
 from l1dflush.host.status.worlds import X86
+from l1dflush.in_words import in_words
 from l1dflush.mitigation.facts import Control
 from l1dflush.mitigation.rules import BOOT_NONE, NO_FLUSH
 from l1dflush.report.layout import header, paragraph, row, safe, side_by_side
@@ -30,7 +31,7 @@ MECHANISMS = {Mechanism.COMMAND: "by MSR", Mechanism.READING: "in software"}
 def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> list[Text]:
     """The verdict, what it rests on, the two accounts side by side, what to do; ``explain``: facts and rules too."""
     lines = [
-        Text(safe(f"L1TF: {result.verdict.value}"), STYLES[result.verdict]),
+        Text(safe(f"L1TF: {in_words(result.verdict)}"), STYLES[result.verdict]),
         *paragraph(f"{result.where}: {result.cpu}, Linux {result.kernel}{_below(result)}", width, indent="  "),
         Text(),
     ]
@@ -100,9 +101,10 @@ def _below(result: StatusResult) -> str:
 
 
 def _marked(verdict: L1tfVerdict, says: str, width: int) -> list[Text]:
-    title = f"{verdict.value:20}"
+    said = in_words(verdict)
+    title = f"{said:20}"
     lines = paragraph(says, width, first="  " + title, indent=" " * (len(title) + 2))
-    lines[0].stylize(STYLES[verdict], 2, 2 + len(verdict.value))
+    lines[0].stylize(STYLES[verdict], 2, 2 + len(said))
     return lines
 
 
@@ -151,7 +153,7 @@ def _flush(flush: FlushInfo, width: int) -> list[Text]:
     for part in flush.rows:
         shape = f"{part.geometry.size >> 10}K {part.geometry.ways}x{part.geometry.line}"
         needs = "" if part.needs is None else f" needs {part.needs} lines a set,"
-        policy = "policy unknown" if part.policy == "unknown" else f"{part.policy} ({part.policy_certainty})"
+        policy = "policy unknown" if part.policy == "unknown" else f"{part.policy} ({in_words(part.policy_certainty)})"
         lines += paragraph(f"{shape}, {policy}:{needs} has {part.has}", width, indent="  ")
         if part.candidates:
             alike = ", ".join(f"{one.policy} {one.verdict.value}" for one in part.candidates)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from l1dflush.ending import ExitStatus, Verdict
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.report.terminal.counterexample import counterexample_lines
 from l1dflush.report.terminal.left_out import left_out_lines
@@ -131,7 +132,8 @@ def then_lines(routine: RoutineInfo, width: int) -> list[Text]:
 
 
 def _origin(routine: RoutineInfo) -> str:
-    return routine.kind if routine.source == routine.name else f"{routine.kind}, {routine.source}"
+    kind = in_words(routine.kind)
+    return kind if routine.source == routine.name else f"{kind}, {routine.source}"
 
 
 def buffer_text(region: Region) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from rich.text import Text
 
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import fitted, header, paragraph, row, safe
 from l1dflush.vmentry.kvm.model import VmResult, VmRow
 from l1dflush.vmentry.kvm.names import GOOD, Ending
@@ -97,7 +98,7 @@ def _table(titles: Sequence[str], cells: Sequence[Sequence[str]], width: int) ->
 def _exits(result: VmResult) -> str:
     """Of the first row; they are the guest's, so the same in all but for signals."""
     first = result.rows[0]
-    parts = [f"{times} {reason}" for reason, times in first.exits.items()]
+    parts = [f"{times} {in_words(reason)}" for reason, times in first.exits.items()]
     text = ", ".join(parts) or "none"
     if first.ports:
         ports = ", ".join(

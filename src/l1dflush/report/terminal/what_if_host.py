@@ -9,6 +9,7 @@ from rich.text import Text
 
 from l1dflush.host.status.grounds import L1tfVerdict
 from l1dflush.host.status.model import Outcome, WhatIfHostResult
+from l1dflush.in_words import in_words
 from l1dflush.mitigation.question import ActionAnswer
 from l1dflush.mitigation.rules import BOOT_NONE
 from l1dflush.report.layout import header, paragraph, row, side_by_side
@@ -30,7 +31,7 @@ def what_if_host_lines(result: WhatIfHostResult, width: int) -> list[Text]:
         for other in outcomes[1:]:
             lines += [Text(), *_alternative(name, other, outcomes[0], width)]
     if why := _unknown(result):
-        lines += [Text(), *paragraph(f"the verdict is {result.verdict.value}: {why}", width, style="magenta")]
+        lines += [Text(), *paragraph(f"the verdict is {in_words(result.verdict)}: {why}", width, style="magenta")]
     if result.loading is not None and result.loading.result != "ok":
         lines += [Text(), *not_loaded(result.loading, width)]
     for number, written in enumerate(result.written, 1):
@@ -84,7 +85,7 @@ def _rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     outcome = outcomes[0]
     several = any(other.verdict is not outcome.verdict for other in outcomes)
     return [
-        ("verdict", outcome.verdict.value + (", or another: see below" if several else "")),
+        ("verdict", in_words(outcome.verdict) + (", or another: see below" if several else "")),
         ("l1tf", outcome.sysfs or NO_FILE),
         ("parameter", outcome.parameter or NO_FILE),
         ("at VM entry", at_entry(outcome)),
@@ -106,5 +107,5 @@ def _only(first: Outcome, others: Sequence[Outcome]) -> list[str]:
 def _alternative(name: str, other: Outcome, first: Outcome, width: int) -> list[Text]:
     """What it would be if something that could not be read were otherwise."""
     differing = [one for one in other.assumed if one not in first.assumed]
-    lines = paragraph(f"{name}, if {'; '.join(differing)}: {other.verdict.value}", width)
+    lines = paragraph(f"{name}, if {'; '.join(differing)}: {in_words(other.verdict)}", width)
     return lines + paragraph(other.sysfs or NO_FILE, width, indent="  ")

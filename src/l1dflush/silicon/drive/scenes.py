@@ -36,7 +36,7 @@ def scene_of(found: Replayed) -> Scene:
         content=tuple(None if name == INVALID else name for name in example.start),
         # A prefetch that does not happen is nothing at all.
         word=tuple(
-            (step.access, step.result in ("flushed", "not cached", "invalidated"))
+            (step.access, step.result in ("flushed", "not-cached", "invalidated"))
             for step in example.steps
             if step.result != "dropped"
         ),

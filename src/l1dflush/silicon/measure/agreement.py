@@ -14,7 +14,7 @@ MOST_OTHER = 0.5
 class Agreement(StrEnum):
     """What silicon does, next to what the model says."""
 
-    SAME = "as the model says"
+    SAME = "as-the-model-says"
     DIFFERS = "differs"
     UNCLEAR = "unclear"
 

@@ -49,7 +49,7 @@ class SiliconResult(Document):
     command: Literal["replay"] = "replay"
     environment: EnvironmentInfo
     policy: str
-    policy_certainty: str = Field(description="as in a result of size; 'in the file' for a counterexample from a file")
+    policy_certainty: str = Field(description="as in a result of size; 'in-the-file' for a counterexample from a file")
     ways: int
     start: str = Field(description="what a set may hold at the start, as for size; empty for a file")
     needs: int | None = Field(description="accesses that are enough, as the prover says; null for a file")

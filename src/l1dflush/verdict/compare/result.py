@@ -24,7 +24,7 @@ class Effect(StrEnum):
     WORSE = "worse"
     BETTER = "better"
     DIFFERENT = "different"
-    NONE = "no change that matters"
+    NONE = "no-change-that-matters"
 
 
 class Change(Document):

@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from l1dflush.in_words import in_words
 from l1dflush.verdict.compare.result import Change, Differences, Effect, RowChange
 from l1dflush.verdict.verify_result import VerifyResult
 
 SKIPPED = "skipped"
 _MOST = 5
+# Changes whose values are those of enumerations.
+_OF_ENUMERATIONS = frozenset({"outcome", "kind of input"})
 
 
 def summarise(
@@ -23,7 +26,8 @@ def summarise(
         said = list(_different(differences))
     else:
         said = list(_telling(old, new, differences, effect))
-    text = f"{effect}: {_listed(said)}" if said else effect.value
+    what = in_words(effect)
+    text = f"{what}: {_listed(said)}" if said else what
     better = list(_telling(old, new, differences, Effect.BETTER)) if effect is Effect.WORSE else []
     if better:
         text += f"; but better: {_listed(better)}"
@@ -41,12 +45,15 @@ def _listed(said: Sequence[str]) -> str:
 
 def arrow(change: Change, sign: bool = False) -> str:
     """``16 -> 8``; with ``sign`` as margins are written, ``+3 -> -5``."""
-    return f"{_value(change.old, sign)} -> {_value(change.new, sign)}"
+    named = change.what in _OF_ENUMERATIONS
+    return f"{_value(change.old, sign, named)} -> {_value(change.new, sign, named)}"
 
 
-def _value(value: str | int | None, sign: bool) -> str:
+def _value(value: str | int | None, sign: bool, named: bool) -> str:
     if value is None:
         return "none"
+    if named:
+        return in_words(str(value))
     return f"{value:+d}" if sign and isinstance(value, int) and value else str(value)
 
 

@@ -16,12 +16,12 @@ OLD = re.compile(r"[a-z]{1,2}")
 """Names of old lines."""
 OUTCOMES = {
     "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
-    "flushed": Outcomes.FLUSHED, "not cached": Outcomes.NOT_CACHED,
+    "flushed": Outcomes.FLUSHED, "not-cached": Outcomes.NOT_CACHED,
 }  # fmt: skip
 """What the results of a routine's own steps are for a replay."""
 OUTCOMES_OF_OTHERS = {"hit": Outcomes.TOUCH_HIT, "miss": Outcomes.TOUCH_MISS, "fill": Outcomes.TOUCH_MISS}
 """The same of steps by others during a flush."""
-KINDS = {"dropped": ItemKind.OPTIONAL, "flushed": ItemKind.FLUSH, "not cached": ItemKind.FLUSH}
+KINDS = {"dropped": ItemKind.OPTIONAL, "flushed": ItemKind.FLUSH, "not-cached": ItemKind.FLUSH}
 """What a step with such a result must have been; any other is an access."""
 
 

@@ -21,7 +21,7 @@ class SizeCell(Document):
     title: str = Field(default="", description="whose cache it is, for a person")
     policy: str = Field(description="canonical name, or the name of the file with the machine")
     policy_certainty: str = Field(
-        description="learned from silicon, measured, documented, inferred, given; unknown: one that it may be"
+        description="learned-from-silicon, measured, documented, inferred, given; unknown: one that it may be"
     )
     ways: int
     geometry: GeometryInfo | None = Field(description="null where nothing but the ways was named")

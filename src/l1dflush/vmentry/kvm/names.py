@@ -23,8 +23,8 @@ class ExitReason(StrEnum):
     HALT = "halt"
     MEMORY = "memory"
     SHUTDOWN = "shutdown"
-    ENTRY_FAILED = "entry failed"
-    INTERNAL_ERROR = "internal error"
+    ENTRY_FAILED = "entry-failed"
+    INTERNAL_ERROR = "internal-error"
     INTERRUPTED = "interrupted"
     OTHER = "other"
 
@@ -33,12 +33,12 @@ class Ending(StrEnum):
     """How a run of a guest ended."""
 
     HALTED = "halted"
-    ENOUGH = "enough entries"
-    TIME = "time limit"
-    CRASHED = "triple fault"
-    ENTRY_FAILED = "entry failed"
-    KVM_ERROR = "KVM error"
-    UNKNOWN_EXIT = "unknown exit"
+    ENOUGH = "enough-entries"
+    TIME = "time-limit"
+    CRASHED = "triple-fault"
+    ENTRY_FAILED = "entry-failed"
+    KVM_ERROR = "kvm-error"
+    UNKNOWN_EXIT = "unknown-exit"
 
 
 GOOD = (Ending.HALTED, Ending.ENOUGH)
