@@ -57,29 +57,6 @@ struct RelativeTable {
     std::vector<Miss> miss;
 };
 
-inline RelativeTable relative_table(const AnyPolicy &policy, PolicyState from_residue) {
-    const PolicyState from = policy.representative(from_residue);
-    for (int way = 0; way < policy.ways(); ++way)
-        if (policy.position(from, way) != way) throw std::logic_error("a representative must have position == way");
-    auto change = [&](PolicyState to, Weight weight) {
-        RelativeTable::Change result{{}, policy.residue(to), weight};
-        for (int way = 0; way < policy.ways(); ++way)
-            result.from[static_cast<std::size_t>(policy.position(to, way))] = static_cast<std::uint8_t>(way);
-        return result;
-    };
-    RelativeTable table;
-    for (int p = 0; p < policy.ways(); ++p) {
-        const auto place = static_cast<std::size_t>(p);
-        policy.each_hit(from, p, [&](PolicyState to) { table.hit[place].push_back(change(to, Weight{})); });
-        policy.each_fill(from, p,
-                  [&](PolicyState to, Weight weight) { table.fill[place].push_back(change(to, weight)); });
-    }
-    policy.each_miss(from, [&](int victim, PolicyState to, Weight weight) {
-        table.miss.push_back({victim, change(to, weight)});
-    });
-    return table;
-}
-
 // The tables of one policy, each made when it is first asked for.
 class RelativeTables {
 public:
@@ -87,14 +64,12 @@ public:
 
     const RelativeTable &at(PolicyState residue) const {
         if (last_ != nullptr && last_residue_ == residue) return *last_;
-        auto known = tables_.find(residue);
-        if (known == tables_.end()) known = tables_.emplace(residue, relative_table(policy_, residue)).first;
-        last_residue_ = residue;
-        last_ = &known->second;
-        return *last_;
+        return made(residue);
     }
 
 private:
+    const RelativeTable &made(PolicyState residue) const;
+
     const AnyPolicy &policy_;
     mutable std::unordered_map<PolicyState, RelativeTable> tables_;
     mutable const RelativeTable *last_ = nullptr;

@@ -14,8 +14,7 @@ namespace l1dflush {
 // More states than allowed. The question stays open: nothing may be concluded from the part that was searched.
 class StateSpaceTooLarge : public std::runtime_error {
 public:
-    explicit StateSpaceTooLarge(std::size_t limit)
-        : std::runtime_error("more than " + std::to_string(limit) + " states") {}
+    explicit StateSpaceTooLarge(std::size_t limit);
     explicit StateSpaceTooLarge(const std::string &what) : std::runtime_error(what) {}
 };
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "policy/reachable.hpp"
+#include "policy/state_numbers.hpp"
 #include "prover/limits.hpp"
 #include "prover/start.hpp"
 

@@ -145,35 +145,20 @@ inline State flushed(State state, int p) {
 // Number 0 is the empty set. Kept small by forgetting a line as soon as it no longer matters.
 class GoneSets {
 public:
-    bool contains(std::uint64_t id, std::uint32_t line) const {
-        if (id == 0) return false;
-        const auto &set = sets_[id];
-        return std::binary_search(set.begin(), set.end(), line);
-    }
-    std::uint64_t with(std::uint64_t id, std::uint32_t line) {
-        if (contains(id, line)) return id;
-        std::vector<std::uint32_t> set = sets_[id];
-        set.insert(std::lower_bound(set.begin(), set.end(), line), line);
-        return number(std::move(set));
-    }
-    std::uint64_t without(std::uint64_t id, std::uint32_t line) {
-        if (!contains(id, line)) return id;
-        std::vector<std::uint32_t> set = sets_[id];
-        set.erase(std::lower_bound(set.begin(), set.end(), line));
-        return number(std::move(set));
-    }
+    GoneSets();
+    bool contains(std::uint64_t id, std::uint32_t line) const { return id != 0 && has(id, line); }
+    std::uint64_t with(std::uint64_t id, std::uint32_t line);
+    std::uint64_t without(std::uint64_t id, std::uint32_t line) { return contains(id, line) ? taken(id, line) : id; }
     const std::vector<std::uint32_t> &lines(std::uint64_t id) const { return sets_[id]; }
     std::size_t size() const { return sets_.size(); }
 
 private:
-    std::uint64_t number(std::vector<std::uint32_t> set) {
-        const auto [entry, fresh] = numbers_.try_emplace(set, sets_.size());
-        if (fresh) sets_.push_back(std::move(set));
-        return entry->second;
-    }
+    bool has(std::uint64_t id, std::uint32_t line) const;
+    std::uint64_t taken(std::uint64_t id, std::uint32_t line);
+    std::uint64_t number(std::vector<std::uint32_t> set);
 
-    std::vector<std::vector<std::uint32_t>> sets_{{}};
-    std::map<std::vector<std::uint32_t>, std::uint64_t> numbers_{{{}, 0}};
+    std::vector<std::vector<std::uint32_t>> sets_;
+    std::map<std::vector<std::uint32_t>, std::uint64_t> numbers_;
 };
 
 }  // namespace l1dflush

@@ -67,7 +67,6 @@ SteadyAnswer steady(const AnyPolicy &policy, const SteadyQuestion &question, boo
     }
     if (static_cast<std::size_t>(question.protocol.lines) > most_lines)
         throw StateSpaceTooLarge("more than 252 lines that come back");
-    if (policy.ways() <= 8) return steady_with<8>(policy, question, absolute, limits);
     return steady_with<16>(policy, question, absolute, limits);
 }
 
