@@ -84,9 +84,10 @@ def set_words(
             having.setdefault((word, own), set()).add(placed.set_index)
             if (word, own) not in found:
                 lines = tuple(placed.lines[line] for line in order)
-                found[word, own] = SetWord(word, lines, placed.set_index, 1, own, placed.has)
+                found[word, own] = SetWord(word, lines, placed.set_index, 1, own, placed.has, frozenset())
         for key, indices in having.items():
-            found[key] = replace(found[key], sets=max(found[key].sets, len(indices)))
+            everywhere = found[key].indices.union(indices)
+            found[key] = replace(found[key], sets=max(found[key].sets, len(indices)), indices=everywhere)
     return sorted(found.values(), key=lambda one: (len(one.word), one.set_index))
 
 

@@ -44,7 +44,7 @@ class SetWord:
     """One word and where it occurs. ``lines`` names the word's line ids; ``set_index`` is the first set with
     this word, counted from the set of the buffer's offset 0; ``sets`` is how many sets have it at most; ``own``:
     the ids of the lines that are not the buffer's; ``has`` is the number of different buffer lines that are surely
-    accessed."""
+    accessed; ``indices`` are all sets that have it where memory lies in one of its places."""
 
     word: Word
     lines: tuple[Line, ...]
@@ -52,6 +52,7 @@ class SetWord:
     sets: int
     own: frozenset[int]
     has: int
+    indices: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,11 @@ def set_words(
             index = min(placed.sets)
             rank = number, index, placed.rank
             if key not in found or rank < first[key]:
-                found[key] = SetWord(placed.word, placed.lines_of(index), index, 1, placed.own, placed.has)
+                found[key] = SetWord(placed.word, placed.lines_of(index), index, 1, placed.own, placed.has, frozenset())
                 first[key] = rank
         for key, indices in having.items():
-            found[key] = replace(found[key], sets=max(found[key].sets, len(indices)))
+            one = found[key]
+            found[key] = replace(one, sets=max(one.sets, len(indices)), indices=one.indices | indices)
     order = sorted(found, key=lambda key: (len(found[key].word), found[key].set_index, first[key]))
     return [found[key] for key in order]
 

@@ -18,6 +18,7 @@ from l1dflush.verdict.instructions import lacking, not_there
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.question import Outcome, Question
 from l1dflush.verdict.rows import judge_cache
+from l1dflush.verdict.set_words import sets_of
 from l1dflush.verdict.verify_result import GeometryInfo, Row
 
 # One cache to judge: the CPU or None for --policy, its policy (None: unknown), and whether it decides.
@@ -80,6 +81,7 @@ def rows_of(question: Question, caches: Sequence[Cache], needs: Sequence[Need]) 
                 chance=outcome.chance,
                 candidates=outcome.candidates,
                 counterexample=outcome.counterexample,
+                sets=sets_of(outcome.words, question.written),
             )
         )
     return rows

@@ -55,6 +55,7 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.prepares import told
 from l1dflush.verdict.question import Flush, Question
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
+from l1dflush.verdict.set_words import Written
 from l1dflush.verdict.unsettled import certain
 from l1dflush.verdict.verify_result import Finding, Row, TraceResult, UndecidedInfo, VerifyResult
 from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, placement, walk_of
@@ -168,6 +169,7 @@ def _judge(
     _check_clock(deadline)
     needs = [need for one in (trace, *others) for need in one.needs]
     rows: list[Row] = []
+    written = Written()
     verdict, reason = Verdict.UNDECIDED, ""
     because: UndecidedError | None = None
     if flush is None or buffer is None:
@@ -187,6 +189,7 @@ def _judge(
             conditions=options.conditions,
             others=tuple(one for one in in_turn if one is not None),
             all_examples=options.all_examples,
+            written=written,
         )
         rows = certain(
             rows_of(question, caches, needs), question, (trace, *others), lambda q: rows_of(q, caches, needs)
@@ -213,6 +216,7 @@ def _judge(
         ),
         findings=tuple(findings),
         rows=tuple(rows),
+        words=tuple(written.words),
         scope=scope(trace, buffer, options, granted((cpu for cpu, *_ in caches), needs)),
         verdict=verdict,
         cause=because.cause if because is not None else None,

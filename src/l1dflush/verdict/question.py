@@ -15,6 +15,7 @@ from l1dflush.proof.limits import Limits
 from l1dflush.proof.words import SetWord
 from l1dflush.tracing.model import Path
 from l1dflush.verdict.part import JudgedPart, judged_part
+from l1dflush.verdict.set_words import Judged, Written
 from l1dflush.verdict.verify_result import Candidate, ChanceInfo, CounterexampleInfo
 from l1dflush.verdict.walk import Buffer, Placement, Places
 
@@ -39,6 +40,7 @@ class Outcome:
     counterexample: CounterexampleInfo | None = None
     chance: ChanceInfo | None = None
     at_least: bool = False
+    words: tuple[Judged, ...] = ()
 
     @property
     def margin(self) -> int | None:
@@ -105,6 +107,7 @@ class Question:
     others: tuple[Flush, ...] = ()
     # Of rows that do not decide as well.
     all_examples: bool = True
+    written: Written = field(default_factory=Written)
 
     @property
     def flushes(self) -> tuple[Flush, ...]:

@@ -20,6 +20,7 @@ from l1dflush.tracing.events import Events
 from l1dflush.verdict.chances import chance_of
 from l1dflush.verdict.examples import word_example
 from l1dflush.verdict.question import Outcome, PathWords, Question, Reach
+from l1dflush.verdict.set_words import Judged
 from l1dflush.verdict.steady_rows import judge_protocols, protocols_of
 from l1dflush.verdict.verify_result import Candidate
 
@@ -45,17 +46,19 @@ def judge_cache(question: Question, geometry: Geometry, policy: str | Policy | N
         for name, o in zip(names, outcomes, strict=True)
     )
     first = outcomes[0]
+    # What the sets come to depends on which policy it is.
+    words = tuple(one.not_asked() for one in first.words)
     if outcomes and all(o.verdict is Verdict.REFUTED for o in outcomes):
         least = min(o.leftovers or 0 for o in outcomes)
         example = judge(names[0], True).counterexample if examples else None
         return Outcome(
             Verdict.REFUTED, None, first.has, least, first.sets_without_walk,
-            reason="under every known policy", candidates=candidates, counterexample=example,
+            reason="under every known policy", candidates=candidates, counterexample=example, words=words,
         )  # fmt: skip
     # Even where all of them agree that nothing is left, the policy may be one that never empties a set (LIP, random).
     return Outcome(
         Verdict.UNDECIDED, None, first.has, None, first.sets_without_walk,
-        "unknown-policy", policy_unknown("this cache"), candidates=candidates,
+        "unknown-policy", policy_unknown("this cache"), candidates=candidates, words=words,
     )  # fmt: skip
 
 
@@ -174,6 +177,21 @@ def _words(
 def _judge(
     question: Question, words: list[PathWords], geometry: Geometry, policy: str | Policy, *, examples: bool = True
 ) -> Outcome:
+    judged: list[Judged] = []
+    outcome = _judge_all(question, words, geometry, policy, judged, examples=examples)
+    return replace(outcome, words=tuple(judged))
+
+
+def _judge_all(
+    question: Question,
+    words: list[PathWords],
+    geometry: Geometry,
+    policy: str | Policy,
+    judged: list[Judged],
+    *,
+    examples: bool,
+) -> Outcome:
+    """The verdict; what is known of each word goes to ``judged``."""
     ways = geometry.ways
     needs, curve, bound = _distinct(question, policy, ways)
     leftovers, refuted, undecided = 0, None, None
@@ -188,20 +206,29 @@ def _judge(
         for found in path.per_set:
             has = found.has if has is None else min(has, found.has)
             if path.unknown is not None:
+                judged.append(Judged(found, path.whole, Verdict.UNDECIDED, cause=path.unknown.cause))
                 continue
             # With a cold start the bound is about buffer lines only.
             known = (ways,) if question.conditions.start.cold and found.own else bound
-            if _bound(known, found.word) <= leftovers:
-                continue  # this set can be no worse than what is known already
+            if (most := _bound(known, found.word)) <= leftovers:
+                # This set can be no worse than what is known already.
+                proved = Judged(found, path.whole, Verdict.PROVED, 0)
+                judged.append(Judged(found, path.whole, None, at_most=most) if most else proved)
+                continue
             try:
                 answer = decide(found)
             except UndecidedError as error:
                 undecided = undecided or error
+                judged.append(Judged(found, path.whole, Verdict.UNDECIDED, cause=error.cause))
                 continue
             left = answer.leftovers
             if left and path.doubt is not None:
                 undecided = undecided or path.doubt
-            elif left > leftovers:
+                judged.append(Judged(found, path.whole, Verdict.UNDECIDED, cause=path.doubt.cause))
+                continue
+            verdict = Verdict.REFUTED if left else Verdict.PROVED
+            judged.append(Judged(found, path.whole, verdict, left, answer.at_least))
+            if left > leftovers:
                 leftovers, refuted = left, refuted or found
                 # Then a single run refuted the word; there may be worse ones.
                 at_least = at_least or answer.at_least
@@ -210,6 +237,7 @@ def _judge(
         if surely is not None:
             leftovers, refuted = surely
             at_least = True
+            judged.append(Judged(refuted, path.whole, Verdict.REFUTED, leftovers, at_least))
     empty = max(sum(found.sets for found in path.per_set if not found.has) for path in words)
     if question.skipped_path and not refuted:
         return Outcome(Verdict.REFUTED, needs, has, ways, empty, reason="a path skips the flush", curve=curve)

@@ -85,4 +85,6 @@ def _skips(path: Path, flush: Flush) -> bool:
 
 def _doubted(row: Row, reason: str) -> Row:
     gone = {"leftovers": None, "counterexample": None, "chance": None, "candidates": ()}
-    return row.model_copy(update={"verdict": Verdict.UNDECIDED, "cause": CAUSE, "reason": reason, **gone})
+    doubt = {"verdict": Verdict.UNDECIDED, "cause": CAUSE, "leftovers": None, "at_least": False}
+    sets = tuple(one.model_copy(update=doubt) if one.verdict is Verdict.REFUTED else one for one in row.sets)
+    return row.model_copy(update={"verdict": Verdict.UNDECIDED, "cause": CAUSE, "reason": reason, "sets": sets, **gone})

@@ -19,6 +19,7 @@ from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import BUFFER, Region
 from l1dflush.verdict.found import NOTHING_MORE, About
+from l1dflush.verdict.sets_result import SetsInfo, WordInfo
 
 INVALID = "invalid"
 """What stands for a way without a line."""
@@ -269,6 +270,11 @@ class Row(Document):
     )
     candidates: tuple[Candidate, ...] = Field(default=(), description="for an unknown policy, the known ones")
     counterexample: CounterexampleInfo | None = None
+    sets: tuple[SetsInfo, ...] = Field(
+        default=(),
+        description="what is known of each set, the worst first; empty where the flush was not judged by sets: for"
+        " steady starts, and where the routine is undecided before that",
+    )
 
 
 class AssumptionInfo(Document):
@@ -331,6 +337,7 @@ class VerifyResult(Document):
     )
     findings: tuple[Finding, ...]
     rows: tuple[Row, ...]
+    words: tuple[WordInfo, ...] = Field(default=(), description="what is done in sets, which `sets` of rows refer to")
     scope: Scope
     verdict: Verdict
     cause: str | None = Field(description="named cause of an UNDECIDED that concerns the routine as a whole")

@@ -87,4 +87,6 @@ class Flush:
             result = verify((source,), options, waiting=waiting)
         except UndecidedError as error:
             return FlushWorth(Verdict.UNDECIDED, source, title, reason=str(error))
-        return FlushWorth(result.verdict, source, title, result.routine, result.rows, result.reason)
+        # Words are a result's own.
+        rows = tuple(row.model_copy(update={"sets": ()}) for row in result.rows)
+        return FlushWorth(result.verdict, source, title, result.routine, rows, result.reason)
