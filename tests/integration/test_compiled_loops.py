@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -181,17 +183,47 @@ LOOPS = {
 }
 
 
+NAME = "l1d_flush"
+
+
 def compiled(compiler: str, mode: str, level: str, body: str, folder: Path, more: Sequence[str] = ()) -> bytes:
+    return _compiled(compiler, mode, level, {NAME: body}, folder, more)
+
+
+def _compiled(
+    compiler: str, mode: str, level: str, bodies: Mapping[str, str], folder: Path, more: Sequence[str] = ()
+) -> bytes:
+    """One function of each body, by its name."""
     source, target = folder / "f.c", folder / "f.o"
-    source.write_text(f"long kept;\nvoid l1d_flush(char *p, int m)\n{{\n\t{body}\n}}\n")
+    functions = [f"void {name}(char *p, int m)\n{{\n\t{body}\n}}\n" for name, body in bodies.items()]
+    source.write_text("long kept;\n" + "".join(functions))
     options = [mode, level, "-c", "-mno-red-zone", "-ffreestanding", "-fcf-protection=none", *more]
     subprocess.run([compiler, *options, "-o", target, source], check=True)
     return target.read_bytes()
 
 
-def reads(data: bytes) -> list[tuple[int, ...]]:
+@pytest.fixture(scope="module")
+def compiled_together(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], bytes]:
+    """All loops and sizes in one object, so that the compiler is started once for all of them."""
+    folder = tmp_path_factory.mktemp("compiled")
+
+    @cache
+    def compiled(compiler: str, mode: str, level: str) -> bytes:
+        bodies = {name_of(name): one.body for name, one in (LOOPS | SIZED).items()}
+        # Some are the same in the end, and would become a jump to the other one.
+        return _compiled(compiler, mode, level, bodies, folder, ["-fno-ipa-icf"] if compiler == "gcc" else [])
+
+    return compiled
+
+
+def name_of(loop: str) -> str:
+    """As a name in C."""
+    return re.sub(r"\W", "_", f"loop {loop}")
+
+
+def reads(data: bytes, function: str = NAME) -> list[tuple[int, ...]]:
     """The offsets behind the argument that each path reads, the shortest path first."""
-    (routine,) = load_bytes(data, "f.o", LoadOptions(function="l1d_flush"))
+    (routine,) = load_bytes(data, "f.o", LoadOptions(function=function))
     found = []
     for path in trace(routine, TraceOptions(max_seconds=60)).paths:
         events = [e for e in path.events if e.kind is Kind.LOAD and e.arena is not None]
@@ -211,15 +243,15 @@ def reads(data: bytes) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("name", LOOPS)
-def test_what_is_read(name: str, compiler: str, mode: str, tmp_path: Path) -> None:
+def test_what_is_read(name: str, compiler: str, mode: str, compiled_together: Callable[[str, str, str], bytes]) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"there is no {compiler}")
     loop = LOOPS[name]
     for level in LEVELS if THOROUGH else LEVELS[::2]:
         if loop.asks and level == "-O0":
             continue
-        data = compiled(compiler, mode, level, loop.body, tmp_path)
-        assert reads(data) == sorted(loop.reads, key=len), level
+        data = compiled_together(compiler, mode, level)
+        assert reads(data, name_of(name)) == sorted(loop.reads, key=len), level
 
 
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])
@@ -328,18 +360,20 @@ SIZED = {
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("name", SIZED)
-def test_a_size_that_is_one_of_a_few(name: str, compiler: str, mode: str, tmp_path: Path) -> None:
+def test_a_size_that_is_one_of_a_few(
+    name: str, compiler: str, mode: str, compiled_together: Callable[[str, str, str], bytes]
+) -> None:
     """Each that some number gives is on a path, and no other one."""
     if shutil.which(compiler) is None:
         pytest.skip(f"there is no {compiler}")
     sized = SIZED[name]
     for level in LEVELS if THOROUGH else LEVELS[::2]:
-        data = compiled(compiler, mode, level, sized.body, tmp_path)
+        data = compiled_together(compiler, mode, level)
         if f"{compiler} {mode} {level}" in sized.undecided:
             with pytest.raises(UndecidedError, match="more than 64 paths"):
-                reads(data)
+                reads(data, name_of(name))
         else:
-            assert set(reads(data)) == sized.wanted(), level
+            assert set(reads(data, name_of(name))) == sized.wanted(), level
 
 
 @pytest.mark.parametrize("mode", ["-m64", "-m32"])
