@@ -13,6 +13,7 @@ from l1dflush.errors import UndecidedError
 from l1dflush.place import Place
 from l1dflush.routine.code_names import CodeNames
 from l1dflush.routine.model import Routine
+from l1dflush.tracing.arenas import Arenas
 from l1dflush.tracing.at_entry import begin, guards_by_place
 from l1dflush.tracing.bindings import may_be_base
 from l1dflush.tracing.decided import Conditions, shown
@@ -84,6 +85,7 @@ class _Run:
         self._machine = self._lifter.machine
         self._width = routine.image.bits // 8
         self._names = Names(routine, self._lifter)
+        self._arenas = Arenas(routine.image, self._lifter, self._names)
         self._conditions = Conditions(self._lifter, self._names)
         # What was run, by number, and which branches ask for a CPU feature.
         self._instructions: list[Instruction] = []
@@ -196,7 +198,7 @@ class _Run:
             what = ""
             if self._is_code(arena, event.offset, last):
                 what = f"the routine writes to its own code, {arena.region.names[0]} at {event.offset:#x}"
-            elif self._names.may_be_code(arena, event.offset, last):
+            elif self._arenas.may_be_code(arena, event.offset, last):
                 what = f"the routine may write to its own code: {arena.region}"
             if what:
                 raise UndecidedError("writes-code", what, where=Place(offset=event.pc))
@@ -312,7 +314,7 @@ class _Run:
     ) -> Event:
         what = KINDS[kind]
         if what in TOUCHES:
-            arena, offset = self._names.place(region, at)
+            arena, offset = self._arenas.place(region, at)
             return Event(what, addresses[number], mnemonics[number], arena, offset, size)
         detail = mnemonics[number]
         if what is Kind.CALL:
