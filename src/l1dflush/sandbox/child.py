@@ -10,14 +10,17 @@ import os
 import resource
 import select
 import signal
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import NoReturn
 
+from l1dflush import cache_files
 from l1dflush.errors import InputError, UndecidedError
-from l1dflush.sandbox import network
+from l1dflush.sandbox import files, network
 from l1dflush.sandbox.answer import GarbledAnswerError, answer_of, line, network_refused, text_of
 from l1dflush.sandbox.limits import Limits
 
@@ -211,6 +214,7 @@ def _be_the_child(
         guard = _guard(parent)
         _close_all_but(pipe)
         _send(pipe, line({"network_refused": network.cut_off()}))
+        files.write_only_in(_own_folders())
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _send(pipe, answer_of(task, limits.file_bytes))
     finally:
@@ -220,6 +224,19 @@ def _be_the_child(
                 os.waitpid(guard, 0)
         # No answer says enough, whatever happened here. Nothing of the parent's is flushed or cleaned up.
         os._exit(0)
+
+
+def _own_folders() -> list[Path]:
+    """Where the child and what it starts may write: temporary files, and what is kept for later runs."""
+    found = []
+    with contextlib.suppress(OSError):
+        found.append(Path(tempfile.gettempdir()))
+    kept = cache_files.folder()
+    if kept is not None:
+        with contextlib.suppress(OSError):
+            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found.append(kept)
+    return found
 
 
 def _guard(parent: int) -> int | None:
