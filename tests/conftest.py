@@ -17,7 +17,8 @@ from made_results import counterexample_with, everything, refuted_with, result_w
 import l1dflush
 from l1dflush.cache_files import OFF_VARIABLE
 from l1dflush.tracing.translation import translator
-from l1dflush.verdict.verify_result import CounterexampleInfo, Row, VerifyResult
+from l1dflush.verdict.counterexample_result import CounterexampleInfo
+from l1dflush.verdict.verify_result import Row, VerifyResult
 
 FEW = 20
 """So many tests are through sooner than everything is loaded."""

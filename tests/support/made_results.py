@@ -12,12 +12,12 @@ from l1dflush.place import Place
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact, Field, Relation, Subject
 from l1dflush.tracing.region import BUFFER, STACK, Region, RegionKind
+from l1dflush.verdict.counterexample_result import CounterexampleInfo, LineInfo, LineKind, Step
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.found import About
 from l1dflush.verdict.verify_result import (
     BufferInfo,
     Candidate,
-    CounterexampleInfo,
     DecisionInfo,
     Finding,
     GeometryInfo,
@@ -26,7 +26,6 @@ from l1dflush.verdict.verify_result import (
     Row,
     Run,
     Scope,
-    Step,
     VerifyResult,
 )
 
@@ -78,7 +77,21 @@ def counterexample_with(ways: int = 8, accesses: int = 8, **changes: Any) -> Cou
         "leftovers": 1,
         "smallest": True,
     }
-    return CounterexampleInfo(**(values | changes))
+    values |= changes
+    taking_part = dict.fromkeys((*values["start"], *(step.access for step in values["steps"]), *values["end"]))
+    return CounterexampleInfo(
+        **({"lines": tuple(line_called(name) for name in taking_part if name != "invalid")} | values)
+    )
+
+
+def line_called(name: str) -> LineInfo:
+    """What a line of that name is."""
+    if len(name) == 1:
+        return LineInfo(name=name, kind=LineKind.OLD)
+    base, _, offset = name.replace("-", "+-").partition("+")
+    region = BUFFER if base == "buffer" else STACK
+    kind = LineKind.BUFFER if base == "buffer" else LineKind.OWN
+    return LineInfo(name=name, kind=kind, region=region, offset=int(offset or "0", 16))
 
 
 def result_with(**changes: Any) -> VerifyResult:

@@ -9,7 +9,6 @@ the number alone decides it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,6 +17,7 @@ import numpy as np
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import State, get_policy
+from l1dflush.verdict.counterexample_result import LineInfo
 from l1dflush.vmentry.lab.routine_accesses import RoutineAccesses
 from l1dflush.vmentry.lab.scenario import Scenario
 from l1dflush.vmentry.lab.script import Accesses, Step
@@ -202,24 +202,22 @@ class PlainLab:
             return
         secret = next(name for name in self.secrets if -(-self.scenario.sizes[name] // 4096) >= self.worst.drive.lines)
         for act in self.worst.drive.acts:
-            name = self.worst.name_of.get(act.line)
-            for line in self.acted(secret, act.line, name):
+            for line in self.acted(secret, act.line, self.worst.mine.get(act.line)):
                 if act.flush:
                     self.l1d.invalidate(line)
                 else:
                     self.l1d.access(line)
 
-    def acted(self, secret: str, number: int, name: str | None) -> Iterator[Line]:
+    def acted(self, secret: str, number: int, mine: LineInfo | None) -> Iterator[Line]:
         assert self.worst is not None
-        if name is None:
+        if mine is None:
             yield from ((secret, 64 * number + index) for index in range(64))
             return
-        found = re.fullmatch(r"(.*?)(?:([+-])0x([0-9a-f]+))?", name)
-        assert found is not None
-        offset = int(found[3] or "0", 16) * (-1 if found[2] == "-" else 1)
-        if found[1] == "buffer":
-            first = offset // 64 - self.worst.set_index
+        assert mine.offset is not None
+        if str(mine.region) == "buffer":
+            first = mine.offset // 64 - self.worst.set_index
             yield from (("buffer", line) for line in range(first, first + 64) if 0 <= line < 64 * self.buffer_pages)
             return
-        own = self.routine.own.index(found[1])
-        yield found[1], (offset - self.routine.own_lowest[own]) // 64
+        name = str(mine.region)
+        own = self.routine.own.index(name)
+        yield name, (mine.offset - self.routine.own_lowest[own]) // 64

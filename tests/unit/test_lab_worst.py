@@ -11,9 +11,8 @@ from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 from l1dflush.proof.conditions import ALL_WAYS_VALID
 from l1dflush.sandbox.judged import verify
+from l1dflush.verdict.counterexample_result import CounterexampleInfo, LineKind
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.replay.result import OLD
-from l1dflush.verdict.verify_result import CounterexampleInfo
 from l1dflush.vmentry.lab.machine import Addresses, Hardware, Machine
 from l1dflush.vmentry.lab.memory import HOST, SECRET, Block
 from l1dflush.vmentry.lab.routine_accesses import routine_accesses
@@ -66,13 +65,15 @@ def address(name: str, index: int, machine: Machine, vault: Block, worst: Worst,
     buffer = machine.subsystem.buffer
     assert buffer is not None
     found: Addresses
-    if OLD.fullmatch(name):
+    line = next(one for one in example.lines if one.name == name)
+    if line.kind is LineKind.OLD:
         found = vault.line_addresses(np.array([worst.drive.watched[name] * 64 + index]))
-    elif name.startswith("buffer"):
-        line = int(name.partition("+")[2] or "0", 16) // 64 - example.set_index + index
-        found = buffer.line_addresses(np.array([line])) if 0 <= line < buffer.lines else np.array([], dtype=np.uint64)
+    elif line.kind is LineKind.BUFFER:
+        number = (line.offset or 0) // 64 - example.set_index + index
+        inside = 0 <= number < buffer.lines
+        found = buffer.line_addresses(np.array([number])) if inside else np.array([], dtype=np.uint64)
     else:
-        found = machine.own_addresses(name)
+        found = machine.own_addresses(str(line.region), line.offset or 0)
     return int(found[0]) if len(found) and int(found[0]) // 64 % 64 == index else -1
 
 
@@ -97,7 +98,7 @@ def test_the_drive_leads_to_the_counterexample(source: str, policy: str, geometr
     for index in range(64):
         names = {*example.start, *(step.access for step in example.steps)} - {"invalid"}
         # Which line an old one is, is said of those that stay.
-        names = {name for name in names if not OLD.fullmatch(name) or name in worst.drive.watched}
+        names -= example.named(LineKind.OLD) - set(worst.drive.watched)
         lines = {name: address(name, index, machine, vault, worst, example) for name in names}
         if -1 in lines.values():
             continue

@@ -18,11 +18,12 @@ from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.report.layout import plain
 from l1dflush.report.terminal.replay import replay_parts
+from l1dflush.tracing.region import BUFFER, STACK
+from l1dflush.verdict.counterexample_result import CounterexampleInfo, LineInfo, LineKind
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay.replayed import replayed
 from l1dflush.verdict.replay.result import FileLiesError
-from l1dflush.verdict.verify_result import CounterexampleInfo
 
 FOLDER = Path(__file__).parents[1] / "data" / "learned-policies"
 MACHINES = sorted(FOLDER.glob("*/*.dot"))
@@ -135,6 +136,28 @@ def test_a_loop_counter_called_i_is_no_old_line(tmp_path: Path) -> None:
     replayed(found)
 
 
+def test_what_lines_are_is_told_as_facts(tmp_path: Path) -> None:
+    source = tmp_path / "counter.s"
+    source.write_text(
+        "\t.globl flush\n\t.type flush, @function\nflush:\txor %eax, %eax\n1:\tincl -16(%rsp)\n"
+        "\tmovzbl (%rdi, %rax), %ecx\n\tadd $64, %rax\n\tcmp $65536, %rax\n\tjne 1b\n\tlfence\n\tret\n"
+        "\t.size flush, . - flush\n"
+    )
+    found = example("tree-PLRU", "32K,8,64", str(source))
+    told = {line.name: (line.kind, line.region, line.offset) for line in found.lines}
+    buffer = [where for where in told.values() if where[0] is LineKind.BUFFER]
+    assert all(region == BUFFER and offset == 4096 * number + 64 * found.set_index
+               for number, (_, region, offset) in enumerate(sorted(buffer, key=lambda one: one[2] or 0)))  # fmt: skip
+    assert len(buffer) == len({step.access for step in found.steps if step.access.startswith("buffer")}) > 8
+    # The line of the counter may begin anywhere in the 64 bytes before it.
+    ((kind, _, offset),) = (where for where in told.values() if where[1] == STACK)
+    assert kind is LineKind.OWN and offset is not None and -16 - 60 <= offset <= -16
+    assert {told[line] for line in found.start if len(line) == 1} == {(LineKind.OLD, None, None)}
+    found = example("tree-PLRU", "32K,8,64", touches=1, start="any")
+    touched = {step.access for step in found.steps if step.by_others}
+    assert touched and not touched & found.named(LineKind.OWN)
+
+
 def step(number: int, **changes: Any) -> Callable[[CounterexampleInfo], CounterexampleInfo]:
     def change(one: CounterexampleInfo) -> CounterexampleInfo:
         steps = list(one.steps)
@@ -146,6 +169,16 @@ def step(number: int, **changes: Any) -> Callable[[CounterexampleInfo], Countere
 
 def whole(**changes: Any) -> Callable[[CounterexampleInfo], CounterexampleInfo]:
     return lambda one: one.model_copy(update=changes)
+
+
+def twice(one: CounterexampleInfo) -> CounterexampleInfo:
+    return one.model_copy(update={"lines": (*one.lines, one.lines[0])})
+
+
+def brought_in(one: CounterexampleInfo) -> CounterexampleInfo:
+    other = LineInfo(name="other1", kind=LineKind.OTHERS)
+    told = one.model_copy(update={"lines": (*one.lines, other)})
+    return step(4, result="miss", access="other1")(told)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +199,11 @@ def whole(**changes: Any) -> Callable[[CounterexampleInfo], CounterexampleInfo]:
         (step(4, access="b"), "step 4"),
         (step(4, way=None), "step 4: others cannot do that"),
         (step(4, result="dropped"), "step 4: there is no such result"),
-        (step(4, result="miss", access="other1"), "step 4 is not what tree-PLRU does"),
+        (brought_in, "step 4 is not what tree-PLRU does"),
         (step(9, result="flushed"), "step 9 is not what tree-PLRU does"),
         (whole(start=("a", *"abcdefg")), "at the start a line is in two ways"),
+        (whole(lines=()), "the lines that are told are not those that take part"),
+        (twice, "the lines that are told are not those that take part"),
         (whole(policy_state=(9, 9)), "at the start tree-PLRU cannot be in the state"),
         (whole(policy_state=(10**30,) * 7), "at the start tree-PLRU cannot be in the state"),
         (whole(policy_state=(5,) * 7), "step 1 is not what tree-PLRU does: miss in way 7"),
@@ -189,15 +224,10 @@ def test_lies_are_found(lie: Callable[[CounterexampleInfo], CounterexampleInfo],
 def test_a_run_that_leaves_nothing_is_no_counterexample() -> None:
     true = example("tree-PLRU", "32K,8,64", start="any")
 
-    def own(name: str | None) -> Any:
-        return f"own_{name}" if name is not None and len(name) == 1 and name.islower() else name
-
-    steps = tuple(
-        one.model_copy(update={"access": own(one.access), "evicted": own(one.evicted), "leftovers": 0})
-        for one in true.steps
-    )
-    start, end = tuple(map(own, true.start)), tuple(map(own, true.end))
-    nothing = true.model_copy(update={"start": start, "end": end, "steps": steps, "leftovers": 0})
+    own = {"kind": LineKind.OWN, "region": STACK, "offset": 0}
+    lines = tuple(one.model_copy(update=own) if one.kind is LineKind.OLD else one for one in true.lines)
+    steps = tuple(one.model_copy(update={"leftovers": 0}) for one in true.steps)
+    nothing = true.model_copy(update={"lines": lines, "steps": steps, "leftovers": 0})
     with pytest.raises(FileLiesError, match="after the last step no old line is left"):
         replayed(nothing)
 

@@ -16,11 +16,11 @@ from l1dflush.errors import InputError
 from l1dflush.proof.conditions import Conditions, Start
 from l1dflush.report.layout import plain
 from l1dflush.report.terminal.replay import replay_parts
+from l1dflush.verdict.counterexample_result import CounterexampleInfo
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay.replayed import replayed
 from l1dflush.verdict.replay.result import FileLiesError
-from l1dflush.verdict.verify_result import CounterexampleInfo
 
 
 @cache

@@ -20,14 +20,9 @@ from l1dflush.report.terminal.trace import trace_lines
 from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK
+from l1dflush.verdict.counterexample_result import CounterexampleInfo
 from l1dflush.verdict.described import assumed
-from l1dflush.verdict.verify_result import (
-    CounterexampleInfo,
-    Run,
-    TracePath,
-    TraceResult,
-    VerifyResult,
-)
+from l1dflush.verdict.verify_result import Run, TracePath, TraceResult, VerifyResult
 
 Make = Callable[..., Any]
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from l1dflush.verdict.counterexample_result import CounterexampleInfo
     from l1dflush.verdict.replay.result import Replayed
-    from l1dflush.verdict.verify_result import CounterexampleInfo, VerifyResult
+    from l1dflush.verdict.verify_result import VerifyResult
 
 MAX_BYTES = 64 << 20
 _LIE = 2

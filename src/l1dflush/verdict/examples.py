@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Literal
@@ -22,17 +22,43 @@ from l1dflush.proof.placements import Line as Place
 from l1dflush.proof.protocols import Protocol
 from l1dflush.proof.steady_run import Between, BetweenStep, SteadyRun
 from l1dflush.proof.words import SetWord
+from l1dflush.tracing.region import BUFFER
+from l1dflush.verdict.counterexample_result import (
+    INVALID,
+    CounterexampleInfo,
+    LineInfo,
+    LineKind,
+    SteadyInfo,
+    Step,
+)
+from l1dflush.verdict.found import Spot
 from l1dflush.verdict.question import Question
-from l1dflush.verdict.verify_result import INVALID, CounterexampleInfo, SteadyInfo, Step
 from l1dflush.verdict.walk import Places
 
-_Name = Callable[[Line | None], str]
+
+class Lines:
+    """What the lines of a run are, and what they are called; all that were asked for are kept in that order."""
+
+    def __init__(self, what: Callable[[Line], LineInfo]) -> None:
+        self._what = what
+        self._told: dict[str, LineInfo] = {}
+
+    def name(self, line: Line | None) -> str:
+        if line is None:
+            return INVALID
+        info = self._what(line)
+        self._told.setdefault(info.name, info)
+        return info.name
+
+    @property
+    def told(self) -> tuple[LineInfo, ...]:
+        return tuple(self._told.values())
 
 
 def word_example(question: Question, policy: str | Policy, ways: int, found: SetWord) -> CounterexampleInfo:
     """A start and a run of one word. Raises UndecidedError where none can be found in the time that is left."""
     example = _found(question, policy, ways, found)
-    name = _names(lambda line: (question.flush.places, found.lines[line]))
+    lines = _lines(lambda line: (question.flush.places, found.lines[line]))
     twin = prover.resolved(policy, ways)
     last = example.steps[-1] if example.steps else None
     content = last.content if last else example.content
@@ -42,12 +68,14 @@ def word_example(question: Question, policy: str | Policy, ways: int, found: Set
         start_state=example.start_text,
         policy_state=example.policy_state,
         machine=_machine_text(twin),
-        start=tuple(name(line) for line in example.content),
-        steps=tuple(_step(step, name) for step in example.steps),
-        end=tuple(name(line) for line in content),
+        start=tuple(map(lines.name, example.content)),
+        steps=tuple(_step(step, lines) for step in example.steps),
+        end=tuple(map(lines.name, content)),
         end_state=twin.render(last.policy_state) if last else example.start_text,
         leftovers=_old(content),
         smallest=example.smallest,
+        # All of them have come by now.
+        lines=lines.told,
     )
 
 
@@ -79,19 +107,20 @@ def protocol_example(
         return flushes[turn].places, place
 
     twin, start = prover.resolved(policy, ways), question.conditions.start
-    return told(run, twin, start, len(found.turns), found.set_index, _names(placed))
+    return told(run, twin, start, len(found.turns), found.set_index, _lines(placed))
 
 
-def told(run: SteadyRun, policy: Policy, start: Start, turns: int, set_index: int, name: _Name) -> CounterexampleInfo:
-    """A run, with ``name`` for its lines, in a set of ``policy``."""
+def told(run: SteadyRun, policy: Policy, start: Start, turns: int, set_index: int, lines: Lines) -> CounterexampleInfo:
+    """A run in a set of ``policy``; ``lines`` says what its lines are."""
+    before = tuple(map(lines.name, run.content))
     steps: list[Step] = []
     again = 0
     played: list[Played | BetweenStep] = []
     for number, flush in enumerate(run.flushes):
         if run.again and number == run.again:
             again = len(steps) + run.again_before
-        steps += (_between(step, name) for step in flush.before)
-        steps += (_step(step, name, number + 1) for step in flush.steps)
+        steps += (_between(step, lines) for step in flush.before)
+        steps += (_step(step, lines, number + 1) for step in flush.steps)
         played += (*flush.before, *flush.steps)
     content, state = (played[-1].content, played[-1].policy_state) if played else (run.content, run.policy_state)
     return CounterexampleInfo(
@@ -101,13 +130,14 @@ def told(run: SteadyRun, policy: Policy, start: Start, turns: int, set_index: in
         # Of a flush that does nothing in this set there is no step that a replay could see.
         policy_state=run.policy_state if all(flush.steps for flush in run.flushes) else None,
         machine=_machine_text(policy),
-        start=tuple(name(line) for line in run.content),
+        start=before,
         steps=tuple(steps),
-        end=tuple(name(line) for line in content),
+        end=tuple(map(lines.name, content)),
         end_state=policy.render(state),
         leftovers=len(run.leftovers),
         smallest=False,
         steady=SteadyInfo(start=str(start), turns=turns, again=again),
+        lines=lines.told,
     )
 
 
@@ -115,30 +145,38 @@ def _old(content: Sequence[Line | None]) -> int:
     return sum(isinstance(line, str) for line in content)
 
 
-def _names(placed: Callable[[int], tuple[Places, Place]]) -> _Name:
-    """What lines are called; ``placed`` tells where a line of the routine is."""
-    mine: dict[int, str] = {}
+def _lines(placed: Callable[[int], tuple[Places, Place]]) -> Lines:
+    """``placed`` tells where a line of the routine is."""
+    mine: dict[int, LineInfo] = {}
 
-    def name(line: Line | None) -> str:
-        if isinstance(line, int) and line < 0:
-            return f"other{-line}"
-        if isinstance(line, int):
-            if line not in mine:
-                places, place = placed(line)
-                mine[line] = _name_of(place, places, mine.values())
-            return mine[line]
-        return INVALID if line is None else line
+    def what(line: Line) -> LineInfo:
+        if isinstance(line, str) or line < 0:
+            return of_somebody_else(line)
+        if line not in mine:
+            places, place = placed(line)
+            spot = places.line(place.arena, place.offset)
+            kind = LineKind.BUFFER if spot.region == BUFFER else LineKind.OWN
+            name = _name_of(spot, {one.name for one in mine.values()})
+            mine[line] = LineInfo(name=name, kind=kind, region=spot.region, offset=spot.offset)
+        return mine[line]
 
-    return name
+    return Lines(what)
 
 
-def _step(step: Played, name: _Name, flush: int = 0) -> Step:
+def of_somebody_else(line: Line) -> LineInfo:
+    """An old line, or one that others bring in."""
+    if isinstance(line, str):
+        return LineInfo(name=line, kind=LineKind.OLD)
+    return LineInfo(name=f"other{-line}", kind=LineKind.OTHERS)
+
+
+def _step(step: Played, lines: Lines, flush: int = 0) -> Step:
     missed = step.outcome in (Outcomes.MISS, Outcomes.TOUCH_MISS)
     return Step(
-        access=name(step.line),
+        access=lines.name(step.line),
         result="fill" if missed and step.evicted is None else _RESULTS[step.outcome],
         way=step.way,
-        evicted=None if step.evicted is None else name(step.evicted),
+        evicted=None if step.evicted is None else lines.name(step.evicted),
         leftovers=_old(step.content),
         by_others=step.outcome in TOUCHES,
         policy_state=step.policy_state,
@@ -146,22 +184,22 @@ def _step(step: Played, name: _Name, flush: int = 0) -> Step:
     )
 
 
-def _between(step: BetweenStep, name: _Name) -> Step:
+def _between(step: BetweenStep, lines: Lines) -> Step:
     missed = step.outcome is Between.OTHERS_MISS
     return Step(
-        access=name(step.line),
+        access=lines.name(step.line),
         result="fill" if missed and step.evicted is None else _RESULTS_BETWEEN[step.outcome],
         way=step.way,
-        evicted=None if step.evicted is None else name(step.evicted),
+        evicted=None if step.evicted is None else lines.name(step.evicted),
         leftovers=_old(step.content),
         by_others=True,
         policy_state=step.policy_state,
     )
 
 
-def _name_of(place: Place, places: Places, taken: Collection[str]) -> str:
+def _name_of(spot: Spot, taken: Container[str]) -> str:
     """The name of a line of the routine: never that of a line of somebody else, or of another line."""
-    name = places.line(place.arena, place.offset)
+    name = str(spot)
     if _OF_OTHERS.fullmatch(name):
         name = f"`{name}`"
     return next(told for n in count(1) if (told := name if n == 1 else f"{name} ({n})") not in taken)

@@ -18,11 +18,9 @@ from l1dflush.routine.model import OriginKind
 from l1dflush.severity import Severity
 from l1dflush.tracing.facts import Fact
 from l1dflush.tracing.region import BUFFER, Region
+from l1dflush.verdict.counterexample_result import CounterexampleInfo
 from l1dflush.verdict.found import NOTHING_MORE, About
 from l1dflush.verdict.sets_result import SetsInfo, WordInfo
-
-INVALID = "invalid"
-"""What stands for a way without a line."""
 
 
 class RoutineInfo(Document):
@@ -150,61 +148,6 @@ class Finding(Document):
         default=(),
         description="of a finding about some of the paths: which, counted from 0; what decides them is there",
     )
-
-
-class Step(Document):
-    """One step of a counterexample."""
-
-    access: str = Field(
-        description="what is accessed, for example buffer+0x1040; other1, other2, ...: a line of somebody else's"
-    )
-    result: Literal["hit", "miss", "fill", "dropped", "flushed", "not-cached", "invalidated"]
-    way: int | None = Field(description="the way hit, filled or invalidated; null if none")
-    evicted: str | None = Field(description="the line that had to go, null if none")
-    leftovers: int = Field(description="old lines in the set after this step")
-    by_others: bool = Field(default=False, description="whether it is somebody else's access, in between")
-    policy_state: tuple[int, ...] = Field(default=(), description="the policy's state after it, as numbers")
-    flush: int = Field(
-        default=0,
-        description="of a steady start: the number of the flush, from 1, that it is part of; 0: it is before"
-        " the next one",
-    )
-
-
-class SteadyInfo(Document):
-    """What a counterexample is about where flushes come again and again."""
-
-    start: str = Field(description="steady or steady-from-any, with or without +invalidations")
-    turns: int = Field(description="so many flushes are a round; then the first one has its turn again")
-    again: int = Field(
-        description="after so many steps the set is as it was at the start, but for the names of ways and old lines, so"
-        " that these steps may have happened any number of times before; 0: the start is one without buffer lines"
-    )
-
-
-class CounterexampleInfo(Document):
-    """A start and what follows from it: an old line survives."""
-
-    policy: str
-    set_index: int = Field(description="the cache set, counted from the one that the buffer's first byte lies in")
-    start_state: str = Field(description="state of the replacement policy at the start")
-    policy_state: tuple[int, ...] | None = Field(
-        default=None, description="the same as numbers, which a replay starts from; null if it cannot be replayed"
-    )
-    start: tuple[str, ...] = Field(
-        description="content of each way at the start; old lines are a, b, c, ..., 'invalid' is a way without a line"
-    )
-    machine: str | None = Field(
-        default=None, description="of a policy from a file its machine, as a table; null where that is too long"
-    )
-    steps: tuple[Step, ...]
-    end: tuple[str, ...] = Field(description="content of each way at the end")
-    end_state: str
-    leftovers: int = Field(description="old lines left at the end of this counterexample")
-    smallest: bool = Field(
-        description="whether no counterexample has fewer buffer lines cached at the start, or as many and fewer hits"
-    )
-    steady: SteadyInfo | None = Field(default=None, description="where flushes come again and again; else null")
 
 
 class Candidate(Document):

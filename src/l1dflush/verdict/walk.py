@@ -452,9 +452,9 @@ class Places:
         """The same as one word: ``buffer+0x1040``."""
         return str(self.spot(event))
 
-    def line(self, arena: Arena, offset: int) -> str:
+    def line(self, arena: Arena, offset: int) -> Spot:
         """A place given by arena and offset."""
-        return self.text(Event(Kind.LOAD, 0, "", arena, offset, 1))
+        return self.spot(Event(Kind.LOAD, 0, "", arena, offset, 1))
 
     def where(self, pc: int) -> Place:
         """See :meth:`CodeNames.where`."""

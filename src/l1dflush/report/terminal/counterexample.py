@@ -8,13 +8,14 @@ read gets ``x`` and a number. The list of steps says which number is which line.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Container
+from itertools import count
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.verdict.verify_result import CounterexampleInfo, SteadyInfo, Step
+from l1dflush.verdict.counterexample_result import INVALID, CounterexampleInfo, LineKind, SteadyInfo, Step
 
 FIRST_STEPS = 24
 LAST_STEPS = 8
@@ -22,34 +23,19 @@ MAX_STEPS = 40
 
 # "miss", which is the longest of the results that nearly every step has.
 _SHORT = 4
-_BUFFER = re.compile(r"buffer([+-].*)?")
-_BY_OTHERS = re.compile(r"other([0-9]+)")
-
-
-def is_old(line: str) -> bool:
-    """Whether a line belongs to whoever ran before: these are a, b, c, ..."""
-    return line.isascii() and line.isalpha() and line.islower() and len(line) <= 2
+_LETTERS = {LineKind.BUFFER: "", LineKind.OWN: "x", LineKind.OTHERS: "o"}
 
 
 def labels(counterexample: CounterexampleInfo) -> dict[str, str]:
     """A short name for each line that takes part, by its full name."""
-    names = dict.fromkeys(step.access for step in counterexample.steps)
-    names |= dict.fromkeys((*counterexample.start, *counterexample.end))
-    short: dict[str, str] = {}
-    buffer_lines = others = 0
+    kinds = {line.name: line.kind for line in counterexample.lines}
+    names = dict.fromkeys((*(step.access for step in counterexample.steps), *counterexample.start, *counterexample.end))
+    short = {INVALID: ""}
+    numbers = {kind: count(1 if kind is LineKind.OTHERS else 0) for kind in _LETTERS}
     for name in names:
-        if is_old(name):
-            short[name] = name
-        elif not name.strip("- ") or name == "invalid":
-            short[name] = ""
-        elif _BUFFER.fullmatch(name):
-            short[name] = str(buffer_lines)
-            buffer_lines += 1
-        elif found := _BY_OTHERS.fullmatch(name):
-            short[name] = f"o{found[1]}"
-        else:
-            short[name] = f"x{others}"
-            others += 1
+        if name != INVALID:
+            kind = kinds[name]
+            short[name] = safe(name) if kind is LineKind.OLD else f"{_LETTERS[kind]}{next(numbers[kind])}"
     return short
 
 
@@ -77,6 +63,7 @@ def again_text(steady: SteadyInfo) -> str:
 def picture(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     """The set before and after, one box per way; leftovers are marked."""
     short = labels(counterexample)
+    old = {short[name] for name in counterexample.named(LineKind.OLD)}
     before = [short[line] for line in counterexample.start]
     after = [short[line] for line in counterexample.end]
     ways = len(before)
@@ -88,9 +75,9 @@ def picture(counterexample: CounterexampleInfo, width: int) -> list[Text]:
         part = slice(first, min(first + per_row, ways))
         numbers = " ".join(str(way).center(inner) for way in range(part.start, part.stop))
         lines.append(Text(f"  {'way':<6}  {numbers.rstrip()}", "dim"))
-        lines += _boxes("before", before[part], inner)
-        lines += _boxes("after", after[part], inner)
-        marks = " ".join(("^" * len(x) if is_old(x) else "").center(inner) for x in after[part])
+        lines += _boxes("before", before[part], inner, old)
+        lines += _boxes("after", after[part], inner, old)
+        marks = " ".join(("^" * len(x) if x in old else "").center(inner) for x in after[part])
         if marks.strip():
             lines.append(Text(f"{'':{indent + 1}}").append(marks.rstrip(), "red").append(" left", "red"))
     if "" in (*before, *after):
@@ -98,13 +85,13 @@ def picture(counterexample: CounterexampleInfo, width: int) -> list[Text]:
     return lines
 
 
-def _boxes(title: str, contents: list[str], inner: int) -> list[Text]:
+def _boxes(title: str, contents: list[str], inner: int, old: Container[str]) -> list[Text]:
     def border(left: str, middle: str, right: str) -> Text:
         return Text(f"{'':9}{left}{middle.join('─' * inner for _ in contents)}{right}")
 
     line = Text(f"  {title:<7}│")
     for label in contents:
-        line.append(label.center(inner), "bold red" if is_old(label) else "").append("│")
+        line.append(label.center(inner), "bold red" if label in old else "").append("│")
     return [border("┌", "┬", "┐"), line, border("└", "┴", "┘")]
 
 

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from l1dflush.cache.policy.play import Situation
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.report.terminal.counterexample import again_text, flush_heading, is_old, is_touch, labels
+from l1dflush.report.terminal.counterexample import again_text, flush_heading, is_touch, labels
 from l1dflush.report.terminal.policy_run import legend, situation_lines
+from l1dflush.verdict.counterexample_result import LineKind, Step
 from l1dflush.verdict.replay.result import Replayed
-from l1dflush.verdict.verify_result import Step
 
 _LABEL = 10
 _WIDEST_CELL = 6
@@ -45,7 +45,8 @@ def replay_parts(found: Replayed, width: int) -> Iterator[list[Text]]:
         told[0].stylize("bold", 0, 4 + len(short[step.access]))
         heading = flush_heading(example, number - 1)
         yield [Text(), *([Text(heading, "bold"), Text()] if heading else []), *told, *drawn(after)]
-    left = [name for name in example.end if is_old(name)]
+    old = example.named(LineKind.OLD)
+    left = [name for name in example.end if name in old]
     what = f"{'old lines' if len(left) > 1 else 'the old line'} {', '.join(left)} survive{'s' * (len(left) == 1)}"
     steps = len(example.steps)
     end = f"{what}; all {steps} steps are as the file says" if steps > 1 else f"{what}, as the file says"

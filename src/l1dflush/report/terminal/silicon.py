@@ -14,12 +14,11 @@ from l1dflush.cache.policy.model import Policy
 from l1dflush.cache.policy.play import situation
 from l1dflush.in_words import in_words
 from l1dflush.report.layout import Column, header, paragraph, row, safe
-from l1dflush.report.terminal.counterexample import is_old
 from l1dflush.report.terminal.measured_on import environment_lines
 from l1dflush.report.terminal.policy_run import legend, situation_lines
 from l1dflush.silicon.measure.agreement import LEAST_SAME, Agreement
 from l1dflush.silicon.measure.silicon_model import SeenInfo, SiliconResult, SurvivorInfo
-from l1dflush.verdict.verify_result import INVALID
+from l1dflush.verdict.counterexample_result import INVALID
 
 # Of more rows in a row that say the same only the first and the last are shown.
 _MOST_ROWS = 40
@@ -50,6 +49,11 @@ def silicon_lines(result: SiliconResult, policy: Policy, width: int) -> list[Tex
     return lines
 
 
+def _is_old(line: str) -> bool:
+    """Whether a line belongs to whoever ran before: these are a, b, c, ..."""
+    return line.isascii() and line.isalpha() and line.islower() and len(line) <= 2
+
+
 def _watched(result: SiliconResult) -> str:
     return result.survivors[0].line
 
@@ -59,8 +63,8 @@ def _start(result: SiliconResult, policy: Policy, width: int) -> Iterator[Text]:
     numbered = 0
     for name in (*(step.access for step in result.steps), *result.content):
         if name not in names:
-            names[name] = name if is_old(name) else str(numbered)
-            numbered += not is_old(name)
+            names[name] = name if _is_old(name) else str(numbered)
+            numbered += not _is_old(name)
     drawn = situation(policy, [names[name] for name in result.content], result.policy_state)
     count = f"{result.reset_and_approach} accesses" if result.reset_and_approach > 1 else "one access"
     yield from paragraph(

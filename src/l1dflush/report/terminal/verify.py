@@ -21,15 +21,8 @@ from l1dflush.report.terminal.rows import VERDICT_STYLES, columns, names, rows_t
 from l1dflush.report.terminal.runs import hex_or_decimal
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import Region, RegionKind
-from l1dflush.verdict.verify_result import (
-    BufferInfo,
-    CounterexampleInfo,
-    Finding,
-    OutsideInfo,
-    RoutineInfo,
-    Row,
-    VerifyResult,
-)
+from l1dflush.verdict.counterexample_result import CounterexampleInfo
+from l1dflush.verdict.verify_result import BufferInfo, Finding, OutsideInfo, RoutineInfo, Row, VerifyResult
 
 # Where the assumptions are told that every verdict has.
 ASSUMPTIONS = "'l1dflush help theory'"

@@ -11,8 +11,8 @@ from l1dflush.proof import prover
 from l1dflush.proof.conditions import Conditions
 from l1dflush.proof.limits import Limits
 from l1dflush.silicon.drive.drives import Scene
-from l1dflush.verdict.replay.result import OLD, Replayed
-from l1dflush.verdict.verify_result import INVALID
+from l1dflush.verdict.counterexample_result import INVALID, LineKind
+from l1dflush.verdict.replay.result import Replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ def scene_of(found: Replayed) -> Scene:
     """
     example = found.example
     assert example.policy_state is not None
+    old = example.named(LineKind.OLD)
     return Scene(
         policy=found.policy,
         state=example.policy_state,
@@ -40,7 +41,7 @@ def scene_of(found: Replayed) -> Scene:
             for step in example.steps
             if step.result != "dropped"
         ),
-        watched=tuple(dict.fromkeys(name for name in example.end if OLD.fullmatch(name))),
+        watched=tuple(dict.fromkeys(name for name in example.end if name in old)),
     )
 
 

@@ -14,7 +14,7 @@ from l1dflush.silicon.measure.driven import Driven, Seen, driven
 from l1dflush.silicon.measure.model import EnvironmentInfo, LevelsInfo
 from l1dflush.silicon.measure.region import Region
 from l1dflush.silicon.measure.silicon_model import DrivenStep, SeenInfo, SiliconResult, SurvivorInfo
-from l1dflush.verdict.verify_result import INVALID
+from l1dflush.verdict.counterexample_result import INVALID
 
 _STATUS = {
     Agreement.SAME: ExitStatus.FINE,

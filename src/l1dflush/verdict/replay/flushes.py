@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from l1dflush.cache.policies import Policy, State
@@ -13,11 +12,17 @@ from l1dflush.proof.conditions import Start
 from l1dflush.proof.counterexample import Line, Outcomes, ReplayMismatchError
 from l1dflush.proof.prover import ItemKind, Word
 from l1dflush.proof.steady_run import Between, ClaimedStep, SteadyRun, replay_run
-from l1dflush.verdict.examples import told
-from l1dflush.verdict.replay.result import KINDS, OLD, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
-from l1dflush.verdict.verify_result import INVALID, CounterexampleInfo, SteadyInfo, Step
+from l1dflush.verdict.counterexample_result import (
+    INVALID,
+    CounterexampleInfo,
+    LineInfo,
+    LineKind,
+    SteadyInfo,
+    Step,
+)
+from l1dflush.verdict.examples import Lines, of_somebody_else, told
+from l1dflush.verdict.replay.result import KINDS, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
 
-_BUFFER = re.compile(r"buffer([+-].*)?")
 _BETWEEN = {
     "hit": Between.OTHERS_HIT, "miss": Between.OTHERS_MISS, "fill": Between.OTHERS_MISS,
     "invalidated": Between.INVALIDATED,
@@ -40,7 +45,7 @@ def replayed_flushes(example: CounterexampleInfo, steady: SteadyInfo, policy: Po
     except (ValueError, LookupError):
         # Numbers that are no state of this policy: it gets lost in them.
         raise FileLiesError(f"{policy.name} cannot be in the states that the file says") from None
-    true = told(run, policy, start, steady.turns, example.set_index, claim.name)
+    true = told(run, policy, start, steady.turns, example.set_index, Lines(claim.what))
     _compare(example, true)
     first = situation(policy, [claim.text(line) for line in run.content], state)
     after = tuple(
@@ -61,15 +66,17 @@ class _Claim:
 
     def __init__(self, example: CounterexampleInfo, steady: SteadyInfo) -> None:
         self._ids: dict[str, int] = {}
+        self._lines = {line.name: line for line in example.lines}
+        old, buffer = example.named(LineKind.OLD), example.named(LineKind.BUFFER)
         for step in example.steps:
             if step.flush and not step.by_others:
-                if OLD.fullmatch(step.access):
+                if step.access in old:
                     raise FileLiesError("the routine accesses an old line")
                 self._ids.setdefault(step.access, len(self._ids))
         for name in example.start:
-            if name != INVALID and not OLD.fullmatch(name):
+            if name != INVALID and name not in old:
                 self._ids.setdefault(name, len(self._ids))
-        self.own = {line for name, line in self._ids.items() if not _BUFFER.fullmatch(name)}
+        self.own = {line for name, line in self._ids.items() if name not in buffer}
         self.content = [-2 if name == INVALID else self._ids.get(name, -1) for name in example.start]
         self.words: list[Word] = []
         self.legs: list[tuple[int, list[ClaimedStep]]] = []
@@ -109,14 +116,11 @@ class _Claim:
         brought = self._ids.get(step.access, -1) if outcome is Between.OTHERS_MISS else -1
         return int(outcome), _way(step), 0, brought, step.policy_state
 
-    def name(self, line: Line | None) -> str:
-        text = self.text(line)
-        return INVALID if text is None else text
+    def what(self, line: Line) -> LineInfo:
+        return self._lines[self.names[line]] if isinstance(line, int) and line >= 0 else of_somebody_else(line)
 
     def text(self, line: Line | None) -> str | None:
-        if isinstance(line, int):
-            return f"other{-line}" if line < 0 else self.names[line]
-        return line
+        return None if line is None else self.what(line).name
 
 
 def _way(step: Step) -> int:

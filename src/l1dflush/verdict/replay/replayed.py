@@ -17,9 +17,9 @@ from l1dflush.errors import InputError
 from l1dflush.proof.counterexample import Line, Move, Outcomes, ReplayMismatchError, replay
 from l1dflush.proof.counterexample import Step as Played
 from l1dflush.proof.question import ItemKind
+from l1dflush.verdict.counterexample_result import INVALID, CounterexampleInfo, LineKind, Step
 from l1dflush.verdict.replay.flushes import replayed_flushes
-from l1dflush.verdict.replay.result import KINDS, OLD, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
-from l1dflush.verdict.verify_result import INVALID, CounterexampleInfo, Step
+from l1dflush.verdict.replay.result import KINDS, OUTCOMES, OUTCOMES_OF_OTHERS, FileLiesError, Replayed, said
 
 MOST_STEPS = 10_000
 # Beyond the numbers that any policy keeps; a machine has at most so many states.
@@ -35,6 +35,7 @@ def replayed(example: CounterexampleInfo) -> Replayed:
     if len(example.steps) > MOST_STEPS:
         raise InputError(f"the counterexample has {len(example.steps)} steps", hint=f"at most {MOST_STEPS}")
     _check_state(policy, state)
+    _check_lines(example)
     if example.steady is not None:
         return replayed_flushes(example, example.steady, policy, state)
     names = _Names(example)
@@ -75,14 +76,24 @@ def _check_state(policy: Policy, state: tuple[int, ...]) -> None:
         raise FileLiesError(f"at the start {policy.name} cannot be in the state that the file says")
 
 
+def _check_lines(example: CounterexampleInfo) -> None:
+    """Each line is told once, and all that take part are told."""
+    names = [line.name for line in example.lines]
+    there = {*example.start, *example.end} - {INVALID} | {step.access for step in example.steps}
+    there |= {step.evicted for step in example.steps if step.evicted is not None}
+    if len(set(names)) < len(names) or INVALID in names or set(names) != there:
+        raise FileLiesError("the lines that are told are not those that take part")
+
+
 class _Names:
     """The names of the file as the lines of a replay, and back."""
 
     def __init__(self, example: CounterexampleInfo) -> None:
         self._lines: dict[str, Line | None] = {INVALID: None}
         self._texts: dict[Line | None, str | None] = {None: None}
+        old = example.named(LineKind.OLD)
         for name in (*example.start, *(step.access for step in example.steps if not step.by_others)):
-            self._add(name, name if OLD.fullmatch(name) else len(self._lines))
+            self._add(name, name if name in old else len(self._lines))
         # Others may bring in a line of the routine, or one that nobody else has.
         foreign = 0
         for step in example.steps:
@@ -145,7 +156,7 @@ def _compare(step: Step, played: Played, names: _Names, number: int) -> None:
 
 
 def _check_end(example: CounterexampleInfo, policy: Policy, state: State, end: Situation) -> None:
-    left = sum(name is not None and bool(OLD.fullmatch(name)) for name in end.content)
+    left = sum(name in example.named(LineKind.OLD) for name in end.content)
     content = tuple(INVALID if name is None else name for name in end.content)
     if (content, left, policy.render(end.state)) != (example.end, example.leftovers, example.end_state):
         raise FileLiesError("after the last step the set is not what the file says")

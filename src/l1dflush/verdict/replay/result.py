@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from l1dflush.cache.policies import Policy
 from l1dflush.cache.policy.play import Situation
 from l1dflush.proof.counterexample import Outcomes
 from l1dflush.proof.question import ItemKind
-from l1dflush.verdict.verify_result import CounterexampleInfo
+from l1dflush.verdict.counterexample_result import CounterexampleInfo
 
-OLD = re.compile(r"[a-z]{1,2}")
-"""Names of old lines."""
 OUTCOMES = {
     "hit": Outcomes.HIT, "miss": Outcomes.MISS, "fill": Outcomes.MISS, "dropped": Outcomes.DROPPED,
     "flushed": Outcomes.FLUSHED, "not-cached": Outcomes.NOT_CACHED,

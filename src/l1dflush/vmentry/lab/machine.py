@@ -10,7 +10,6 @@ its own (EPT off) cannot aim at host memory, and on a CPU without the bug there 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -141,14 +140,12 @@ class Machine:
         self.accesses += len(addresses)
         self.l1d.access(addresses)
 
-    def own_addresses(self, name: str) -> Addresses:
-        """The line of the routine's own memory that the prover calls ``name``; nothing if there is no such."""
+    def own_addresses(self, name: str, at: int) -> Addresses:
+        """The line of the routine's own memory that begins ``at`` so many bytes of what the prover calls ``name``;
+        nothing if there is no such."""
         for block, lowest in zip(self._own, self.routine.own_lowest, strict=True):
-            found = re.fullmatch(rf"{re.escape(block.name)}(?:([+-])0x([0-9a-f]+))?", name)
-            if found is not None:
-                offset = int(f"{found[1] or '+'}{found[2] or '0'}", 16) - lowest
-                if 0 <= offset < block.pages * PAGE:
-                    return block.addresses(np.array([offset]))
+            if block.name == name and 0 <= at - lowest < block.pages * PAGE:
+                return block.addresses(np.array([at - lowest]))
         return np.empty(0, dtype=np.uint64)
 
     def invalidate(self, addresses: Addresses) -> None:

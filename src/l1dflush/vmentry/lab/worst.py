@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,21 +14,20 @@ from l1dflush.proof.conditions import ALL_WAYS_VALID
 from l1dflush.sandbox.judged import verify
 from l1dflush.silicon.drive.drives import Drive, Scene, drive
 from l1dflush.silicon.drive.scenes import scene_of
+from l1dflush.verdict.counterexample_result import CounterexampleInfo, LineInfo, LineKind
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.replay.replayed import replayed
 from l1dflush.vmentry.lab.machine import Hardware, Machine
 from l1dflush.vmentry.lab.memory import LINE, LINES_PER_PAGE, PAGE, SECRET, Block
 
-_BUFFER_LINE = re.compile(r"buffer(?:\+0x([0-9a-f]+))?")
-
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """``name_of``: what each line of the drive is in the counterexample; lines without a name are old ones, or just in
-    the way. ``set_index``: the set it is about, counted from the buffer's first."""
+    """``mine``: which lines of the drive are the routine's, and which; the others are old ones, or just in the way.
+    ``set_index``: the set it is about, counted from the buffer's first."""
 
     drive: Drive
-    name_of: dict[int, str]
+    mine: dict[int, LineInfo]
     set_index: int
 
     def act(self, machine: Machine, blocks: dict[str, Block]) -> None:
@@ -40,18 +38,18 @@ class Worst:
         buffer, secret = machine.subsystem.buffer, self._secret(blocks)
         sets = machine.hardware.geometry.sets
         for act in self.drive.acts:
-            name = self.name_of.get(act.line)
-            if name is None:
+            line = self.mine.get(act.line)
+            if line is None:
                 # A way is sets x line bytes of the block; line j of a set lies in its j-th.
                 lines = act.line * sets + np.arange(sets)
                 addresses = secret.line_addresses(lines)
-            elif (found := _BUFFER_LINE.fullmatch(name)) and buffer is not None:
-                first = int(found[1] or "0", 16) // LINE - self.set_index
+            elif line.kind is LineKind.BUFFER and buffer is not None:
+                first = (line.offset or 0) // LINE - self.set_index
                 lines = first + np.arange(sets)
                 addresses = buffer.line_addresses(lines[(lines >= 0) & (lines < buffer.lines)])
             else:
                 # An own line of the routine lies where it lies, in one set.
-                addresses = machine.own_addresses(name)
+                addresses = machine.own_addresses(str(line.region), line.offset or 0)
             if act.flush:
                 machine.invalidate(addresses)
             else:
@@ -91,10 +89,11 @@ def worst_start(source: str, options: VerifyOptions, hardware: Hardware) -> Wors
         found = drive(scene)
     except (InputError, UndecidedError) as error:
         return str(error)
-    return Worst(found, _names(scene, found), example.set_index)
+    return Worst(found, _mine(example, scene, found), example.set_index)
 
 
-def _names(scene: Scene, found: Drive) -> dict[int, str]:
-    """Names of the buffer's and the routine's own lines; old lines keep none."""
-    named = zip((name for name, _ in scene.word), (act.line for act in found.word), strict=True)
-    return {line: name for name, line in named if not re.fullmatch(r"[a-z]|old.*", name)}
+def _mine(example: CounterexampleInfo, scene: Scene, found: Drive) -> dict[int, LineInfo]:
+    """The buffer's and the routine's own lines."""
+    lines = {line.name: line for line in example.lines if line.kind in (LineKind.BUFFER, LineKind.OWN)}
+    acts = zip((name for name, _ in scene.word), (act.line for act in found.word), strict=True)
+    return {line: lines[name] for name, line in acts if name in lines}
