@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -27,9 +28,12 @@ from l1dflush.silicon.measure import costs as costing
 from l1dflush.silicon.measure import identify as identifying
 from l1dflush.silicon.measure import session
 from l1dflush.silicon.measure import survivors as surviving
+from l1dflush.silicon.measure.sequences import sequences
 from l1dflush.silicon.measure.session import Silicon
 
 Capture = pytest.CaptureFixture[str]
+# They do not depend on the silicon, and take longer than all else.
+ONCE = functools.cache(sequences)
 NATIVE = pytest.mark.skipif(not _core.NATIVE, reason="no native code to time loads with")
 
 
@@ -40,6 +44,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surviving, "HISTORIES", 1)
     for verb in (surviving.played, costing.Costs.play):
         monkeypatch.setattr(verb, "__defaults__", (2, *verb.__defaults__[1:]))
+    monkeypatch.setattr(identifying, "sequences", ONCE)
     asked = {**(identifying.identify.__kwdefaults__ or {}), "times": 5}
     monkeypatch.setattr(identifying.identify, "__kwdefaults__", asked)
 

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+from functools import cache
+from typing import Literal
 
 import pytest
 import test_trace_forks as forks
@@ -105,28 +109,54 @@ _OTHER_CONDITIONS = ("c", "nc", "nae", "nb", "na", "nbe", "z", "nz", "pe", "po")
 ALIASES = {f"{kind}{cc}" for kind in ("j", "set", "cmov") for cc in _OTHER_CONDITIONS} | {"serialize", "sal"}
 
 
-@pytest.mark.parametrize("name", sorted(set(EFFECTS) - ALIASES))
+SHAPES = (
+    "", "%rax", "%eax", "%al", "(%rdi)", "1f", "%rbx,%rax", "%ebx,%eax", "%bl,%eax",
+    "%cl,%eax", "$1,%eax", "(%rdi),%eax", "(%rdi),%rax", "%eax,(%rdi)", "$16,$0",
+    "%rcx,%rbx,%rax", "$1,%rbx,%rax", "(%rdi),%xmm0", "%xmm1,%xmm0", "$1,%xmm1,%xmm0", "%xmm0,(%rdi)",
+    "%xmm0,%eax", "$1,%xmm0,%eax", "$1,%eax,%xmm0", "$1,%rax,%xmm0",
+    "%xmm2,%xmm1,%xmm0", "(%rdi),%ymm0", "%ymm0,(%rdi)", "(%rdi),%zmm0", "%zmm2,%zmm1,%zmm0",
+    "$1,%zmm2,%zmm1,%zmm0", "$1,%xmm2,%xmm1,%xmm0", "$1,%ymm2,%ymm1,%ymm0", "$1,%xmm2,%ymm1,%ymm0",
+    "%xmm3,%xmm2,%xmm1,%xmm0", "$1,%ymm0,%xmm1", "(%rdi),%xmm1,%xmm0", "%eax,%xmm1,%xmm0", "%eax,%xmm0",
+    "$1,%eax,%xmm1,%xmm0", "$1,%rax,%xmm1,%xmm0", "$1,%xmm0,%rax", "$1,%xmm0",
+    "%st(3)", "%st(1),%st",
+)  # fmt: skip
+NAMES = sorted(set(EFFECTS) - ALIASES)
+# No instruction has more than 15 bytes, and where it may jump to is behind it.
+APART = 32
+# The assembler of some versions has an internal error of its own for some operands, and reads no further.
+_REFUSED = re.compile(rb"^[^:\n]*:(\d+): (?:Error:|Internal error in)", re.M)
+
+
+@cache
+def decoded(bits: Literal[32, 64]) -> frozenset[tuple[str, str]]:
+    """Each name of the table, and what the decoder says of what the assembler makes of it with any operands: all in one
+    text, without the lines that the assembler refuses."""
+    tried = [(name, text) for name in NAMES for text in spellings(name, bits)]
+    while True:
+        text = "\n".join(f".org {number * APART}; {one}; 1:" for number, (_, one) in enumerate(tried))
+        try:
+            code = programs.function(f"{text}\nret", bits).code
+            break
+        except subprocess.CalledProcessError as error:
+            # The first line of the text is the fifth of the program.
+            refused = {int(line) - 5 for line in _REFUSED.findall(error.stderr)}
+            assert refused
+            tried = [one for number, one in enumerate(tried) if number not in refused]
+    decoder, found = Cs(CS_ARCH_X86, CS_MODE_64 if bits == 64 else CS_MODE_32), set()
+    for number, (name, _) in enumerate(tried):
+        instruction = next(decoder.disasm(code[number * APART : (number + 1) * APART], 0), None)
+        if instruction is not None:
+            found.add((name, instruction.mnemonic))
+    return frozenset(found)
+
+
+def spellings(name: str, bits: Literal[32, 64]) -> list[str]:
+    if bits == 32:
+        return [SPELLED.get(name, name)]
+    return [*([SPELLED[name]] if name in SPELLED else []), *(f"{name} {shape}" for shape in SHAPES)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_name_in_the_table_is_the_decoders(name: str) -> None:
     """A name that the decoder never gives would be a row that is never found."""
-    shapes = (
-        "", "%rax", "%eax", "%al", "(%rdi)", "1f", "%rbx,%rax", "%ebx,%eax", "%bl,%eax",
-        "%cl,%eax", "$1,%eax", "(%rdi),%eax", "(%rdi),%rax", "%eax,(%rdi)", "$16,$0",
-        "%rcx,%rbx,%rax", "$1,%rbx,%rax", "(%rdi),%xmm0", "%xmm1,%xmm0", "$1,%xmm1,%xmm0", "%xmm0,(%rdi)",
-        "%xmm0,%eax", "$1,%xmm0,%eax", "$1,%eax,%xmm0", "$1,%rax,%xmm0",
-        "%xmm2,%xmm1,%xmm0", "(%rdi),%ymm0", "%ymm0,(%rdi)", "(%rdi),%zmm0", "%zmm2,%zmm1,%zmm0",
-        "$1,%zmm2,%zmm1,%zmm0", "$1,%xmm2,%xmm1,%xmm0", "$1,%ymm2,%ymm1,%ymm0", "$1,%xmm2,%ymm1,%ymm0",
-        "%xmm3,%xmm2,%xmm1,%xmm0", "$1,%ymm0,%xmm1", "(%rdi),%xmm1,%xmm0", "%eax,%xmm1,%xmm0", "%eax,%xmm0",
-        "$1,%eax,%xmm1,%xmm0", "$1,%rax,%xmm1,%xmm0", "$1,%xmm0,%rax", "$1,%xmm0",
-        "%st(3)", "%st(1),%st",
-    )  # fmt: skip
-    texts = (SPELLED.get(name, ""), *(f"{name} {shape}" for shape in shapes))
-    for text, bits, mode in [*((t, 64, CS_MODE_64) for t in texts), (SPELLED.get(name, name), 32, CS_MODE_32)]:
-        try:
-            routine = programs.function(f"{text}\n1: ret", bits) if text else None
-        except programs.subprocess.CalledProcessError:
-            continue
-        if routine is not None:
-            found = next(Cs(CS_ARCH_X86, mode).disasm(routine.code, 0), None)
-            if found is not None and found.mnemonic == name:
-                return
-    pytest.fail(f"the decoder never says {name}")
+    assert (name, name) in decoded(64) | decoded(32)
