@@ -64,6 +64,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "the machine has 8 ways, not 12",
         ),
         (["explain", "fence"], "did you mean no-fence?"),
+        (["explain", "warmup"], "did you mean no-warm-up?"),
+        (["explain", "nonsense"], "no rule is called 'nonsense' ('l1dflush rules' lists them)"),
         (
             ["schema", "nope"],
             "there are verify, comparison, check, certificate, trace, policies, policy-run, size, plan, ",

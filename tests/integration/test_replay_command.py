@@ -35,6 +35,16 @@ def test_what_verify_writes_can_be_played(tmp_path: Path, capsys: Capture) -> No
     assert err.startswith(f"l1dflush: {file}: step 5 is not what LRU3PLRU4 does")
 
 
+def test_what_is_proved_is_not_played(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["verify", "linux-4.9.120", "--cpu", "skylake", "--json"]) == 0
+    file = tmp_path / "result.json"
+    file.write_text(capsys.readouterr().out)
+    assert main(["replay", str(file)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"l1dflush: {file}: it is PROVED") and err.count("\n") == 1
+    assert "--certificate FILE" in err and "l1dflush check FILE" in err
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"format_version": 1}', b'"x"', b"9" * 10_000, b"\x00" * 10]
 )

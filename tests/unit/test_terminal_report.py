@@ -20,7 +20,7 @@ from l1dflush.report.terminal.trace import trace_lines
 from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.tracing.facts import Fact, Relation, Subject
 from l1dflush.tracing.region import STACK
-from l1dflush.verdict.counterexample_result import CounterexampleInfo
+from l1dflush.verdict.counterexample_result import CounterexampleInfo, LineInfo, LineKind
 from l1dflush.verdict.described import assumed
 from l1dflush.verdict.verify_result import Run, TracePath, TraceResult, VerifyResult
 
@@ -219,6 +219,39 @@ def test_a_long_word_shows_first_and_last_steps(make_counterexample: Make) -> No
 def test_forty_steps_are_all_shown(make_counterexample: Make) -> None:
     shown = plain(counterexample_lines(make_counterexample(accesses=40), 80))
     assert "left out" not in shown
+
+
+def test_a_refuted_row_says_why_where_the_numbers_do_not(
+    make_result: Make, make_row: Make, make_counterexample: Make
+) -> None:
+    """With has >= needs there is no margin, and something else than too few lines is the reason."""
+    lines = make_counterexample().lines
+    counter = LineInfo(name="stack-0x40", kind=LineKind.OWN, region=STACK, offset=-64)
+
+    def told(results: dict[int, str], has: int = 16, own: int | None = None) -> tuple[str, str]:
+        example = make_counterexample()
+        steps = list(example.steps)
+        for number, result in results.items():
+            steps[number] = steps[number].model_copy(update={"result": result})
+        if own is not None:
+            steps[own] = steps[own].model_copy(update={"access": counter.name})
+        example = example.model_copy(update={"steps": tuple(steps), "lines": (*lines, counter)})
+        margin = None if has >= 13 else has - 13
+        row = make_row(verdict=Verdict.REFUTED, needs=13, has=has, margin=margin, leftovers=3, counterexample=example)
+        shown = text(make_result(verdict=Verdict.REFUTED, rows=(row,)))
+        head = " ".join(shown[: shown.index("exit status")].split())
+        (below,) = (part for part in " ".join(shown.split()).split("3 old lines may stay in a set")[1:2])
+        return head, below
+
+    own = ", as the routine's own accesses come between the buffer's: stack"
+    for said in told({}, own=3):
+        assert own in said
+    assert "an old line can survive, as some of its accesses need not happen" in told({3: "dropped"})[0]
+    assert told({3: "flushed"})[1].startswith(", as it flushes lines while it reads")
+    assert told({})[1].startswith(", as accesses that hit displace nothing")
+    # Too few lines are reason enough.
+    head, below = told({}, has=8, own=3)
+    assert "survive, as" not in head and not below.startswith(", as")
 
 
 def test_one_counterexample_is_told_once(make_result: Make, make_row: Make, make_counterexample: Make) -> None:

@@ -69,6 +69,9 @@ def test_a_verb_that_is_not_there(written: str, meant: str, capsys: pytest.Captu
     assert main([written, "--json"]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"l1dflush: there is no verb '{written}' (did you mean {meant}") and said.count("\n") == 1
+    # A function of the Python interface, and an option here.
+    assert main(["certificate"]) == 1
+    assert "verify ROUTINE --certificate FILE" in capsys.readouterr().err
     assert main(["xyzzy"]) == 1
     assert capsys.readouterr().err == "l1dflush: there is no verb 'xyzzy' ('l1dflush --help' lists them)\n"
 

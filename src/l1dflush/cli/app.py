@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 NAME = "l1dflush"
+# What there is of another name, for those who look for it under this one.
+_ELSEWHERE = {
+    "certificate": f"'{NAME} verify ROUTINE --certificate FILE' writes one, '{NAME} check FILE' checks it; ",
+    "compare": f"'{NAME} verify NEW --against OLD' compares; ",
+    "needs": f"'{NAME} size' says how many accesses are needed; ",
+    "survivors": f"'{NAME} size --policy NAME --ways N' has the curve; ",
+}
 _HELP = "Proves that an L1 data cache flush leaves nothing behind, or shows the state in which a line survives."
 _EXAMPLES = """\b
 Examples:
@@ -54,6 +61,7 @@ class Verbs(click.Group):
 
             near = get_close_matches(args[0], VERBS, n=3, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
+            meant = _ELSEWHERE.get(args[0].casefold(), meant)
             raise InputError(f"there is no verb {args[0][:80]!r}", hint=f"{meant}'{NAME} --help' lists them")
         return super().resolve_command(ctx, args)
 

@@ -22,7 +22,7 @@ def explain(*, rule_id: str, no_color: bool) -> Outcome:
     by_id = {rule.id: rule for rule in RULES}
     rule = by_id.get(rule_id.strip().casefold())
     if rule is None:
-        near = get_close_matches(rule_id.casefold(), by_id, n=3, cutoff=0.5)
+        near = get_close_matches(rule_id.casefold(), by_id, n=3, cutoff=0.7)
         # A part of an id is more telling than likeness: "fence" means no-fence.
         near = [known for known in by_id if rule_id and rule_id.casefold() in known][:3] or near
         meant = f"did you mean {' or '.join(near)}? " if near else ""

@@ -11,6 +11,7 @@ from l1dflush.cli import measure_options, options
 from l1dflush.cli.command import argument, verb
 from l1dflush.cli.output import Outcome, Steps
 from l1dflush.cli.values import CPU, POLICY, TEXT_FILE, Whole
+from l1dflush.ending import Verdict
 from l1dflush.errors import InputError
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ def _result(file: str) -> VerifyResult:
 
 def _example(result: VerifyResult, row: int | None, file: str) -> CounterexampleInfo:
     there = {number: one.counterexample for number, one in enumerate(result.rows, 1) if one.counterexample is not None}
+    if not there and result.verdict is Verdict.PROVED:
+        hint = "'l1dflush verify ROUTINE --certificate FILE' writes why, and 'l1dflush check FILE' goes through it"
+        raise InputError("it is PROVED: there is no counterexample to be played", where=file, hint=hint)
     if not there:
         raise InputError("there is no counterexample in it", where=file, hint="only a refuted row has one")
     found = there.get(min(there) if row is None else row)

@@ -65,7 +65,7 @@ class About:
     __pydantic_config__: ClassVar = STRICT
 
     name: str = ""
-    """a register, variable, section, function, MSR or name of the source"""
+    """a register, variable, section, function, MSR or name of the source; a level of optimisation"""
     code: str = ""
     """what the source asks of that name, as it is written"""
     memory: tuple[Spot, ...] = ()
@@ -140,7 +140,8 @@ def said(rule: str, about: About) -> str:
             more = f", and {count} more" if count else ""
             return f"nobody gave {name}, which decides what is compiled: `{about.code}`{more}"
         case "optimisation-dependent":
-            return ", ".join(about.verdicts)
+            where = f": own accesses come between the buffer's at {name}: {_listed(about.memory)}" if name else ""
+            return ", ".join(about.verdicts) + where
     raise ValueError(f"no words for {rule}")
 
 

@@ -18,6 +18,7 @@ from l1dflush.routine.load import load
 from l1dflush.routine.model import Routine
 from l1dflush.tracing.model import Trace
 from l1dflush.verdict.caches import Cache, caches_of, overall, rows_of
+from l1dflush.verdict.counterexample_result import LineKind
 from l1dflush.verdict.described import (
     TAKEN_FOR_GRANTED,
     assumed,
@@ -31,7 +32,7 @@ from l1dflush.verdict.described import (
 )
 from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk, unknown_steps
 from l1dflush.verdict.findings import find, finding
-from l1dflush.verdict.found import About
+from l1dflush.verdict.found import About, Spot
 from l1dflush.verdict.instructions import granted
 from l1dflush.verdict.left_behind import left_behind
 from l1dflush.verdict.left_out import (
@@ -253,12 +254,25 @@ def _compare_unoptimised(
         return _not_compared(result)
     if not _differ(result, other):
         return result
-    verdicts = (f"{_answer(result)} at -O{options.optimize}", f"{_answer(other)} at -O0")
-    found = finding("optimisation-dependent", About(verdicts=verdicts))
+    levels = f"-O{options.optimize}", "-O0"
+    verdicts = tuple(f"{_answer(one)} at {level}" for one, level in zip((result, other), levels, strict=True))
+    between = [_between(one) for one in (result, other)]
+    name = next((level for level, memory in zip(levels, between, strict=True) if memory), "")
+    found = finding("optimisation-dependent", About(name, memory=between[0] or between[1], verdicts=verdicts))
     findings = tuple(sorted((*result.findings, found), key=lambda f: -f.severity.rank))
     return result.model_copy(
         update={"findings": findings, "exit_status": int(_exit_status(result.verdict, findings, options))}
     )
+
+
+def _between(result: VerifyResult) -> tuple[Spot, ...]:
+    """What of a refuted routine's own memory is accessed between the lines of its buffer."""
+    example = next((row.counterexample for row in result.rows if row.decides and row.counterexample is not None), None)
+    if result.verdict is not Verdict.REFUTED or example is None:
+        return ()
+    touched = {step.access for step in example.steps if not step.by_others}
+    own = (line.region for line in example.lines if line.kind is LineKind.OWN and line.name in touched)
+    return tuple(Spot(region) for region in dict.fromkeys(own) if region is not None)
 
 
 def _not_compared(result: VerifyResult) -> VerifyResult:

@@ -9,8 +9,10 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from l1dflush.ending import Verdict
+from l1dflush.errors import some_of
 from l1dflush.in_words import in_words
 from l1dflush.report.layout import GAP, Column, header, paragraph, row, safe
+from l1dflush.verdict.counterexample_result import LineKind
 from l1dflush.verdict.verify_result import Candidate, ChanceInfo, Row
 
 VERDICT_STYLES = {
@@ -21,6 +23,7 @@ VERDICT_STYLES = {
 }
 UNKNOWN = "unknown"
 _LONGEST_FRACTION = 40
+_MOST_OWN = 3
 
 
 def columns(rows: Sequence[Row], width: int) -> list[Column]:
@@ -94,7 +97,8 @@ def remarks(one: Row) -> list[str]:
     if one.verdict is Verdict.UNDECIDED and one.cause and not one.candidates:
         reason = f"{one.cause}: {reason}" if reason else one.cause
     if one.verdict is Verdict.REFUTED and not reason and one.leftovers:
-        reason = f"{old_lines(one.leftovers)} may stay in a set"
+        why = why_refuted(one)
+        reason = f"{old_lines(one.leftovers)} may stay in a set" + (f", as {why}" if why else "")
     # That the policy is unknown is said by the policy column already.
     out = [reason] if reason and not (one.candidates and one.verdict is Verdict.UNDECIDED) else []
     if one.chance is not None:
@@ -104,6 +108,27 @@ def remarks(one: Row) -> list[str]:
     if one.sets_without_walk and not one.reason:
         out.append(f"no buffer line is read in {one.sets_without_walk} sets")
     return out
+
+
+def why_refuted(one: Row) -> str:
+    """Why old lines are left though as many buffer lines are read as are needed; empty where something else is the
+    reason, or says it."""
+    example = one.counterexample
+    if one.reason or example is None or one.needs is None or one.has is None or one.has < one.needs:
+        return ""
+    steps = [step for step in example.steps if not step.by_others]
+    touched = {step.access for step in steps}
+    between = dict.fromkeys(
+        str(line.region) for line in example.lines if line.kind is LineKind.OWN and line.name in touched
+    )
+    if between:
+        return f"the routine's own accesses come between the buffer's: {some_of(list(between), _MOST_OWN)}"
+    results = {step.result for step in steps}
+    if "dropped" in results:
+        return "some of its accesses need not happen"
+    if results & {"flushed", "not-cached"}:
+        return "it flushes lines while it reads"
+    return "accesses that hit displace nothing"
 
 
 def chances(found: ChanceInfo) -> str:

@@ -17,7 +17,7 @@ from l1dflush.report.layout import paragraph, safe
 from l1dflush.report.terminal.counterexample import counterexample_lines
 from l1dflush.report.terminal.left_out import left_out_lines
 from l1dflush.report.terminal.paths import path_lines
-from l1dflush.report.terminal.rows import VERDICT_STYLES, columns, names, rows_table
+from l1dflush.report.terminal.rows import VERDICT_STYLES, columns, names, rows_table, why_refuted
 from l1dflush.report.terminal.runs import hex_or_decimal
 from l1dflush.severity import Severity
 from l1dflush.tracing.region import Region, RegionKind
@@ -68,6 +68,9 @@ def headline(result: VerifyResult, width: int) -> list[Text]:
         text += ": no old line is left in any set"
     elif result.verdict is Verdict.REFUTED and not result.reason:
         text += ": an old line can survive"
+        reasons = [why_refuted(row) for row in result.rows if row.decides and row.verdict is Verdict.REFUTED]
+        if reasons and reasons[0]:
+            text += f", as {reasons[0]}"
     reason = f"{result.cause}: {result.reason}" if result.cause and result.reason else result.cause or result.reason
     if reason:
         text += f" ({reason})" if result.verdict is Verdict.PROVED else f": {reason}"
