@@ -146,3 +146,27 @@ def test_a_variable_beside_the_buffer_is_not_the_buffer(tmp_path: Path) -> None:
     result = judge(tmp_path / "flush.c", text, "0")
     assert result.buffer is not None and result.buffer.region == Region(RegionKind.SYMBOL, ("buf",))
     assert not {"own-storage", "buffer-written"} & {f.id for f in result.findings}
+
+
+@pytest.mark.parametrize(
+    ("definition", "pointer"),
+    [
+        ("DEFINE_PER_CPU(unsigned char [SIZE], pages);", "this_cpu_ptr(pages)"),
+        ("static DEFINE_PER_CPU(unsigned char, pages[SIZE]);", "this_cpu_ptr(&pages[0])"),
+        ("DEFINE_PER_CPU_PAGE_ALIGNED(unsigned char [SIZE], pages);", "raw_cpu_ptr(pages)"),
+        ("struct b { char c[SIZE]; };\nstatic DEFINE_PER_CPU(struct b, pages);", "get_cpu_var(pages).c"),
+        ("struct b { char c[SIZE]; };\nDEFINE_PER_CPU_ALIGNED(struct b, pages);", "this_cpu_ptr(&pages)->c"),
+    ],
+)
+@pytest.mark.parametrize("size", [65536, 61440])
+def test_a_buffer_in_per_cpu_memory(definition: str, pointer: str, size: int, tmp_path: Path) -> None:
+    text = (
+        f"#define SIZE {size}\n{definition}\nvoid l1d_flush(void)\n{{\n\tint i;\n"
+        f"\tunsigned char *p = (void *){pointer};\n"
+        "\tfor (i = 0; i < 65536; i += 64)\n\t\t(void)*(volatile char *)(p + i);\n}\n"
+    )
+    result = judge(tmp_path / "flush.c", text)
+    assert result.buffer is not None
+    assert (result.buffer.region.names, result.buffer.size) == (("pages",), size)
+    assert not result.outside
+    assert ("outside-buffer" in {found.id for found in result.findings}) == (size < 65536)

@@ -351,8 +351,21 @@ struct static_key_false { struct static_key key; };
 #define DEFINE_STATIC_KEY_TRUE(n) struct static_key_true n
 #define DECLARE_STATIC_KEY_FALSE(n) extern struct static_key_false n
 #define DECLARE_STATIC_KEY_TRUE(n) extern struct static_key_true n
-#define DEFINE_PER_CPU(t, n) t n
-#define DECLARE_PER_CPU(t, n) extern t n
+/* A per-CPU variable is this CPU's own. Its type may be that of an array, which is no word in front of the name. */
+#define DEFINE_PER_CPU(t, n) __typeof__(t) n
+#define DECLARE_PER_CPU(t, n) extern __typeof__(t) n
+#define DEFINE_PER_CPU_ALIGNED(t, n) __typeof__(t) n __attribute__((aligned(64)))
+#define DECLARE_PER_CPU_ALIGNED(t, n) extern __typeof__(t) n __attribute__((aligned(64)))
+#define DEFINE_PER_CPU_SHARED_ALIGNED(t, n) __typeof__(t) n __attribute__((aligned(64)))
+#define DECLARE_PER_CPU_SHARED_ALIGNED(t, n) extern __typeof__(t) n __attribute__((aligned(64)))
+#define DEFINE_PER_CPU_PAGE_ALIGNED(t, n) __typeof__(t) n __attribute__((aligned(4096)))
+#define DECLARE_PER_CPU_PAGE_ALIGNED(t, n) extern __typeof__(t) n __attribute__((aligned(4096)))
+#define this_cpu_ptr(p) (p)
+#define raw_cpu_ptr(p) (p)
+#define get_cpu_ptr(p) (p)
+#define put_cpu_ptr(p) ((void)(p))
+#define get_cpu_var(x) (x)
+#define put_cpu_var(x) ((void)&(x))
 #define this_cpu_read(x) (*(const volatile __typeof__(x) *)&(x))
 #define __this_cpu_read(x) (*(const volatile __typeof__(x) *)&(x))
 #define raw_cpu_read(x) (*(const volatile __typeof__(x) *)&(x))
