@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from l1dflush.assumption import Assumes, Assumption
 from l1dflush.ending import Verdict
 from l1dflush.place import Place
-from l1dflush.report.layout import MIN_WIDTH, plain, wrap
+from l1dflush.report.layout import MIN_WIDTH, Column, header, plain, row, wrap
 from l1dflush.report.terminal.counterexample import counterexample_lines, labels, picture
 from l1dflush.report.terminal.trace import trace_lines
 from l1dflush.report.terminal.verify import verify_lines
@@ -286,16 +286,31 @@ def test_hostile_names_do_not_reach_the_terminal(full_result: VerifyResult, bad:
         assert "[red]" in shown  # text, not markup
 
 
-def test_words_longer_than_a_line_stay_whole_unless_cut() -> None:
+def in_a_column(text: str, width: int) -> list[str]:
+    return [line.plain for line in row([Column("", width)], [text])]
+
+
+def test_words_longer_than_a_line_stay_whole_but_in_a_table() -> None:
     path = "/" + "x" * 50
     assert wrap(f"see {path} there", 20) == ["see", path, "there"]
-    assert all(len(line) <= 20 for line in wrap(path, 20, cut=True))
-    assert "".join(wrap(path, 20, cut=True)) == path
-    assert wrap("", 20) == [""]
+    assert all(len(line) <= 20 for line in in_a_column(path, 20))
+    assert "".join(in_a_column(path, 20)) == path
+    assert wrap("", 20) == [""] == in_a_column("", 20)
 
 
 def test_wide_characters_count_twice() -> None:
-    assert all(cell_len(line) <= 10 for line in wrap("漢字" * 20, 10, cut=True))
+    assert all(cell_len(line) <= 10 for line in in_a_column("漢字" * 20, 10))
+
+
+def test_cells_are_no_markup_and_do_nothing_to_the_terminal() -> None:
+    said = in_a_column("[bold]a[/bold] :smile:\x1b[31m\nred", 60)
+    assert len(said) == 1 and said[0].startswith("[bold]a[/bold] :smile:") and said[0].isprintable()
+
+
+def test_numbers_stand_to_the_right_and_cells_beside_each_other() -> None:
+    columns = [Column("a", 6), Column("b", 5, right=True), Column("c", 8)]
+    assert [line.plain for line in row(columns, ["one two", "12", "three"])] == ["one        12  three", "two"]
+    assert header(columns).plain == "a           b  c"
 
 
 def test_a_trace_is_folded(full_result: VerifyResult) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from io import StringIO
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from l1dflush.errors import one_line
@@ -20,6 +22,8 @@ MIN_WIDTH = 76
 # Longer lines of prose lose the eye on its way back. Tables may take all the width there is.
 MOST_PROSE = 100
 GAP = 2
+# Lays tables out, and writes nothing; they are as wide as their columns say.
+_CONSOLE = Console(width=10_000, color_system=None, file=StringIO(), legacy_windows=False)
 
 
 def safe(text: str) -> str:
@@ -27,10 +31,10 @@ def safe(text: str) -> str:
     return one_line(text)
 
 
-def wrap(text: str, width: int, *, cut: bool = False) -> list[str]:
+def wrap(text: str, width: int) -> list[str]:
     """``text`` in lines of at most ``width`` columns, broken between words.
 
-    A word that is longer than a line stays whole, so that a path can still be copied, unless ``cut``.
+    A word that is longer than a line stays whole, so that a path can still be copied.
     """
     lines: list[str] = []
     line = ""
@@ -42,9 +46,6 @@ def wrap(text: str, width: int, *, cut: bool = False) -> list[str]:
         if line:
             lines.append(line)
         line = word
-        if cut and cell_len(word) > width:
-            *whole, line = chop_cells(word, max(width, 1))
-            lines.extend(whole)
     lines.append(line)
     return lines
 
@@ -89,20 +90,14 @@ def header(columns: Sequence[Column]) -> Text:
 
 def row(columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str] | None = None) -> list[Text]:
     """One row of a table: each cell wrapped in its column."""
+    grid = Table.grid(padding=(0, GAP, 0, 0))
+    for column in columns:
+        grid.add_column(width=column.width, justify="right" if column.right else "left", overflow="fold")
     styles = styles or [column.style for column in columns]
-    wrapped = [wrap(cell, column.width, cut=True) for column, cell in zip(columns, cells, strict=True)]
+    grid.add_row(*(Text(safe(cell), style) for cell, style in zip(cells, styles, strict=True)))
     lines = []
-    for parts in zip_longest(*wrapped, fillvalue=""):
-        line = Text()
-        for number, (column, part, style) in enumerate(zip(columns, parts, styles, strict=True)):
-            blank = " " * (column.width - cell_len(part))
-            if number:
-                line.append(" " * GAP)
-            if column.right:
-                line.append(blank)
-            line.append(part, style if part else "")
-            if not column.right:
-                line.append(blank)
+    for segments in _CONSOLE.render_lines(grid, pad=False):
+        line = Text().join(Text(segment.text, segment.style or "") for segment in segments)
         line.rstrip()
         lines.append(line)
     return lines
