@@ -57,8 +57,8 @@ def needs(
     >>> needs("tree-PLRU", ways=8), needs("FIFO", ways=8, start="cold"), needs("random", ways=8)
     (13, 8, None)
     """
-    from l1dflush.proof import prover  # noqa: PLC0415
-    from l1dflush.proof.steady import least_lines  # noqa: PLC0415
+    from l1dflush.proof import prover
+    from l1dflush.proof.steady import least_lines
 
     found = _policy_at(policy, ways)
     about = requests.conditions(start, touches, found)
@@ -84,7 +84,7 @@ def survivors(
     >>> survivors("LRU", ways=4, start="any")
     (4, 3, 2, 1, 0)
     """
-    from l1dflush.proof import prover  # noqa: PLC0415
+    from l1dflush.proof import prover
 
     found = _policy_at(policy, ways)
     about = requests.conditions(start, touches, found)
@@ -114,9 +114,9 @@ def plan(
     >>> found.loads, "l1d_flush" in found.code("c")
     (832, True)
     """
-    from l1dflush.planning.find import Goal  # noqa: PLC0415
-    from l1dflush.planning.planned import planned  # noqa: PLC0415
-    from l1dflush.requests.caches import one_cache  # noqa: PLC0415
+    from l1dflush.planning.find import Goal
+    from l1dflush.planning.planned import planned
+    from l1dflush.requests.caches import one_cache
 
     limits = _limits(memory, max_seconds)
     wanted = arguments.one_of(arguments.Argument("goal"), goal, Goal)
@@ -161,8 +161,8 @@ class Plan:
         Raises InputError for a form that there is not, or that the CPU cannot have, and where no number of accesses is
         enough; UndecidedError where the code could not be proved.
         """
-        from l1dflush.planning.form import Form  # noqa: PLC0415
-        from l1dflush.sandbox.proved_plan import EMIT, with_code  # noqa: PLC0415
+        from l1dflush.planning.form import Form
+        from l1dflush.sandbox.proved_plan import EMIT, with_code
 
         wanted = arguments.one_of(EMIT, form, Form)
         if self._made.walk is None:
@@ -208,7 +208,7 @@ def cpus(cpu_folder: Names = None) -> Cpus:
     >>> cpus()["Ice Lake"].geometry.ways
     12
     """
-    from l1dflush.data.catalogue import load_catalogue  # noqa: PLC0415
+    from l1dflush.data.catalogue import load_catalogue
 
     return Cpus(load_catalogue(arguments.folders(arguments.CPU_FOLDER, cpu_folder)))
 
@@ -220,13 +220,13 @@ def policies() -> Mapping[str, PolicyEntry]:
     >>> policies()["FIFO"].ways[:3]
     (1, 2, 3)
     """
-    from l1dflush.verdict.policies_result import policy_list  # noqa: PLC0415
+    from l1dflush.verdict.policies_result import policy_list
 
     return {entry.name: entry for entry in policy_list().policies}
 
 
 def _policy(name: PathLike | Policy, ways: int | None) -> Policy:
-    from l1dflush.data.policy_files import policy_named  # noqa: PLC0415
+    from l1dflush.data.policy_files import policy_named
 
     if ways is not None:
         arguments.whole(arguments.WAYS, ways, 1, 16)
@@ -239,7 +239,7 @@ def _policy(name: PathLike | Policy, ways: int | None) -> Policy:
 
 
 def _policy_at(policy: PathLike | Policy, ways: int | None) -> Policy:
-    from l1dflush.cache.policy.machine import MachinePolicy  # noqa: PLC0415
+    from l1dflush.cache.policy.machine import MachinePolicy
 
     found = _policy(policy, ways)
     named = isinstance(policy, str | os.PathLike)
@@ -249,6 +249,6 @@ def _policy_at(policy: PathLike | Policy, ways: int | None) -> Policy:
 
 
 def _limits(memory: int | str | None, max_seconds: float | None) -> Limits:
-    from l1dflush.proof.limits import Limits  # noqa: PLC0415
+    from l1dflush.proof.limits import Limits
 
     return Limits(arguments.memory(memory), arguments.seconds(max_seconds))

@@ -24,10 +24,10 @@ def status(
     ``l1dflush gather`` wrote, or the one of a folder with its /proc and /sys. ``module``: its kvm-intel.ko, to be
     proved. Raises InputError.
     """
-    from l1dflush.data.l1tf_cpus import lists  # noqa: PLC0415
-    from l1dflush.host.status.flush_worth import Flush  # noqa: PLC0415
-    from l1dflush.host.status.result import status_result  # noqa: PLC0415
-    from l1dflush.requests.host import ARCHIVE, MODULE, SYSROOT, host_facts, shipped_module  # noqa: PLC0415
+    from l1dflush.data.l1tf_cpus import lists
+    from l1dflush.host.status.flush_worth import Flush
+    from l1dflush.host.status.result import status_result
+    from l1dflush.requests.host import ARCHIVE, MODULE, SYSROOT, host_facts, shipped_module
 
     where = arguments.path(ARCHIVE, archive), arguments.path(SYSROOT, sysroot)
     host = host_facts(*where)
@@ -55,9 +55,9 @@ def what_if(
     """What Linux would decide about L1TF on a host if something were different. Which host: as for :func:`status`; what
     is different: as for :func:`l1dflush.requests.host.change`. Raises InputError.
     """
-    from l1dflush.host.status.model import WhatIfHostResult  # noqa: PLC0415
-    from l1dflush.host.status.what_if import about_host  # noqa: PLC0415
-    from l1dflush.requests.host import ARCHIVE, SYSROOT, change, host_facts  # noqa: PLC0415
+    from l1dflush.host.status.model import WhatIfHostResult
+    from l1dflush.host.status.what_if import about_host
+    from l1dflush.requests.host import ARCHIVE, SYSROOT, change, host_facts
 
     changed = change(
         cmdline=cmdline, without=without, write=write, smt=smt, microcode=microcode, kernel=kernel, cpu=cpu,

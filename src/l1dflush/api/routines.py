@@ -134,7 +134,7 @@ def trace(routine: Names, **how: Unpack[HowRun]) -> TraceResult:
     >>> sum(run.count for run in trace("openbsd").paths[0].runs)
     1045
     """
-    from l1dflush.sandbox.judged import trace_of  # noqa: PLC0415
+    from l1dflush.sandbox.judged import trace_of
 
     return trace_of(requests.sources_of(routine), requests.about_a_routine(**how))
 
@@ -147,7 +147,7 @@ def compare(new: Names, old: Names, **question: Unpack[Question]) -> ComparisonR
     >>> compare("two-passes", "one-pass", cpu="ice-lake").effect
     <Effect.BETTER: 'better'>
     """
-    from l1dflush.verdict.compare.comparing import compare as compared  # noqa: PLC0415
+    from l1dflush.verdict.compare.comparing import compare as compared
 
     old_sources = requests.sources_of(old)
     asked = _question(question)
@@ -161,7 +161,7 @@ def certificate(routine: Names, **question: Unpack[Question]) -> str:
     Raises InputError where the verdict is not PROVED or the start is a steady one, UndecidedError where the certificate
     cannot be made.
     """
-    from l1dflush.sandbox.certified import certificate_text_of  # noqa: PLC0415
+    from l1dflush.sandbox.certified import certificate_text_of
 
     asked, sources = _question(question), requests.sources_of(routine)
     if asked.conditions.start.steady:
@@ -178,7 +178,7 @@ def check(certificate: str | bytes | os.PathLike[str], routine: Names = None, **
     >>> check(certificate("linux-4.9.120", cpu="skylake")).accepted
     True
     """
-    from l1dflush.sandbox.certified import check as checked  # noqa: PLC0415
+    from l1dflush.sandbox.certified import check as checked
 
     sources = () if routine is None else requests.sources_of(routine)
     return checked(_read_certificate(certificate), sources, requests.about_a_routine(**how))
@@ -191,8 +191,8 @@ def _question(question: Question) -> VerifyOptions:
 
 
 def _judged(sources: Iterable[str], asked: VerifyOptions) -> VerifyResult:
-    from l1dflush.data.catalogue import load_catalogue  # noqa: PLC0415 (it takes time)
-    from l1dflush.sandbox.judged import verify as judged  # noqa: PLC0415
+    from l1dflush.data.catalogue import load_catalogue
+    from l1dflush.sandbox.judged import verify as judged
 
     for name in asked.cpus:
         # The child would say the same, but not of which argument.
@@ -202,7 +202,7 @@ def _judged(sources: Iterable[str], asked: VerifyOptions) -> VerifyResult:
 
 
 def _read_certificate(certificate: str | bytes | os.PathLike[str]) -> Certificate:
-    from l1dflush.checking.read import parse_certificate, read_certificate  # noqa: PLC0415
+    from l1dflush.checking.read import parse_certificate, read_certificate
 
     if isinstance(certificate, os.PathLike):
         return read_certificate(Path(certificate))

@@ -210,7 +210,7 @@ def _caches(wanted: Wanted) -> Sequence[_Cache]:
         catalogue = load_catalogue(wanted.cpu_folders)
         cpus = {cpu.name: cpu for cpu in map(catalogue.get, wanted.cpus)}
         return [_Cache(cpu.geometry, cpu.title, (cpu,)) for cpu in cpus.values()]
-    from l1dflush.host.this_cpu import this_cpu  # noqa: PLC0415 (most are not about this machine)
+    from l1dflush.host.this_cpu import this_cpu
 
     found = this_cpu(wanted.cpu_folders)
     return (_Cache(found.geometry, f"this machine ({found.title})" if found.title else "this machine", found.cpus),)

@@ -77,7 +77,7 @@ def about_a_routine(
         "function": None if function is None else arguments.text(arguments.FUNCTION, function),
         "start": None if begin is None else arguments.text(arguments.BEGIN, begin),
     }
-    from l1dflush.verdict.options import VerifyOptions  # noqa: PLC0415 (a slip is answered before)
+    from l1dflush.verdict.options import VerifyOptions
 
     return VerifyOptions(**asked)  # type: ignore[arg-type]
 
@@ -106,7 +106,7 @@ def about_caches(
     ``touches`` is how often others may access a set during the flush (0 to 8), ``memory`` what the prover may take.
     Raises InputError, which names the argument.
     """
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
     cpus = arguments.texts(CPU, cpu)
     shape = cache(policy, geometry, cpus)
@@ -131,7 +131,7 @@ def conditions(start: str | Start | None, touches: int, policy: str | Policy | N
 
     Where no start is named and nobody knows what the policy does when an invalid way is filled, all ways are valid.
     """
-    from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start  # noqa: PLC0415
+    from l1dflush.proof.conditions import ALL_WAYS_VALID, Conditions, Start
 
     arguments.whole(TOUCHES, touches, 0, MOST_TOUCHES)
     if start is None:
@@ -144,7 +144,7 @@ def conditions(start: str | Start | None, touches: int, policy: str | Policy | N
 
 def geometry_of(geometry: str | Geometry) -> Geometry:
     """A cache's size, ways and line."""
-    from l1dflush.cache.geometry import Geometry  # noqa: PLC0415
+    from l1dflush.cache.geometry import Geometry
 
     return geometry if isinstance(geometry, Geometry) else arguments.read(GEOMETRY, Geometry.parse, geometry)
 
@@ -166,8 +166,8 @@ def policy_of(policy: PathLike | Policy, ways: int | None) -> str | Policy:
     """A policy by its name, or the machine that a file describes, of so many ways."""
     if not isinstance(policy, str | os.PathLike):
         return policy
-    from l1dflush.cache.policy.machine import MachinePolicy  # noqa: PLC0415
-    from l1dflush.data.policy_files import policy_named  # noqa: PLC0415
+    from l1dflush.cache.policy.machine import MachinePolicy
+    from l1dflush.data.policy_files import policy_named
 
     name = arguments.text(POLICY, policy)
     with arguments.about(POLICY):

@@ -97,15 +97,15 @@ def _one(data: bytes, name: str, kind: Format, options: LoadOptions, bits: int |
             width = read_elf(data, where=name).bits
             return [Compiled(data, name, Origin(OriginKind.OBJECT, name, f"{width} bit ELF"))]
         case Format.PATCH:
-            from l1dflush.routine.mail.patch import patch_objects  # noqa: PLC0415
+            from l1dflush.routine.mail.patch import patch_objects
 
             return patch_objects(name, data, options)
         case Format.C:
-            from l1dflush.routine.c.whole import c_object  # noqa: PLC0415
+            from l1dflush.routine.c.whole import c_object
 
             return [c_object(name, as_text(data), options)]
         case Format.ASSEMBLY:
-            from l1dflush.routine.assembly.source import assembly_object  # noqa: PLC0415
+            from l1dflush.routine.assembly.source import assembly_object
 
             return [assembly_object(name, as_text(data), options, 32 if bits == 32 else None, with_c=with_c)]
     raise InputError(f"{kind.value} cannot be taken together with other inputs", where=name)

@@ -69,14 +69,14 @@ def detect(data: bytes, name: str) -> Format:
     if not data.strip():
         return Format.EMPTY
     # Here, and not above: an ELF file or a built-in routine needs neither parser nor table, a packed one no parser.
-    from l1dflush.routine.foreign import foreign_binary, foreign_text  # noqa: PLC0415
+    from l1dflush.routine.foreign import foreign_binary, foreign_text
 
     if foreign_binary(data) is not None:
         return Format.FOREIGN
     if _is_binary(data[:SAMPLE]):
         return Format.BINARY
-    from l1dflush.routine.c.source import looks_like_c  # noqa: PLC0415
-    from l1dflush.routine.mail.patch import looks_like_patch  # noqa: PLC0415
+    from l1dflush.routine.c.source import looks_like_c
+    from l1dflush.routine.mail.patch import looks_like_patch
 
     if looks_like_patch(data):
         return Format.PATCH

@@ -112,7 +112,7 @@ class _Description:
         symbols = [s for s in image.symbols.values() if s.defined and s.size and s.size_told]
         self._functions = Extents([s for s in symbols if s.function])
         self._objects = Extents([s for s in symbols if not s.function])
-        import capstone  # noqa: PLC0415 (takes long, and who only asks about kept results needs no decoder)
+        import capstone
 
         mode = capstone.CS_MODE_64 if image.bits == 64 else capstone.CS_MODE_32
         self._decoder = capstone.Cs(capstone.CS_ARCH_X86, mode)

@@ -69,7 +69,7 @@ def _shown(source: str) -> str:
 
 def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine]:
     """See :func:`load`, for several sources. Raises InputError."""
-    from l1dflush.routine.combine import load_together  # noqa: PLC0415
+    from l1dflush.routine.combine import load_together
 
     if not sources:
         raise InputError("no input is given", hint=_UNDERSTOOD)
@@ -89,7 +89,7 @@ def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine
         if total > MAX_BYTES:
             raise InputError(f"more than {MAX_BYTES >> 20} MiB with the inputs before it", where=_shown(source))
         if compression(data) is not None:
-            from l1dflush.routine.compressed import unpack  # noqa: PLC0415 (seldom needed)
+            from l1dflush.routine.compressed import unpack
 
             data = unpack(data, where=_shown(source), most=MAX_BYTES)
         if detect(data, source) in (Format.EMPTY, Format.FOREIGN, Format.BINARY, Format.UNKNOWN):
@@ -108,7 +108,7 @@ def _candidates(data: bytes, source: str, options: LoadOptions) -> list[Routine]
     packed = compression(data)
     if packed is None or detect(data, source) is not Format.BINARY:
         return _load_plain(data, source, source, options)
-    from l1dflush.routine.compressed import unpack  # noqa: PLC0415 (seldom needed)
+    from l1dflush.routine.compressed import unpack
 
     content = unpack(data, where=source, most=MAX_BYTES)
     found = _load_plain(content, source, _PACKED_SUFFIX.sub("", source), options)
@@ -125,7 +125,7 @@ def _with_the_rest(routines: list[Routine], data: bytes, source: str, options: L
     of these files may have what takes its place."""
     if not any(symbol.weak for routine in routines for symbol in routine.image.symbols.values()):
         return routines
-    from l1dflush.routine.combine import load_together  # noqa: PLC0415 (seldom needed)
+    from l1dflush.routine.combine import load_together
 
     try:
         return load_together([(data, source)], options)
@@ -137,13 +137,13 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
     """As :func:`load_bytes`, for what is not compressed; ``name`` tells what it is where the content does not."""
     kind = detect(data, name)
     if (options.run_first or options.whole) and kind in (Format.C, Format.PATCH):
-        from l1dflush.routine.combine import load_together  # noqa: PLC0415 (seldom needed)
+        from l1dflush.routine.combine import load_together
 
         return load_together([(data, source)], options)
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
     match kind:
         case Format.ELF:
-            from l1dflush.routine.elf.object_file import load_image, routines_from_image  # noqa: PLC0415
+            from l1dflush.routine.elf.object_file import load_image, routines_from_image
 
             image = load_image(data, where=source, found=True)
             if image.linked and options.start is None and not any(s.function for s in image.symbols.values()):
@@ -152,21 +152,21 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
             origin = Origin(OriginKind.OBJECT, source, f"{image.bits} bit ELF")
             return routines_from_image(image, origin=origin, function=options.function)
         case Format.PATCH:
-            from l1dflush.routine.mail.patch import load_patch  # noqa: PLC0415
+            from l1dflush.routine.mail.patch import load_patch
 
             return _with_the_rest(load_patch(source, data, options), data, source, options)
         case Format.C:
-            from l1dflush.routine.c.source import load_c  # noqa: PLC0415
+            from l1dflush.routine.c.source import load_c
 
             return load_c(source, as_text(data), options)
         case Format.ASSEMBLY:
-            from l1dflush.routine.assembly.source import load_assembly  # noqa: PLC0415
+            from l1dflush.routine.assembly.source import load_assembly
 
             return load_assembly(source, as_text(data), options)
         case Format.EMPTY:
             raise InputError("it is empty", where=source, hint=_UNDERSTOOD)
         case Format.FOREIGN:
-            from l1dflush.routine.foreign import foreign_binary, foreign_text  # noqa: PLC0415
+            from l1dflush.routine.foreign import foreign_binary, foreign_text
 
             found = foreign_binary(data) or foreign_text(as_text(data[:SAMPLE]))
             assert found is not None

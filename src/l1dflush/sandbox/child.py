@@ -149,7 +149,7 @@ class _Child:
             return None
         if os.WIFSIGNALED(status) or os.WEXITSTATUS(status) != 0:
             # It could not remove its files itself.
-            from l1dflush.routine.toolchain import remove_temporary  # noqa: PLC0415 (seldom needed)
+            from l1dflush.routine.toolchain import remove_temporary
 
             remove_temporary(self._pid)
         if os.WIFSIGNALED(status):

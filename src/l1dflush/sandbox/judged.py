@@ -38,10 +38,10 @@ def verify(
     """
 
     # Before the child is started: both processes need the model, the rest of the judge only the child.
-    from l1dflush.verdict.verify_result import VerifyResult  # noqa: PLC0415
+    from l1dflush.verdict.verify_result import VerifyResult
 
     def task() -> str:
-        from l1dflush.verdict import judge  # noqa: PLC0415
+        from l1dflush.verdict import judge
 
         return judge.verify(source, options).model_dump_json()
 
@@ -52,7 +52,7 @@ def verify_if_any(
     sources: Sequence[str], options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
 ) -> VerifyResult | NothingResult:
     """As :func:`l1dflush.verdict.if_any.verify_if_any`, in a child process; otherwise as :func:`verify`."""
-    from l1dflush.verdict.if_any import Answer, verify_if_any  # noqa: PLC0415 (as above)
+    from l1dflush.verdict.if_any import Answer, verify_if_any
 
     def task() -> str:
         return verify_if_any(sources, options).model_dump_json()
@@ -64,10 +64,10 @@ def trace_of(
     source: str | Sequence[str], options: VerifyOptions, *, waiting: _Waiting | None = None, warn: _Warn | None = None
 ) -> TraceResult:
     """As :func:`l1dflush.verdict.judge.trace_of`, in a child process; otherwise as :func:`verify`."""
-    from l1dflush.verdict.verify_result import TraceResult  # noqa: PLC0415 (as above)
+    from l1dflush.verdict.verify_result import TraceResult
 
     def task() -> str:
-        from l1dflush.verdict import judge  # noqa: PLC0415 (as above)
+        from l1dflush.verdict import judge
 
         return judge.trace_of(source, options).model_dump_json()
 
@@ -83,10 +83,10 @@ def words_of(
     warn: _Warn | None = None,
 ) -> ClaimedWords:
     """As :func:`l1dflush.verdict.claimed.words_of`, in a child process; otherwise as :func:`verify`."""
-    from l1dflush.verdict.claimed import ClaimedWords  # noqa: PLC0415 (as above)
+    from l1dflush.verdict.claimed import ClaimedWords
 
     def task() -> str:
-        from l1dflush.verdict import claimed  # noqa: PLC0415 (as above)
+        from l1dflush.verdict import claimed
 
         return claimed.words_of(source, options, geometries).model_dump_json()
 
@@ -107,7 +107,7 @@ def _isolated(
     keep([*([source] if isinstance(source, str) else source), *options.then], MAX_BYTES)
 
     def keeping() -> str:
-        from l1dflush.tracing import translation  # noqa: PLC0415 (only the child needs it)
+        from l1dflush.tracing import translation
 
         try:
             return task()

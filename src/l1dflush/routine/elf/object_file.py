@@ -115,7 +115,7 @@ def _check_symbols(elf: ElfFile) -> None:
 
 def _linked_image(elf: ElfFile) -> ObjectImage:
     # A linked file is the rarer case.
-    from l1dflush.routine.elf.linked_file import load_linked  # noqa: PLC0415
+    from l1dflush.routine.elf.linked_file import load_linked
 
     linked = load_linked(elf)
     image = _image(elf.bits, [(0, section) for section in linked.sections], linked.symbols, 1)

@@ -21,22 +21,22 @@ _END_OF_FUNCTION = re.compile(r"^\}", re.M)
 
 def foreign_binary(data: bytes) -> Foreign | None:
     """What the file ``data`` is, if it begins as a binary that is known and no ELF file."""
-    from l1dflush.routine.foreign.binaries import recognise  # noqa: PLC0415 (seldom needed)
+    from l1dflush.routine.foreign.binaries import recognise
 
     return recognise(data)
 
 
 def foreign_assembly(template: str) -> Foreign | None:
     """What the ``template`` of an asm statement is for, which the assembler has refused, if that is known."""
-    from l1dflush.routine.foreign import processors  # noqa: PLC0415 (many patterns)
+    from l1dflush.routine.foreign import processors
 
     return processors.recognise_refused(template)
 
 
 def foreign_text(text: str) -> Foreign | None:
     """What ``text`` is, if that is known and is neither C nor x86 assembly for GNU as."""
-    from l1dflush.routine.foreign import assemblers, diffs, languages, processors  # noqa: PLC0415 (many patterns)
-    from l1dflush.routine.foreign.signature import first_match  # noqa: PLC0415
+    from l1dflush.routine.foreign import assemblers, diffs, languages, processors
+    from l1dflush.routine.foreign.signature import first_match
 
     text = text[:_LOOKED_AT].removeprefix("\ufeff").replace("\r\n", "\n")
     # A diff may have anything in it, and languages may have assembly.
@@ -49,6 +49,6 @@ def foreign_text(text: str) -> Foreign | None:
 
 def unlike_x86(text: str) -> Foreign | None:
     """What ``text`` is, an assembly file that the assembler refuses, if nothing in it is x86's."""
-    from l1dflush.routine.foreign import processors  # noqa: PLC0415 (many patterns)
+    from l1dflush.routine.foreign import processors
 
     return processors.unlike_x86(text[:_LOOKED_AT])

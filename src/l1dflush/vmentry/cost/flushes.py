@@ -82,10 +82,10 @@ def measured_costs(
 
     Raises UndecidedError where that cannot be measured, InputError for a policy that is none.
     """
-    from l1dflush.host.this_cpu import this_cpu  # noqa: PLC0415
-    from l1dflush.silicon.measure.costs import Costs, Variant  # noqa: PLC0415 (takes the native core)
-    from l1dflush.silicon.measure.planned import planned_bytes  # noqa: PLC0415
-    from l1dflush.silicon.measure.session import silicon  # noqa: PLC0415
+    from l1dflush.host.this_cpu import this_cpu
+    from l1dflush.silicon.measure.costs import Costs, Variant
+    from l1dflush.silicon.measure.planned import planned_bytes
+    from l1dflush.silicon.measure.session import silicon
 
     known = this_cpu()
     asked = known.policy if policy is None else _policy(policy, known.geometry.ways)
@@ -112,7 +112,7 @@ def _measured(name: str, nanoseconds: float, guest: bool, where: str) -> FlushIn
 
 
 def _policy(text: str, ways: int) -> str:
-    from l1dflush.cache.policies import get_policy  # noqa: PLC0415
+    from l1dflush.cache.policies import get_policy
 
     try:
         return get_policy(text, ways).name

@@ -58,11 +58,11 @@ def from_assembly(source: str, text: str, *, long_mode: bool) -> GuestCode:
 
     It begins at ``_start`` if it defines that, else with its first instruction. Raises InputError.
     """
-    from l1dflush.routine.assembly.source import assembled  # noqa: PLC0415 (takes long)
-    from l1dflush.routine.elf.object_file import load_image  # noqa: PLC0415
-    from l1dflush.routine.elf.reader import read_elf  # noqa: PLC0415
-    from l1dflush.routine.options import LoadOptions  # noqa: PLC0415
-    from l1dflush.routine.toolchain import link  # noqa: PLC0415
+    from l1dflush.routine.assembly.source import assembled
+    from l1dflush.routine.elf.object_file import load_image
+    from l1dflush.routine.elf.reader import read_elf
+    from l1dflush.routine.options import LoadOptions
+    from l1dflush.routine.toolchain import link
 
     bits: Literal[32, 64] = 64 if long_mode else 32
     data, _ = assembled(source, text, LoadOptions(), bits, real_mode=not long_mode)
