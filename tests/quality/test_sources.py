@@ -11,6 +11,8 @@ import pytest
 
 from l1dflush.cache.geometry import Geometry
 from l1dflush.ending import Verdict
+from l1dflush.report.layout import plain
+from l1dflush.report.terminal.verify import verify_lines
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
@@ -170,3 +172,19 @@ def test_a_buffer_in_per_cpu_memory(definition: str, pointer: str, size: int, tm
     assert (result.buffer.region.names, result.buffer.size) == (("pages",), size)
     assert not result.outside
     assert ("outside-buffer" in {found.id for found in result.findings}) == (size < 65536)
+
+
+@pytest.mark.parametrize(("index", "stays"), [("p", True), ("p + (i & 63)", True), ("p + (i >> 6 & 63)", False)])
+def test_a_walk_whose_index_does_not_move(index: str, stays: bool, tmp_path: Path) -> None:
+    text = (
+        "void l1d_flush(unsigned char *p)\n{\n\tint i;\n\tfor (i = 0; i < 65536; i += 64)\n"
+        f"\t\t(void)*(volatile char *)({index});\n}}\n"
+    )
+    result = judge(tmp_path / "flush.c", text)
+    assert (result.verdict, result.cause) == (Verdict.UNDECIDED, "no-software-walk")
+    assert result.undecided is not None
+    told = "a loop reads what `p` points to 1024 times, which stays the same place"
+    assert (told in result.undecided.what) is stays
+    assert (result.undecided.where is not None and result.undecided.where.line == 5) is stays
+    shown = " ".join(plain(verify_lines(result, 100)).split())
+    assert ("1024 loads of one place (what `p` points to+0)" in shown) is stays

@@ -9,14 +9,16 @@ from collections.abc import Iterable, Sequence
 from l1dflush.arguments import BIND, FUNCTION
 from l1dflush.errors import UndecidedError
 from l1dflush.routine.model import NoteKind
-from l1dflush.tracing.model import Kind, Path, Trace, is_instruction
+from l1dflush.tracing.events import Events
+from l1dflush.tracing.model import READS, ArenaKind, Event, Kind, Path, Trace, is_instruction
 from l1dflush.tracing.msrs import may_flush_by_msr
 from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.question import Flush
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.walk import FEWEST, Places, all_events, may_be_of, mechanism
+from l1dflush.verdict.walk import FEWEST, LINE, PAGE, Places, all_events, may_be_of, mechanism
 
 NO_WALK = "no-software-walk"
+_STACK = ArenaKind.STACK
 
 
 def no_walk(trace: Trace, places: Places) -> UndecidedError:
@@ -34,8 +36,28 @@ def no_walk(trace: Trace, places: Places) -> UndecidedError:
     for piece in all_events(trace.paths).where(lambda event: event.kind is Kind.CALL).pieces:
         calls.update({event.detail: piece.turns for event in piece.events if not is_instruction(event)})
     often = [name for name, count in calls.items() if count >= FEWEST]
-    # What is called again and again may read the buffer.
-    return UndecidedError(NO_WALK, what, hint=f"give the file that has {often[0]}, too" if often else None)
+    if often:
+        # What is called again and again may read the buffer.
+        return UndecidedError(NO_WALK, what, hint=f"give the file that has {often[0]}, too")
+    again = _read_again(trace.paths)
+    if again is None:
+        return UndecidedError(NO_WALK, what)
+    times, event = again
+    told = f"{what}; a loop reads {places.text(event)} {times} times, which stays the same place"
+    return UndecidedError(NO_WALK, told, where=places.where(event.pc), hint="its index or pointer does not move")
+
+
+def _read_again(paths: Sequence[Path]) -> tuple[int, Event] | None:
+    """What the longest loop reads that is as long as a walk, reads the same place in each turn and nothing that moves
+    on; and how often."""
+    found: list[tuple[int, Event]] = []
+    for path in paths:
+        for piece in Events.of(path.events).pieces:
+            events = enumerate(piece.events)
+            reads = [n for n, event in events if event.kind in READS and event.arena and event.arena.kind is not _STACK]
+            if reads and piece.turns >= PAGE // LINE and not any(piece.steps[n] for n in reads):
+                found.append((piece.turns, piece.events[reads[0]]))
+    return max(found, key=lambda one: one[0], default=None)
 
 
 def doubt(traces: Iterable[Trace], every_path: bool, places: Places) -> UndecidedError | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from l1dflush.report.layout import paragraph, safe
-from l1dflush.tracing.region import BUFFER
+from l1dflush.tracing.region import BUFFER, STACK
 from l1dflush.verdict.verify_result import BufferInfo, Run
 
 # Kinds that have a place in memory; the others are told by what was executed.
@@ -20,6 +20,10 @@ _NOUNS = {
     "prefetch": ("prefetch", "prefetches"),
     "line-flush": ("line flush", "line flushes"),
 }
+
+
+# As many loads as a page has lines.
+_WALK = 64
 
 
 def hex_or_decimal(offset: int) -> str:
@@ -90,7 +94,16 @@ def walk_text(runs: Sequence[Run], buffer: BufferInfo | None) -> str:
         mentioned = [noun(run) for run in group if run.kind not in _NOUNS or run.is_in(buffer)]
         if mentioned:
             parts.append(" alternating with ".join(mentioned))
-    return ", ".join(_counted(parts)) or "nothing"
+    return ", ".join(_counted(parts)) or (_in_one_place(runs) if buffer is None else "") or "nothing"
+
+
+def _in_one_place(runs: Sequence[Run]) -> str:
+    """What a loop reads that is as long as a walk and does not move; empty without one."""
+    still = [run for run in runs if run.kind == "load" and not run.step and run.count >= _WALK and run.region != STACK]
+    if not still:
+        return ""
+    longest = max(still, key=lambda run: run.count)
+    return f"{noun(longest)} of one place ({longest.region}{hex_or_decimal(longest.first)})"
 
 
 def _counted(parts: Sequence[str]) -> list[str]:
