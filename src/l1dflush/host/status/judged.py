@@ -20,6 +20,7 @@ from l1dflush.host.status.sandbox import imitates_linux
 from l1dflush.host.status.stand_ins import x86_alone
 from l1dflush.host.status.worlds import X86, is_x86
 from l1dflush.host.status.xen_host import believes_bug, without_bug, xen_grounds
+from l1dflush.in_words import in_words
 from l1dflush.mitigation.boot_line import parse
 from l1dflush.mitigation.decision import Decision
 from l1dflush.mitigation.facts import RDCL_NO, Facts, Kernel
@@ -162,7 +163,7 @@ def _together(explained: Explained, follows: Sequence[Judged]) -> Judged:
     if follows[0].verdict is L1tfVerdict.VULNERABLE and causes == {Cause.BELOW}:
         what = f"unless {_where(explained, follows, L1tfVerdict.UNKNOWN)}: then unknown"
         return worst([*follows[0].grounds, Ground(Cause.UNLESS, L1tfVerdict.UNKNOWN, what)])
-    kinds = " or ".join(dict.fromkeys(one.verdict.value for one in follows))
+    kinds = " or ".join(dict.fromkeys(in_words(one.verdict.value) for one in follows))
     what = f"it is {kinds}, and what decides could not be read"
     return worst([Ground(Cause.DEPENDS, L1tfVerdict.UNKNOWN, what)])
 
