@@ -23,7 +23,7 @@ from l1dflush.host.reading.host_facts import HostFacts
 from l1dflush.host.status.explained import explain
 from l1dflush.host.status.grounds import Cause, Judged, L1tfVerdict
 from l1dflush.host.status.judged import judge
-from l1dflush.host.status.result import understood
+from l1dflush.host.status.result import Understood, understood
 from l1dflush.host.status.worlds import World
 from l1dflush.mitigation.affected import identified
 from l1dflush.mitigation.decision import Action, Decision, Do, decide
@@ -224,7 +224,7 @@ def test_what_is_hidden_makes_a_verdict_unknown_at_most(
     for explained in (known.explained, known.guess):
         # Where release, machine or CPU are unknown something stands for them, and explains as much.
         assert explained is None or explained.differences == ()
-    may_be(judged_of(host), verdict)
+    may_be(judged_as(host, known), verdict)
 
 
 STABLE = ("4.9.120", "4.9.130", "4.9.176", "4.9.231", "4.14.66", "4.14.86", "4.14.92", "4.14.99", "4.14.119",
@@ -251,7 +251,7 @@ def test_what_stands_for_a_kernel_explains_all_that_any_kernel_says(line: str, b
         known = understood(host, LISTS)
         assert known.guess is not None and known.guess.differences == (), (release, limit, end)
         above = truth.inversion and world_end(world) > 1 << (max(bits, 44) - 1)
-        may_be(judged_of(host), plain_verdict(truth, guest=False, above=above))
+        may_be(judged_as(host, known), plain_verdict(truth, guest=False, above=above))
 
 
 def world_end(world: World) -> int:
@@ -316,7 +316,10 @@ def whole(names: frozenset[str]) -> frozenset[str]:
 
 
 def judged_of(host: HostFacts) -> Judged:
-    known = understood(host, LISTS)
+    return judged_as(host, understood(host, LISTS))
+
+
+def judged_as(host: HostFacts, known: Understood) -> Judged:
     return judge(host, known.explained, Verdict.PROVED, known.guess)
 
 
