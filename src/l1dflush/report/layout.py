@@ -90,11 +90,15 @@ def header(columns: Sequence[Column]) -> Text:
 
 def row(columns: Sequence[Column], cells: Sequence[str], *, styles: Sequence[str] | None = None) -> list[Text]:
     """One row of a table: each cell wrapped in its column."""
-    grid = Table.grid(padding=(0, GAP, 0, 0))
+    grid = Table.grid()
     for column in columns:
+        # Not by padding: before version 15 the last column had it, too.
+        if grid.columns:
+            grid.add_column(width=GAP)
         grid.add_column(width=column.width, justify="right" if column.right else "left", overflow="fold")
     styles = styles or [column.style for column in columns]
-    grid.add_row(*(Text(safe(cell), style) for cell, style in zip(cells, styles, strict=True)))
+    texts = [Text(safe(cell), style) for cell, style in zip(cells, styles, strict=True)]
+    grid.add_row(*[part for text in texts for part in (text, "")][:-1])
     lines = []
     for segments in _CONSOLE.render_lines(grid, pad=False):
         line = Text().join(Text(segment.text, segment.style or "") for segment in segments)
