@@ -18,6 +18,7 @@ from l1dflush.host.status.flush_worth import FlushWorth
 from l1dflush.host.status.grounds import Cause, L1tfVerdict
 from l1dflush.host.status.model import StatusResult
 from l1dflush.host.status.result import status_result
+from l1dflush.report.terminal.status import status_lines
 
 P = "Mitigation: PTE Inversion; VMX: "
 SMT_OFF = {"smt_control": "off", "smt_active": False, "command_line": "nosmt"}
@@ -161,6 +162,18 @@ def test_the_verdict_and_what_decides(name: str) -> None:
     result = status(made(**changes))
     assert (result.verdict, result.grounds[0].cause) == (verdict, cause)
     assert result.exit_status == {NOT_AFFECTED: 0, MITIGATED: 0, UNKNOWN: 3}.get(verdict, 2)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_verdicts_are_told_in_words(name: str) -> None:
+    changes, _, _ = CASES[name]
+    result = status(made(**changes))
+    # Whatever the advice comes to.
+    advice = tuple(one.model_copy(update={"then": PARTIAL}) for one in result.advice)
+    lines = status_lines(result.model_copy(update={"advice": advice}), 100)
+    shown = " ".join(" ".join(line.plain for line in lines).split())
+    assert not any(identifier in shown for identifier in L1tfVerdict if "-" in identifier)
+    assert shown.count("-> partially mitigated") == len(advice)
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,13 @@ def test_a_long_word_shows_first_and_last_steps(make_counterexample: Make) -> No
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_steps_are_told_in_words(make_counterexample: Make) -> None:
+    example = make_counterexample()
+    first = example.steps[0].model_copy(update={"result": "not-cached", "way": None, "evicted": None})
+    shown = plain(counterexample_lines(example.model_copy(update={"steps": (first, *example.steps[1:])}), 80))
+    assert "not cached" in shown and "not-cached" not in shown
+
+
 def test_forty_steps_are_all_shown(make_counterexample: Make) -> None:
     shown = plain(counterexample_lines(make_counterexample(accesses=40), 80))
     assert "left out" not in shown

@@ -14,6 +14,7 @@ from itertools import count
 from rich.cells import cell_len
 from rich.text import Text
 
+from l1dflush.in_words import in_words
 from l1dflush.report.layout import paragraph, safe
 from l1dflush.verdict.counterexample_result import INVALID, CounterexampleInfo, LineKind, SteadyInfo, Step
 
@@ -127,7 +128,8 @@ def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
 
 def _event(step: Step, short: dict[str, str], result_width: int, touch: bool) -> Text:
     place = "" if step.way is None else f"way {step.way}"
-    result = f"{step.result}*" if touch else step.result
+    said = in_words(step.result)
+    result = f"{said}*" if touch else said
     text = Text(f"{result:<{result_width}}  {place:<6}  ")
     if step.evicted is not None and step.result != "invalidated":
         gone = short.get(step.evicted, safe(step.evicted))

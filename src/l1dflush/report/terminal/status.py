@@ -43,7 +43,7 @@ def status_lines(result: StatusResult, width: int, *, explain: bool = False) -> 
     if result.advice:
         lines += [Text(), Text("what to do", "bold")]
         for advice in result.advice:
-            then = "" if advice.then is None else f" -> {advice.then.value}"
+            then = "" if advice.then is None else f" -> {in_words(advice.then)}"
             takes = "" if advice.takes is None else f" ({advice.takes})"
             lines += paragraph(f"{advice.what}{takes}{then}", width, first="  - ", indent="    ")
     for note in result.notes:

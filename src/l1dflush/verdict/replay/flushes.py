@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from l1dflush.cache.policies import Policy, State
 from l1dflush.cache.policy.play import situation
 from l1dflush.errors import InputError
+from l1dflush.in_words import in_words
 from l1dflush.proof.conditions import Start
 from l1dflush.proof.counterexample import Line, Outcomes, ReplayMismatchError
 from l1dflush.proof.prover import ItemKind, Word
@@ -101,7 +102,7 @@ class _Claim:
         line = self._ids.get(step.access, -1)
         outcome = (OUTCOMES_OF_OTHERS if step.by_others else OUTCOMES).get(step.result)
         if outcome is None:
-            raise FileLiesError(f"flush {step.flush}: nothing is {step.result} then")
+            raise FileLiesError(f"flush {step.flush}: nothing is {in_words(step.result)} then")
         # A touch comes before the item that is next.
         item = len(self.words[-1])
         if not step.by_others:
@@ -112,7 +113,7 @@ class _Claim:
     def _between(self, step: Step) -> ClaimedStep:
         outcome = _BETWEEN.get(step.result)
         if outcome is None:
-            raise FileLiesError(f"nothing is {step.result} between flushes")
+            raise FileLiesError(f"nothing is {in_words(step.result)} between flushes")
         brought = self._ids.get(step.access, -1) if outcome is Between.OTHERS_MISS else -1
         return int(outcome), _way(step), 0, brought, step.policy_state
 
