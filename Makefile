@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 INPUTS := pyproject.toml CMakeLists.txt $(wildcard docs/*.md) \
           $(shell find core src -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: verify test thorough fuzz lint golden benchmark clean
+.PHONY: verify test thorough fuzz lint lowest golden benchmark clean
 
 verify: $(BUILT)
 	@$(BIN)/l1dflush verify linux-4.9.120
@@ -33,6 +33,19 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What each dependency is used for, with the lowest versions that pyproject.toml allows.
+LOWEST := .venv-lowest
+lowest: $(STAMP)
+	rm -rf $(LOWEST)
+	$(BIN)/python -m venv $(LOWEST)
+	$(BIN)/python .ci/lowest.py > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOWEST)/requirements.txt
+	cp -r $(VENV)/lib/python*/site-packages/l1dflush* $(LOWEST)/lib/python*/site-packages/
+	$(LOWEST)/bin/python -m pytest -q -n auto tests/golden tests/integration/test_cli.py \
+	    tests/integration/test_completion.py tests/integration/test_help_command.py tests/unit/test_c_source.py \
+	    tests/unit/test_compressed.py tests/unit/test_object_file.py tests/unit/test_patch.py \
+	    tests/unit/test_possible.py tests/quality/test_odd_instructions.py
+
 # Rewrites the expected texts in tests/golden; read the diff before committing it.
 golden: $(STAMP)
 	$(BIN)/python -m pytest tests/golden --refresh-golden
@@ -41,7 +54,7 @@ benchmark: $(STAMP)
 	$(BIN)/python -m pytest benchmarks -q --benchmark-columns=min,median,max
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(LOWEST) build
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
