@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from l1dflush.errors import InputError, L1dflushError, UndecidedError
     from l1dflush.silicon.flusher import Flusher
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Cpus",
     "Flusher",
