@@ -22,11 +22,12 @@ from l1dflush.verdict import set_words
 from l1dflush.verdict.judge import verify
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.part import judged_part
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.select import select
 from l1dflush.verdict.set_words import Judged, Written, runs_of, sets_of
 from l1dflush.verdict.sets_result import SetsInfo, WordInfo
 from l1dflush.verdict.verify_result import Row, VerifyResult
-from l1dflush.verdict.walk import Places, find_buffer, walk_of
+from l1dflush.verdict.walk import find_buffer, walk_of
 
 CACHE = Geometry(4096, 4, 64)  # 16 sets
 KINDS = {"access": ItemKind.ACCESS, "prefetch": ItemKind.OPTIONAL, "flush": ItemKind.FLUSH}

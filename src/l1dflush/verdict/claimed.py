@@ -18,8 +18,9 @@ from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.part import judged_part
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.select import select
-from l1dflush.verdict.walk import Places, find_buffer, walk_of
+from l1dflush.verdict.walk import find_buffer, walk_of
 
 KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
 

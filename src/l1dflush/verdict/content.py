@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from l1dflush.routine.model import Image, NoteKind, OriginKind, Symbol
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import STORES, Kind, Trace
-from l1dflush.verdict.walk import PAGE, Buffer, storage
+from l1dflush.verdict.storage import storage
+from l1dflush.verdict.walk import PAGE, Buffer
 
 # So far before and behind a variable an operand's relocation may lead that means it.
 _NEAR = 16

@@ -15,7 +15,10 @@ from l1dflush.tracing.model import ArenaKind, Kind, Path, Trace, is_instruction
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
+from l1dflush.verdict.mechanism import Mechanism
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.places import Places, absolute
+from l1dflush.verdict.storage import storage
 from l1dflush.verdict.verify_result import (
     AssumptionInfo,
     BufferInfo,
@@ -28,7 +31,7 @@ from l1dflush.verdict.verify_result import (
     Scope,
     TracePath,
 )
-from l1dflush.verdict.walk import PAGE, Buffer, Mechanism, Places, absolute, all_events, is_in, placement, storage
+from l1dflush.verdict.walk import PAGE, Buffer, all_events, is_in, placement
 
 TAKEN_FOR_GRANTED = tuple(
     map(

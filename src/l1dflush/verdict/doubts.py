@@ -12,10 +12,12 @@ from l1dflush.routine.model import NoteKind
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import READS, ArenaKind, Event, Kind, Path, Trace, is_instruction
 from l1dflush.tracing.msrs import may_flush_by_msr
+from l1dflush.verdict.mechanism import may_be_of, mechanism
 from l1dflush.verdict.part import fills_by_call
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.question import Flush
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.walk import FEWEST, LINE, PAGE, Places, all_events, may_be_of, mechanism
+from l1dflush.verdict.walk import FEWEST, LINE, PAGE, all_events
 
 NO_WALK = "no-software-walk"
 _STACK = ArenaKind.STACK

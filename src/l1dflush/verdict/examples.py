@@ -32,8 +32,8 @@ from l1dflush.verdict.counterexample_result import (
     Step,
 )
 from l1dflush.verdict.found import Spot
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.question import Question
-from l1dflush.verdict.walk import Places
 
 
 class Lines:

@@ -9,8 +9,8 @@ from l1dflush.assumption import Assumes, Assumption
 from l1dflush.cache.cpus import Cpu
 from l1dflush.ending import Verdict
 from l1dflush.tracing.model import Need
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.question import Outcome
-from l1dflush.verdict.walk import Places
 
 _INSTEAD = {"lzcnt": "bsr", "tzcnt": "bsf", "wbnoinvd": "wbinvd"}
 """What runs in its place where it is not known (SDM volume 2, the pages of the instructions on the left)."""

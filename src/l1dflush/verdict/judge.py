@@ -52,14 +52,16 @@ from l1dflush.verdict.left_out import (
     ways_to_give,
     with_branches,
 )
+from l1dflush.verdict.mechanism import mechanism
 from l1dflush.verdict.options import VerifyOptions
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.prepares import told
 from l1dflush.verdict.question import Flush, Question
 from l1dflush.verdict.select import NotFollowedError, NoWalkError, select
 from l1dflush.verdict.set_words import Written
 from l1dflush.verdict.unsettled import certain
 from l1dflush.verdict.verify_result import Finding, Row, TraceResult, UndecidedInfo, VerifyResult
-from l1dflush.verdict.walk import Buffer, Places, find_buffer, mechanism, placement, walk_of
+from l1dflush.verdict.walk import Buffer, find_buffer, placement, walk_of
 
 # What follows a routine has at least that, so that something short is followed after something long.
 _LEAST_SECONDS = 0.1

@@ -10,8 +10,9 @@ from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import STORES, TOUCHES, Event, Kind, Path
 from l1dflush.tracing.msrs import flushes_by_msr
 from l1dflush.tracing.region import Region, RegionKind
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.verify_result import LeftInfo
-from l1dflush.verdict.walk import LINE, NO_EVENTS, Buffer, Places, fill_start, others, walk_of
+from l1dflush.verdict.walk import LINE, NO_EVENTS, Buffer, fill_start, others, walk_of
 
 
 def after_flush(path: Path, buffer: Buffer | None) -> Events:

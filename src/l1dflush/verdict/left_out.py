@@ -14,8 +14,9 @@ from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.tracing.model import Kind, Trace
 from l1dflush.verdict.findings import finding
 from l1dflush.verdict.found import About
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.verify_result import Finding, LeftOutInfo, VerifyResult
-from l1dflush.verdict.walk import Places, all_events, ends_of
+from l1dflush.verdict.walk import all_events, ends_of
 
 MOST_TRIED = 12
 """So many ways of giving the names that decide are tried; each compiles and judges anew."""

@@ -11,7 +11,8 @@ from l1dflush.errors import UndecidedError
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import OPTIONAL_STORES, Event, Kind, Path, is_instruction
 from l1dflush.tracing.msrs import is_harmless
-from l1dflush.verdict.walk import Buffer, Places, held, walk_of
+from l1dflush.verdict.places import Places
+from l1dflush.verdict.walk import Buffer, held, walk_of
 
 FILLS_BY_REP_STOS = "fills-by-rep-stos"
 NON_TEMPORAL = "non-temporal-stores"

@@ -15,7 +15,7 @@ from l1dflush.tracing.abstract import trace
 from l1dflush.tracing.model import STORES
 from l1dflush.tracing.options import TraceOptions
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import storage
+from l1dflush.verdict.storage import storage
 
 # So many functions are run to see what they write, each for so long.
 MOST_RUN = 16

@@ -16,9 +16,10 @@ from l1dflush.proof.words import SetWord
 from l1dflush.tracing.model import Path
 from l1dflush.verdict.counterexample_result import CounterexampleInfo
 from l1dflush.verdict.part import JudgedPart, judged_part
+from l1dflush.verdict.places import Places
 from l1dflush.verdict.set_words import Judged, Written
 from l1dflush.verdict.verify_result import Candidate, ChanceInfo
-from l1dflush.verdict.walk import Buffer, Placement, Places
+from l1dflush.verdict.walk import Buffer, Placement
 
 # So long after the deadline the prover still gets some time.
 _GRACE_SECONDS = 0.5

@@ -18,8 +18,9 @@ from l1dflush.tracing.abstract import trace as run_trace
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import READS, STORES, UNTIL, Arena, Event, Path, Trace
 from l1dflush.tracing.scan import CodeMap, scan
+from l1dflush.verdict.mechanism import BY_COMMAND, mechanism
 from l1dflush.verdict.options import VerifyOptions
-from l1dflush.verdict.walk import BY_COMMAND, LINE, PAGE, all_events, is_in, mechanism, walked_arenas
+from l1dflush.verdict.walk import LINE, PAGE, all_events, is_in, walked_arenas
 
 # So many are traced without a look at their code first.
 FEW = 8

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from l1dflush.ending import Verdict
 from l1dflush.tracing.model import Decision, Path, Trace
+from l1dflush.verdict.mechanism import mechanism
 from l1dflush.verdict.question import Flush, Question
 from l1dflush.verdict.verify_result import Row
-from l1dflush.verdict.walk import mechanism
 
 CAUSE = "path-not-settled"
 _REASON = "what it does on a path leaves old lines, and whether any input takes that path could not be settled"

@@ -1,29 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reading a trace: which memory is the buffer, what is warm-up and what is fill, and how places are called."""
+"""Reading a trace: which memory is the buffer, what is warm-up and what is fill."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import inf, isfinite
-from typing import Literal
 
 from l1dflush.arguments import BIND
 from l1dflush.errors import InputError
-from l1dflush.place import Place
 from l1dflush.proof.placements import PLACED
-from l1dflush.routine.code_names import CodeNames
-from l1dflush.routine.model import Image, Symbol
+from l1dflush.routine.model import Image
 from l1dflush.tracing import bindings
 from l1dflush.tracing.events import Events, Piece
-from l1dflush.tracing.model import MANY, READS, STORES, TOUCHES, TRAPS, Arena, ArenaKind, Event, Kind, Path, Trace
-from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
-from l1dflush.tracing.region import BUFFER, Region, RegionKind
+from l1dflush.tracing.model import READS, STORES, TOUCHES, Arena, ArenaKind, Event, Kind, Path, Trace
+from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
-from l1dflush.verdict.found import Spot
+from l1dflush.verdict.storage import storage
 
 PAGE = 4096
 # Lines for finding the walk; the proof uses each cache's own line size.
@@ -226,32 +221,6 @@ def _is_storage(trace: Trace, event: Event, name: str) -> bool:
     return outside or (symbol is not None and symbol.name == name)
 
 
-def storage(image: Image, event: Event) -> Symbol | None:
-    """The symbol whose own storage an event touches, or that it lies behind."""
-    if event.arena is None or event.arena.kind not in (ArenaKind.SECTION, ArenaKind.SYMBOL):
-        return None
-    return _symbol_behind(image, event.arena.key, event.offset)
-
-
-def _symbol_behind(image: Image, key: str, offset: int) -> Symbol | None:
-    """The symbol at or before ``offset`` in the outside symbol's or the section's arena called ``key``."""
-    kind, _, name = key.partition(":")
-    if kind != "section":
-        return image.symbols.get(name)
-    base = int(name, 16)
-    address = base + offset
-    if (slot := image.slot_at(address)) is not None:
-        return slot
-    symbols = [
-        symbol
-        for symbol in image.symbols.values()
-        if symbol.defined and not symbol.function and base <= symbol.address <= address
-    ]
-    # One that it lies in, rather than a mark of the linker's.
-    inside = [symbol for symbol in symbols if symbol.size_told and address < symbol.address + (symbol.size or 0)]
-    return max(inside or symbols, key=lambda symbol: (symbol.address, symbol.size or 0), default=None)
-
-
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a buffer lies that is a variable's own storage: ``name`` for the report, the offset in bytes of its
@@ -307,58 +276,6 @@ def _longest_run(events: Sequence[Event], arena: Arena, by: frozenset[Kind]) -> 
     return max(runs, key=lambda run: (run.span, run.count), default=None)
 
 
-Mechanism = Literal[
-    "software-walk",
-    "msr-write",
-    "cache-instruction",
-    "msr-write-of-an-unknown-value",
-    "perhaps-a-walk",
-    "skipped",
-    "trap",
-]
-BY_COMMAND: frozenset[Mechanism] = frozenset({"msr-write", "cache-instruction", "msr-write-of-an-unknown-value"})
-"""One instruction flushes, or may."""
-
-
-def mechanism(path: Path, walks: bool, buffer: Buffer | None) -> Mechanism:
-    """How a path flushes. A walk counts first: what an MSR write does cannot be proved."""
-    if walks:
-        return "software-walk"
-    shapes = list(Events.of(path.events).shapes())
-    if any(flushes_by_msr(event) for event in shapes):
-        return "msr-write"
-    if any(event.kind is Kind.FLUSH_ALL for event in shapes):
-        return "cache-instruction"
-    if any(may_flush_by_msr(event) for event in shapes):
-        return "msr-write-of-an-unknown-value"
-    if path.end in TRAPS:
-        return "trap"
-    return "perhaps-a-walk" if _may_walk(path, buffer) else "skipped"
-
-
-def _may_walk(path: Path, buffer: Buffer | None) -> bool:
-    """Whether a path makes as many accesses as a walk has, at places that were computed from what the buffer's was, or
-    without a buffer from the same: in steps that are not known, each is a piece of memory of its own."""
-    touches = Events.of(path.events).where(lambda event: event.kind in TOUCHES and _is_computed(event))
-    if buffer is not None:
-        known = buffer.sources
-        near = touches.where(lambda event: event.arena is not None and may_be_of(event.arena, known))
-        return len(near) >= FEWEST and len({event.arena for event in near.shapes()}) > 1
-    by_source: Counter[str] = Counter()
-    for arena in {event.arena for event in touches.shapes()}:
-        by_source.update(arena.sources if arena is not None else ())
-    return max(by_source.values(), default=0) >= PAGE // LINE
-
-
-def _is_computed(event: Event) -> bool:
-    return event.arena is not None and event.arena.computed
-
-
-def may_be_of(arena: Arena, sources: frozenset[str]) -> bool:
-    """Whether the place of an arena was computed from one of ``sources``, or nobody knows from what."""
-    return bool(sources) and (MANY in arena.sources or not sources.isdisjoint(arena.sources))
-
-
 def fill_start(walk: Events) -> int:
     """Index in ``walk`` of the first access of the fill.
 
@@ -382,80 +299,3 @@ def fill_start(walk: Events) -> int:
             pages.add(page)
             index += 1
     return 0
-
-
-def absolute(address: int, bits: int) -> Region:
-    """Where an address is that is a number."""
-    return Region(RegionKind.ABSOLUTE, (f"{address & ((1 << bits) - 1):#x}",))
-
-
-class Places:
-    """What the places of events are, the same in every part of a report."""
-
-    def __init__(self, image: Image, buffer: Buffer | None) -> None:
-        self._image = image
-        self._buffer = buffer
-        self._symbols: dict[tuple[str, int], tuple[Region, int]] = {}
-        self._code = CodeNames(image)
-
-    def of(self, event: Event) -> tuple[Region | None, int]:
-        """What an event touches, and the offset in bytes in it; None for one that touches no memory."""
-        return self._of(event.arena, event) if event.arena is not None else (None, 0)
-
-    def _of(self, arena: Arena, event: Event) -> tuple[Region, int]:
-        if self._buffer is not None and self._buffer.holds(arena, event.offset):
-            # Behind an outside call the pointer is loaded anew, and may be another one of the same name.
-            if arena.region != self._buffer.primary.region:
-                return arena.region, event.offset
-            return BUFFER, event.offset - (self._buffer.begins if arena == self._buffer.primary else 0)
-        if arena.kind is ArenaKind.SEGMENT:
-            return self._in_segment(arena, event.offset)
-        known = self._symbols.get((arena.key, event.offset))
-        if known is None:
-            symbol = storage(self._image, event)
-            known = arena.region, event.offset
-            if arena.kind is ArenaKind.ABSOLUTE:
-                known = absolute(event.offset, self._image.bits), 0
-            elif symbol is not None and arena.kind is ArenaKind.SECTION:
-                base = int(arena.key.removeprefix("section:"), 16)
-                known = Region(RegionKind.SYMBOL, (symbol.name,)), base + event.offset - symbol.address
-            elif symbol is not None:
-                known = Region(RegionKind.SYMBOL, (symbol.name,)), event.offset
-            self._symbols[arena.key, event.offset] = known
-        return known
-
-    def in_buffer(self, events: Events) -> Events:
-        """Those of ``events`` whose place is called the buffer."""
-        buffer = self._buffer
-        if buffer is None:
-            return NO_EVENTS
-        return held(events, buffer).where(lambda e: e.arena is not None and e.arena.region == buffer.primary.region)
-
-    def _in_segment(self, arena: Arena, offset: int) -> tuple[Region, int]:
-        segment, _, inner = arena.key.partition(":")
-        if not inner:
-            return arena.region, offset
-        symbol = _symbol_behind(self._image, inner, offset)
-        if symbol is None:
-            return arena.region, offset
-        kind, _, base = inner.partition(":")
-        behind = offset if kind == "external" else int(base, 16) + offset - symbol.address
-        return Region(RegionKind.SEGMENT, (segment, symbol.name)), behind
-
-    def spot(self, event: Event) -> Spot:
-        """The same for a finding. The event is one that touches memory."""
-        region, offset = self.of(event)
-        assert region is not None
-        return Spot(region, offset)
-
-    def text(self, event: Event) -> str:
-        """The same as one word: ``buffer+0x1040``."""
-        return str(self.spot(event))
-
-    def line(self, arena: Arena, offset: int) -> Spot:
-        """A place given by arena and offset."""
-        return self.spot(Event(Kind.LOAD, 0, "", arena, offset, 1))
-
-    def where(self, pc: int) -> Place:
-        """See :meth:`CodeNames.where`."""
-        return self._code.where(pc)
