@@ -10,6 +10,7 @@ import pytest
 from l1dflush.errors import InputError
 from l1dflush.routine.c.source import load_c
 from l1dflush.routine.combine import load_together
+from l1dflush.routine.given import given
 from l1dflush.routine.mail.patch import load_patch
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
@@ -80,7 +81,7 @@ def test_inside_of_the_code_it_is_an_error(text: str) -> None:
     for load in (
         lambda: load_c("f.c", text, LoadOptions()),
         lambda: load_patch("f.patch", patch(text), LoadOptions()),
-        lambda: load_together([(text.encode(), "f.c"), (b"int unrelated;\n", "g.c")], LoadOptions()),
+        lambda: load_together([given(text.encode(), "f.c"), given(b"int unrelated;\n", "g.c")], LoadOptions()),
     ):
         with pytest.raises(InputError, match="no other file is read") as caught:
             load()

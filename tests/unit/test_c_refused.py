@@ -10,6 +10,7 @@ import pytest
 from l1dflush.errors import InputError
 from l1dflush.routine.c.source import load_c
 from l1dflush.routine.combine import load_together
+from l1dflush.routine.given import given
 from l1dflush.routine.load import load_bytes
 from l1dflush.routine.model import LeftOut, LeftOutKind
 from l1dflush.routine.options import LoadOptions
@@ -57,7 +58,7 @@ def test_inline_assembly_for_another_processor(statement: str, processor: str, e
         assert f"this is C with inline assembly for {processor} (" in message and f"--cpu {example}" in message
         assert "f.c:4: " in message
     with pytest.raises(InputError, match=f"inline assembly for {processor}"):
-        load_together([(flush(statement).encode(), "f.c"), (b"int other;\n", "g.c")], LoadOptions())
+        load_together([given(flush(statement).encode(), "f.c"), given(b"int other;\n", "g.c")], LoadOptions())
 
 
 def test_inline_assembly_in_a_macro() -> None:

@@ -23,8 +23,9 @@ from packing import zstd
 from l1dflush.cli.main import main
 from l1dflush.errors import InputError
 from l1dflush.routine.compressed import unpack
+from l1dflush.routine.given import MAX_BYTES
 from l1dflush.routine.identity import digest
-from l1dflush.routine.load import MAX_BYTES, load, load_bytes
+from l1dflush.routine.load import load, load_bytes
 from l1dflush.routine.model import OriginKind
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import assemble

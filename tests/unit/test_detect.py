@@ -16,12 +16,15 @@ from pathlib import Path
 import pytest
 
 from l1dflush.errors import InputError
+from l1dflush.routine import given
 from l1dflush.routine import load as door
 from l1dflush.routine.detect import Format, detect, looks_like_assembly
 from l1dflush.routine.load import load
 from l1dflush.routine.model import OriginKind
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.toolchain import assemble
+from l1dflush.verdict.judge import verify
+from l1dflush.verdict.options import VerifyOptions
 
 needs_as = pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 
@@ -219,3 +222,22 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     fails("-", "standard input: more than 99 bytes")
     monkeypatch.setattr(sys, "stdin", None)
     fails("-", "standard input is closed")
+
+
+@needs_as
+def test_an_input_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def looks(data: bytes, name: str) -> Format:
+        looked.append(Path(name).name)
+        return detect(data, name)
+
+    monkeypatch.setattr(given, "detect", looks)
+    source = "void l1d_flush(volatile char *p) { for (int i = 0; i < 65536; i += 64) p[i]; }\n"
+    (tmp_path / "walk.c").write_text(source)
+    (tmp_path / "walk.s").write_text(ASSEMBLY)
+    (tmp_path / "walk.s.gz").write_bytes(gzip.compress(ASSEMBLY.encode() + b"\n"))
+    for name in ("walk.c", "walk.s", "walk.s.gz"):
+        # At two levels of optimisation, and looked through for what could prepare the buffer.
+        verify(str(tmp_path / name), VerifyOptions(cpus=("skylake",)))
+    assert looked == ["walk.c", "walk.s", "walk.s"]

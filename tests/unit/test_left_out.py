@@ -13,6 +13,7 @@ from l1dflush.errors import InputError
 from l1dflush.routine.assembly.source import load_assembly
 from l1dflush.routine.c.source import load_c
 from l1dflush.routine.combine import load_together
+from l1dflush.routine.given import given
 from l1dflush.routine.mail.patch import load_patch
 from l1dflush.routine.model import LeftOut, LeftOutKind, Routine
 from l1dflush.routine.options import LoadOptions, as_configured
@@ -210,10 +211,10 @@ def test_comments_of_assembly_are_no_conditions() -> None:
 def test_what_another_input_has_is_not_told() -> None:
     caller = "extern char *area;\nvoid l1d_flush(void) { fill(&table); }\n"
     filler = "char table;\nextern char *area;\nvoid fill(void *x) { " + WALK + " }\n"
-    inputs = [(caller.encode(), "a.c"), (filler.encode(), "b.c")]
+    inputs = [given(caller.encode(), "a.c"), given(filler.encode(), "b.c")]
     routines = load_together(inputs, LoadOptions(function="l1d_flush"))
     assert [routine.left_out for routine in routines] == [()]
-    broken = [(caller.encode(), "a.c"), (filler.encode() + b"void odd(void) { x.y = 1; }\n", "b.c")]
+    broken = [inputs[0], given(filler.encode() + b"void odd(void) { x.y = 1; }\n", "b.c")]
     (routine,) = load_together(broken, LoadOptions(function="l1d_flush"))
     assert [(one.kind.value, one.name) for one in routine.left_out] == [("function", "odd")]
 

@@ -18,6 +18,7 @@ from l1dflush.routine.elf import layout, object_file
 from l1dflush.routine.elf import reader as elf_reader
 from l1dflush.routine.elf.object_file import ObjectImage, load_image, routines_from_image
 from l1dflush.routine.elf.reader import read_elf
+from l1dflush.routine.given import given
 from l1dflush.routine.load import LoadOptions, load_bytes
 from l1dflush.routine.model import EXTERNAL_BASE, EXTERNAL_LIMIT, EXTERNAL_STRIDES, Origin, OriginKind, Routine, Section
 from l1dflush.routine.toolchain import assemble, compile_c
@@ -446,6 +447,6 @@ def test_an_object_without_symbols_that_was_found_may_have_been_stripped(tmp_pat
     with pytest.raises(InputError, match="no symbol table, and what removes that"):
         load_bytes(code, "x.o", LoadOptions())
     with pytest.raises(InputError, match="no symbol table, and what removes that"):
-        load_together([(code, "x.o"), (data, "y.o")], LoadOptions())
+        load_together([given(code, "x.o"), given(data, "y.o")], LoadOptions())
     # Nothing is lost of what has no code.
     assert load_image(data, where="y.o", found=True).sections

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from l1dflush.errors import InputError
 from l1dflush.routine.compiled import Compiled
-from l1dflush.routine.detect import Format, as_text, detect
+from l1dflush.routine.detect import Format, as_text
 from l1dflush.routine.elf.object_file import (
     ObjectData,
     ObjectImage,
@@ -18,6 +18,7 @@ from l1dflush.routine.elf.object_file import (
 )
 from l1dflush.routine.elf.reader import read_elf
 from l1dflush.routine.elf.symbol_table import speaks_of_flush
+from l1dflush.routine.given import Given
 from l1dflush.routine.model import LeftOut, LeftOutKind, NoteKind, Origin, OriginKind, Routine, SourceNote
 from l1dflush.routine.options import LoadOptions
 
@@ -25,8 +26,8 @@ from l1dflush.routine.options import LoadOptions
 MAX_INPUTS = 200
 
 
-def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> list[Routine]:
-    """The routines that all ``inputs`` (content, and name as the user knows it) have together.
+def load_together(inputs: Sequence[Given], options: LoadOptions) -> list[Routine]:
+    """The routines that all ``inputs`` have together.
 
     Each must be of a known format. Raises :class:`InputError` as the front ends do, and for inputs that do not
     go together: two definitions of a name, code of both widths, a linked file.
@@ -38,7 +39,7 @@ def load_together(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> 
         [ObjectData(one.data, one.where, one.own, one.origin.kind is OriginKind.OBJECT) for one in objects]
     )
     _check_pointers(objects, image)
-    where = " + ".join(name for _, name in inputs)
+    where = " + ".join(one.name for one in inputs)
     mentioned: dict[int, frozenset[str]] = {}
     left_out = tuple(_left_out(objects, image))
     routines = []
@@ -74,25 +75,18 @@ def _left_out(objects: Sequence[Compiled], image: ObjectImage) -> Iterator[LeftO
             yield one
 
 
-def _compiled(inputs: Sequence[tuple[bytes, str]], options: LoadOptions) -> list[list[Compiled]]:
+def _compiled(inputs: Sequence[Given], options: LoadOptions) -> list[list[Compiled]]:
     """The objects of every input. Objects come first: they decide whether a text becomes 32-bit code."""
-    formats = [detect(data, name) for data, name in inputs]
-    widths = {
-        read_elf(data, where=name).bits
-        for (data, name), kind in zip(inputs, formats, strict=True)
-        if kind is Format.ELF
-    }
+    widths = {read_elf(one.data, where=one.name).bits for one in inputs if one.kind is Format.ELF}
     (bits,) = widths if len(widths) == 1 else (None,)
-    with_c = any(kind in (Format.C, Format.PATCH) for kind in formats)
-    return [
-        _one(data, name, kind, options, None if with_c else bits, with_c)
-        for (data, name), kind in zip(inputs, formats, strict=True)
-    ]
+    with_c = any(one.kind in (Format.C, Format.PATCH) for one in inputs)
+    return [_one(one, options, None if with_c else bits, with_c) for one in inputs]
 
 
-def _one(data: bytes, name: str, kind: Format, options: LoadOptions, bits: int | None, with_c: bool) -> list[Compiled]:
+def _one(given: Given, options: LoadOptions, bits: int | None, with_c: bool) -> list[Compiled]:
+    data, name = given.data, given.name
     # As for a single input, a front end is imported only when it is its turn.
-    match kind:
+    match given.kind:
         case Format.ELF:
             width = read_elf(data, where=name).bits
             return [Compiled(data, name, Origin(OriginKind.OBJECT, name, f"{width} bit ELF"))]
@@ -108,7 +102,7 @@ def _one(data: bytes, name: str, kind: Format, options: LoadOptions, bits: int |
             from l1dflush.routine.assembly.source import assembly_object
 
             return [assembly_object(name, as_text(data), options, 32 if bits == 32 else None, with_c=with_c)]
-    raise InputError(f"{kind.value} cannot be taken together with other inputs", where=name)
+    raise InputError(f"{given.kind.value} cannot be taken together with other inputs", where=name)
 
 
 def _candidates(objects: Sequence[Compiled], image: ObjectImage, function: str | None, where: str) -> dict[str, int]:

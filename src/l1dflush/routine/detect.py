@@ -73,7 +73,7 @@ def detect(data: bytes, name: str) -> Format:
 
     if foreign_binary(data) is not None:
         return Format.FOREIGN
-    if _is_binary(data[:SAMPLE]):
+    if is_binary(data[:SAMPLE]):
         return Format.BINARY
     from l1dflush.routine.c.source import looks_like_c
     from l1dflush.routine.mail.patch import looks_like_patch
@@ -112,7 +112,7 @@ def looks_like_assembly(text: str) -> bool:
     return solid > 0 and known * 2 >= len(lines)
 
 
-def _is_binary(sample: bytes) -> bool:
+def is_binary(sample: bytes) -> bool:
     if b"\0" in sample:
         return True
     control = sum(sample.count(c) for c in range(32) if c not in b"\t\n\r\f\v\b\x1b")

@@ -5,24 +5,21 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from l1dflush.arguments import FUNCTION
 from l1dflush.errors import InputError, one_line
 from l1dflush.routine import built_in
-from l1dflush.routine.detect import SAMPLE, Format, as_text, compression, detect
+from l1dflush.routine.detect import SAMPLE, Format, as_text
 from l1dflush.routine.extent import narrowed
+from l1dflush.routine.given import MAX_BYTES, Given, given
 from l1dflush.routine.model import Origin, OriginKind, Routine
 from l1dflush.routine.options import LoadOptions
 from l1dflush.routine.run_first import preceded
 from l1dflush.user_files import STANDARD_INPUT, NoSuchFileError, keep, read_file
 
-MAX_BYTES = 64 << 20
-
 _UNDERSTOOD = "understood are: a patch or mail, C, assembly, an x86 object file, or the name of a built-in routine"
-_PACKED_SUFFIX = re.compile(r"\.(?:gz|xz|zst|zstd)\Z", re.I)
 
 
 def load(source: str | Sequence[str], options: LoadOptions) -> list[Routine]:
@@ -73,7 +70,7 @@ def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine
 
     if not sources:
         raise InputError("no input is given", hint=_UNDERSTOOD)
-    inputs: list[tuple[bytes, str]] = []
+    inputs: list[Given] = []
     seen: set[str] = set()
     total = 0
     for source in sources:
@@ -88,31 +85,22 @@ def _load_together(sources: Sequence[str], options: LoadOptions) -> list[Routine
         total += len(data)
         if total > MAX_BYTES:
             raise InputError(f"more than {MAX_BYTES >> 20} MiB with the inputs before it", where=_shown(source))
-        if compression(data) is not None:
-            from l1dflush.routine.compressed import unpack
-
-            data = unpack(data, where=_shown(source), most=MAX_BYTES)
-        if detect(data, source) in (Format.EMPTY, Format.FOREIGN, Format.BINARY, Format.UNKNOWN):
+        one = given(data, _shown(source))
+        if one.kind in (Format.EMPTY, Format.FOREIGN, Format.BINARY, Format.UNKNOWN):
             # Nothing that could be taken together: this says why.
-            return load_bytes(data, _shown(source), options)
-        inputs.append((data, _shown(source)))
+            return _candidates(one, options)
+        inputs.append(one)
     return _as_asked(load_together(inputs, options), options)
 
 
 def load_bytes(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
     """As :func:`load`, for the contents ``data`` of a file that the user knows as ``source``."""
-    return _as_asked(_candidates(data, source, options), options)
+    return _as_asked(_candidates(given(data, source), options), options)
 
 
-def _candidates(data: bytes, source: str, options: LoadOptions) -> list[Routine]:
-    packed = compression(data)
-    if packed is None or detect(data, source) is not Format.BINARY:
-        return _load_plain(data, source, source, options)
-    from l1dflush.routine.compressed import unpack
-
-    content = unpack(data, where=source, most=MAX_BYTES)
-    found = _load_plain(content, source, _PACKED_SUFFIX.sub("", source), options)
-    return [_said_to_be(packed, routine) for routine in found]
+def _candidates(one: Given, options: LoadOptions) -> list[Routine]:
+    found = _load_plain(one, options)
+    return [_said_to_be(one.packed, routine) for routine in found] if one.packed else found
 
 
 def _said_to_be(packed: str, routine: Routine) -> Routine:
@@ -120,7 +108,7 @@ def _said_to_be(packed: str, routine: Routine) -> Routine:
     return replace(routine, origin=replace(origin, detail=f"{origin.detail}, {packed}" if origin.detail else packed))
 
 
-def _with_the_rest(routines: list[Routine], data: bytes, source: str, options: LoadOptions) -> list[Routine]:
+def _with_the_rest(routines: list[Routine], one: Given, options: LoadOptions) -> list[Routine]:
     """The ``routines`` of a patch, with all of its files taken together if one of them has a weak definition: another
     of these files may have what takes its place."""
     if not any(symbol.weak for routine in routines for symbol in routine.image.symbols.values()):
@@ -128,18 +116,18 @@ def _with_the_rest(routines: list[Routine], data: bytes, source: str, options: L
     from l1dflush.routine.combine import load_together
 
     try:
-        return load_together([(data, source)], options)
+        return load_together([one], options)
     except InputError:
         return routines  # its files do not go together; that the definition is weak is told
 
 
-def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> list[Routine]:
-    """As :func:`load_bytes`, for what is not compressed; ``name`` tells what it is where the content does not."""
-    kind = detect(data, name)
+def _load_plain(one: Given, options: LoadOptions) -> list[Routine]:
+    """As :func:`load_bytes`, whatever it was packed by."""
+    data, source, kind = one.data, one.name, one.kind
     if (options.run_first or options.whole) and kind in (Format.C, Format.PATCH):
         from l1dflush.routine.combine import load_together
 
-        return load_together([(data, source)], options)
+        return load_together([one], options)
     # Each front end is imported only when it is its turn: they need parsers that take long to load.
     match kind:
         case Format.ELF:
@@ -154,7 +142,7 @@ def _load_plain(data: bytes, source: str, name: str, options: LoadOptions) -> li
         case Format.PATCH:
             from l1dflush.routine.mail.patch import load_patch
 
-            return _with_the_rest(load_patch(source, data, options), data, source, options)
+            return _with_the_rest(load_patch(source, data, options), one, options)
         case Format.C:
             from l1dflush.routine.c.source import load_c
 

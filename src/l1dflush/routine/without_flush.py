@@ -17,7 +17,8 @@ from typing import Literal
 
 from l1dflush.errors import InputError
 from l1dflush.routine.c.text import Item, blank_opaque, cut, spaces
-from l1dflush.routine.detect import Format, as_text, detect
+from l1dflush.routine.detect import Format, as_text
+from l1dflush.routine.given import Given
 from l1dflush.routine.mail.diffs import NewFile, new_files
 from l1dflush.routine.mail.messages import messages
 
@@ -63,20 +64,19 @@ class LookedAt:
     how: How
 
 
-def without_flush(inputs: Sequence[tuple[bytes, str]], followed: Collection[str] | None) -> tuple[LookedAt, ...] | None:
-    """What was looked at, if none of ``inputs`` (content, and name as the user knows it) holds a flush; ``None`` where
+def without_flush(inputs: Sequence[Given], followed: Collection[str] | None) -> tuple[LookedAt, ...] | None:
+    """What was looked at, if none of ``inputs`` holds a flush; ``None`` where
     that is not certain.
 
     ``followed`` are the functions that were run on every path and do not flush; ``None`` where it did not come to that.
     """
     found: list[LookedAt] = []
-    for data, name in inputs:
-        kind = detect(data, name)
+    for one in inputs:
         try:
-            if kind is Format.PATCH:
-                part = _of_patch(data, name, followed or ())
-            elif kind is Format.C and followed is not None:
-                part = _of_c(as_text(data), followed)
+            if one.kind is Format.PATCH:
+                part = _of_patch(one.data, one.name, followed or ())
+            elif one.kind is Format.C and followed is not None:
+                part = _of_c(as_text(one.data), followed)
             else:
                 part = None
         except (InputError, RecursionError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from l1dflush.document import build
 from l1dflush.errors import UndecidedError
-from l1dflush.routine.load import MAX_BYTES
+from l1dflush.routine.given import MAX_BYTES
 from l1dflush.sandbox.child import run_in_child
 from l1dflush.sandbox.limits import limits_for
 from l1dflush.user_files import keep

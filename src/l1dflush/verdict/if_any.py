@@ -11,6 +11,7 @@ from l1dflush import __version__
 from l1dflush.errors import InputError
 from l1dflush.routine import built_in
 from l1dflush.routine.elf.symbol_table import speaks_of_flush
+from l1dflush.routine.given import given
 from l1dflush.routine.load import read_input
 from l1dflush.routine.without_flush import without_flush
 from l1dflush.tracing.model import STORES
@@ -58,7 +59,7 @@ def _nothing(sources: Sequence[str], followed: tuple[str, ...] | None) -> Nothin
     """The result, if there is surely no flush. Raises InputError for what cannot be read."""
     if set(sources) & set(built_in.names()):
         return None
-    found = without_flush([(read_input(source), source) for source in sources], followed)
+    found = without_flush([given(read_input(source), source) for source in sources], followed)
     if found is None:
         return None
     looked_at = tuple(LookedAtInfo(name=one.name, how=one.how) for one in dict.fromkeys(found))
