@@ -15,7 +15,6 @@ from l1dflush.tracing.model import ArenaKind, Kind, Path, Trace, is_instruction
 from l1dflush.tracing.region import Region, RegionKind
 from l1dflush.tracing.runs import FoldedRun, fold
 from l1dflush.verdict.content import never_written
-from l1dflush.verdict.mechanism import Mechanism
 from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.places import Places, absolute
 from l1dflush.verdict.storage import storage
@@ -24,6 +23,7 @@ from l1dflush.verdict.verify_result import (
     BufferInfo,
     DecisionInfo,
     EventInfo,
+    Mechanism,
     OutsideInfo,
     PathInfo,
     RoutineInfo,

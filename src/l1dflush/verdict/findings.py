@@ -16,11 +16,11 @@ from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
 from l1dflush.verdict.content import never_written
 from l1dflush.verdict.found import NOTHING_MORE, About, On, Spot, said
 from l1dflush.verdict.left_behind import after_flush, own_lines
-from l1dflush.verdict.mechanism import Mechanism, mechanism
+from l1dflush.verdict.mechanism import mechanism
 from l1dflush.verdict.places import Places
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED, BY_ID
 from l1dflush.verdict.storage import storage
-from l1dflush.verdict.verify_result import Finding
+from l1dflush.verdict.verify_result import Finding, Mechanism
 from l1dflush.verdict.walk import NO_EVENTS, PAGE, Buffer, fill_start, others, walk_of, walk_start
 
 _NOTES = {

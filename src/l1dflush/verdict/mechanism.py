@@ -4,22 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
 
 from l1dflush.tracing.events import Events
 from l1dflush.tracing.model import MANY, TOUCHES, TRAPS, Arena, Event, Kind, Path
 from l1dflush.tracing.msrs import flushes_by_msr, may_flush_by_msr
+from l1dflush.verdict.verify_result import Mechanism
 from l1dflush.verdict.walk import FEWEST, LINE, PAGE, Buffer
 
-Mechanism = Literal[
-    "software-walk",
-    "msr-write",
-    "cache-instruction",
-    "msr-write-of-an-unknown-value",
-    "perhaps-a-walk",
-    "skipped",
-    "trap",
-]
 BY_COMMAND: frozenset[Mechanism] = frozenset({"msr-write", "cache-instruction", "msr-write-of-an-unknown-value"})
 """One instruction flushes, or may."""
 

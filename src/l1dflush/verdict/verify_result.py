@@ -80,18 +80,22 @@ class DecisionInfo(Document):
         return f"{self.fact} ({self.where})"
 
 
+Mechanism = Literal[
+    "software-walk",
+    "msr-write",
+    "cache-instruction",
+    "msr-write-of-an-unknown-value",
+    "perhaps-a-walk",
+    "skipped",
+    "trap",
+]
+"""How a path flushes, if it does (:mod:`l1dflush.verdict.mechanism`)."""
+
+
 class PathInfo(Document):
     """One way through the routine."""
 
-    outcome: Literal[
-        "software-walk",
-        "msr-write",
-        "cache-instruction",
-        "msr-write-of-an-unknown-value",
-        "perhaps-a-walk",
-        "skipped",
-        "trap",
-    ] = Field(
+    outcome: Mechanism = Field(
         description="how the path flushes; 'skipped' if it does not, 'trap' if it ends in one before it does; whether"
         " an MSR write of an unknown value flushes is not known"
     )
