@@ -57,7 +57,7 @@ enum class Do : std::uint8_t {
     even_ones,  // whether the lowest byte of a has an even number of ones: the parity flag
     choose,     // a ? b : c
     if_known,   // a if it is a number, else b
-    // out is something new that nobody knows; `detail`: 0 it is no pointer, 1 it may point to what the routine has,
+    // out is something new that nobody knows; `detail`: 0 it is not a pointer, 1 it may point to what the routine has,
     // 2 it may come from anything that the routine has, so that it may point into the stack, too
     unknown,
     // The same, but of a, b and c alone: the same again for the same. `size` says of which instruction it is the result.

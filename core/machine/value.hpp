@@ -9,7 +9,7 @@
 namespace l1dflush::machine {
 
 using Word = std::uint64_t;
-using TermId = std::uint32_t;  // a term in its store; 0 is no term
+using TermId = std::uint32_t;  // a term in its store; 0 is not a term
 
 // GCC and clang have it, and no standard has.
 __extension__ typedef unsigned __int128 Wide;

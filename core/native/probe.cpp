@@ -114,7 +114,7 @@ inline std::uint32_t *steps_at(unsigned char *area, std::size_t index) {
     auto *const room = static_cast<volatile unsigned char *>(alloca(down));
     room[0] = 0;
     const bool moved = play(program);
-    // After the call, so that it is no jump that gives the room back before.
+    // After the call, so that it is not a jump that gives the room back before.
     room[0] = 1;
     return moved;
 }
@@ -217,7 +217,7 @@ void Region::check(const Trials &trials) const {
     const std::uint32_t *step = trials.steps.data();
     for (std::size_t index = 0; index < count; ++index) {
         for (std::uint32_t left = trials.prepare[index]; left; --left) check_node(*step++ & ~flush_page);
-        // A flush is no visit: there is nothing to time.
+        // A flush is not a visit: there is nothing to time.
         for (std::uint32_t left = trials.timed[index]; left; --left) check_node(*step++);
     }
 }

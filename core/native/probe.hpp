@@ -66,7 +66,7 @@ public:
     [[nodiscard]] std::size_t pages() const { return bytes_ / page; }
     [[nodiscard]] std::uintptr_t address() const { return reinterpret_cast<std::uintptr_t>(start_); }
 
-    // The last word of a line is for what makes lines dirty, and is no node.
+    // The last word of a line is for what makes lines dirty, and is not a node.
     // Links the nodes at these offsets; the last one ends the chain. Throws std::invalid_argument.
     void chain(const std::vector<std::uint32_t> &nodes);
     // The last `control_pages` pages are the probe's own. Throws std::invalid_argument for what does not fit.

@@ -35,7 +35,7 @@ public:
           const std::vector<Miss> &misses, const std::vector<Fill> &fills) {
         require(ways >= 1 && ways <= max_ways, "a machine has 1 to 16 ways");
         require(states >= 1 && states <= max_states, "a machine has 1 to 1000000 states");
-        require(start < states, "the start is no state of the machine");
+        require(start < states, "the start is not a state of the machine");
         auto tables = std::make_shared<Tables>();
         tables->ways = ways;
         tables->states = states;

@@ -112,7 +112,7 @@ private:
         for (const Item &item : word.items) {
             live.before(item);
             game.expand(machine_, stepper, item, false, [&](State state) {
-                // Once everything is committed it is certain that what somebody brought in is no line of the word.
+                // Once everything is committed it is certain that what somebody brought in is not a line of the word.
                 for (int p = 0; commit && p < machine_.ways(); ++p) {
                     if (state.key.label[static_cast<std::size_t>(p)] != brought) continue;
                     state.key.label[static_cast<std::size_t>(p)] = other;

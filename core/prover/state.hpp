@@ -12,7 +12,7 @@
 //   labelled      it holds a certain line of the word, one that the word touches again;
 //   settled (D)   it holds a line of the word that the word does not touch again: it never matters which;
 //   invalid (I)   flushed, not filled again;
-//   brought (N)   filled by somebody else during the flush, with a line that is no old line (see TOUCHES).
+//   brought (N)   filled by somebody else during the flush, with a line that is not an old line (see TOUCHES).
 //
 // STEP. An item that touches line i:
 //   - i is in a labelled way: a hit there.

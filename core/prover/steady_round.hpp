@@ -240,7 +240,7 @@ private:
         }
     }
 
-    // Somebody else's access during the flush: any valid way is hit, or a line comes in that is no old line.
+    // Somebody else's access during the flush: any valid way is hit, or a line comes in that is not an old line.
     template <class Out>
     void touch(const Local &from, Out out) const {
         if (from.touches >= protocol_.touches) return;

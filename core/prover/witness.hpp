@@ -54,7 +54,7 @@ struct Witness {
 //
 // An invalid way costs less than a cached line, so where ways may be invalid the smallest counterexample has some,
 // even where the start `any` would do for a verdict. For policies with symmetries they are filled in any order at
-// first; if that is no run of the real policy, way numbers must be kept; and if that takes too much, the smallest that
+// first; if that is not a run of the real policy, way numbers must be kept; and if that takes too much, the smallest that
 // has no invalid way is given and is said to be perhaps not the smallest.
 std::optional<Witness> witness(const AnyPolicy &policy, const RawWord &raw, const Setting &setting, bool smallest,
                                const Limits &limits);

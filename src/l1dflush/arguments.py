@@ -208,7 +208,7 @@ def seconds(value: object, usual: float = DEFAULT_SECONDS) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MAX_SECONDS.refused(f"{_shown(value)} is not a number")
     if not 0 < value < float("inf"):
-        raise MAX_SECONDS.refused(f"'{value:g}' is no time limit", hint="a positive number of seconds")
+        raise MAX_SECONDS.refused(f"'{value:g}' is not a time limit", hint="a positive number of seconds")
     return float(value)
 
 

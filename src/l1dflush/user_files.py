@@ -50,7 +50,7 @@ def read_file(source: str | Path, most: int, *, where: str = "", hint: str | Non
     """The content of a file of at most ``most`` bytes; of standard input for ``-``, if ``stdin``.
 
     Messages call it ``where``, or by its name. Raises InputError (``hint`` says what to do instead) if it cannot be
-    read, is larger or is no file; NoSuchFileError if it is not there.
+    read, is larger or is not a file; NoSuchFileError if it is not there.
     """
     name = str(source)
     where = where or (name if name != STANDARD_INPUT or not stdin else "standard input")
@@ -132,7 +132,7 @@ def _given_open(name: str) -> int | None:
 
 
 def _open(name: str, where: str, hint: str) -> BinaryIO:
-    """Raises InputError for what is no file, OSError and ValueError."""
+    """Raises InputError for what is not a file, OSError and ValueError."""
     number = _given_open(name)
     status = os.stat(name)  # noqa: PTH116 (a path may not be one: a zero byte in it)
     if number is not None and not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):

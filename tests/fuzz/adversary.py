@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What an adversary can leave of one cache set: the start is his choice, and so is where a line was cached.
 
-This is no part of the package's prover and shares nothing with it but the plain policies. A way is old, or holds a
+This is not part of the package's prover and shares nothing with it but the plain policies. A way is old, or holds a
 line of the word that is not accessed yet, until an access decides it; a line that is not accessed again needs no
 name. Every run that is followed here is a run that exists, so a leftover found here is one, whatever was cut short;
 only where nothing was cut short is nothing found a proof.

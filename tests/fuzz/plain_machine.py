@@ -254,7 +254,7 @@ class Placed:
             at = place - part.address
             first = part.content[at]
             size = 2 if first in (0xEB, 0x66) else 5
-            # What is no place of that kind is left alone.
+            # What is not a place of that kind is left alone.
             if bytes(part.content[at : at + size]) not in (b"\x66\x90", b"\x0f\x1f\x44\0\0") and first not in (
                 0xEB,
                 0xE9,

@@ -151,7 +151,7 @@ def test_a_link_still_leads_to_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("", "this is no regular file"),
+        ("", "this is not a regular file"),
         ("missing/a.l1d", "there is no such folder"),
         ("x" * 300, "cannot be written: File name too long"),
         ("nul\0", "embedded null byte"),

@@ -246,7 +246,7 @@ def test_drawings_fit_the_line(ways: str, capsys: Capture) -> None:
 def test_a_machine_that_cannot_be_read(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "binary.dot").write_bytes(b"\xff\xfe\x00")
     assert main(["policies", str(tmp_path / "binary.dot")]) == 1
-    assert "binary.dot: this is no text" in capsys.readouterr().err
+    assert "binary.dot: this is not text" in capsys.readouterr().err
     (tmp_path / "mine.txt").write_text("ways 1\nstart a\na hit 0 -> a\na miss -> 0 a\n")
     assert main(["policies", str(tmp_path / "mine.txt"), "--ways", "2"]) == 1
     assert "the machine has 1 ways, not 2" in capsys.readouterr().err
@@ -286,7 +286,7 @@ def test_sizes_drawn_into_a_file(tmp_path: Path, capsys: Capture, monkeypatch: p
     ("arguments", "plot", "said"),
     [
         (["--policy", "LRU"], "nowhere/curves.svg", "there is no such folder (make it first)"),
-        (["--policy", "LRU"], "folder.svg", "this is no regular file (name a file)"),
+        (["--policy", "LRU"], "folder.svg", "this is not a regular file (name a file)"),
         ([], "curves.svg", "curves in one picture cannot be told apart (at most 12: --policy and --ways say which)"),
     ],
 )

@@ -123,7 +123,8 @@ def test_what_is_no_instruction(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         monkeypatch.setenv(VARIABLE, instruction)
         assert main([]) == 1
         out, err = capsys.readouterr()
-        assert out == "" and err.endswith("is no instruction (like bash_source)\n") and err.rstrip("\n").isprintable()
+        assert out == "" and err.endswith("is not an instruction (like bash_source)\n")
+        assert err.rstrip("\n").isprintable()
 
 
 def program(folder: Path) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``--if-any``: exit status 0 where there surely is no flush, and only there."""
+"""``--if-any``: exit status 0 where there is certainly no flush, and only there."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_it_cannot_be_measured(
         (["--policy", "nope"], "--policy: unknown replacement policy 'nope'"),
         (["--what", "nothing"], "nothing"),
         (["--what", "costs", "--plot", "a.svg"], "--plot: there are no survivors to draw (leave out --what costs)"),
-        (["--plot", "a.txt"], "'a.txt' is no picture that can be drawn"),
+        (["--plot", "a.txt"], "'a.txt' is not a picture that can be drawn"),
         (["--plot", "no-such-folder/a.svg"], "there is no such folder"),
         (["--on-cpu", "-1"], "on-cpu"),
         (["--seed", "-1"], "seed"),

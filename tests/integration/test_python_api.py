@@ -24,7 +24,7 @@ MACHINES = Path(__file__).parents[1] / "data/learned-policies/simul"
 
 
 def test_the_page_of_the_manual() -> None:
-    # What fences a block is no output.
+    # What fences a block is not an output.
     text = re.sub(r"^```.*$", "", (DOCS / "python.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     page = doctest.DocTestParser().get_doctest(text, {}, "python.md", None, 0)
     runner = doctest.DocTestRunner()
@@ -194,7 +194,7 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "a plan that is none": ("form: no number", lambda: l1d.plan(policy="random", geometry="32K,8,64").code()),
     "no goal": ("goal: 'none'", lambda: l1d.plan(cpu="skylake", goal="none")),
     "a steady start has no curve": ("start: a steady", lambda: l1d.survivors("LRU", ways=4, start="steady")),
-    "no certificate": ("certificate: this is no certificate", lambda: l1d.check("{}")),
+    "no certificate": ("certificate: this is not a certificate", lambda: l1d.check("{}")),
     "no certificate of a lie": ("the verdict is REFUTED", lambda: l1d.certificate("one-pass", cpu="skylake")),
     "nothing is different": ("what should be different", l1d.what_if),
     "two hosts": ("archive and sysroot", lambda: l1d.status(archive="a", sysroot="b")),

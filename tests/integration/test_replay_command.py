@@ -53,7 +53,7 @@ def test_files_that_are_no_result(content: bytes, tmp_path: Path, capsys: Captur
     assert main(["replay", str(tmp_path / "x.json")]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and len(err) < 500
-    assert "this is no result of verify" in err
+    assert "this is not a result of verify" in err
 
 
 @pytest.mark.parametrize(("keys", "steps"), [(b"q", 0), (b"\n\nq", 2), (b"\n" * 10, 9), (b"\x04", 0)])

@@ -215,7 +215,7 @@ def test_guests_that_cannot_be_run(text: str, told: str, play: Play, tmp_path: P
         (["--demo", "--memory", "nonsense"], "--memory: "),
         (["--demo", "--memory", "5000"], "a guest cannot have 5000 bytes of memory"),
         (["--demo", "--memory", "2G"], "at most 1024M"),
-        (["--demo", "--max-seconds", "0"], "--max-seconds: '0' is no time limit"),
+        (["--demo", "--max-seconds", "0"], "--max-seconds: '0' is not a time limit"),
         (["--demo", "--times", "0"], "--times"),
         (["--demo", "--mode", "sometimes"], "--mode"),
         (["--demo", "--secret-port", "65536"], "--secret-port"),

@@ -93,13 +93,13 @@ def test_a_string_s_bytes_settle_nothing_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bind", "says"),
     [
-        ({"[q+8]": "5"}, "'q' is neither"), ({"rdi+8": "5"}, "'rdi\\+8' is no place in memory"),
+        ({"[q+8]": "5"}, "'q' is neither"), ({"rdi+8": "5"}, "'rdi\\+8' is not a place in memory"),
         ({"[rdi+8": "5"}, "is neither"), ({"[rdi+8]:3": "5"}, "is neither"),
         ({"[rdi+8]:1": "500"}, "does not fit into 8"),
         ({"[rdi]:4": "rsi"}, "has 4 bytes, and an address has 8"), ({"[rdi]": "[rdi]+4"}, "relative to itself"),
         ({"rdi": "[rdi]"}, "relative to itself"), ({"[[rdi]+8]": "rsi", "[rdi]": "[[rdi]+8]"}, "relative to itself"),
         ({"gs:nobody": "4"}, "'nobody' is neither"), ({"[]": "4"}, "is neither"),
-        ({"[rdi]": "[rsi]*2"}, "is no number"),
+        ({"[rdi]": "[rsi]*2"}, "is not a number"),
         ({"[rdi+8]": "buffer"}, "no path reads what \\[rdi\\+0x8\\] points to"),
     ],
 )  # fmt: skip

@@ -166,7 +166,7 @@ DECIDES = {
     "an adjust flag that was set": (
         "mov %esi,%eax; sahf; lahf; mov %ah,%cl; mov %esi,%eax; sahf; lahf; cmp %ah,%cl", "jne", UNDECIDED),
     "a saved state of x87": ("xor %ecx,%ecx; xgetbv; test $1,%al", "jz", PROVED),
-    "a base that is no address": (
+    "a base that is not an address": (
         "rdfsbase %rax; sar $56,%rax; inc %rax; cmp $1,%rax", "ja", PROVED),
     "another one's": ("rdgsbase %rax; mov %rax,%rcx; shl $7,%rcx; sar $7,%rcx; cmp %rax,%rcx", "jne", PROVED),
     "a base of 57 bits": ("rdfsbase %rax; sar $55,%rax; inc %rax; cmp $1,%rax", "ja", REFUTED),

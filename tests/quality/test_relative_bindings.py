@@ -51,9 +51,9 @@ def test_without_it_the_option_is_named(tmp_path: Path) -> None:
     ("bind", "says"),
     [
         ({"end": "end+65536"}, "relative to itself"), ({"end": "start+1", "start": "end-1"}, "relative to itself"),
-        ({"end": "start*2"}, "is no number"), ({"end": "nobody+5"}, "neither a number nor relative to an input"),
-        ({"end": "start+5x"}, "neither a number nor relative to an input"), ({"end": "+5+5"}, "is no number"),
-        ({"end": ""}, "is no number"), ({"end": "start+"}, "is no number"),
+        ({"end": "start*2"}, "is not a number"), ({"end": "nobody+5"}, "neither a number nor relative to an input"),
+        ({"end": "start+5x"}, "neither a number nor relative to an input"), ({"end": "+5+5"}, "is not a number"),
+        ({"end": ""}, "is not a number"), ({"end": "start+"}, "is not a number"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_line(bind: dict[str, str], says: str, tmp_path: Path) -> None:

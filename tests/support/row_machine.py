@@ -311,7 +311,7 @@ def accesses_of_pcode(code: bytes) -> tuple[int, int]:
     """How many loads and stores P-code has for an instruction."""
     ops = _context().translate(code, CODE, max_instructions=1).ops
     names = Counter(str(op.opcode).rpartition(".")[2] for op in ops)
-    # A branch's target, and the place of the instruction itself, are no accesses.
+    # A branch's target, and the place of the instruction itself, are not accesses.
     inputs = sum(v.space.name == "ram" for op in ops if not _NO_ACCESS.search(str(op.opcode))
                  for v in op.inputs)  # fmt: skip
     outputs = sum(op.output is not None and op.output.space.name == "ram" for op in ops)
@@ -338,7 +338,7 @@ def differences(results: Sequence[Result], before: State, after: State) -> list[
                  for name, (known, _) in result.places.items() if not known.allows(really(after, name))]  # fmt: skip
         changed = {MEMORY + i for i in range(SIZE) if before.memory[i] != after.memory[i]}
         if not changed <= result.stores:
-            wrong.append(f"memory changes at {min(changed - result.stores) - MEMORY}, which is no store")
+            wrong.append(f"memory changes at {min(changed - result.stores) - MEMORY}, which is not a store")
         if not wrong:
             return []
         every.append(wrong)

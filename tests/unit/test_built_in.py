@@ -27,7 +27,7 @@ MASK = (1 << 64) - 1
 
 def decode(code: bytes) -> list[capstone.CsInsn]:
     instructions = list(DECODER.disasm(code, 0))
-    assert sum(i.size for i in instructions) == len(code), "bytes that are no instruction"
+    assert sum(i.size for i in instructions) == len(code), "bytes that are not an instruction"
     return instructions
 
 

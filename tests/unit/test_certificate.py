@@ -100,7 +100,7 @@ def test_the_layers_are_also_those_of_ways(name: str) -> None:
     made.checked(content)
 
 
-# --- what is no argument
+# --- what is not an argument
 
 
 LABELS = ("tool_version", "routine.name", "routine.sha256", "claims.#.cpus", "claims.#.cpus.#", "claims.#.words.#.sets")
@@ -372,7 +372,7 @@ def test_what_is_no_certificate_is_told_in_one_line(data: bytes) -> None:
     with pytest.raises(InputError) as caught:
         parse_certificate(data, "hostile.l1d")
     text = str(caught.value)
-    assert text.startswith("hostile.l1d: this is no certificate")
+    assert text.startswith("hostile.l1d: this is not a certificate")
     assert "\n" not in text
     assert len(text) < 400
 
@@ -394,7 +394,7 @@ def test_what_is_no_certificate_is_told_in_one_line(data: bytes) -> None:
 def test_wrong_types_and_huge_numbers_are_refused(path: made.Path, value: object) -> None:
     content = made.tree(SAMPLES["positions"])
     made.at(content, path[:-1])[path[-1]] = value
-    with pytest.raises(InputError, match="this is no certificate"):
+    with pytest.raises(InputError, match="this is not a certificate"):
         made.checked(content)
 
 

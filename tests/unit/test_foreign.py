@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is no routine is told what it is; C and x86 assembly are never taken for it."""
+"""What is not a routine is told what it is; C and x86 assembly are never taken for it."""
 
 # ruff: noqa: E501 (one sample a line)
 
@@ -393,7 +393,7 @@ def test_what_has_nothing_of_x86_is_for_another_processor(text: str) -> None:
         "f:\tbogus x1, x2\n\tmov $1, %ecx\n\tbogus x1, x2\n",  # a register of x86
         "f:\tmov r8, r9\n\tadd r8, r10\n\tbogus r8, r9\n",  # mostly x86's instructions
         "f:\tbogus\n\tworse 5\n\tret\n",  # no registers
-        "this is no code, and 2 of 3 lines\nhave 1 number\n",
+        "this is not code, and 2 of 3 lines\nhave 1 number\n",
         ".macro walk a, b\nbogus\n.endm\nf:\twalk r8, r9\n\twalk r10, r11\n\tret\n",
     ],
 )

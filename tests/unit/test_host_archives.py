@@ -180,7 +180,7 @@ def test_a_uname_that_gather_did_not_write(text: str, tmp_path: Path) -> None:
         ("0000010a: 0000000000000009 1", "not what gather writes"),
         ("0000010a: -000000000000009", "not what gather writes"),
         ("0000003a: 0000000000000001", "not gathered"),
-        ("\0", "it is no text"),
+        ("\0", "it is not text"),
         ("0000010a: unreadable:", "unreadable"),
     ],
 )
@@ -198,7 +198,7 @@ def test_lines_of_registers(line: str, why: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, zstd.compress])
 def test_a_host_that_was_packed_by_hand(pack: Any, tmp_path: Path) -> None:
-    """With a dot, with a slash, and with folders that are no members."""
+    """With a dot, with a slash, and with folders that are not members."""
     host = sysroots.smt_on(tmp_path / "host")
     for start in ("./", "/", ""):
         data = members(*((start + path[1:], host.at(path).read_bytes()) for path in host.files()), ("sys/module", None))

@@ -104,7 +104,7 @@ def test_why_there_is_no_parameter(tmp_path: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[CopiedHost, str], None], str]] = {
     "removed": (CopiedHost.remove, "there is no such file"),
     "empty": (CopiedHost.empty, "it is empty"),
-    "junk": (CopiedHost.junk, "it is no text"),
+    "junk": (CopiedHost.junk, "it is not text"),
     "denied": (CopiedHost.deny, "permission denied"),
 }
 ONE_FILE_EACH = {
@@ -153,7 +153,7 @@ def test_no_damage_stops_the_reading_or_invents_a_fact(kind: str, damage: str, t
 def test_a_fifo_is_not_waited_for(host: CopiedHost) -> None:
     host.remove("/proc/cmdline")
     os.mkfifo(host.at("/proc/cmdline"))
-    assert fact(host, "kernel.command_line").why == "it is no regular file"
+    assert fact(host, "kernel.command_line").why == "it is not a regular file"
 
 
 def test_a_folder_in_place_of_a_file(host: CopiedHost) -> None:
@@ -209,7 +209,7 @@ def test_folders_that_are_no_host(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such folder"):
         from_sysroot(tmp_path / "none")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="it is no folder"):
+    with pytest.raises(InputError, match="it is not a folder"):
         from_sysroot(tmp_path / "file")
     with pytest.raises(InputError, match="nothing of a host is in it"):
         from_sysroot(tmp_path)

@@ -329,7 +329,7 @@ def test_a_thread_s_own_address_is_in_its_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [32, 64])
 def test_any_part_of_an_address_in_data_is_unknown(bits: Literal[32, 64]) -> None:
-    """Also of one that lies beside another: two parts of them are no number of ours."""
+    """Also of one that lies beside another: two parts of them are not a number of ours."""
     word = ".long" if bits == 32 else ".quad"
     size = bits // 8
     at = "table+{}(%rip)" if bits == 64 else "table+{}"

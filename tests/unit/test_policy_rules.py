@@ -110,10 +110,10 @@ def test_a_sequence_is_names_with_marks() -> None:
     ("text", "message"),
     [
         ("", "the sequence is empty (names separated by blanks"),
-        ("A ?", "'?' is no access"),
-        ("A?!", "'A?!' is no access"),
-        ("A" * 17, "'AAAAAAAAAAAAAAAAA' is no access"),
-        ("A\x1b[31m", "is no access"),
+        ("A ?", "'?' is not an access"),
+        ("A?!", "'A?!' is not an access"),
+        ("A" * 17, "'AAAAAAAAAAAAAAAAA' is not an access"),
+        ("A\x1b[31m", "is not an access"),
         ("A " * (MAX_LENGTH + 1), f"has {MAX_LENGTH + 1} accesses (at most {MAX_LENGTH})"),
     ],
 )

@@ -153,7 +153,7 @@ def hosts(draw: st.DrawFn, *, with_mode: bool = False) -> tuple[HostFacts, Decis
     )
     cpu = identified(cpu, kernel, LISTS)
     line = draw(st.sampled_from(LINES))
-    # What the CPU cannot address is no RAM.
+    # What the CPU cannot address is not RAM.
     end = draw(st.sampled_from((1 << 33, 1 << 33, 1 << bits)))
     facts = Facts(kernel, cpu, line, end)
     options = draw(st.sampled_from(((), (), ("vmentry_l1d_flush=always",), ("ept=0",))[: 3 if with_mode else 4]))
@@ -278,7 +278,7 @@ def _as_shown(world: World, truth: Decision) -> HostFacts:
 @pytest.mark.parametrize("end", [1 << 36, 1 << 40])
 def test_how_wide_the_l1d_is_depends_on_a_cpu_that_nobody_names(hidden: set[str], end: int) -> None:
     """Of 36 bits half is 32 GiB, but an L1D of a Haswell uses 44, and a kernel that took the fix knows: whether all RAM
-    is protected is no question of what CPUID says alone."""
+    is protected is not a question of what CPUID says alone."""
     kernel = replace(Kernel.parse("4.14.66"), limits=Limits.CACHE_BITS)
     facts = Facts(kernel, Cpu(model=0x3C, address_bits=36), "", end)
     truth = decide(replace(facts, cpu=identified(facts.cpu, facts.kernel, LISTS)), ())

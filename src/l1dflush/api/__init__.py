@@ -8,5 +8,5 @@ runs on an abstract machine, in a child process.
 
 Errors: :class:`~l1dflush.errors.InputError` for what cannot be used, which names the argument, and
 :class:`~l1dflush.errors.UndecidedError` where a number was asked for that nobody knows. A routine that cannot be judged
-is no error: its result says UNDECIDED, and why.
+is not an error: its result says UNDECIDED, and why.
 """

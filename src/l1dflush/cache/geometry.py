@@ -24,7 +24,7 @@ class Geometry:
             raise InputError(f"a line of {self.line} bytes", hint="a power of two from 4 bytes on")
         if self.size < 1 or self.size % (self.ways * self.line):
             raise InputError(
-                f"{self.size} bytes is no whole number of sets of {self.ways} ways of {self.line} bytes",
+                f"{self.size} bytes is not a whole number of sets of {self.ways} ways of {self.line} bytes",
                 hint="size = sets x ways x line",
             )
         if self.sets & (self.sets - 1):

@@ -114,7 +114,7 @@ def known_policies(ways: int) -> tuple[str, ...]:
 def policy_unknown(whose: str, said: str | None = None) -> str:
     """That the policy of a cache or a CPU is not known: the same words everywhere.
 
-    ``said`` is the name that its source has for it, where that is no policy but a family of them (``pseudo-LRU``).
+    ``said`` is the name that its source has for it, where that is not a policy but a family of them (``pseudo-LRU``).
     """
     return f"the replacement policy of {whose} is not known{f': its source only says {said}' if said else ''}"
 

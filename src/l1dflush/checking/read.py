@@ -33,7 +33,7 @@ def parse_certificate(data: bytes, where: str) -> Certificate:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:80]
         what = f"{first['msg'].lower()} at {place}" if place else first["msg"].lower()
-        raise InputError(f"this is no certificate: {what[:200]}", where=where, hint=_HINT) from None
+        raise InputError(f"this is not a certificate: {what[:200]}", where=where, hint=_HINT) from None
     check_keys(data, where)
     return certificate
 

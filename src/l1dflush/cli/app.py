@@ -75,7 +75,7 @@ class Verbs(click.Group):
         from click.shell_completion import CompletionItem
 
         verbs = [CompletionItem(name, help=verb.summary) for name, verb in VERBS.items() if name.startswith(incomplete)]
-        # As of a command that is no group: a group would import them all.
+        # As of a command that is not a group: a group would import them all.
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
 

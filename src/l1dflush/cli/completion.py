@@ -17,7 +17,7 @@ def completed(variable: str, instruction: str) -> Outcome:
     shell, _, what = instruction.partition("_")
     kind = get_completion_class(shell)
     if kind is None or what not in ("source", "complete"):
-        what = f"the shells are bash, fish and zsh: {instruction[:80]!r} is no instruction"
+        what = f"the shells are bash, fish and zsh: {instruction[:80]!r} is not an instruction"
         raise InputError(what, where=variable, hint="like bash_source")
     asked = kind(command(), {}, NAME, variable)
     if what == "source":

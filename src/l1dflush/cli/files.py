@@ -16,7 +16,7 @@ def check_writable(path: Path) -> None:
     """Raises InputError where a file of that name can surely not be written, before the work for it is done."""
     try:
         if path.exists() and not path.is_file():
-            raise InputError("this is no regular file", where=str(path), hint="name a file")
+            raise InputError("this is not a regular file", where=str(path), hint="name a file")
         if path.exists() and any(_is(path, number) for number in _STANDARD_STREAMS):
             raise InputError("the result is written there already", where=str(path), hint="name another file")
         if not path.resolve().parent.is_dir():

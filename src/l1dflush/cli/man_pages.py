@@ -94,7 +94,7 @@ def _list(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    """A line of text that is no request, whatever it begins with."""
+    """A line of text that is not a request, whatever it begins with."""
     escaped = _escaped(text)
     return rf"\&{escaped}" if escaped.startswith(".") else escaped
 

@@ -15,7 +15,7 @@ def check_picture(path: Path) -> None:
     from importlib.util import find_spec
 
     if path.suffix.lower() not in (".svg", ".png"):
-        raise InputError(f"'{path}' is no picture that can be drawn", where="--plot", hint="name it .svg or .png")
+        raise InputError(f"'{path}' is not a picture that can be drawn", where="--plot", hint="name it .svg or .png")
     if find_spec("matplotlib") is None:
         raise InputError("drawing needs matplotlib", where="--plot", hint=installs("matplotlib"))
     check_writable(path)

@@ -150,7 +150,7 @@ def _result(file: str) -> VerifyResult:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:80]
-        what = f"this is no result of verify: {place + ': ' if place else ''}{first['msg'][:120]}"
+        what = f"this is not a result of verify: {place + ': ' if place else ''}{first['msg'][:120]}"
         raise InputError(what, where=file, hint=hint) from None
     check_keys(content, file)
     return result

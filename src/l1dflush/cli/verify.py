@@ -72,7 +72,7 @@ Exit status: 0 proved, 1 error, 2 refuted, 3 undecided, 130 interrupted.
 @proof_options.touches
 @proof_options.memory
 @click.option(
-    "--if-any", is_flag=True, help="Exit status 0 where there surely is no flush in ROUTINE: nothing to judge."
+    "--if-any", is_flag=True, help="Exit status 0 where there is certainly no flush in ROUTINE: nothing to judge."
 )
 @against
 @click.option("--certificate", metavar="FILE", type=FILE, help="If PROVED, write a proof for 'l1dflush check' to FILE.")

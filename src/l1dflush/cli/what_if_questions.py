@@ -69,7 +69,7 @@ def _read(facts: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise InputError("it is no text in UTF-8", where=_name(facts)) from None
+        raise InputError("it is not text in UTF-8", where=_name(facts)) from None
 
 
 def _name(facts: str) -> str:

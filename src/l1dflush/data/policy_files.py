@@ -49,7 +49,7 @@ def _machine(path: Path, ways: int | None) -> Policy:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise InputError("this is no text", where=str(path), hint="a machine in Graphviz dot or as a table") from None
+        raise InputError("this is not text", where=str(path), hint="a machine in Graphviz dot or as a table") from None
     policy = parse_machine(text, path.name)
     if ways is not None and ways != policy.ways:
         raise InputError(

@@ -351,7 +351,7 @@ struct static_key_false { struct static_key key; };
 #define DEFINE_STATIC_KEY_TRUE(n) struct static_key_true n
 #define DECLARE_STATIC_KEY_FALSE(n) extern struct static_key_false n
 #define DECLARE_STATIC_KEY_TRUE(n) extern struct static_key_true n
-/* A per-CPU variable is this CPU's own. Its type may be that of an array, which is no word in front of the name. */
+/* A per-CPU variable is this CPU's own. Its type may be that of an array, which is not a word in front of the name. */
 #define DEFINE_PER_CPU(t, n) __typeof__(t) n
 #define DECLARE_PER_CPU(t, n) extern __typeof__(t) n
 #define DEFINE_PER_CPU_ALIGNED(t, n) __typeof__(t) n __attribute__((aligned(64)))

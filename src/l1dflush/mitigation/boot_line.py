@@ -176,7 +176,7 @@ class _Cpus:
 
 
 def _number(value: str | None) -> int | None:
-    """As get_option of ``lib/cmdline.c`` reads it: None is no text at all, and a text that is no number is 0."""
+    """As get_option of ``lib/cmdline.c`` reads it: None is no text at all, and a text that is not a number is 0."""
     if not value:
         return None
     found = _NUMBER.match(value)

@@ -110,7 +110,7 @@ class Kernel:
         """
         found = re.match(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,5}))?(?!\d)", release)
         if not found:
-            raise InputError(f"'{release[:60]}' is no kernel version", hint="6.1.192 is one")
+            raise InputError(f"'{release[:60]}' is not a kernel version", hint="6.1.192 is one")
         major, minor, patch = (int(part or 0) for part in found.groups())
         version = (major, minor, patch)
         # Red Hat's own; others build later kernels for its system.

@@ -88,7 +88,7 @@ class Power:
 
     def write(self, file: str, value: str) -> tuple[Power, str]:
         """The state after a write, and ``ok`` or the name of the error, as from 5.10 on; earlier kernels take a text
-        that is no number for 0."""
+        that is not a number for 0."""
         known, number = _known(file), _number(value)
         if number is not None and number >> 64:
             return self, "ERANGE"

@@ -130,7 +130,7 @@ def allowed_chance(text: str | None) -> Fraction | None:
     if _LEAST_CHANCE <= value < 1:
         return value
     hint = "like 2^-20, 1e-6 or 1/1000; below 1 and no smaller than 2^-256"
-    raise CHANCE.refused(f"'{text[:40]}' is no chance that can be asked for", hint)
+    raise CHANCE.refused(f"'{text[:40]}' is not a chance that can be asked for", hint)
 
 
 def _policies(wanted: Wanted) -> dict[str, MachinePolicy | None]:

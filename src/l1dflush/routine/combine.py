@@ -134,7 +134,7 @@ def _doubts(objects: Sequence[Compiled], function: str | None) -> list[SourceNot
 
 
 def _file_of(image: ObjectImage, name: str) -> int:
-    """The number of the file with the label ``name``, which is no function of its own."""
+    """The number of the file with the label ``name``, which is not a function of its own."""
     address = image.symbols[name].address
     before = [home for entry, (home, _) in image.homes.items() if image.entry_points[entry] <= address]
     return before[-1] if before else 0

@@ -44,8 +44,8 @@ _LINE_COMMENT = re.compile(r"(?://|#|;).*$", re.M)
 
 
 class Format(StrEnum):
-    """What an input is. ``FOREIGN`` is what is known to be no routine (:mod:`l1dflush.routine.foreign`), ``UNKNOWN``
-    text of no known kind, ``BINARY`` anything else that is no text."""
+    """What an input is. ``FOREIGN`` is what is known to be not a routine (:mod:`l1dflush.routine.foreign`), ``UNKNOWN``
+    text of no known kind, ``BINARY`` anything else that is not text."""
 
     ELF = "elf"
     PATCH = "patch"

@@ -20,7 +20,7 @@ def narrowed(routines: Sequence[Routine], options: LoadOptions) -> list[Routine]
     """``routines`` as far as ``options`` wants them: one that begins at ``options.start``, all of them ending at
     ``options.until``.
 
-    Raises InputError for a label that is not there or is no code.
+    Raises InputError for a label that is not there or is not code.
     """
     if options.start is None and not options.until:
         return list(routines)
@@ -50,7 +50,7 @@ def code_address(image: Image, label: str, option: str) -> int:
     """The address of ``label``: a symbol, a symbol or section and an offset (``name+0x1c``), or an address; as in a
     trace.
 
-    Raises InputError, which names ``option``, for one that is not there or is no code.
+    Raises InputError, which names ``option``, for one that is not there or is not code.
     """
     name, plus, distance = label.partition("+")
     symbol = image.symbols.get(label) or image.symbols.get(name)

@@ -272,7 +272,7 @@ class _Description:
 
     def _decoded(self, section: Section, start: int, end: int, *, straight: bool) -> Iterator[_Step]:
         """The instructions from ``start`` on that begin before ``end``; with ``straight`` only to the first behind
-        which none follows. Bytes that are no instruction are stepped over."""
+        which none follows. Bytes that are not an instruction are stepped over."""
         at = start
         while at < end:
             # In parts: mostly few are wanted.

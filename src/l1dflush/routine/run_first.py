@@ -16,7 +16,7 @@ from l1dflush.routine.options import LoadOptions
 def preceded(routines: Sequence[Routine], options: LoadOptions) -> list[Routine]:
     """``routines`` with the functions that ``options`` has run before them, which are themselves no candidates.
 
-    Raises InputError for a name that is no function here.
+    Raises InputError for a name that is not a function here.
     """
     if not options.run_first:
         return list(routines)

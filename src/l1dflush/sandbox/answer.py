@@ -21,7 +21,7 @@ _LONGEST_TEXT = 1 << 16
 
 
 class GarbledAnswerError(Exception):
-    """This is no answer."""
+    """This is not an answer."""
 
 
 def line(content: dict[str, object]) -> bytes:

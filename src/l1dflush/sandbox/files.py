@@ -54,7 +54,7 @@ def write_only_in(folders: Iterable[Path]) -> bool:
 
 
 def _allow(libc: ctypes.CDLL, rules: int, folder: Path, allowed: int) -> None:
-    """Adds a rule. Raises OSError for what is no folder that can be opened."""
+    """Adds a rule. Raises OSError for what is not a folder that can be opened."""
     there = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # struct landlock_path_beneath_attr, which is packed.

@@ -58,7 +58,7 @@ def with_code(
     a kernel or the CPU cannot have it, and RuntimeError if it is refuted. ``working`` is entered with a line of text
     while something takes long."""
     if form is not Form.C and asked.isa != "x86":
-        what = f"{form} is x86 code, and {asked.title} is no x86 CPU"
+        what = f"{form} is x86 code, and {asked.title} is not an x86 CPU"
         raise EMIT.refused(what, f"{EMIT.given(Form.C.value)} writes portable C for it")
 
     head, conditions = head_of(made.result), asked.conditions

@@ -126,7 +126,7 @@ class _Run:
             made = self._events(addresses, mnemonics, events, runs)
             decided = tuple(map(self._decision_once, decisions))
             ending = _ending(end, mnemonics, made)
-            # The instruction that leaves is no part of the path.
+            # The instruction that leaves is not part of the path.
             ran_on = count - (ending not in ("", UNTIL, NO_RETURN, STACK_CHECK))
             self._check(made)
             before, after = (made[:0], made) if caller is None else parted(made)

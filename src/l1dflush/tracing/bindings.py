@@ -124,7 +124,7 @@ class _Names:
         if found.root:
             register, _ = self.of(found.root, where)
             if register is not None and found.through is None:
-                raise InputError(f"'{name}' is no place in memory", where=where, hint=f"[{found}] is one")
+                raise InputError(f"'{name}' is not a place in memory", where=where, hint=f"[{found}] is one")
             if register is not None and register != found.root:
                 found = found.begun_at(register)
         return found._replace(size=found.size or self.width)
@@ -163,7 +163,7 @@ def _relative(names: _Names, name: str, text: str, bindings: Mapping[str, str]) 
     where = BIND.of(name)
     match = _RELATIVE.fullmatch(text)
     if match is None:
-        raise InputError(f"'{text}' is no number", where=where, hint=_VALUES)
+        raise InputError(f"'{text}' is not a number", where=where, hint=_VALUES)
     of, sign, number = match.groups()
     if of == BUFFER and not names.by_name.get(BUFFER):
         of = _the_buffer(names, name, bindings)

@@ -144,7 +144,7 @@ def decoder_of(bits: Literal[32, 64]) -> Decoder:
 
 
 class Decoder:
-    """Decodes x86 of one mode. Raises UndecidedError for what is no instruction or is not in the table."""
+    """Decodes x86 of one mode. Raises UndecidedError for what is not an instruction or is not in the table."""
 
     def __init__(self, bits: Literal[32, 64]) -> None:
         self._bits = bits
@@ -164,7 +164,7 @@ class Decoder:
     def _decode(self, code: bytes, address: int) -> Instruction:
         insn = next(self._capstone.disasm(code, address, 1), None)
         if insn is None:
-            raise UndecidedError("not-an-instruction", "bytes that are no instruction", where=Place(offset=address))
+            raise UndecidedError("not-an-instruction", "bytes that are not an instruction", where=Place(offset=address))
         prefix, _, mnemonic = insn.mnemonic.rpartition(" ")
         text = f"{insn.mnemonic} {insn.op_str}".strip()
         operands = tuple(self._operand(insn, operand) for operand in insn.operands)

@@ -147,7 +147,7 @@ class Lifter:
         return self._kept[name]
 
     def kept_name(self, slot: int) -> str | None:
-        """What is kept in a slot that is no register, if something is."""
+        """What is kept in a slot that is not a register, if something is."""
         return next((name for name, part in self._kept.items() if part.slot == slot), None)
 
     def key(self, site: JumpSite) -> Part:

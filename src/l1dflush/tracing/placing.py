@@ -3,8 +3,8 @@
 
 A path may compare addresses of pieces whose places only the linker knows. Whatever it chooses, pieces do not overlap,
 and what it had to make fit does fit: a path that needs anything else is none. That nothing lies in the first page,
-where programs and kernels have no memory so that a null pointer leads nowhere, is no linker's rule: a path that needs
-something there is dropped too, but this is granted, and said so.
+where programs and kernels have no memory so that a null pointer leads nowhere, is not a linker's rule: a path that
+needs something there is dropped too, but this is granted, and said so.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def undecided(
             what = f"{text} faults: its address is not aligned, as computed from {sources}"
             return UndecidedError(stop.cause, what, where=where)
         case "not-canonical":
-            return UndecidedError("faults", f"{text} faults: {sources} is no canonical address", where=where)
+            return UndecidedError("faults", f"{text} faults: {sources} is not a canonical address", where=where)
         case "half-around":
             what = f"{text} accesses memory that lies half an address space away from {sources}"
             return UndecidedError("address-too-far", what, where=where)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rows about the state of a processor: control, debug and segment registers, flags that are no results, VMX.
+"""Rows about the state of a processor: control, debug and segment registers, flags that are not results, VMX.
 
 What nobody changes is the same each time that it is asked for: two branches on one bit of CR4 are one decision. A call
 of outside code may have changed all of it. (SDM volume 3, chapters 2 and 31; volume 2, the instructions' pages.)

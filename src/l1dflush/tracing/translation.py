@@ -209,7 +209,7 @@ def _with_others(node: Varnode, others: list[Varnode | None]) -> Varnode:
 
 
 def _shape(op: PcodeOp) -> object:
-    """What of an operation is no number."""
+    """What of an operation is not a number."""
     out = op.out if op.out is None or op.out.space != "ram" else op.out._replace(offset=0)
     return op.name, out, [n._replace(offset=0) if n.space in ("const", "ram") else n for n in op.inputs]
 

@@ -130,7 +130,7 @@ def is_floating(insn: Instruction) -> bool:
     return insn.effect.form is Form.FLOAT or _FLOATING.fullmatch(insn.mnemonic) is not None
 
 
-# Results that are no pointers: the others may hold what memory or a register held before.
+# Results that are not pointers: the others may hold what memory or a register held before.
 _NO_POINTERS = frozenset({
     "in", "rdtscp", "xgetbv", "rdpid", "rdpkru", "str", "sldt", "stmxcsr", "fnstcw", "fnstsw",
 })  # fmt: skip

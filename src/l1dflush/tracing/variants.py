@@ -61,7 +61,7 @@ class Variants:
         return [self._decoder.decode(code, at) for code, at in self._variants]
 
     def displacement(self, index: int) -> Operand:
-        """The part of a memory operand's address that is no register."""
+        """The part of a memory operand's address that is not a register."""
         memory = self._insn.operands[index]
         assert isinstance(memory, Memory)
         mask = (1 << self._bits) - 1

@@ -61,7 +61,7 @@ def without_wrapping(
         in_last_page = _carries(machine, region, low, PAGE)
         decided = [(condition, holds) for _, _, condition, holds, *_ in paths[number][0]]
         condition, holds = decided[at]
-        # A check for an error number (the last page) is no question about where an object ends.
+        # A check for an error number (the last page) is not a question about where an object ends.
         would = [*decided[:at], (in_last_page, False), (condition, not holds)]
         is_end = exactly is not None and asked([*would, (exactly, True)]) is False
         if wraps is None or not is_end:

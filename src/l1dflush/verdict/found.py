@@ -98,7 +98,7 @@ def said(rule: str, about: About) -> str:
         case _ if about.text:
             return about.text
         case "undefined-register":
-            return f"{name} is no argument, and what the routine does depends on it"
+            return f"{name} is not an argument, and what the routine does depends on it"
         case "zero-buffer":
             what = "which is zero at first, so that its pages may be one and the same"
             return f"nothing here stores into `{name}`, {what}"

@@ -69,7 +69,7 @@ that variable. As far as replacement goes this may well empty the cache, so it c
 is not the buffer: it may be unmapped, shared, secret, or device memory.
 
 Found from the trace: the walk's addresses come from the symbol and not from what is loaded from it. A symbol whose
-size covers the walk is the buffer itself and is no finding.""",
+size covers the walk is the buffer itself and is not a finding.""",
     ),
     Rule(
         "skipped-line",
@@ -142,7 +142,7 @@ assembler stops. Harmless until then.""",
         "lines of the routine's own are in the cache when it returns",
         "see that nothing in them is worth reading, or flush them with clflush",
         """After the last buffer access the routine touches memory of its own (it pops registers, returns, reads a
-variable). These lines are in the L1D at the end. They are no old lines, so completeness does not suffer, but what
+variable). These lines are in the L1D at the end. They are not old lines, so completeness does not suffer, but what
 they hold can be read.""",
     ),
     Rule(
@@ -189,7 +189,7 @@ flush does; whether the condition is right cannot be seen here. --every-path mak
         "undefined-register",
         Severity.ERROR,
         "an address or a branch depends on a register that nobody has written",
-        "check the operand: the register is no argument of the function",
+        "check the operand: the register is not an argument of the function",
         """The calling convention does not say what the register holds. Most often it is a typing error in the base
 register of the walk, which then reads some other memory.""",
     ),

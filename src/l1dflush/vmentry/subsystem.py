@@ -114,7 +114,7 @@ FLAG_OF: dict[Event, Flag | None] = {
 
 
 class ModeError(L1dflushError):
-    """A text that is no mode that can be written: the kernel's EINVAL."""
+    """A text that is not a mode that can be written: the kernel's EINVAL."""
 
 
 class NoBufferError(L1dflushError):
@@ -337,5 +337,5 @@ def parsed(text: str) -> Mode:
     """
     word = text.removesuffix("\n")
     if word not in WRITABLE:
-        raise ModeError(f"'{one_line(word)[:40]}' is no mode: auto, never, cond, always")
+        raise ModeError(f"'{one_line(word)[:40]}' is not a mode: auto, never, cond, always")
     return Mode(word)

@@ -89,7 +89,7 @@ def parse_machine(text: str, name: str) -> MachinePolicy:
     """The machine that a file says: Graphviz dot, or the table of :mod:`l1dflush.cache.policy.machine_table`.
 
     ``name`` is the file's, for the policy and for messages. Raises :class:`~l1dflush.errors.InputError`, with the
-    line, for anything that is no complete machine of at most :data:`MAX_STATES` states.
+    line, for anything that is not a complete machine of at most :data:`MAX_STATES` states.
     """
     if len(text) > MAX_BYTES:
         raise InputError("the file is too large for a machine", where=name, hint=f"at most {MAX_BYTES >> 20} MiB")

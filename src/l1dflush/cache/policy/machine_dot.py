@@ -95,7 +95,7 @@ class _Reader:
             raise error(self.name, line, f"the edge from {state[:40]} to {target[:40]} has no label", _HINT)
         found = _LABEL.fullmatch(label)
         if found is None:
-            raise error(self.name, line, f"'{label[:40]}' is no label of a machine", _HINT)
+            raise error(self.name, line, f"'{label[:40]}' is not a label of a machine", _HINT)
         if found[3] is not None:
             return Edge(line, state, "miss", way_number(self.name, line, found[3]), target)
         what, way = found[1].lower(), way_number(self.name, line, found[2])

@@ -51,12 +51,12 @@ def read_table(text: str, name: str) -> Statements:
                 yield Start(number, words[1])
                 continue
             if not re.fullmatch(r"[0-9]{1,4}", words[1]) or not 1 <= int(words[1]) <= 16:
-                raise error(name, number, f"'{words[1][:20]}' is no number of ways", "1 to 16")
+                raise error(name, number, f"'{words[1][:20]}' is not a number of ways", "1 to 16")
             yield Ways(number, int(words[1]))
             continue
         found = _EDGE.fullmatch(line)
         if found is None:
-            raise error(name, number, f"'{line[:60]}' is no line of a machine", _HINT)
+            raise error(name, number, f"'{line[:60]}' is not a line of a machine", _HINT)
         chance = None if found["chance"] is None else _chance(name, number, found["chance"])
         way = way_number(name, number, found["way"] or found["victim"])
         if found["what"] == "hit":
@@ -70,7 +70,7 @@ def read_table(text: str, name: str) -> Statements:
 def _chance(name: str, line: int, text: str) -> Fraction:
     found = _CHANCE.fullmatch(text)
     if found is None or int(found[2] or 1) == 0 or not 0 < Fraction(int(found[1]), int(found[2] or 1)) <= 1:
-        raise error(name, line, f"'{text[:20]}' is no chance", "a fraction such as 1/32, above 0 and at most 1")
+        raise error(name, line, f"'{text[:20]}' is not a chance", "a fraction such as 1/32, above 0 and at most 1")
     return Fraction(int(found[1]), int(found[2] or 1))
 
 

@@ -93,7 +93,7 @@ def parse_sequence(text: str) -> tuple[Item, ...]:
     for word in words:
         found = _ITEM.fullmatch(word)
         if found is None or not found[1].isprintable():
-            raise InputError(f"'{word[:40]}' is no access", hint=_HINT)
+            raise InputError(f"'{word[:40]}' is not an access", hint=_HINT)
         items.append(Item(found[1], found[2] == "?", found[2] == "!"))
     return tuple(items)
 

@@ -66,7 +66,7 @@ def parse_name(name: str) -> Rules:
     """
     found = _NAME.fullmatch(name)
     if found is None:
-        raise InputError(f"'{name[:40]}' is no QLRU policy", hint=_GRAMMAR)
+        raise InputError(f"'{name[:40]}' is not a QLRU policy", hint=_GRAMMAR)
     x, y, z, u, w = (int(digit) for digit in found.groups()[:5])
     rules = Rules(x, y, z, u, w, miss_only=found[6] is not None)
     if rules.replace != 1 and rules.update >= 2:

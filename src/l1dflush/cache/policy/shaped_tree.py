@@ -140,7 +140,7 @@ def _nodes(tree: Tree, state: State, level: int, first: int) -> Iterator[Node]:
 def parse_shape(text: str) -> tuple[str, Tree]:
     """The canonical spelling of a shape (no needless brackets, ``+``), and the tree.
 
-    Raises :class:`~l1dflush.errors.InputError` for a text that is no shape.
+    Raises :class:`~l1dflush.errors.InputError` for a text that is not a shape.
     """
     cleaned = re.sub(r"\s", "", text.replace("|", "+"))
     where = f"the shape '{text[:_LONGEST]}'"

@@ -91,7 +91,7 @@ def _tree(data: bytes, where: str) -> dict[_Path, bytes | _Link | None]:
             end = data[archive.offset : archive.offset + _BLOCK]
     except _DAMAGE as error:
         if isinstance(error, tarfile.ReadError) and len(tree) == 1:
-            raise InputError("it is no tar archive", where=where, hint=_HINT) from None
+            raise InputError("it is not a tar archive", where=where, hint=_HINT) from None
         raise InputError(f"damaged tar archive: {error}", where=where) from None
     if end != bytes(_BLOCK):
         # The standard library takes the end of the file for the end of the archive.

@@ -55,7 +55,7 @@ def sysroot(folder: Path) -> Sysroot:
     """A folder with copies of a host's files. Raises InputError where there are none."""
     try:
         if not folder.is_dir():
-            what = "it is no folder" if folder.exists() else "there is no such folder"
+            what = "it is not a folder" if folder.exists() else "there is no such folder"
             raise InputError(what, where=str(folder))
     except (OSError, ValueError) as error:
         raise InputError(getattr(error, "strerror", None) or str(error), where=str(folder)) from None

@@ -222,7 +222,7 @@ class Sysroot(Copied):
         try:
             return str(self._folder.joinpath(*parts).readlink())
         except (OSError, ValueError):
-            return None  # it is no link, or whoever reads it is told the reason
+            return None  # it is not a link, or whoever reads it is told the reason
 
 
 def xl_path(what: str) -> str:
@@ -237,9 +237,9 @@ def decoded(content: bytes) -> str:
     try:
         found = content.decode()
     except UnicodeDecodeError:
-        raise UnreadableError("it is no text") from None
+        raise UnreadableError("it is not text") from None
     if _JUNK.search(found):
-        raise UnreadableError("it is no text")
+        raise UnreadableError("it is not text")
     return found
 
 
@@ -319,10 +319,10 @@ def _bounded(file: io.FileIO) -> bytes:
 
 
 def _no_file(said: os.stat_result) -> str | None:
-    """What it is if it is no regular file."""
+    """What it is if it is not a regular file."""
     if stat.S_ISDIR(said.st_mode):
         return "it is a folder"
-    return None if stat.S_ISREG(said.st_mode) else "it is no regular file"
+    return None if stat.S_ISREG(said.st_mode) else "it is not a regular file"
 
 
 def _nothing(path: Path, why: str) -> bytes:

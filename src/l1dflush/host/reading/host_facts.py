@@ -106,7 +106,7 @@ class XenSays:
     """What there is to know where Xen runs guests beside this one.
 
     ``control``: this is its control domain (dom0), False also where there is no Xen. ``log``: the lines about L1TF of
-    ``xl dmesg``; ``info``: the line of ``xl info`` about threads. Both are empty where this is no control domain.
+    ``xl dmesg``; ``info``: the line of ``xl info`` about threads. Both are empty where this is not a control domain.
     """
 
     control: Fact[bool]

@@ -119,7 +119,7 @@ def config_symbols(content: bytes) -> dict[str, str]:
             raise UnreadableError(error.what) from None
     symbols = settings(content.decode("ascii", errors="replace"))
     if not symbols:
-        raise UnreadableError("it is no configuration of a kernel")
+        raise UnreadableError("it is not a configuration of a kernel")
     return symbols
 
 
@@ -223,7 +223,7 @@ def _end_in_iomem(said: str) -> int:
 
 
 def _end_in_zones(said: str) -> int:
-    """Where the last zone with pages ends; the one of devices is no RAM. Pages are 4 KiB on x86."""
+    """Where the last zone with pages ends; the one of devices is not RAM. Pages are 4 KiB on x86."""
     end = 0
     for zone in re.split(r"(?m)^Node +[0-9]+, +zone +", said)[1:]:
         name = zone.split(maxsplit=1)[0]

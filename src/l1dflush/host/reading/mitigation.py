@@ -205,7 +205,7 @@ def _options(files: HostFiles) -> Fact[tuple[str, ...]]:
         try:
             content = files.read(path)
             if JUNK in content:
-                raise UnreadableError("it is no text")
+                raise UnreadableError("it is not text")
             found = list(module_options(content, KVM_INTEL))
         except UnreadableError as error:
             if error.why == NO_FILE:

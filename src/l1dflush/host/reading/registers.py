@@ -31,7 +31,7 @@ Leaf = tuple[int, int, int, int]
 
 
 class Registers(Protocol):
-    """What is no file. Both raise UnreadableError."""
+    """What is not a file. Both raise UnreadableError."""
 
     def cpuid(self, leaf: int, subleaf: int) -> Leaf:
         """What CPUID says. Nobody looks here whether there is such a leaf."""

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def text(files: HostFiles, path: str) -> str:
     """A file's text without the white space at its ends; a file of nothing but line breaks is an empty text.
 
-    Raises UnreadableError, also for a file of no bytes and for what is no text in UTF-8.
+    Raises UnreadableError, also for a file of no bytes and for what is not text in UTF-8.
     """
     return decoded(files.read(path)).strip()
 

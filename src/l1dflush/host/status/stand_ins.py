@@ -30,7 +30,7 @@ _OLD = "4.9.0-1"
 """Of a number that distributions kept: it may have any part of the mitigation, and any limit for RAM."""
 _STABLE = ((4, 9, 120), (4, 14, 86), (4, 14, 92), (4, 14, 99), (4, 9, 176))
 """As old ones that took over fewer of the later changes (:meth:`.facts.Kernel.carries`): one for each set of these that
-a stable version has. Which limit they have is no question of their numbers, as they stand for others'."""
+a stable version has. Which limit they have is not a question of their numbers, as they stand for others'."""
 _EPT_LATE = (6, 1, 20)
 """The first that sets the mode up before it looks whether there is EPT (:data:`l1dflush.mitigation.rules.EPT_UNKNOWN`);
 later ones no longer do."""

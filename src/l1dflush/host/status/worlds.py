@@ -270,7 +270,7 @@ def may_be_fixed(host: HostFacts) -> bool:
 def _address_bits(said: Fact[int]) -> Fact[int]:
     """A number that no x86 CPU has says nothing: CPUs with PAE have 36 or more, and entries have room for 52."""
     possible = said.value is None or 32 <= said.value <= 52
-    return said if possible else Fact.unknown(said.origin, f"{said.value} is no number of address bits")
+    return said if possible else Fact.unknown(said.origin, f"{said.value} is not a number of address bits")
 
 
 def _ept(host: HostFacts) -> Fact[bool]:
@@ -339,7 +339,7 @@ def _memory_ends(host: HostFacts, cpu: Cpu) -> list[_Choice[int]]:
     above = sorted(limit for limit in limits if limit < 1 << cpu.address_bits)
     return [
         _Choice(min(1 << 32, *limits), ("all RAM is below the limit of PTE inversion",)),
-        # What the CPU cannot address is no RAM.
+        # What the CPU cannot address is not RAM.
         *(_Choice(limit * 2, ("some RAM is above the limit of PTE inversion",)) for limit in above),
     ]
 

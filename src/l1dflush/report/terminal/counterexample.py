@@ -121,7 +121,7 @@ def steps(counterexample: CounterexampleInfo, width: int) -> list[Text]:
         head = f"  {number:>{digits}}  {short[step.access]:>{label_width}} = {name}{blank}  "
         lines.append(Text(head).append(_event(step, short, _SHORT + others, is_touch(counterexample, step))))
     if others:
-        what = "* an access by others in between; a line that it brings in is no old line"
+        what = "* an access by others in between; a line that it brings in is not an old line"
         lines += paragraph(what, width, indent="  ", style="dim")
     return lines
 

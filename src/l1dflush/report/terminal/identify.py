@@ -34,7 +34,7 @@ def _answer(result: IdentifyResult) -> str:
         if result.fitting:
             rest = [one for one in result.matches[1:] if one.policy in result.fitting]
             others = ", ".join(f"{one.policy} {one.matched} of {one.decided}" for one in rest)
-            return f"none alone: {best.policy} foretells {counted}, and {others}: that is no clear difference"
+            return f"none alone: {best.policy} foretells {counted}, and {others}: that is not a clear difference"
         return f"none: the best of them, {best.policy}, foretells no more than {counted}"
     others = f", like {' and '.join(best.twins)}, which are the same here" if best.twins else ""
     bound = f"at most {best.most_wrong:.1%} of such sequences come otherwise (95%)"

@@ -37,7 +37,7 @@ def replay_parts(found: Replayed, width: int) -> Iterator[list[Text]]:
     if example.steady is not None:
         head += paragraph(again_text(example.steady), width, indent="  ")
     if any(is_touch(example, step) for step in example.steps):
-        others = "*: an access by others in between; a line that it brings in is no old line"
+        others = "*: an access by others in between; a line that it brings in is not an old line"
         head += paragraph(others, width, indent="  ")
     yield [*head, Text(), Text("start", "bold"), *drawn(found.start, numbered=True)]
     for number, (step, after) in enumerate(zip(example.steps, found.after, strict=True), 1):

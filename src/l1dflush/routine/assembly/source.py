@@ -62,7 +62,7 @@ def assembly_object(source: str, text: str, options: LoadOptions, bits: Bits | N
     """The object that the assembly file ``text`` becomes when it is taken together with others; ``bits`` as for
     :func:`assembled`. Raises InputError."""
     if with_c:
-        # What is no number is meant for the C among them.
+        # What is not a number is meant for the C among them.
         numbers = {name: value for name, value in options.defines.items() if _NUMBER.fullmatch(f"{name}, {value}")}
         options = replace(options, defines=numbers)
     data, detail, given = _assembled(source, text, options, bits)

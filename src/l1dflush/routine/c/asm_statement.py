@@ -163,7 +163,7 @@ def _undeclared(statement: AsmStatement, operands: tuple[str, ...], changed: set
 
 
 def whole_register(name: str) -> str | None:
-    """``rax`` for ``%eax``, ``xmm3`` for ``ymm3``; ``None`` for what is no register (memory, a constant)."""
+    """``rax`` for ``%eax``, ``xmm3`` for ``ymm3``; ``None`` for what is not a register (memory, a constant)."""
     name = name.strip().lstrip("%").lower()
     if name in _WHOLE:
         return _WHOLE[name]

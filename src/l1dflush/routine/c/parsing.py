@@ -323,7 +323,7 @@ def _asm_statement(node: Node, source: str, base: int) -> AsmStatement:
                 template.append((base + part.start_byte, _decoded(source[part.start_byte : part.end_byte])))
             elif part.type != "comment":
                 macros += 1
-                # A macro in the middle: whatever it expands to, it is no line break and no label.
+                # A macro in the middle: whatever it expands to, it is not a line break and no label.
                 template.append((base + part.start_byte, "\x01"))
     outputs = node.child_by_field_name("output_operands")
     inputs = node.child_by_field_name("input_operands")

@@ -167,7 +167,7 @@ def cut(text: str, *, where: str) -> CText:
     if len(text) > MAX_TEXT:
         raise InputError(f"C text of more than {MAX_TEXT >> 20} MiB", where=where)
     if "\0" in text:
-        raise InputError("this is no C text: it has NUL characters", where=where)
+        raise InputError("this is not C text: it has NUL characters", where=where)
     code = blank_opaque(text)
     # A parser takes the attribute for the type in "__maybe_unused f(void)".
     parsable = blank_matches(BEFORE_VALUE, blank_matches(PARSER_BLIND, text, code), code)
@@ -321,7 +321,7 @@ def function_name(header: str) -> str | None:
     names: list[str] = []
     depth = 0
     word = ""
-    behind = False  # a word that is no attribute stands between the parameters and the body
+    behind = False  # a word that is not an attribute stands between the parameters and the body
     for match in _HEADER_TOKEN.finditer(header):
         token = match.group()
         if token == "(":

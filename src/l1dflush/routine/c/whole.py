@@ -103,7 +103,7 @@ class _Whole:
         self.likely = {c.function.start for c in found if must and c.named and c.rank}
         self.failure: InputError | None = None
         self.failed: dict[str, InputError] = {}
-        # A static function that is no candidate comes along with who calls it.
+        # A static function that is not a candidate comes along with who calls it.
         kept = (f for f in by_name.values() if f.name in self.candidates or not _STATIC.search(_head(index, f)))
         self.wanted = sorted((*kept, *self._variables()), key=lambda item: item.start)
         self.declared_only: frozenset[str] = frozenset()

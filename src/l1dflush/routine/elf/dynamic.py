@@ -27,7 +27,7 @@ class Dynamic:
     """What the dynamic segment says.
 
     ``relocations`` are in the loader's order; ``symbols`` are those that they name, by number. ``shared``: what it
-    exports may be another file's (it is no program, and not linked with ``-Bsymbolic``).
+    exports may be another file's (it is not a program, and not linked with ``-Bsymbolic``).
     """
 
     relocations: tuple[ElfRelocation, ...]

@@ -114,7 +114,7 @@ class _Code:
         self._starts = [section.address for section in self._sections]
 
     def at(self, address: int, size: int = 1) -> bytes | None:
-        """The ``size`` bytes of code at ``address``; None when it is no code."""
+        """The ``size`` bytes of code at ``address``; None when it is not code."""
         index = bisect_right(self._starts, address) - 1
         if index < 0:
             return None

@@ -102,7 +102,7 @@ class ElfFile:
         return _content(self.data, section)
 
     def symbol_table_at(self, index: int) -> tuple[ElfSymbol, ...]:
-        """The symbols of the table that is section ``index``; none when it is no symbol table."""
+        """The symbols of the table that is section ``index``; none when it is not a symbol table."""
         if index == self.symbol_table:
             return self.symbols
         if index >= len(self.sections) or self.sections[index]["sh_type"] not in _SYMBOL_TABLES:

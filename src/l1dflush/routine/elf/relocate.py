@@ -214,7 +214,7 @@ class Relocator:
     def apply(self, rows: Iterable[tuple[int, ...]], data: bytearray, base: int) -> Iterator[tuple[int, int, str]]:
         """Changes ``data``, which lies at ``base``, by ``rows``: offset, number of the target, and the addend
         unless it is in the place. Yields (offset, number, reason) for those that cannot be applied; those whose
-        number is no target's are left out."""
+        number is not a target's are left out."""
         end, plain, targets = len(data), self._plain, self._targets
         for offset, number, *addend in rows:
             if number in plain:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is no routine but is known: other assemblers, languages, instruction sets and object formats.
+"""What is not a routine but is known: other assemblers, languages, instruction sets and object formats.
 
 Such an input is told what it is, before a parser for something else blames its first word. Each kind is a row of a
 table: of :mod:`binaries`, :mod:`assemblers`, :mod:`diffs`, :mod:`languages` or :mod:`processors`.

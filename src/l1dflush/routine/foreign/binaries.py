@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Binary files that are known and are no ELF: by what they begin with."""
+"""Binary files that are known and are not ELF: by what they begin with."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What diff writes that is no unified diff: of such a patch nobody can tell what the file is like in the end."""
+"""What diff writes that is not a unified diff: of such a patch nobody can tell what the file is like in the end."""
 
 from __future__ import annotations
 

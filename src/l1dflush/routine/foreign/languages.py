@@ -8,7 +8,7 @@ import re
 from l1dflush.routine.foreign.signature import Foreign, Signature, marks, pattern
 
 _STRING = r'"(?:\\[\s\S]|[^"\\\n])*"?'
-# What a header says to C++ only is no mark of it.
+# What a header says to C++ only is not a mark of it.
 _FOR_CPP = r"^~#~if(?:n?def\b|\b[^\n]{0,200}\bdefined\b)[^\n]{0,200}\b__cplusplus\b[\s\S]*?(?:^~#~endif\b|\Z)"
 # Behind a '#' is a directive, of which only #include says something, or a comment of assembly.
 _C_LIKE = pattern(

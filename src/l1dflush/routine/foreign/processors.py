@@ -188,7 +188,7 @@ _FEW = 2
 
 
 def unlike_x86(text: str) -> Foreign | None:
-    """What ``text``, which is no x86 assembly since the assembler refuses it, is: for another processor, if it has no
+    """What ``text``, which is not x86 assembly since the assembler refuses it, is: for another processor, if it has no
     register that only x86 has, and some instructions with numbered registers, of which most are none of x86."""
     code = without_opaque(_OPAQUE, text)
     if OWN_X86_REGISTER.search(code):

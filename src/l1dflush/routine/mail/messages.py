@@ -60,7 +60,7 @@ def looks_like_mail(data: bytes) -> bool:
 def messages(source: str, data: bytes) -> Iterator[MailText]:
     """Every message of ``data``, or its whole text as one. Lines are cut at ``\\n`` only.
 
-    Raises :class:`InputError` for what is no text, or beyond the limits.
+    Raises :class:`InputError` for what is not text, or beyond the limits.
     """
     if not data.strip():
         raise InputError("it is empty", where=source)

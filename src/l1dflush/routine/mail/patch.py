@@ -283,7 +283,7 @@ class _Search:
 
 
 class _ObjectSearch(_Search):
-    """The same for objects: other inputs may need what is no flush."""
+    """The same for objects: other inputs may need what is not a flush."""
 
     alone = False
 

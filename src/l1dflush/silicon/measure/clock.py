@@ -2,7 +2,7 @@
 """Whether loads can be timed here, and what a tick is worth.
 
 The time-stamp counter runs at one rate whatever the core does (``constant_tsc`` and ``nonstop_tsc`` in
-``/proc/cpuinfo``; Intel SDM volume 3, "Invariant TSC"), so it is no count of core cycles: those come from a
+``/proc/cpuinfo``; Intel SDM volume 3, "Invariant TSC"), so it is not a count of core cycles: those come from a
 chain of additions, each of which waits for the one before it and takes one cycle.
 """
 

@@ -309,7 +309,7 @@ def _curve(plan: Plan, kind: str, halves: Sequence[Half], told: Scale, blank: fl
                 continue
             sums[pages, half.sets_of[i]] += rows.sum(axis=0)
             counts[pages, half.sets_of[i]] += len(rows)
-            # Which lines a history leaves is no error of measurement: only what varies from round to round is.
+            # Which lines a history leaves is not an error of measurement: only what varies from round to round is.
             variance += float(rows.var(axis=0).mean()) / rows.size
         visits[pages] = int(counts[pages].sum())
         share = sums[pages].sum() / max(visits[pages], 1)

@@ -44,7 +44,7 @@ def replayed_flushes(example: CounterexampleInfo, steady: SteadyInfo, policy: Po
     except ReplayMismatchError as error:
         raise FileLiesError(f"this is not what {policy.name} does: {error}") from None
     except (ValueError, LookupError):
-        # Numbers that are no state of this policy: it gets lost in them.
+        # Numbers that are not a state of this policy: it gets lost in them.
         raise FileLiesError(f"{policy.name} cannot be in the states that the file says") from None
     true = told(run, policy, start, steady.turns, example.set_index, Lines(claim.what))
     _compare(example, true)

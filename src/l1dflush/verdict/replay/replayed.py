@@ -54,7 +54,7 @@ def replayed(example: CounterexampleInfo) -> Replayed:
     except ReplayMismatchError as error:
         raise FileLiesError(f"{_where(after)} is not what {policy.name} does: {_mismatch(error)}") from None
     except (ValueError, LookupError):
-        # Numbers that are no state of this policy: it gets lost in them.
+        # Numbers that are not a state of this policy: it gets lost in them.
         raise FileLiesError(f"{_where(after)}: {policy.name} cannot be in the state that the file says") from None
     return Replayed(policy, example, start, tuple(after))
 

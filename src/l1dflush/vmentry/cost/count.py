@@ -148,7 +148,7 @@ def count(source: str, unit: str = "s", done: Callable[[int], None] = lambda _: 
     """Counts the trace in the file ``source`` (``-``: standard input). ``unit`` is that of CSV times, a key of
     :data:`UNITS`; ``done`` hears how many bytes of the file have been read.
 
-    Raises InputError where it cannot be read, is no trace, has nothing that can be used, and where it is broken or
+    Raises InputError where it cannot be read, is not a trace, has nothing that can be used, and where it is broken or
     out of order beyond doubt.
     """
     with opened(source) as trace:

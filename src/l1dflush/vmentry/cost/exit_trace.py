@@ -90,7 +90,7 @@ class Events:
 
 @dataclass(slots=True)
 class Lines:
-    """How many lines there were, and what became of those that are no events."""
+    """How many lines there were, and what became of those that are not events."""
 
     total: int = 0
     others: int = 0

@@ -35,7 +35,7 @@ def given_costs(texts: Iterable[str]) -> dict[str, FlushInfo]:
         name, _, duration = text.strip().partition("=")
         found = _DURATION.fullmatch(duration.strip())
         if not _NAME.fullmatch(name) or found is None or not float(found[1]):
-            raise InputError(f"{text[:80]!r} is no flush and its time", where="--flush-cost", hint=_HOW)
+            raise InputError(f"{text[:80]!r} is not a flush and its time", where="--flush-cost", hint=_HOW)
         if (now := renamed(name)) is not None:
             raise InputError(now, where="--flush-cost")
         if name in out:
@@ -54,7 +54,7 @@ def costs_from_file(path: Path) -> dict[str, FlushInfo]:
         result = MeasureResult.model_validate_json(data)
     except ValidationError:
         hint = "l1dflush measure --what costs --json writes one"
-        raise InputError("this is no result of 'l1dflush measure --json'", where=where, hint=hint) from None
+        raise InputError("this is not a result of 'l1dflush measure --json'", where=where, hint=hint) from None
     check_keys(data, where)
     if not result.costs:
         raise InputError("no costs were measured in it", where=where, hint="l1dflush measure --what costs --json")

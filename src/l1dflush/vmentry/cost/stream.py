@@ -17,7 +17,7 @@ from l1dflush.user_files import opened as opened_file
 from l1dflush.zstd import ZstdError, decompressor
 
 BLOCK = 512 << 10
-# No line of a trace is longer; what is, is no line.
+# No line of a trace is longer; what is, is not a line.
 LONGEST_LINE = 64 << 10
 # As routine/compressed.py has it: what xz -9 needs.
 _MEMORY = 129 << 20

@@ -99,6 +99,6 @@ class Memory:
         return len(first)
 
     def owners(self, line_numbers: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Who owns these lines; NOBODY for -1, which is no line."""
+        """Who owns these lines; NOBODY for -1, which is not a line."""
         found: NDArray[np.int8] = self.owner[line_numbers >> _SHIFT]
         return found

@@ -122,7 +122,7 @@ def read_scenario(name: str) -> Scenario:
     try:
         file = ScenarioFile.model_validate(tomllib.loads(content.decode("utf-8")))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"this is no TOML: {str(error)[:120]}", where=where) from None
+        raise InputError(f"this is not TOML: {str(error)[:120]}", where=where) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:80]
@@ -183,7 +183,7 @@ def _trace(path: Path, size: int, at: str) -> NDArray[np.int64]:
         if not _OFFSET.fullmatch(word) or (offset := int(word, 0)) >= size:
             told = word[:20].decode("ascii", errors="replace")
             hint = f"from 0 to {size - 1}, decimal or 0x..., one a line"
-            raise InputError(f"its trace, line {number}: '{told}' is no offset in it", where=at, hint=hint)
+            raise InputError(f"its trace, line {number}: '{told}' is not an offset in it", where=at, hint=hint)
         found.append(offset)
     if not 0 < len(found) <= _MOST_TRACE:
         raise InputError(f"its trace has {len(found)} accesses", where=at, hint=f"1 to {_MOST_TRACE} can be replayed")

@@ -131,7 +131,7 @@ def _step(number: int, words: list[str], at: str) -> Step:
         case (("enter" | "worst"), []):
             return Step(verb, number)
     known = "touch, replay, event, invalidate, worst, nmi, sibling, write, enter, repeat, end"
-    raise InputError(f"'{' '.join(words)[:60]}' is no step", where=at, hint=f"there are {known}")
+    raise InputError(f"'{' '.join(words)[:60]}' is not a step", where=at, hint=f"there are {known}")
 
 
 def _accesses(memory: str, how: list[str], at: str) -> Accesses:
@@ -145,7 +145,7 @@ def _accesses(memory: str, how: list[str], at: str) -> Accesses:
             if first <= last:
                 return Accesses(memory, first=first, last=last)
     hint = f"like 300 random (at most {_MOST_RANDOM}), or 0-15, or nothing for all"
-    raise InputError(f"'{' '.join(how)[:40]}' are no lines", where=at, hint=hint)
+    raise InputError(f"'{' '.join(how)[:40]}' are not lines", where=at, hint=hint)
 
 
 def _number(words: list[str], at: str) -> int:
