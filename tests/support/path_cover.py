@@ -271,4 +271,4 @@ def _base(arena: Arena, traced: Traced, run: Run, evaluated: Evaluated) -> int |
         return 0
     term = evaluated.value(traced._machine.terms.value(int(name)))
     # An arena begins where what is known of the term's lowest bits says that it is aligned.
-    return None if term is None else (term - traced._names.place(int(name), 0)[1]) & ((1 << 64) - 1)
+    return None if term is None else (term - traced._arenas.place(int(name), 0)[1]) & ((1 << 64) - 1)

@@ -126,11 +126,12 @@ def test_an_own_line_keeps_its_name() -> None:
     routine = routine_accesses(str(FOLDER / "own-line.s"), VerifyOptions(bind={"rdi": "buffer"}))
     assert routine.own == ("stack",) and routine.own_lowest == (-4096,)
     machine = Machine(Hardware("tree-PLRU", L1D), routine)
-    (address,) = machine.own_addresses("stack-0x40").tolist()
+    (address,) = machine.own_addresses("stack", -0x40).tolist()
     assert address // 64 % 64 == 63
     assert set((routine.line[routine.place == 0] % 64).tolist()) == {63}
-    for name in ("stack", "stack+0x0", "stack-0x1001", "heap", "stack-0x", ""):
-        assert not len(machine.own_addresses(name))
+    # It has a page from its lowest byte on, and there is no other memory.
+    for name, at in (("stack", 0), ("stack", -0x1001), ("heap", -0x40), ("", -0x40)):
+        assert not len(machine.own_addresses(name, at))
 
 
 @pytest.mark.parametrize(
