@@ -66,7 +66,10 @@ class Argument:
 
     def pair(self, name: str, value: str) -> str:
         """The same of one that takes names and values: ``--bind NAME=VALUE``, ``bind={'NAME': VALUE}``."""
-        return f"{self}={{{name!r}: {value}}}" if _IN_PYTHON.get() else f"{self} {name}={value}"
+        if _IN_PYTHON.get():
+            return f"{self}={{{name!r}: {value}}}"
+        # Shells take brackets for a pattern.
+        return f"{self} '{name}={value}'" if "[" in name else f"{self} {name}={value}"
 
     def of(self, part: object) -> str:
         """One of several that it was given: of a mapping, by its name."""
@@ -117,6 +120,10 @@ UNTIL = Argument("until")
 RUN_FIRST = Argument("run_first")
 THEN = Argument("then")
 HOST = Argument("host")
+EVERY_CPU = Argument("every_cpu")
+EVERY_PATH = Argument("every_path")
+MICROCODE = Argument("microcode")
+EPT = Argument("ept")
 CHANCE = Argument("chance")
 WRITE = Argument("write")
 
@@ -147,7 +154,7 @@ def texts(argument: Argument, value: object) -> tuple[str, ...]:
     if isinstance(value, str | os.PathLike):
         return (text(argument, value),)
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
-        raise argument.refused(f"{_shown(value)} is neither a string nor several")
+        raise argument.refused(f"{_shown(value)} is not a string or several strings")
     return tuple(text(argument, one) for one in value)
 
 
@@ -220,6 +227,13 @@ def switch(argument: Argument, name: str, value: object) -> bool:
     if found is None:
         raise InputError(f"{_shown(value)} is neither on nor off", where=argument.of(name))
     return found
+
+
+def flag(argument: Argument, value: object) -> bool:
+    """A truth value, and nothing that merely looks like one: the text ``"no"`` is true in Python."""
+    if isinstance(value, bool):
+        return value
+    raise argument.refused(f"{_shown(value)} is neither True nor False")
 
 
 def one_of(argument: Argument, value: object, known: type[_E]) -> _E:

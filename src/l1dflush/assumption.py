@@ -74,7 +74,7 @@ _WORDS = {
     " offset",
     Assumes.SET_INDEX: "the set index is (address / line size) mod sets",
     Assumes.INPUTS_APART: "different inputs point to different memory",
-    Assumes.POINTERS_ALIGNED: "what a pointer that is handed in or loaded leads to is aligned to 8 bytes",
+    Assumes.POINTERS_ALIGNED: "memory reached through an argument or a loaded pointer is aligned to 8 bytes",
     Assumes.CACHED: "all memory is cached, write-back, and ordinary accesses to it do not fault",
     Assumes.UNCHANGED: "memory that the routine did not write is not changed by others between two reads",
     Assumes.FLAT_SEGMENTS: "segments but fs and gs begin at 0 and have no end",

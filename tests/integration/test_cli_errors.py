@@ -51,7 +51,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["verify", "-", "--then", "-", "--start", "steady"], "--then: standard input cannot be several routines"),
         (
             ["verify", "linux-4.9.120", "--then", "52k"],
-            "routines in turn need a start that is about flushes again and again",
+            "routines in turn need a steady start",
         ),
         (["verify", "linux-4.9.120", "--touches", "9"], "--touches"),
         (["verify", "linux-4.9.120", "--memory", "99999G"], "--memory: '99999G' is too much (at most 16384G)"),

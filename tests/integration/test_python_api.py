@@ -164,7 +164,12 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "no such CPU": ("cpu: no CPU is called 'skylark'", lambda: l1d.verify("one-pass", cpu="skylark")),
     "no such start": ("start: unknown start", lambda: l1d.verify("one-pass", start="colder")),
     "no ways": ("ways: 0", lambda: l1d.needs("LRU", ways=0)),
-    "ways not said": ("ways: of how many", lambda: l1d.survivors("LRU")),
+    "a word for a truth value": ("every_cpu: 'no' is neither True", lambda: l1d.verify("one-pass", every_cpu="no")),  # type: ignore[arg-type]
+    "and another one": ("every_path: 1 is neither", lambda: l1d.verify("one-pass", every_path=1)),  # type: ignore[arg-type]
+    "a word for this host": ("host: 'no' is neither", lambda: l1d.plan(host="no")),  # type: ignore[arg-type]
+    "a word for microcode": ("microcode: 'no' is neither", lambda: l1d.what_if(microcode="no")),  # type: ignore[arg-type]
+    "a word for EPT": ("ept: 'off' is neither", lambda: l1d.what_if(ept="off")),  # type: ignore[arg-type]
+    "ways not said": ("ways: missing: of how many", lambda: l1d.survivors("LRU")),
     "other ways than it has": ("ways: LRU has 4", lambda: l1d.needs(l1d.policy("LRU", ways=4), ways=8)),
     "a fruit": ("geometry: 'banana'", lambda: l1d.verify("one-pass", policy="LRU", geometry="banana")),
     "another fruit": ("policy: unknown", lambda: l1d.verify("one-pass", policy="banana", geometry="32K,8,64")),

@@ -54,7 +54,7 @@ def test_what_is_in_memory_is_bound(text: str, name: str, tmp_path: Path) -> Non
     # Without it there are too many lengths, and the hint is what settles it.
     result = judged(tmp_path, text)
     assert result.verdict is Verdict.UNDECIDED and result.undecided is not None
-    hinted = (result.undecided.hint or "").removeprefix("--bind ").removesuffix("=VALUE")
+    hinted = (result.undecided.hint or "").removeprefix("--bind ").strip("'").removesuffix("=VALUE")
     if not name.endswith(":1"):
         assert judged(tmp_path, text, bind={hinted: size}).verdict is Verdict.PROVED
 

@@ -56,10 +56,10 @@ def one(text: str, source: str = "x.s", **options: object) -> Routine:
 def test_both_syntaxes_give_the_same_code() -> None:
     att, intel = one(ATT), one(INTEL)
     assert att.code == intel.code == bytes.fromhex("31c00fb60c074883c040483d0000010075f00faee8c3")
-    assert (att.origin.detail, intel.origin.detail) == ("AT&T syntax, 64 bit", "Intel syntax, 64 bit")
+    assert (att.origin.detail, intel.origin.detail) == ("AT&T syntax, 64-bit", "Intel syntax, 64-bit")
     assert att.origin.kind is OriginKind.ASSEMBLY
     assert att.source_available and att.notes == ()
-    assert one(".intel_syntax noprefix\n" + INTEL).origin.detail == "Intel syntax, 64 bit"
+    assert one(".intel_syntax noprefix\n" + INTEL).origin.detail == "Intel syntax, 64-bit"
 
 
 @pytest.mark.parametrize("text", [ATT, INTEL, "\ufeff".strip("\ufeff") + ATT.replace("\n", "\r\n")])
@@ -95,12 +95,12 @@ def test_intel_syntax_does_not_become_a_reference_to_a_symbol() -> None:
 def test_a_wrong_guess_is_put_right() -> None:
     routine = one("f: nop\nnop\n.set eax, 5\nmovl $5, table\n.comm table, 4\nret")
     assert routine.code.startswith(b"\x90\x90\xc7\x04\x25")
-    assert routine.origin.detail == "AT&T syntax, 64 bit"
+    assert routine.origin.detail == "AT&T syntax, 64-bit"
 
 
 def test_32_bit_code_is_recognised() -> None:
     routine = one("f: pushl %ebx\nmovb (%eax), %bl\npopl %ebx\nret")
-    assert (routine.image.bits, routine.origin.detail) == (32, "AT&T syntax, 32 bit")
+    assert (routine.image.bits, routine.origin.detail) == (32, "AT&T syntax, 32-bit")
     assert routine.code == bytes.fromhex("538a185bc3")
     # This would assemble in a 64-bit file too, and then be run as what it is not.
     assert one(".code32\nf: movb (%eax), %bl\nret").image.bits == 32

@@ -208,7 +208,7 @@ def test_an_object_file(name: str, tmp_path: Path) -> None:
     plain = assemble(ASSEMBLY.encode(), where="x.s")
     file.write_bytes(PACKS[name](plain))
     (routine,) = load(str(file), LoadOptions(function="flush"))
-    assert (routine.origin.kind, routine.origin.detail) == (OriginKind.OBJECT, f"64 bit ELF, {name}")
+    assert (routine.origin.kind, routine.origin.detail) == (OriginKind.OBJECT, f"64-bit ELF, {name}")
     assert routine.origin.source == str(file)
     (same,) = load_bytes(plain, str(file), LoadOptions(function="flush"))
     assert digest(routine) == digest(same)
@@ -244,7 +244,7 @@ def test_on_the_command_line(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     file = tmp_path / f"entry.ko{SUFFIX[name]}"
     file.write_bytes(PACKS[name](assemble(ASSEMBLY.encode(), where="x.s")))
     assert main(["verify", str(file), "--cpu", "haswell"]) == 0
-    assert f"64 bit ELF, {name}" in capsys.readouterr().out
+    assert f"64-bit ELF, {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("bomb", [gzip_bomb, xz_bomb, zstd_bomb])

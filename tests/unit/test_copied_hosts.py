@@ -30,7 +30,7 @@ def told(host: HostFacts) -> tuple[str, str]:
     ("name", "verdict", "says", "silent"),
     [
         ("14-debian9-atom-switch", "not-affected", "the CPU has no L1TF", "flush in software"),
-        ("24-v4.18.4-32gib-ivb", "vulnerable", "they agree", "disagree"),
+        ("24-v4.18.4-32gib-ivb", "vulnerable", "the kernel and the facts agree", "disagree"),
         ("26-opensuse-xen-dom0", "unknown", "the control domain (dom0) of Xen", "a guest of"),
         ("29-xen-pvh-domu", "mitigated", "a guest of Xen", "xl dmesg"),
         ("33-kvm-nested-skx-notneeded", "unknown", "run this on the host below", "make MSR 10AH readable"),

@@ -215,7 +215,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (routine.name, routine.origin.source) == ("flush", "-")
     monkeypatch.setattr(sys, "stdin", Standard(assemble(ASSEMBLY.encode(), where="x.s")))
     (routine,) = load("-", LoadOptions(function="flush"))
-    assert (routine.origin.kind, routine.origin.detail) == (OriginKind.OBJECT, "64 bit ELF")
+    assert (routine.origin.kind, routine.origin.detail) == (OriginKind.OBJECT, "64-bit ELF")
     assert not routine.source_available
     monkeypatch.setattr(sys, "stdin", Standard(b"x" * 100))
     monkeypatch.setattr(door, "MAX_BYTES", 99)

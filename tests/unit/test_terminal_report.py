@@ -55,7 +55,7 @@ def test_no_line_is_longer_than_the_width(full_result: VerifyResult, width: int)
 def test_all_parts_come_in_order(full_result: VerifyResult) -> None:
     shown = text(full_result)
     parts = ["REFUTED on 1 of 2 L1TF-affected CPUs: an old line can survive", "exit status 2", "CPUs with L1TF"]
-    parts += ["also asked about 1 CPU without L1TF: 1 UNDECIDED; --every-cpu shows them", "code    = ", "3 paths:"]
+    parts += ["1 CPU without L1TF also judged: 1 UNDECIDED; --every-cpu shows them", "code    = ", "3 paths:"]
     parts += ["error    own-storage: bad (a.c:3)", "warning  no-fence", "note     named-label"]
     parts += ["how an old line survives", "start   ", "assumed "]
     places = [shown.index(part) for part in parts]
@@ -83,7 +83,7 @@ def test_rows_that_decide_nothing_are_one_line_without_a_counterexample(
     open_ = make_row(decides=False, l1tf_affected=False, verdict=Verdict.UNDECIDED, titles=("Gamma",), cpus=("gamma",))
     result = make_result(rows=(make_row(), bad, open_))
     shown = text(result, 100)
-    assert "also asked about 3 CPUs without L1TF: 2 REFUTED, 1 UNDECIDED; --every-cpu shows them" in shown
+    assert "3 CPUs without L1TF also judged: 2 REFUTED, 1 UNDECIDED; --every-cpu shows them" in shown
     assert "Alpha" not in shown
     assert "how an old line survives" not in shown
     shown = text(deciding(result))

@@ -244,7 +244,7 @@ def _policy_at(policy: PathLike | Policy, ways: int | None) -> Policy:
     found = _policy(policy, ways)
     named = isinstance(policy, str | os.PathLike)
     if ways is None and named and not isinstance(found, MachinePolicy):
-        raise arguments.WAYS.refused("of how many?", "1 to 16")
+        raise arguments.WAYS.refused("missing: of how many?", "1 to 16")
     return found
 
 

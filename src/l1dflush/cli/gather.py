@@ -42,7 +42,7 @@ what could not be read, with why. No host name, no serial number, no address.
     "--sysroot",
     metavar="DIR",
     type=FOLDER,
-    help="Of the host whose proc, sys and etc were copied to here.",
+    help="Read a copy of another host's proc, sys and etc.",
 )
 @options.no_color
 def gather(*, output: str, sysroot: Path | None, no_color: bool) -> Outcome:

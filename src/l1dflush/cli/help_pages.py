@@ -43,7 +43,7 @@ _FOLDERS = (_PACKAGE / "docs", _PACKAGE.parents[1] / "docs")
 )
 @options.no_color
 def help_page(*, topic: str | None, man: Path | None, no_color: bool) -> Outcome:
-    """Show a page of the manual, or the list of all pages. What a verb's options are its --help says."""
+    """Show a page of the manual, or the list of all pages. For a verb's options, see its --help."""
     if man is not None:
         if topic is not None:
             raise InputError("--man writes all pages", hint="leave out the topic")

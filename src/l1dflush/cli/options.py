@@ -53,7 +53,7 @@ json = click.option("--json", is_flag=True, help="Write JSON (see 'l1dflush sche
 no_color = click.option("--no-color", is_flag=True, help="No colour, as with NO_COLOR=1.")
 
 _routine_options = stacked(
-    click.option("--function", metavar="NAME", help="Which function, if there are several."),
+    click.option("--function", metavar="NAME", help="The function to judge, if there are several."),
     click.option(
         "--define",
         "-D",
@@ -74,8 +74,8 @@ _routine_options = stacked(
         "--bind",
         metavar="NAME=VALUE",
         multiple=True,
-        help="What a register, parameter or variable holds at entry: a number, 'buffer', or another input and a"
-        " distance, like rdi+65536. Repeatable.",
+        help="What a register, parameter, variable or memory like [s+0x8] holds at entry: a number, 'buffer', or"
+        " another input and a distance, like rdi+65536. Repeatable.",
     ),
     click.option("--buffer-size", metavar="SIZE", help="Size of the buffer, like 64K; reads beyond it are outside."),
     click.option(
@@ -93,7 +93,7 @@ _routine_options = stacked(
         "--run-first",
         metavar="FUNCTION",
         multiple=True,
-        help="Run this function before the routine, which finds in memory what it left. Repeatable.",
+        help="Run this function first; the routine finds in memory what it left. Repeatable.",
     ),
     click.option(
         "--max-paths",

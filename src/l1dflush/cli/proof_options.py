@@ -32,5 +32,5 @@ touches = click.option(
     help="Accesses by others to a set during the flush.",
 )
 memory = click.option(
-    "--memory", metavar="SIZE", help="What the prover may take, like 512M.  [default: 2G]", show_default=False
+    "--memory", metavar="SIZE", help="Memory limit of the prover, like 512M.  [default: 2G]", show_default=False
 )

@@ -30,7 +30,7 @@ def routines(*, json: bool, no_color: bool) -> Outcome:
         ]
         for one in known
     ]
-    note = f"'l1dflush verify NAME' proves one of them; without a name it is {built_in.DEFAULT}."
+    note = "'l1dflush verify NAME' proves one of them."
     return as_table(["name", "what", "size", "order"], rows, flexible=(1,), no_color=no_color, note=note)
 
 

@@ -15,7 +15,7 @@ from l1dflush.errors import InputError
     metavar="[RESULT]",
     required=False,
     type=RESULT,
-    told="Which kind of result; a name that there is not lists them.  [default: any]",
+    told="Which kind of result; an unknown name lists them.  [default: any]",
 )
 def schema(*, which: str | None) -> Outcome:
     """Write the JSON Schema of what --json writes."""

@@ -52,7 +52,7 @@ Examples:
 @click.option(
     "--chance",
     metavar="CHANCE",
-    help="Of policies that throw dice: accesses after which an old line stays with a chance below this, like 2^-20 or"
+    help="For randomised policies: accesses after which an old line stays with a chance below this, like 2^-20 or"
     " 1e-6.",
 )
 @proof_options.memory
@@ -60,7 +60,7 @@ Examples:
     "--max-seconds",
     metavar="N",
     type=NUMBER,
-    help="Give up after so long, each.  [default: 10 for one, 2 for several]",
+    help="Time limit for each question, in seconds.  [default: 10 for one, 2 for several]",
     show_default=False,
 )
 @click.option("--plot", metavar="FILE", type=FILE, help="Draw the curves into a file, .svg or .png.")

@@ -61,7 +61,9 @@ NOT_LOADED = Rule("not-loaded", "kvm_intel is not loaded: there is no mode and n
 
 BOOT_DEFAULT = Rule("l1tf-default", "without an option that counts: flush", BUGS_C)
 BOOT_NONE = Rule("l1tf-unknown-option", "this kernel knows no l1tf=: its KVM has no flush", NO_FLUSH.source)
-BOOT_EXPLICIT = Rule("l1tf-explicit", "the last l1tf= with a known word counts; others are ignored silently", BUGS_C)
+BOOT_EXPLICIT = Rule(
+    "l1tf-explicit", "the last l1tf= with a recognised value counts; others are silently ignored", BUGS_C
+)
 BOOT_OFF = Rule(
     "mitigations-off",
     "up to 6.16 mitigations=off overrides any l1tf=",

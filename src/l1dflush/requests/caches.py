@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from l1dflush.arguments import CHANCE, CPU, CPU_FOLDER, GEOMETRY, HOST, POLICY, WAYS, about, folders, text, texts
+from l1dflush.arguments import CHANCE, CPU, CPU_FOLDER, GEOMETRY, HOST, POLICY, WAYS, about, flag, folders, text, texts
 from l1dflush.cache.cpus import Cpu, Isa
 from l1dflush.cache.geometry import Geometry
 from l1dflush.cache.policies import NAMES, Policy, all_policies, get_policy, is_defined, known_policies, policy_unknown
@@ -103,10 +103,10 @@ def one_cache(
 ) -> Asked:
     """The question about one cache whose policy is known: a CPU's, this machine's (``host``), or that of a geometry and
     a policy. Raises InputError."""
-    if cpu is None and geometry is None and not host:
+    if cpu is None and geometry is None and not flag(HOST, host):
         raise InputError("which cache?", hint=f"{CPU.given('NAME')}, {HOST}, or {GEOMETRY} with {POLICY}")
     given = () if policy is None else (text(POLICY, policy) if isinstance(policy, str | os.PathLike) else policy,)
-    wanted = Wanted(given, (), texts(CPU, cpu), geometry, host, folders(CPU_FOLDER, cpu_folder))
+    wanted = Wanted(given, (), texts(CPU, cpu), geometry, flag(HOST, host), folders(CPU_FOLDER, cpu_folder))
     with about(POLICY if cpu is None else CPU):
         asked = questions(wanted, start, touches)
     if len(asked) > 1 or asked[0].certainty == "unknown":

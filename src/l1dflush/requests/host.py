@@ -81,8 +81,8 @@ def change(
         cpu=None
         if cpu is None
         else load_catalogue(arguments.folders(CPU_FOLDER, cpu_folder)).get(arguments.text(CPU, cpu)),
-        microcode=microcode,
-        ept=ept,
+        microcode=None if microcode is None else arguments.flag(arguments.MICROCODE, microcode),
+        ept=None if ept is None else arguments.flag(arguments.EPT, ept),
         load=load,
         smt=None if smt is None else arguments.one_of(SMT, smt, Control),
         writes=tuple(map(written_as, arguments.texts(WRITE, write))),

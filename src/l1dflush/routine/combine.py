@@ -89,7 +89,7 @@ def _one(given: Given, options: LoadOptions, bits: int | None, with_c: bool) -> 
     match given.kind:
         case Format.ELF:
             width = read_elf(data, where=name).bits
-            return [Compiled(data, name, Origin(OriginKind.OBJECT, name, f"{width} bit ELF"))]
+            return [Compiled(data, name, Origin(OriginKind.OBJECT, name, f"{width}-bit ELF"))]
         case Format.PATCH:
             from l1dflush.routine.mail.patch import patch_objects
 

@@ -137,7 +137,7 @@ def _load_plain(one: Given, options: LoadOptions) -> list[Routine]:
             if image.linked and options.start is None and not any(s.function for s in image.symbols.values()):
                 what = "it is stripped: nothing in it says where its functions begin"
                 raise InputError(what, where=source, hint="--range A:B takes what lies between two addresses")
-            origin = Origin(OriginKind.OBJECT, source, f"{image.bits} bit ELF")
+            origin = Origin(OriginKind.OBJECT, source, f"{image.bits}-bit ELF")
             return routines_from_image(image, origin=origin, function=options.function)
         case Format.PATCH:
             from l1dflush.routine.mail.patch import load_patch

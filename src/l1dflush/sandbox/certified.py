@@ -96,7 +96,7 @@ def _compare(certificate: Certificate, routine: Sequence[str], asked: VerifyOpti
         waiting = working(f"running {' + '.join(routine)} ...")
         found = words_of(routine, options_there, [geometry for _, _, geometry in claims], waiting=waiting)
         if (found.routine, found.sha256) != (certificate.routine.name, certificate.routine.sha256):
-            raise RejectedError("it is about another routine than the one given")
+            raise RejectedError("it certifies another routine than the one given")
         for (number, one, _), words in zip(claims, found.caches, strict=True):
             mine = {(word.items, word.cold, word.sets) for word in one.words}
             if mine != {(word.items, word.cold, word.sets) for word in words}:

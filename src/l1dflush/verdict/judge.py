@@ -75,9 +75,7 @@ def verify(source: str | Sequence[str], options: VerifyOptions) -> VerifyResult:
     Raises InputError for input that cannot be used. What the tool cannot follow becomes UNDECIDED.
     """
     if options.then and not options.conditions.start.steady:
-        raise InputError(
-            "routines in turn need a start that is about flushes again and again", hint=START.given("steady")
-        )
+        raise InputError("routines in turn need a steady start", hint=START.given("steady"))
     caches_of(options)  # what is wrong with it comes first
     routines = load(source, options.load_options())
     caches = caches_of(options.on_what_it_is_for(written_for(routines[0])))
@@ -305,7 +303,7 @@ def _compare_given(
     deadline: float,
     result: VerifyResult,
 ) -> VerifyResult:
-    """UNDECIDED where a name that nobody gave decides what is compiled, and the verdict with it."""
+    """UNDECIDED where an undefined name decides what is compiled, and the verdict with it."""
     routines = [trace.routine for trace in traces]
     ways = ways_to_give(routines)
     if not ways:

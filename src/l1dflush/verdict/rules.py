@@ -233,7 +233,7 @@ and has neither such a name nor such a loop is not looked at.""",
     Rule(
         "undefined-decides",
         Severity.WARNING,
-        "a name that nobody gave decides what is compiled",
+        "an undefined name decides what is compiled",
         "say what it is: --define NAME, --define NAME=VALUE, or --undefine NAME",
         """The source asks for a name (#ifdef, #if, IS_ENABLED) that neither it nor --define defines. A compiler takes
 it for undefined without a word, and whatever stands in the other branch is not in the code that was judged. A kernel's
@@ -241,7 +241,7 @@ build would give such names by its configuration.
 
 The other branch is compiled and judged as well, with the name defined, and for comparisons with values on either side.
 Where that has another verdict, the verdict is UNDECIDED, and the reason has the option. Where it does not compile, or
-several names hang together, not everything can be tried: then the finding is all there is.""",
+several names depend on each other, not everything can be tried: then the finding is all there is.""",
     ),
     Rule(
         "optimisation-dependent",

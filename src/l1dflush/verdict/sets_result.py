@@ -25,9 +25,9 @@ class WordInfo(Document):
     """What the routine does in a set, in order."""
 
     runs: tuple[WordRun, ...] = Field(
-        description="accesses to one line in a row are there as often as that can make a difference"
+        description="consecutive accesses to one line are repeated only as often as it matters"
     )
-    items: int = Field(description="how many accesses that are")
+    items: int = Field(description="total number of accesses")
     own: tuple[int, ...] = Field(default=(), description="the lines that are not the buffer's")
     whole: bool = Field(
         default=True,
@@ -43,10 +43,10 @@ class SetsInfo(Document):
         " last, and how far it is from one to the next; a set may be in several groups, as there are several paths, and"
         " memory may lie in several places"
     )
-    count: int = Field(description="how many of them have this word at the same time, at most")
+    count: int = Field(description="at most so many of these sets have this word in one run")
     word: int | None = Field(
-        description="which of `words` it is, counted from 0; null: it is too long, or these are several that are left"
-        " when many were told"
+        description="which of `words` it is, counted from 0; null: it is too long, or these are the words that remain"
+        " where there were too many to list"
     )
     has: int = Field(description="different buffer lines that are surely read in each of them")
     verdict: Verdict | None = Field(

@@ -65,7 +65,7 @@ class Change:
         """Each part of it, for people."""
         command, loaded = ("with", "without")[not self.microcode], f" with {self.load}" if self.load else ""
         parts = [f"boot line without {name}" for name in self.without]
-        parts += [f"boot line ends in {self.line}"] if self.line else []
+        parts += [f"{self.line} appended to the boot line"] if self.line else []
         parts += [f"Linux {self.kernel}"] if self.kernel is not None else []
         parts += [self.cpu.title] if self.cpu is not None else []
         parts += [f"microcode {command} the flush command"] if self.microcode is not None else []

@@ -164,7 +164,7 @@ def _together(explained: Explained, follows: Sequence[Judged]) -> Judged:
         what = f"unless {_where(explained, follows, L1tfVerdict.UNKNOWN)}: then unknown"
         return worst([*follows[0].grounds, Ground(Cause.UNLESS, L1tfVerdict.UNKNOWN, what)])
     kinds = " or ".join(dict.fromkeys(in_words(one.verdict.value) for one in follows))
-    what = f"it is {kinds}, and what decides could not be read"
+    what = f"either {kinds}: what decides could not be read"
     return worst([Ground(Cause.DEPENDS, L1tfVerdict.UNKNOWN, what)])
 
 

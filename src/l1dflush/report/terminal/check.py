@@ -30,7 +30,7 @@ def check_lines(result: CheckResult, width: int) -> list[Text]:
         name = f"{result.routine.name}, hash {result.routine.sha256}"
         lines += [Text(), *_field("routine", name, width)]
         how = "the words are those of the routine given" if result.compared else (
-            "that the words are this routine's was not checked; --routine ROUTINE does that"
+            "not checked: whether these words are the routine's; --routine ROUTINE does that"
         )  # fmt: skip
         lines += _field("", how, width) if result.accepted else []
     return lines

@@ -34,7 +34,7 @@ def plan_lines(result: PlanResult, width: int) -> list[Text]:
         lines += [Text(), *_savings(result, width)]
     if result.verdict is Verdict.PROVED:
         forms = "c, asm, kernel or bytes writes code" if result.isa == "x86" else "c writes portable C"
-        how = f"--emit {forms}, which is proved before"
+        how = f"--emit {forms}, after proving it"
         lines += [Text(), *paragraph(how, width, style="dim")]
     return lines
 

@@ -128,7 +128,9 @@ def _accounts(result: StatusResult, width: int) -> list[Text]:
         return lines
     if follows.agrees:
         lines.append(
-            Text("  they agree", "green") if says.understood else Text("  nothing that was understood disagrees")
+            Text("  the kernel and the facts agree", "green")
+            if says.understood
+            else Text("  no contradiction in what could be parsed")
         )
     for different in follows.differences:
         what = f"they disagree about {different.what}: the facts lead to {different.follows}, it says {different.said}"

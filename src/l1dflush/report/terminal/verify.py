@@ -207,7 +207,7 @@ def _verdicts(rows: Sequence[Row], decide: Sequence[Row], width: int) -> list[Te
         without = "" if any(one.l1tf_affected for one in others) else " without L1TF"
         told = ", ".join(f"{count[verdict]} {verdict}" for verdict in Verdict if count[verdict])
         total = f"{count.total()} CPU{'' if count.total() == 1 else 's'}{without}"
-        lines += paragraph(f"also asked about {total}: {told}; --every-cpu shows them", width)
+        lines += paragraph(f"{total} also judged: {told}; --every-cpu shows them", width)
     return lines
 
 

@@ -43,7 +43,9 @@ def vm_lines(result: VmResult, width: int) -> list[Text]:
     lines += _named("end", told(result), width, style="bold red" if result.exit_status else "")
     lines += [Text(), *_times(result.rows, width)]
     loop = result.loop
-    text = f"of each entry {loop.timed} ns are the Python loop; with the handling of its exit it takes {loop.whole} ns"
+    text = (
+        f"the Python loop takes {loop.timed} ns of each entry; with the handling of its exit it takes {loop.whole} ns"
+    )
     lines += _named("loop", text, width)
     for flush, scope in {one.flush: one.scope for one in result.rows if one.flush and one.scope}.items():
         lines += _named(flush, scope, width)

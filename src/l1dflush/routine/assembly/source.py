@@ -119,7 +119,7 @@ def _assembled(
             first = first or error
             continue
         syntax = "Intel" if intel or ".intel_syntax" in text else "AT&T"
-        return data, f"{syntax} syntax, {width} bit", given
+        return data, f"{syntax} syntax, {width}-bit", given
     assert first is not None
     unlike = unlike_x86(text)
     if unlike is not None:

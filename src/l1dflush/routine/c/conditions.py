@@ -177,7 +177,7 @@ def unasked(text: str, options: LoadOptions, where: str) -> Iterator[LeftOut]:
     words = frozenset(WORD.findall(text)) | prelude().words
     for name in sorted(options.given):
         if not {name, name.removesuffix("_MODULE")} & words:
-            yield LeftOut(LeftOutKind.SUPPOSED, name, (), f"it is given, and nothing in {where} asks for it")
+            yield LeftOut(LeftOutKind.SUPPOSED, name, (), f"it is defined, but never used in {where}")
 
 
 def decided_by_directives(text: CText, head: str, where: str, options: LoadOptions) -> list[LeftOut]:

@@ -218,5 +218,6 @@ def _find(image: Image, entries: dict[str, int], function: str, where: str) -> i
         names = [n for n in names if n[:2] == function[:2] or function in n][:3000]
     near = difflib.get_close_matches(function, names, n=5, cutoff=0.4)
     count = len(entries)
-    hint = f"nearest of {count}: {', '.join(near)}" if near else f"it has {count} functions, none of a similar name"
+    others = f"its only function is {names[0]}" if count == 1 else f"it has {count} functions, none of a similar name"
+    hint = f"nearest of {count}: {', '.join(near)}" if near else others
     raise InputError(f"no function '{function}'", where=where, hint=hint)
