@@ -74,7 +74,8 @@ class Arenas:
         if leads_to_itself is not None or self._machine.described(value)[0] == "symbol":
             told = (leads_to_itself,) if leads_to_itself is not None else names
             pointed = Region(RegionKind.POINTED, told)
-            return Arena(f"term:{region}", ArenaKind.INPUT, pointed, POINTER_ALIGNMENT, sources=names), 0
+            known = self._names.pointer(value)
+            return Arena(f"term:{region}", ArenaKind.INPUT, pointed, POINTER_ALIGNMENT, sources=names, pointer=known), 0
         # What was computed has the alignment that follows from how: so many of its lowest bits are known.
         zeros, ones, _, _ = self._machine.terms.known(value)
         settled = zeros | ones

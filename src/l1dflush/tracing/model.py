@@ -57,6 +57,28 @@ class ArenaKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pointer:
+    """What is known of an address. ``anything``: it may be any that was ever stored or handed to outside code.
+    ``region`` is the term of the memory that it was loaded from, ``of`` the symbols in that (empty for what was not
+    loaded)."""
+
+    anything: bool = False
+    region: int = 0
+    of: frozenset[int] = frozenset()
+
+    def may_equal(self, other: Pointer) -> bool:
+        """Whether two addresses that are different symbols may be the same one.
+
+        Different inputs point to different memory, which is granted. But what outside code may have put somewhere may
+        be what was there before, it may return what it was given, and two elements of a table at indices that are not
+        known may be the same one.
+        """
+        if self.anything or other.anything:
+            return True
+        return self.region != other.region and not self.of.isdisjoint(other.of)
+
+
+@dataclass(frozen=True, slots=True)
 class Arena:
     """A piece of memory whose place among the cache's sets is independent of all others'.
 
@@ -64,7 +86,8 @@ class Arena:
     ``alignment`` is the known alignment in bytes of offset 0. ``size`` in bytes if known.
     ``sources`` are the names of what its address was computed from, if it is unknown: two arenas that have
     one in common may be the same memory. ``computed`` tells that the address was neither handed in nor loaded nor
-    allocated as it is: then nothing but ``alignment`` may be taken for granted of it.
+    allocated as it is: then nothing but ``alignment`` may be taken for granted of it. ``pointer`` is what is known of
+    where its address was loaded from or what returned it.
     """
 
     key: str
@@ -74,6 +97,12 @@ class Arena:
     size: int | None = None
     sources: tuple[str, ...] = ()
     computed: bool = False
+    pointer: Pointer | None = None
+
+    def may_be(self, other: Arena) -> bool:
+        """Whether the two may be one piece of memory, although they are different ones for the machine."""
+        one, two = self.pointer, other.pointer
+        return self.key != other.key and one is not None and two is not None and one.may_equal(two)
 
 
 class Event(NamedTuple):

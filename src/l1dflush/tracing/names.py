@@ -15,7 +15,7 @@ from l1dflush.tracing.first import STACKS_APART
 from l1dflush.tracing.known_places import KnownPlaces
 from l1dflush.tracing.lift import Lifter
 from l1dflush.tracing.memory_names import in_memory
-from l1dflush.tracing.model import FLAGS_AT_ENTRY, MANY
+from l1dflush.tracing.model import FLAGS_AT_ENTRY, MANY, Pointer
 from l1dflush.tracing.operands import register_name
 from l1dflush.tracing.undefined import ALL_FLAGS
 
@@ -135,6 +135,15 @@ class Names:
             if any(self.places.is_base(number, symbol) for number in constant):
                 return True
         return False
+
+    def pointer(self, value: _core.Value) -> Pointer | None:
+        """What is known of an address that is a symbol; None for any other."""
+        what, *_, number = self._machine.described(value)
+        if what != "symbol":
+            return None
+        kind, region, *_ = self._machine.origin(number)
+        of = self._machine.symbols_in(self._machine.terms.value(region)) if kind == _MEMORY and region else ()
+        return Pointer(self._machine.is_wild(number), region if of else 0, frozenset(of))
 
     def follows_links(self, value: _core.Value) -> bool:
         """Whether something of a value was loaded from where something leads that was loaded itself, as it was."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 from l1dflush.arguments import BIND, FUNCTION
 from l1dflush.errors import UndecidedError
@@ -17,7 +18,7 @@ from l1dflush.verdict.part import fills_by_call
 from l1dflush.verdict.places import Places
 from l1dflush.verdict.question import Flush
 from l1dflush.verdict.rules import ANOTHER_WALK_UNDECIDED
-from l1dflush.verdict.walk import FEWEST, LINE, PAGE, all_events
+from l1dflush.verdict.walk import FEWEST, LINE, PAGE, all_events, walk_of
 
 NO_WALK = "no-software-walk"
 _STACK = ArenaKind.STACK
@@ -86,6 +87,23 @@ def unknown_steps(trace: Trace, flush: Flush) -> UndecidedError | None:
             what = f"a path that does not read {buffer.primary.region} may do so at places that are not known"
             where = flush.places.where(event.pc)
             return UndecidedError("memory-may-overlap", what, where=where, hint=f"{BIND} what the step comes from")
+    return None
+
+
+def same_memory(flush: Flush) -> UndecidedError | None:
+    """That two pieces of memory which are both read for the flush may be one: then it reads fewer lines than it
+    seems."""
+    for path in flush.paths:
+        first: dict[str, Event] = {}
+        for event in walk_of(path, flush.buffer).shapes():
+            if event.arena is not None:
+                first.setdefault(event.arena.key, event)
+        for one, other in combinations(first.values(), 2):
+            assert one.arena is not None and other.arena is not None
+            if one.arena.may_be(other.arena):
+                what = f"{one.arena.region} and {other.arena.region} are both read, and may be the same memory"
+                hint = f"{BIND} what they come from"
+                return UndecidedError("memory-may-overlap", what, where=flush.places.where(other.pc), hint=hint)
     return None
 
 

@@ -30,7 +30,7 @@ from l1dflush.verdict.described import (
     scope_of,
     trace_path,
 )
-from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk, unknown_steps
+from l1dflush.verdict.doubts import NO_WALK, doubt, no_walk, same_memory, unknown_steps
 from l1dflush.verdict.findings import find, finding
 from l1dflush.verdict.found import About, Spot
 from l1dflush.verdict.instructions import granted
@@ -199,7 +199,7 @@ def _judge(
         if verdict is Verdict.PROVED:
             because = doubt([trace, *others], options.every_path, places)
             for run, one in zip((trace, *others), (flush, *question.others), strict=True):
-                because = because or unknown_steps(run, one)
+                because = because or unknown_steps(run, one) or same_memory(one)
     if because is not None:
         verdict, reason = Verdict.UNDECIDED, str(because)
     status = _exit_status(verdict, findings, options)
