@@ -42,7 +42,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["verify", "linux-4.9.120", "--buffer-size", "many"], "--buffer-size: 'many' is not a size"),
         (["verify", "linux-4.9.120", "--buffer-size", "0"], "--buffer-size: a size of 0"),
         (["verify", "linux-4.9.120", "--max-seconds", "0"], "--max-seconds: '0' is not a time limit"),
-        (["verify", "linux-4.9.120", "--max-seconds", "nan"], "no time limit"),
+        (["verify", "linux-4.9.120", "--max-seconds", "nan"], "not a time limit"),
         (["verify", "linux-4.9.120", "--bind", "rdi"], "--bind: 'rdi' is not NAME=VALUE"),
         (["verify", "x", "-D", "=1"], "--define: '=1'"),
         (["verify", "x", "-D", "A", "-D", "A=2"], "'A' is given twice"),

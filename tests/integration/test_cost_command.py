@@ -112,7 +112,7 @@ def test_where_nothing_can_be_measured_it_says_what_helps(capsys: Capture, monke
         ([str(TRACE), "--policy", "LRU"], "--policy: nothing is measured"),
         ([str(TRACE), "--plot", "x.pdf"], "--plot: 'x.pdf' is not a picture"),
         ([str(TRACE), "--costs", "nowhere.json"], "nowhere.json: cannot be read"),
-        ([str(TRACE), "--costs", str(TRACE)], "no result of 'l1dflush measure --json'"),
+        ([str(TRACE), "--costs", str(TRACE)], "not a result of 'l1dflush measure --json'"),
         ([str(TRACE), "--time-unit", "h"], "--time-unit"),
     ],
 )

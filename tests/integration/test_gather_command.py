@@ -94,7 +94,7 @@ def test_a_full_disk_behind_standard_output() -> None:
 
 def test_where_it_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
     Path("old.tar.gz").mkdir()
-    for output, told in (("none/a.tar.gz", "no such folder"), ("old.tar.gz", "no regular file")):
+    for output, told in (("none/a.tar.gz", "no such folder"), ("old.tar.gz", "not a regular file")):
         assert main(["gather", "--output", output]) == 1
         out, err = capsys.readouterr()
         assert out == "" and told in err and err.count("\n") == 1

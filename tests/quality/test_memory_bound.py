@@ -100,6 +100,8 @@ def test_a_string_s_bytes_settle_nothing_alone(tmp_path: Path) -> None:
         ({"rdi": "[rdi]"}, "relative to itself"), ({"[[rdi]+8]": "rsi", "[rdi]": "[[rdi]+8]"}, "relative to itself"),
         ({"gs:nobody": "4"}, "'nobody' is neither"), ({"[]": "4"}, "is neither"),
         ({"[rdi]": "[rsi]*2"}, "is not a number"),
+        ({"rsi": "4K", "esi": "64K"}, "said already"), ({"[rdi+8]": "4K", "[rdi + 0x8]": "64K"}, "said already"),
+        ({"[rdi+8]": "4K", "[rdi+12]:4": "1"}, "said already"), ({"dl": "1", "edx": "2"}, "said already"),
         ({"[rdi+8]": "buffer"}, "no path reads what \\[rdi\\+0x8\\] points to"),
     ],
 )  # fmt: skip
@@ -126,3 +128,16 @@ def test_names_are_as_reports_have_them(name: str, reported: str) -> None:
 )
 def test_other_names_are_none(name: str) -> None:
     assert in_memory(name) is None
+
+
+@pytest.mark.parametrize(
+    "bind", [{"sil": "1", "edx": "2"}, {"dl": "1", "dh": "2"}, {"[rdi+8]:4": "1", "[rdi+12]:4": "1"}]
+)
+def test_bytes_beside_each_other_are_said_one_by_one(bind: dict[str, str], tmp_path: Path) -> None:
+    assert judged(tmp_path, walk("mov $65536,%ecx"), bind=bind).verdict is Verdict.PROVED
+
+
+def test_who_is_called_may_change_what_was_bound(tmp_path: Path) -> None:
+    text = walk("push %rdi; push %rsi; call refill; pop %rsi; pop %rdi; mov 8(%rsi),%rcx")
+    assert judged(tmp_path, text, bind={"[rsi+8]": "64K"}).verdict is Verdict.UNDECIDED
+    assert judged(tmp_path, text.replace("call refill", "nop"), bind={"[rsi+8]": "64K"}).verdict is Verdict.PROVED

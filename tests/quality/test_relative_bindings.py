@@ -122,6 +122,6 @@ def test_sizes_have_units(bind: dict[str, str], verdict: Verdict, tmp_path: Path
 
 @pytest.mark.parametrize("value", ["64Q", "K", "64 K B", "rdi+64Q", "0x10K", "1.5K", "--1K"])
 def test_what_is_no_size_is_one_line(value: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no number|neither a number") as error:
+    with pytest.raises(InputError, match=r"not a number|neither a number") as error:
         judged(tmp_path, RANGE, bind={"end": value})
     assert "\n" not in str(error.value) and "64K" in str(error.value)

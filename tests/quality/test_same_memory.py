@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from flush_programs import judged
+from flush_programs import function, judged
 
 from l1dflush.ending import Verdict
 
@@ -59,3 +59,24 @@ def test_what_may_be_one_buffer_proves_nothing(parameters: str, body: str, level
 @pytest.mark.parametrize(("parameters", "body"), ARE_TWO.values(), ids=list(ARE_TWO))
 def test_different_inputs_are_different_memory(parameters: str, body: str, tmp_path: Path) -> None:
     assert judged(tmp_path, source(parameters, body)).verdict is Verdict.PROVED
+
+
+HALVES = ("{}; xor %eax,%eax; 1: movzbl (%rdi,%rax),%ecx; add $64,%rax; cmp $32768,%rax; jb 1b; xor %eax,%eax; "
+          "2: movzbl (%r9,%rax),%ecx; add $64,%rax; cmp $32768,%rax; jb 2b")  # fmt: skip
+
+
+FLOATING = "mov %rdi,-8(%rsp); fildq -8(%rsp); fistpq -16(%rsp); mov -16(%rsp),%r9"
+
+
+@pytest.mark.parametrize("made", ["mov $-1,%rdx; pdep %rdx,%rdi,%r9", FLOATING])
+def test_what_is_not_followed_may_be_what_it_was_made_of(made: str, tmp_path: Path) -> None:
+    result = judged(tmp_path, function(HALVES.format(made)))
+    assert result.verdict is Verdict.UNDECIDED
+    assert judged(tmp_path, function(HALVES.format("mov %rsi,%r9"))).verdict is Verdict.PROVED
+
+
+@pytest.mark.parametrize("made", ["mov %cr2,%r9", "mov (%rsp),%r9", "pext %rdx,%rsi,%r9"])
+def test_only_what_is_handed_over_is_page_aligned(made: str, tmp_path: Path) -> None:
+    """From there on 16 lines of each set are read if it is the beginning of a page, else 15 of some."""
+    text = HALVES.format(made).replace("xor %eax,%eax; 2:", "mov $2048,%eax; 2:").replace("32768", "26624", 1)
+    assert judged(tmp_path, function(text)).verdict is not Verdict.PROVED

@@ -229,8 +229,8 @@ def test_costs_from_a_measurement(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{}", "no result of 'l1dflush measure --json'"),
-        ("hello", "no result of"),
+        ("{}", "not a result of 'l1dflush measure --json'"),
+        ("hello", "not a result of"),
         (measured(costs=[]), "no costs were measured"),
         (measured().replace('"linux-2018"', '"seed"'), "earlier version wrote it: 'seed' is called 'linux-2018' now"),
         (measured(costs=[json.loads(measured())["costs"][0]]), "neither Linux's 2018 flush nor a planned one"),

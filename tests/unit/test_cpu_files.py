@@ -137,7 +137,7 @@ def _error(*layers: dict[str, str]) -> InputError:
         ("ways = 8", "ways = true", "l1d.ways cannot be true", "ways = 8"),
         ("ways = 8", "ways = 8.0", "l1d.ways cannot be 8.0", "ways = 8"),
         ("ways = 8", "ways = 99", "l1d: a cache of 99 ways", "1 to 16 ways"),
-        ("ways = 8", "ways = 3", "l1d: .*no whole number of sets", "size ="),
+        ("ways = 8", "ways = 3", "l1d: .*not a whole number of sets", "size ="),
         ("ways = 8", "", "l1d.ways is missing", "ways = 8, or name a parent"),
         ('size = "32K"', 'size = "big"', "l1d.size 'big' is not a size", "32K"),
         ('size = "32K"', "size = true", "l1d.size cannot be true", "32K"),

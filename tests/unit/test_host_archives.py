@@ -285,8 +285,8 @@ def test_headers_without_end(tmp_path: Path) -> None:
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
     for content, told in (
-        (b"", "no tar archive"),
-        (b"x" * 2000, "no tar archive"),
+        (b"", "not a tar archive"),
+        (b"x" * 2000, "not a tar archive"),
         (b"\x1f\x8b\x08", "ends too early"),
     ):
         (tmp_path / "a").write_bytes(content)

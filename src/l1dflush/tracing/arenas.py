@@ -71,7 +71,8 @@ class Arenas:
         if (per_cpu := self._segment_arena(region)) is not None:
             return per_cpu, 0
         leads_to_itself = self._names.pointers.get(region)
-        if leads_to_itself is not None or self._machine.described(value)[0] == "symbol":
+        is_symbol = self._machine.described(value)[0] == "symbol"
+        if leads_to_itself is not None or (is_symbol and self._names.is_handed_over(value)):
             told = (leads_to_itself,) if leads_to_itself is not None else names
             pointed = Region(RegionKind.POINTED, told)
             known = self._names.pointer(value)
@@ -87,8 +88,10 @@ class Arenas:
             inside_of = Region(RegionKind.ELEMENT, (formula,))
             arena = Arena(f"term:{region}", ArenaKind.INPUT, inside_of, alignment, sources=names, computed=True)
             return arena, settled_at - begins
-        computed = Region(RegionKind.COMPUTED, names)
-        arena = Arena(f"term:{region}", ArenaKind.INPUT, computed, alignment, sources=names, computed=True)
+        computed, known = Region(RegionKind.COMPUTED, names), self._names.pointer(value)
+        arena = Arena(
+            f"term:{region}", ArenaKind.INPUT, computed, alignment, sources=names, computed=True, pointer=known
+        )
         return arena, ones & (alignment - 1)
 
     def may_be_code(self, arena: Arena, one: int, other: int) -> bool:

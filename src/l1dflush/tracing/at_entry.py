@@ -74,7 +74,8 @@ class _Entry:
             if one.base is not None:
                 whole = machine.terms.combine("add", self._at_entry(one.base), whole)
             if one.memory is not None:
-                machine.bind(self._place(one.memory), machine.terms.slice(whole, 0, 8 * one.size))
+                # Outside code that is called may change it.
+                machine.store(self._place(one.memory), machine.terms.slice(whole, 0, 8 * one.size), kept=False)
             elif one.register is not None and (place := self._on_stack(one.register)) is not None:
                 machine.store(place, whole, kept=False)
             elif one.register is not None:

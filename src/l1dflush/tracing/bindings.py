@@ -42,6 +42,16 @@ class Binding(NamedTuple):
         """What others can be relative to."""
         return self.memory or self.register
 
+    def overlaps(self, other: Binding) -> bool:
+        """Whether both say what the same bytes of a register or of memory are."""
+        if self.memory is not None and other.memory is not None:
+            first, second = self.memory.distance, other.memory.distance
+            same = self.memory._replace(distance=0) == other.memory._replace(distance=0)
+        else:
+            first, second = self.start, other.start
+            same = self.register is not None and self.register == other.register
+        return same and first < second + other.size and second < first + self.size
+
     @property
     def leads(self) -> Iterator[str | InMemory]:
         """What has to be known before it is known where this is and what is there."""
@@ -91,7 +101,10 @@ def bound(routine: Routine, bindings: Mapping[str, str], registers: Container[st
             raise InputError(what, where=BIND.of(name), hint="a number")
         # What others are relative to has no size.
         at = None if memory is None else memory._replace(size=0)
-        found.append(Binding(register, symbol, value, base, start, bits // 8, at))
+        one = Binding(register, symbol, value, base, start, bits // 8, at)
+        if any(one.overlaps(other) for other in found):
+            raise InputError("what it says was said already, by another name", where=BIND.of(name))
+        found.append(one)
     return _in_order(found)
 
 

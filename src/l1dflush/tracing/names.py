@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from l1dflush import _core
 from l1dflush.routine.model import STACK_ARGUMENT, Routine
 from l1dflush.tracing.bindings import ARGUMENTS
-from l1dflush.tracing.decode import GENERAL, Instruction
+from l1dflush.tracing.decode import GENERAL, Instruction, general_registers
 from l1dflush.tracing.effects import Form
 from l1dflush.tracing.facts import Field, Subject
 from l1dflush.tracing.first import STACKS_APART
@@ -143,7 +143,21 @@ class Names:
             return None
         kind, region, *_ = self._machine.origin(number)
         of = self._machine.symbols_in(self._machine.terms.value(region)) if kind == _MEMORY and region else ()
-        return Pointer(self._machine.is_wild(number), region if of else 0, frozenset(of))
+        # What an instruction makes of its operands, and nobody follows, may be one of these.
+        return Pointer(self._machine.is_wild(number) or kind == _RESULT, region if of else 0, frozenset(of))
+
+    def is_handed_over(self, value: _core.Value) -> bool:
+        """Whether a symbol was handed in, in a register or in memory, or returned by outside code; and is not the
+        return address, a register of the system's, or what an instruction made that is not followed."""
+        number = self._machine.described(value)[5]
+        kind, _, _, _, base, offset, slot = self._machine.origin(number)
+        if kind == _RESULT:
+            insn = self._lifter.instructions[base, offset]
+            return insn.address < 0 or insn.effect.form in (Form.CALL, Form.JUMP)
+        if kind == _MEMORY or self.places.is_base(RETURN, number):
+            return kind == _MEMORY
+        bits = self._routine.image.bits
+        return slot in {self._lifter.register(register_name(name, bits))[0].slot for name in general_registers(bits)}
 
     def follows_links(self, value: _core.Value) -> bool:
         """Whether something of a value was loaded from where something leads that was loaded itself, as it was."""
