@@ -115,3 +115,16 @@ def test_a_source_is_compiled(home: Path) -> None:
     )  # fmt: skip
     assert done.stdout.startswith("PROVED"), done.stderr
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_ccache_is_told_to_keep_nothing(home: Path) -> None:
+    compiler, source = home / "cc", home / "walk.c"
+    compiler.write_text('#!/bin/sh\n[ "$CCACHE_DISABLE" = 1 ] || exit 9\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    source.write_text("void l1d_flush(volatile char *p) { for (int i = 0; i < 65536; i += 64) p[i]; }\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "l1dflush", "verify", str(source), "--cpu", "skylake"],
+        capture_output=True, text=True, check=False, env={**os.environ, "CC": str(compiler)},
+    )  # fmt: skip
+    assert done.stdout.startswith("PROVED"), done.stderr

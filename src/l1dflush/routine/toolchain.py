@@ -228,7 +228,8 @@ def _run_in_folder(
         folder = Path(name)
         (folder / source).write_bytes(text)
         (folder / _EMPTY).mkdir()
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": name}
+        # A compiler may be ccache, whose own folder cannot be written to from here.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": name, "CCACHE_DISABLE": "1"}
         status = _wait(["/bin/sh", "-c", _LIMITED, "sh", *command], folder, environment, where)
         # Through a file, not a pipe: it is under the limit for files, and only its beginning is of interest.
         with (folder / "messages").open("rb") as messages:
