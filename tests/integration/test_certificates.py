@@ -202,7 +202,7 @@ def test_a_routine_is_compared(tmp_path: Path, capsys: Capture) -> None:
     assert main(["check", str(file), "--routine", "linux-4.9.120"]) == 0
     assert "the words are those of the routine given" in capsys.readouterr().out
     assert main(["check", str(file), "--routine", "one-pass"]) == 2
-    assert "it is about another routine" in capsys.readouterr().out
+    assert "it certifies another routine" in capsys.readouterr().out
 
 
 def test_labels_and_words_are_those_of_the_routine(tmp_path: Path, capsys: Capture) -> None:

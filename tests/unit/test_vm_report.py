@@ -60,7 +60,7 @@ always  linux-2018, 64 KiB       5     1005         25     1005
 ns an entry  flush               25%  median   75%  mean  more (median)
 never        none                900    1000  1100  1234
 always       linux-2018, 64 KiB  900    1000  1100  1234          +4321
-  loop     of each entry 500 ns are the Python loop; with the handling of its
+  loop     the Python loop takes 500 ns of each entry; with the handling of its
            exit it takes 1500 ns
   linux-2018 64 KiB are read.
   msr      not run: there is none
