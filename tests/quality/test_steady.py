@@ -118,5 +118,5 @@ def test_a_routine_in_turn_without_a_walk(tmp_path: Path) -> None:
 
 
 def test_routines_in_turn_need_a_steady_start() -> None:
-    with pytest.raises(InputError, match="again and again"):
+    with pytest.raises(InputError, match="need a steady start"):
         judged("one-pass", "any", "two-passes")

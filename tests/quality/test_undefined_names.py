@@ -170,7 +170,7 @@ def test_a_name_that_nothing_asks_for_is_told(tmp_path: Path) -> None:
     result = given(tmp_path, case, "8")
     assert isinstance(result, VerifyResult)
     (entry,) = [entry for entry in result.left_out if entry.name == "PAGSE"]
-    assert "nothing in" in entry.reason
+    assert "never used in" in entry.reason
     assert not [e for e in result.left_out if e.name == "NDEBUG"]
 
 

@@ -87,7 +87,7 @@ def test_rows_that_decide_nothing_are_one_line_without_a_counterexample(
     assert "Alpha" not in shown
     assert "how an old line survives" not in shown
     shown = text(deciding(result))
-    assert "also asked" not in shown
+    assert "also judged" not in shown
     assert "how an old line survives on Alpha and 1 other" in shown
 
 
