@@ -88,7 +88,7 @@ def test_without_the_kernel_s_own_word_nothing_is_called_mitigated(damage: str, 
     result = status(tmp_path)
     assert result.verdict is L1tfVerdict.UNKNOWN
     assert result.exit_status == 3
-    reasons = {"remove": "no such file", "empty": "empty", "junk": "no text", "deny": "permission denied"}
+    reasons = {"remove": "no such file", "empty": "empty", "junk": "not text", "deny": "permission denied"}
     assert reasons[damage] in result.says.why
 
 
