@@ -103,10 +103,11 @@ def one_cache(
 ) -> Asked:
     """The question about one cache whose policy is known: a CPU's, this machine's (``host``), or that of a geometry and
     a policy. Raises InputError."""
-    if cpu is None and geometry is None and not flag(HOST, host):
+    host = flag(HOST, host)
+    if cpu is None and geometry is None and not host:
         raise InputError("which cache?", hint=f"{CPU.given('NAME')}, {HOST}, or {GEOMETRY} with {POLICY}")
     given = () if policy is None else (text(POLICY, policy) if isinstance(policy, str | os.PathLike) else policy,)
-    wanted = Wanted(given, (), texts(CPU, cpu), geometry, flag(HOST, host), folders(CPU_FOLDER, cpu_folder))
+    wanted = Wanted(given, (), texts(CPU, cpu), geometry, host, folders(CPU_FOLDER, cpu_folder))
     with about(POLICY if cpu is None else CPU):
         asked = questions(wanted, start, touches)
     if len(asked) > 1 or asked[0].certainty == "unknown":

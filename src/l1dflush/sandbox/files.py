@@ -14,10 +14,11 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from l1dflush.sandbox.network import gain_no_privileges
+
 # On all machines but Alpha, where these are none (asm-generic/unistd.h).
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _TELL_VERSION, _PATH_BENEATH = 1, 1
-_PR_SET_NO_NEW_PRIVS = 38
 
 # From the kernel's uapi/linux/landlock.h: LANDLOCK_ACCESS_FS_*, and the version of the interface that has them first.
 _WRITE_FILE = 1 << 1
@@ -45,10 +46,7 @@ def write_only_in(folders: Iterable[Path]) -> bool:
         for folder, allowed in (*((one, handled) for one in folders), (_DEVICES, _WRITE_FILE)):
             with contextlib.suppress(OSError):
                 _allow(libc, rules, folder, allowed)
-        zero = ctypes.c_ulong(0)
-        if libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:
-            return False
-        return bool(libc.syscall(_RESTRICT_SELF, rules, 0) == 0)
+        return gain_no_privileges(libc) and bool(libc.syscall(_RESTRICT_SELF, rules, 0) == 0)
     finally:
         os.close(rules)
 

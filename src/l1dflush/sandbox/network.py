@@ -62,13 +62,20 @@ def cut_off() -> bool:
     return hasattr(libc, "unshare") and libc.unshare(_CLONE_NEWUSER_AND_NEWNET) == 0
 
 
+def gain_no_privileges(libc: ctypes.CDLL) -> bool:
+    """Whether nothing that this process starts has more privileges than it from now on: what the kernel asks of whoever
+    wants to be limited without any (Documentation/userspace-api/no_new_privs.rst)."""
+    zero = ctypes.c_ulong(0)
+    return bool(libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) == 0)
+
+
 def _filter(libc: ctypes.CDLL, program: bytes) -> bool:
+    if not gain_no_privileges(libc):
+        return False
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: the number of instructions and where they are.
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     zero = ctypes.c_ulong(0)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:
-        return False
     mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
     return bool(libc.prctl(_PR_SET_SECCOMP, mode, ctypes.c_char_p(header), zero, zero) == 0)
 

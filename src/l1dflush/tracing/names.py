@@ -154,8 +154,10 @@ class Names:
         if kind == _RESULT:
             insn = self._lifter.instructions[base, offset]
             return insn.address < 0 or insn.effect.form in (Form.CALL, Form.JUMP)
-        if kind == _MEMORY or self.places.is_base(RETURN, number):
-            return kind == _MEMORY
+        if kind == _MEMORY:
+            return True
+        if self.places.is_base(RETURN, number):
+            return False
         bits = self._routine.image.bits
         return slot in {self._lifter.register(register_name(name, bits))[0].slot for name in general_registers(bits)}
 

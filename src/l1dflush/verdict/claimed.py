@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from l1dflush.cache.geometry import Geometry
-from l1dflush.checking.model import Item, Kind
+from l1dflush.checking.model import Item
 from l1dflush.document import Document
 from l1dflush.errors import UndecidedError
-from l1dflush.proof.prover import ItemKind
 from l1dflush.proof.words import SetWord, set_words
 from l1dflush.routine.identity import digest
 from l1dflush.routine.load import load
@@ -20,9 +19,8 @@ from l1dflush.verdict.options import VerifyOptions
 from l1dflush.verdict.part import judged_part
 from l1dflush.verdict.places import Places
 from l1dflush.verdict.select import select
+from l1dflush.verdict.set_words import KINDS
 from l1dflush.verdict.walk import find_buffer, walk_of
-
-KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
 
 
 class ClaimedWord(Document):

@@ -15,7 +15,8 @@ from l1dflush.verdict.sets_result import SetsInfo, WordInfo, WordRun
 # A word of more runs is not written, and of more words in a row only these are told one by one.
 MOST_RUNS = 1000
 MOST_GROUPS = 100
-_KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
+KINDS: dict[ItemKind, Kind] = {ItemKind.ACCESS: "access", ItemKind.OPTIONAL: "prefetch", ItemKind.FLUSH: "flush"}
+"""What the items of a word are called, in results and in certificates."""
 _WORST_FIRST = (Verdict.REFUTED, Verdict.UNDECIDED, None, Verdict.PROVED)
 
 
@@ -137,4 +138,4 @@ def runs_of(word: Word) -> tuple[WordRun, ...]:
                 behind += 1
         add(first, word[behind - 1][0], kind)
         at = behind
-    return tuple(WordRun(first=first, last=last, kind=_KINDS[kind], times=times) for first, last, kind, times in runs)
+    return tuple(WordRun(first=first, last=last, kind=KINDS[kind], times=times) for first, last, kind, times in runs)

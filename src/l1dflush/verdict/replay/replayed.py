@@ -156,7 +156,8 @@ def _compare(step: Step, played: Played, names: _Names, number: int) -> None:
 
 
 def _check_end(example: CounterexampleInfo, policy: Policy, state: State, end: Situation) -> None:
-    left = sum(name in example.named(LineKind.OLD) for name in end.content)
+    old = example.named(LineKind.OLD)
+    left = sum(name in old for name in end.content)
     content = tuple(INVALID if name is None else name for name in end.content)
     if (content, left, policy.render(end.state)) != (example.end, example.leftovers, example.end_state):
         raise FileLiesError("after the last step the set is not what the file says")
